@@ -1,3 +1,41 @@
-"""Run training jobs whose optimizer was given ``weight_decay=None``, on any PyTorch."""
+"""Run training jobs whose optimizer was given ``weight_decay=None``, on any PyTorch from 1.4 to the newest 2.x.
+
+Importing this imports neither torch nor anything else that takes time; the names below are loaded when first used.
+"""
 
 __version__ = "0.1.0"
+
+#: Public name -> the module in this package that holds it.
+_PUBLIC = {
+    "NoneWeightDecayWarning": "guards",
+    "activate": "activation",
+    "activated": "activation",
+    "deactivate": "activation",
+    "guard": "activation",
+    "patch_adam_optimizer": "activation",
+    "status": "activation",
+}
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .activation import activate as activate
+    from .activation import activated as activated
+    from .activation import deactivate as deactivate
+    from .activation import guard as guard
+    from .activation import patch_adam_optimizer as patch_adam_optimizer
+    from .activation import status as status
+    from .guards import NoneWeightDecayWarning as NoneWeightDecayWarning
+
+__all__ = [*_PUBLIC]
+
+
+def __getattr__(name: "str") -> "object":
+    if name not in _PUBLIC:
+        raise AttributeError("module %r has no attribute %r" % (__name__, name))  # noqa: UP031
+    module = __import__(__name__ + "." + _PUBLIC[name], fromlist=[name])
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> "list[str]":
+    return sorted([*globals(), *_PUBLIC])

@@ -1,0 +1,72 @@
+"""Door: with this file's directory on PYTHONPATH, shim waits for torch in every Python process that starts.
+
+It runs before everything else, in whatever Python comes along, even one that shim does not support: there it does
+nothing. Hence no import but sys and os, and no syntax that an old Python cannot read.
+"""
+
+import os
+import sys
+
+
+def _arm(here):
+    """Load shim's bootstrap by its location, and let it wait for torch."""
+    package = os.path.dirname(here)  # installed: this file lies alone in shim/site
+    if not os.path.exists(os.path.join(package, "bootstrap.py")):
+        package = os.path.join(here, "src", "shim")  # a checkout: it lies at the top
+    root = os.path.dirname(package)
+    # Installed into an environment that is not this interpreter's: not ours to touch.
+    if os.path.basename(root) in ("site-packages", "dist-packages") and root not in sys.path:
+        return
+    name = "shim.bootstrap"
+    if name not in sys.modules:
+        from _frozen_importlib import module_from_spec
+        from _frozen_importlib_external import PathFinder
+
+        spec = PathFinder.find_spec(name, [package])
+        module = module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    sys.modules[name].arm("sitecustomize")
+
+
+def _run_shadowed(path):
+    """Run the sitecustomize that ours stands in front of, just as the interpreter would have."""
+    if sys.version_info[0] == 2:
+        import imp
+
+        try:
+            found = imp.find_module("sitecustomize", path)
+        except ImportError:
+            return
+        imp.load_module("sitecustomize", *found)
+        return
+    from _frozen_importlib import module_from_spec
+    from _frozen_importlib_external import PathFinder
+
+    spec = PathFinder.find_spec("sitecustomize", path)
+    if spec is not None and spec.loader is not None:
+        module = module_from_spec(spec)
+        sys.modules["sitecustomize"] = module
+        spec.loader.exec_module(module)
+
+
+def _main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    places = [os.path.abspath(entry) for entry in sys.path]
+    behind = sys.path[places.index(here) + 1 :] if here in places else []
+    # The program is to find the sys.path that it would have without us; children inherit PYTHONPATH, not this.
+    sys.path[:] = [entry for entry, place in zip(sys.path, places) if place != here]
+    if sys.version_info >= (3, 8):
+        try:
+            _arm(here)
+        except Exception as error:  # never the reason that a program fails
+            if os.environ.get("SHIM_LOG") and sys.stderr is not None:
+                sys.stderr.write("shim: not armed, because of %s: %s\n" % (type(error).__name__, error))
+    _run_shadowed(behind)
+
+
+_main()

@@ -1,0 +1,197 @@
+"""Where the parts meet: the registry of this process, applied to the torch of this process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from contextlib import contextmanager
+from typing import Iterator, List, NamedTuple, Optional, Tuple, TypeVar
+
+from . import bootstrap, guards
+from .layout import Layout, probe
+from .patches import PATCHES
+from .registry import Outcome, Patch, Registry, Target
+
+REGISTRY = Registry(PATCHES)
+
+_log = logging.getLogger("shim")
+_lock = threading.RLock()
+_Class = TypeVar("_Class", bound=type)
+
+
+class Status(NamedTuple):
+    """What shim does in this process. ``print(shim.status())`` says it in words."""
+
+    #: The patches are in force.
+    active: bool
+    #: Who armed this process: "sitecustomize", "preimport" or "activate"; None if nobody did.
+    door: Optional[str]
+    #: torch.optim had been imported before we were armed; names bound by then were replaced in the modules only.
+    late: bool
+    #: What the loaded torch looks like; None as long as torch.optim is not imported.
+    layout: Optional[Layout]
+    outcomes: Tuple[Outcome, ...]
+    #: What went wrong in shim itself, if anything did.
+    error: Optional[str]
+
+    def __str__(self) -> str:
+        return "\n".join(_in_words(self))
+
+
+_active = False
+
+
+def activate() -> None:
+    """Put the guards in force in this process, now or as soon as torch is imported. A second call changes nothing.
+
+    >>> import shim
+    >>> shim.activate()
+    """
+    if "torch.optim" in sys.modules:
+        import torch.optim  # noqa: F401  # waits for another thread that is importing it, outside our own lock
+    bootstrap.arm("activate")
+
+
+def deactivate() -> None:
+    """Take all guards back, and wait for torch no longer. A second call changes nothing."""
+    global _active
+    with _lock:
+        bootstrap.disarm()
+        REGISTRY.restore()
+        _active = False
+
+
+@contextmanager
+def activated() -> Iterator[None]:
+    """Guard what runs inside the ``with``; afterwards all is as it was before.
+
+    >>> import shim
+    >>> with shim.activated():
+    ...     pass  # train
+    """
+    before = bootstrap.state["door"]
+    activate()
+    try:
+        yield
+    finally:
+        if before is None:
+            deactivate()
+
+
+def status() -> Status:
+    """Say what shim does in this process, without changing anything."""
+    error = bootstrap.state["error"]
+    return Status(
+        active=_active,
+        door=bootstrap.state["door"],
+        late=bootstrap.state["late"],
+        layout=probe() if "torch.optim" in sys.modules else None,
+        outcomes=REGISTRY.outcomes(),
+        error=None if error is None else f"{type(error).__name__}: {error}",
+    )
+
+
+def patch_adam_optimizer() -> bool:
+    """Import torch, activate, and tell whether Adam's guards are in force.
+
+    The plain call, for those who know it by this name. Returns False where torch cannot be imported, or where
+    SHIM_DISABLE or SHIM_SKIP says so.
+    """
+    try:
+        import torch.optim  # noqa: F401
+    except ImportError:
+        return False
+    activate()
+    return any(outcome.patch == "adam" and outcome.state == "applied" for outcome in REGISTRY.outcomes())
+
+
+def guard(optimizer: _Class) -> _Class:
+    """Give an optimizer class of your own the guards that torch's optimizers have; usable as a decorator.
+
+    A None for weight_decay, in the constructor or in a parameter group, is then taken as 0.0 there too. Do not use
+    it on an optimizer in which None means something.
+
+    Args:
+        optimizer: a subclass of torch.optim.Optimizer.
+
+    Returns:
+        The class itself, guarded at once, whether or not torch's own optimizers are (but for SHIM_DISABLE).
+
+    Raises:
+        TypeError: if it is not a subclass of torch.optim.Optimizer.
+
+    >>> import torch, shim
+    >>> @shim.guard
+    ... class Plain(torch.optim.SGD):
+    ...     pass
+    """
+    base = getattr(sys.modules.get("torch.optim"), "Optimizer", ())
+    if not (isinstance(optimizer, type) and issubclass(optimizer, base)):
+        raise TypeError(f"shim.guard takes a subclass of torch.optim.Optimizer, not {optimizer!r}")
+    path = f"{optimizer.__module__}:{optimizer.__qualname__}"
+    with _lock:
+        if path not in REGISTRY:
+            targets = tuple(Target(kind, path, optimizer) for kind in ("constructor", "step"))
+            REGISTRY.add(Patch(path, "registered by shim.guard()", targets))
+        if not bootstrap.switched_on("SHIM_DISABLE"):
+            REGISTRY.apply(probe(), _skipped(), only=path)
+    return optimizer
+
+
+def apply() -> None:
+    """Apply the registry to the torch that is loaded, as far as it is; called at every arrival that was awaited."""
+    global _active
+    with _lock:
+        _set_up_logging()
+        layout = probe()
+        if not layout.known:
+            _log.warning(
+                "torch %s is newer than any that shim was run on; guarded as torch %s is, as far as it looks alike",
+                layout.version,
+                layout.era.releases,
+            )
+        REGISTRY.apply(layout, _skipped())
+        bootstrap.AWAITED.update(REGISTRY.modules())
+        _active = True
+        for outcome in REGISTRY.outcomes():
+            level = {"failed": logging.WARNING, "applied": logging.INFO}.get(outcome.state, logging.DEBUG)
+            _log.log(level, "%s: %s (%s)", outcome.patch, outcome.state, outcome.reason)
+
+
+def _skipped() -> List[str]:
+    """Return the patches that SHIM_SKIP leaves out."""
+    names = [name.strip() for name in os.environ.get("SHIM_SKIP", "").split(",") if name.strip()]
+    for name in names:
+        if name not in REGISTRY:
+            known = ", ".join(patch.name for patch in REGISTRY)
+            _log.warning("SHIM_SKIP names %r, which is no patch; there are: %s", name, known)
+    return names
+
+
+def _set_up_logging() -> None:
+    level = os.environ.get("SHIM_LOG", "").upper()
+    if level in ("DEBUG", "INFO", "WARNING", "ERROR") and not _log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("shim: %(message)s"))
+        _log.addHandler(handler)
+        _log.setLevel(level)
+        _log.propagate = False
+
+
+def _in_words(status: Status) -> Iterator[str]:
+    if status.door is None:
+        yield "shim: not armed in this process"
+    elif not status.active:
+        yield f"shim: armed by {status.door}, waiting for torch"
+    else:
+        yield f"shim: active, armed by {status.door}" + (", after torch was imported (late)" * status.late)
+    if status.error:
+        yield f"error: {status.error}"
+    if status.layout:
+        known = "" if status.layout.known else ", newer than any that shim was run on"
+        yield f"torch: {status.layout.version} (era {status.layout.era.number}, {status.layout.era.releases}{known})"
+    width = max(len(outcome.patch) for outcome in status.outcomes)
+    for outcome in status.outcomes:
+        yield f"{outcome.patch:<{width}}  {outcome.state:<8}{outcome.reason}"

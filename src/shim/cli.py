@@ -1,0 +1,47 @@
+"""The command line: ``shim run|env|…``. Each command is in a module of its own, imported when it is called."""
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Optional
+
+USAGE = """\
+usage: shim run [PYTHON OPTIONS] SCRIPT.py [ARGS...]   run a script with the guards on
+       shim run [PYTHON OPTIONS] -m MODULE [ARGS...]   a module
+       shim run [PYTHON OPTIONS] -c CODE [ARGS...]     a line of code
+       shim run COMMAND [ARGS...]                      any command, torchrun for one
+       shim env                                        print the line that turns the guards on in a shell:
+                                                       eval "$(python -m shim env)"
+       shim --version
+
+Everything that a command starts is covered too. Switches, in the environment: SHIM_DISABLE=1 (off),
+SHIM_STRICT=1 (an error in place of a repair), SHIM_SKIP=name,name (leave patches out), SHIM_LOG=info|debug.
+"""
+
+
+def main(argv: "Optional[List[str]]" = None) -> "int":
+    """Run one command and return its exit code; ``run`` does not return where it can replace the process."""
+    argv = sys.argv[1:] if argv is None else argv
+    command, rest = (argv[0], argv[1:]) if argv else ("", [])
+    if command == "run":
+        from .launch import run
+
+        return run(rest)
+    if command == "env":
+        from .launch import export_line
+
+        return _say(export_line())
+    if command == "--version":
+        from . import __version__
+
+        return _say("torch-shim %s\n" % __version__)  # noqa: UP031
+    if command in ("-h", "--help", "help"):
+        return _say(USAGE)
+    sys.stderr.write(("shim: there is no command %r\n\n" % command if command else "") + USAGE)  # noqa: UP031
+    return 2
+
+
+def _say(text: "str") -> "int":
+    sys.stdout.write(text)
+    return 0

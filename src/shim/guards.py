@@ -1,0 +1,330 @@
+"""The guards: what turns ``weight_decay=None`` into ``0.0``, one factory per kind of target.
+
+No wrapper is right everywhere: TorchScript compiles the functionals, torch.compile traces them, torch and LR
+schedulers wrap ``step`` themselves. ``docs/wrappers.md`` says which wrapper breaks what, and where it was measured.
+
+A guard looks for None first and asks everything else afterwards, so that a healthy program pays for one look.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+import warnings
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Tuple
+
+from .bootstrap import switched_on
+from .layout import Layout, weight_decay_of
+
+Undo = Callable[[], None]
+
+#: The key that a param group of ours is looked up with, and the parameter's name everywhere in torch.
+WEIGHT_DECAY = "weight_decay"
+
+
+class NoneWeightDecayWarning(UserWarning):
+    """An optimizer was given ``weight_decay=None``, and shim went on with ``0.0``."""
+
+
+class Switch:
+    """Whether the guards of one patch act. A guard that torch has wrapped stays reachable after it was undone."""
+
+    def __init__(self) -> None:
+        self.on = True
+
+
+# --- what is guarded: an optimizer whose `step` is the very function of a class that a patch names ------------------
+
+#: The innermost functions of the guarded classes' ``step``, and how many patches hold each.
+_guarded_steps: Dict[Any, int] = {}
+
+
+def innermost(function: Any) -> Any:
+    """Look through the wrappers that torch and we put around a function, but not through a user's own."""
+    while True:
+        inner = getattr(function, "_shim_guards", None) or getattr(function, "__wrapped__", None)
+        if inner is None or not _of_torch_or_ours(function):
+            return function
+        function = inner
+
+
+def _of_torch_or_ours(function: Any) -> bool:
+    module = getattr(function, "__globals__", {}).get("__name__", "")
+    return module.partition(".")[0] in ("torch", "contextlib", __name__.partition(".")[0])
+
+
+def is_guarded(optimizer_class: type) -> bool:
+    """Tell whether instances are ours to mend: not if a subclass brings a ``step`` of its own."""
+    return innermost(getattr(optimizer_class, "step", None)) in _guarded_steps
+
+
+# --- constructor ----------------------------------------------------------------------------------------------------
+
+
+def constructor(cls: type, switch: Switch, layout: Layout) -> Undo:
+    """Guard the constructor of an optimizer class.
+
+    Args:
+        cls: the class; one that inherits its constructor gets one of its own that hands on.
+        switch: acts while on.
+        layout: of the torch that is loaded.
+
+    Returns:
+        A function that gives the class its constructor back.
+    """
+    original = cls.__init__
+    place = weight_decay_of(original)
+    position = place.position if place is not None else None
+
+    @functools.wraps(original)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        # A constructor that takes None (up to torch 1.4) may belong to a subclass in which None means something.
+        if switch.on and (layout.constructors_check or is_guarded(type(self))):
+            if position is not None and len(args) >= position and args[position - 1] is None:
+                args = (*args[: position - 1], _zero_for(type(self), "its arguments"), *args[position:])
+            elif kwargs.get(WEIGHT_DECAY, 0.0) is None:
+                kwargs[WEIGHT_DECAY] = _zero_for(type(self), "its arguments")
+        original(self, *args, **kwargs)
+
+    return replace(cls, "__init__", __init__)
+
+
+# --- step -----------------------------------------------------------------------------------------------------------
+
+
+def step(cls: type, switch: Switch, layout: Layout) -> Undo:
+    """Guard the ``step`` of an optimizer class: a None in a param group is mended before it is used.
+
+    Subclasses that bring no step of their own are guarded with it, those that exist already too.
+    """
+    function = innermost(cls.step)  # type: ignore[attr-defined]
+    _guarded_steps[function] = _guarded_steps.get(function, 0) + 1
+    if layout.step_wrapper == "hook":
+        undos = [_hook_steps()]
+    else:
+        undos = [_replace_step(owner, switch, layout) for owner in _owners_of_step(cls, function)]
+
+    def undo() -> None:
+        for undo_one in undos:
+            undo_one()
+        _forget_step(function)
+
+    return undo
+
+
+def _forget_step(function: Any) -> None:
+    _guarded_steps[function] -= 1
+    if not _guarded_steps[function]:
+        del _guarded_steps[function]
+
+
+def mend_groups(optimizer: Any, args: Any = (), kwargs: Any = None) -> None:
+    """Put 0.0 where a param group of a guarded optimizer holds None. This is torch's step pre-hook, and traceable."""
+    for group in optimizer.param_groups:
+        if group.get(WEIGHT_DECAY, 0.0) is None and is_guarded(type(optimizer)):
+            _mend(optimizer, group)
+
+
+def _mend(optimizer: Any, group: Dict[str, Any]) -> None:
+    number = next(n for n, other in enumerate(optimizer.param_groups) if other is group)
+    group[WEIGHT_DECAY] = _zero_for(type(optimizer), "parameter group %d" % number)  # noqa: UP031
+
+
+_hook: Dict[str, Any] = {"users": 0, "handle": None}
+
+
+def _hook_steps() -> Undo:
+    """Register torch's global step pre-hook once, for all guarded classes together."""
+    if not _hook["users"]:
+        register = sys.modules["torch.optim.optimizer"].register_optimizer_step_pre_hook
+        _hook["handle"] = register(mend_groups)
+    _hook["users"] += 1
+
+    def unhook() -> None:
+        _hook["users"] -= 1
+        if not _hook["users"]:
+            _hook.pop("handle").remove()
+
+    return unhook
+
+
+def _owners_of_step(cls: type, function: Any) -> List[type]:
+    """List the classes that hold this step: ``cls``, and the live subclasses on which torch has put a wrapped copy."""
+    owners = [cls]
+    for subclass in cls.__subclasses__():
+        if "step" in vars(subclass) and innermost(vars(subclass)["step"]) is function:
+            owners += _owners_of_step(subclass, function)
+        elif "step" not in vars(subclass):
+            owners += _owners_of_step(subclass, function)[1:]
+    return owners
+
+
+def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
+    original = cls.step  # type: ignore[attr-defined]
+
+    def step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not switch.on:
+            return original(self, *args, **kwargs)
+        if is_guarded(type(self)):
+            mend_groups(self)
+            return original(self, *args, **kwargs)
+        # A subclass called super().step(): its None may mean something to it, and is there again afterwards.
+        with _none_put_aside(self):
+            return original(self, *args, **kwargs)
+
+    functools.update_wrapper(step, original)
+    step._shim_guards = original  # type: ignore[attr-defined]
+    if layout.strips_wrapped_steps:
+        # dynamo replaces a hooked step by its __wrapped__, and would throw the guard away with the hook.
+        del step.__wrapped__
+        step.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
+    return replace(cls, "step", step)
+
+
+@contextmanager
+def _none_put_aside(optimizer: Any) -> Iterator[None]:
+    groups = [
+        group
+        for group in optimizer.param_groups
+        if group.get(WEIGHT_DECAY, 0.0) is None and any(p.grad is not None for p in group["params"])
+    ]
+    for group in groups:
+        _mend(optimizer, group)
+    try:
+        yield
+    finally:
+        for group in groups:
+            group[WEIGHT_DECAY] = None
+
+
+# --- functional -----------------------------------------------------------------------------------------------------
+
+
+def functional(original: Any, switch: Switch, layout: Layout) -> Any:
+    """Return the guard of a functional form (``adam``, ``_single_tensor_adam``, …), to be put wherever it is held."""
+    place = weight_decay_of(original)
+    position = place.position if place is not None else None
+    name = original.__name__
+
+    def mended(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Tuple[Any, ...]:
+        """Return args, with None replaced there or in kwargs: they are ours to change, the call has built them."""
+        if switch.on and (args[0] if args else kwargs.get("params", True)):  # no parameters, no use of it
+            if kwargs.get(WEIGHT_DECAY, 0.0) is None:
+                kwargs[WEIGHT_DECAY] = _zero_for(name, "its arguments")
+            elif position is not None and len(args) > position and args[position] is None:
+                args = (*args[:position], _zero_for(name, "its arguments"), *args[position + 1 :])
+        return args
+
+    if layout.functional_wrapper == "wrapt":
+        # Only a proxy passes for the original with the TorchScript of these releases.
+        def around(wrapped: Any, instance: Any, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
+            return wrapped(*mended(args, kwargs), **kwargs)
+
+        return _proxy_class()(original, around)
+
+    @functools.wraps(original)
+    def guard(*args: Any, **kwargs: Any) -> Any:
+        if position is not None or kwargs.get(WEIGHT_DECAY, 0.0) is None:
+            args = mended(args, kwargs)
+        return original(*args, **kwargs)
+
+    # TorchScript compiles what this returns, in the module that it comes from.
+    guard.__prepare_scriptable__ = lambda: original  # type: ignore[attr-defined]
+    return guard
+
+
+@functools.lru_cache(maxsize=None)
+def _proxy_class() -> Any:
+    import wrapt
+
+    class FunctionProxy(wrapt.FunctionWrapper):  # type: ignore[misc,name-defined]
+        """A wrapt proxy that is copied and pickled as functions are: as itself, and by its name."""
+
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            return self.__qualname__
+
+        def __copy__(self) -> Any:
+            return self
+
+        def __deepcopy__(self, memo: Any) -> Any:
+            return self
+
+    return FunctionProxy
+
+
+# --- saying so ------------------------------------------------------------------------------------------------------
+
+
+def _zero_for(owner: Any, where: str) -> float:
+    """Return 0.0 for the None that was found, having said so at the user's line; or refuse, in strict mode."""
+    name = owner if isinstance(owner, str) else owner.__name__
+    default = None if isinstance(owner, str) else weight_decay_of(owner.__init__)
+    own = "" if default is None else " (%s's own default is %s)" % (name, default.default)  # noqa: UP031
+    if switched_on("SHIM_STRICT"):
+        raise TypeError(
+            f"{name} got weight_decay=None in {where}. Give it a number, 0.0 for no weight decay{own}; "
+            "or unset SHIM_STRICT, and shim goes on with 0.0."
+        )
+    if _rank() == 0:
+        warnings.warn(
+            f"{name} got weight_decay=None in {where}; shim goes on with 0.0{own}. "
+            "Put the number you mean where the None comes from, and this warning goes away.",
+            NoneWeightDecayWarning,
+            stacklevel=_user_stacklevel(),
+        )
+    return 0.0
+
+
+def _rank() -> int:
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return int(distributed.get_rank())
+    rank = os.environ.get("RANK", "0")
+    return int(rank) if rank.isdigit() else 0
+
+
+def _user_stacklevel() -> int:
+    """Return the stacklevel, for the caller, of the nearest frame that is not torch's, wrapt's or ours."""
+    inside = ("torch", "wrapt", "contextlib", __name__.partition(".")[0])
+    level = 1
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
+        frame = frame.f_back
+        level += 1
+    return level
+
+
+# --- putting in place, and back -------------------------------------------------------------------------------------
+
+
+def replace(owner: Any, name: str, new: Any) -> Undo:
+    """Set an attribute; the returned function puts the old object back, if the new one is still there."""
+    absent = name not in vars(owner)
+    old = vars(owner).get(name)
+    setattr(owner, name, new)
+
+    def undo() -> None:
+        if vars(owner).get(name) is not new:
+            return  # somebody wrapped us meanwhile: the guard stays below theirs, switched off
+        if absent:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, old)
+
+    return undo
+
+
+def swap_everywhere(pairs: Iterable[Tuple[Any, Any]]) -> None:
+    """Put the new wherever a module holds the old, by identity: aliases have other names, and users have theirs."""
+    new_for = {id(old): new for old, new in pairs}
+    if not new_for:
+        return
+    for module in list(sys.modules.values()):
+        if isinstance(module, ModuleType):
+            held = [(name, id(value)) for name, value in list(vars(module).items()) if id(value) in new_for]
+            for name, old in held:
+                setattr(module, name, new_for[old])

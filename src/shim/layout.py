@@ -1,0 +1,206 @@
+"""Look at the torch that is loaded, and say what is where. Changes nothing and imports nothing of torch."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from types import ModuleType
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from packaging.version import InvalidVersion, Version
+
+
+class Era(NamedTuple):
+    """A run of releases between which nothing that matters here changed."""
+
+    number: int
+    releases: str
+    news: str
+    fits: Callable[[_Facts], bool]
+
+
+class WeightDecay(NamedTuple):
+    """Where a function takes weight_decay.
+
+    ``position`` counts from 0, self included; None for a keyword-only parameter.
+    """
+
+    position: Optional[int]
+    kind: str
+    default: Any
+
+
+class Callee(NamedTuple):
+    """A class or function of torch.optim that takes weight_decay: its paths, the defining one first."""
+
+    name: str
+    paths: Tuple[str, ...]
+    weight_decay: WeightDecay
+
+
+class Layout(NamedTuple):
+    """What the loaded torch looks like."""
+
+    version: Version
+    era: Era
+    #: False for a torch newer than any that this release of shim was run on.
+    known: bool
+    optimizers: Tuple[Callee, ...]
+    functionals: Tuple[Callee, ...]
+    #: The constructors refuse a negative weight_decay, and with it None.
+    constructors_check: bool
+    #: How a step is guarded: "hook" (torch's own global step pre-hook) or "function" (a replaced method).
+    step_wrapper: str
+    #: torch._dynamo replaces a hooked step by its ``__wrapped__`` at the first torch.compile (2.0 to 2.2).
+    strips_wrapped_steps: bool
+    #: How a functional is guarded: "function" (told to TorchScript by __prepare_scriptable__) or "wrapt".
+    functional_wrapper: str
+
+
+class _Facts(NamedTuple):
+    version: Version
+    modules: Dict[str, ModuleType]
+
+    def has(self, module: str, attribute: str) -> bool:
+        return hasattr(self.modules.get("torch.optim" + module), attribute)
+
+
+def _since(release: str) -> Callable[[_Facts], bool]:
+    """For what cannot be seen from outside: what an old release does with a function later on."""
+    return lambda facts: facts.version >= Version(release + ".dev0")
+
+
+#: Newest first; the first one that fits is the era. Told by what is found wherever that is possible.
+ERAS = (
+    Era(15, "2.15", "a public torch.optim.functional", _since("2.15")),
+    Era(14, "2.14", "distributed functional optimizers are no longer TorchScript", _since("2.14")),
+    Era(13, "2.7-2.13", "AdamW subclasses Adam", lambda f: _adamw_is_an_adam(f.modules)),
+    Era(12, "2.4-2.6", "functionals carry a decorator against dynamo", lambda f: f.has(".optimizer", "_disable_dynamo_if_unsupported")),
+    Era(11, "2.3", "hooked steps are not stripped; __prepare_scriptable__ is honoured", _since("2.3")),
+    Era(10, "2.1-2.2", "dynamo disables _fused_*", _since("2.1")),
+    Era(9, "2.0", "step hooks; dynamo strips hooked steps", lambda f: f.has(".optimizer", "register_optimizer_step_pre_hook")),
+    Era(8, "1.13", "_fused_adam", lambda f: f.has(".adam", "_fused_adam")),
+    Era(7, "1.12", "torch.optim.adam.adam, _single_tensor_adam, _multi_tensor_adam", lambda f: f.has(".adam", "_single_tensor_adam")),
+    Era(6, "1.9-1.11", "functional weight_decay is keyword-only", lambda f: f.has("._functional", "adam") and _keyword_only(f)),
+    Era(5, "1.8", "torch.optim._functional; profile hook on step", lambda f: f.has("._functional", "adam")),
+    Era(4, "1.7", "torch.optim.functional.adam; torch.optim._multi_tensor", lambda f: f.has(".functional", "adam")),
+    Era(3, "1.5-1.6", "Adam and AdamW check weight_decay", lambda f: _checks_weight_decay(f.modules)),
+    Era(2, "1.2-1.4", "AdamW", lambda f: f.has("", "AdamW")),
+    Era(1, "1.0-1.1", "no AdamW, no functional forms", lambda f: True),
+)  # fmt: skip
+
+#: The newest release that the guards were run on.
+NEWEST_KNOWN = Version("2.15")
+
+
+def probe() -> Layout:
+    """Describe the torch that is loaded.
+
+    Raises:
+        RuntimeError: if torch.optim has not been imported in this process.
+    """
+    if "torch.optim" not in sys.modules:
+        raise RuntimeError("torch.optim is not loaded in this process; import torch first")
+    modules = {name: module for name, module in list(sys.modules.items()) if _in_torch_optim(name) and module}
+    version = _version(sys.modules["torch"])
+    facts = _Facts(version, modules)
+    step_hooks = facts.has(".optimizer", "register_optimizer_step_pre_hook")
+    strips = step_hooks and not _since("2.3")(facts)
+    return Layout(
+        version=version,
+        era=next(era for era in ERAS if era.fits(facts)),
+        known=version.release[:2] <= NEWEST_KNOWN.release,
+        optimizers=_callees(modules, _optimizer_classes),
+        functionals=_callees(modules, _functions),
+        constructors_check=_checks_weight_decay(modules),
+        step_wrapper="hook" if step_hooks and not strips else "function",
+        strips_wrapped_steps=strips,
+        functional_wrapper="function" if step_hooks and not strips else "wrapt",
+    )
+
+
+def weight_decay_of(function: Any) -> Optional[WeightDecay]:
+    """Tell where ``function`` takes weight_decay; None if it has no such parameter, or no readable signature."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return None
+    for position, parameter in enumerate(parameters):
+        if parameter.name == "weight_decay":
+            default = None if parameter.default is parameter.empty else parameter.default
+            if parameter.kind is parameter.KEYWORD_ONLY:
+                return WeightDecay(None, "keyword-only", default)
+            return WeightDecay(position, "positional or keyword", default)
+    return None
+
+
+def _version(torch: ModuleType) -> Version:
+    """Parse the version of a torch that may be half imported, and may be someone's own build."""
+    text = str(getattr(torch, "__version__", None) or getattr(sys.modules.get("torch.version"), "__version__", ""))
+    try:
+        return Version(text)
+    except InvalidVersion:
+        # A name of one's own ("2.4.0a0-nightly-x"): its leading number is what decisions need.
+        number = "".join(character if character.isdigit() else " " for character in text).split()
+        return Version(".".join(number[:2]) or "0")
+
+
+def _in_torch_optim(name: str) -> bool:
+    return name == "torch.optim" or name.startswith("torch.optim.")
+
+
+def _callees(
+    modules: Dict[str, ModuleType], members: Callable[[ModuleType], List[Tuple[str, Any, Any]]]
+) -> Tuple[Callee, ...]:
+    found: Dict[int, Tuple[str, List[str], WeightDecay]] = {}
+    for module_name, module in sorted(modules.items()):
+        for name, value, signed in members(module):
+            place = weight_decay_of(signed)
+            if place is None:
+                continue
+            _, paths, _ = found.setdefault(id(value), (value.__name__, [], place))
+            path = module_name + ":" + name
+            if _defined_in(value) == module_name:
+                paths.insert(0, path)
+            else:
+                paths.append(path)
+    return tuple(sorted(Callee(name, tuple(paths), place) for name, paths, place in found.values()))
+
+
+def _defined_in(value: Any) -> str:
+    """Return the module whose code ``value`` is, also where torch has renamed its ``__module__``."""
+    function = inspect.unwrap(vars(value)["__init__"] if inspect.isclass(value) else value)
+    return str(getattr(function, "__globals__", {}).get("__name__", value.__module__))
+
+
+def _optimizer_classes(module: ModuleType) -> List[Tuple[str, Any, Any]]:
+    optimizer = getattr(sys.modules.get("torch.optim.optimizer"), "Optimizer", None)
+    return [
+        (name, value, value.__init__)
+        for name, value in list(vars(module).items())
+        if inspect.isclass(value) and optimizer is not None and issubclass(value, optimizer) and "__init__" in vars(value)
+    ]  # fmt: skip
+
+
+def _functions(module: ModuleType) -> List[Tuple[str, Any, Any]]:
+    return [
+        (name, value, value)
+        for name, value in list(vars(module).items())
+        if inspect.isroutine(value) and _in_torch_optim(_defined_in(value))
+    ]
+
+
+def _keyword_only(facts: _Facts) -> bool:
+    place = weight_decay_of(getattr(facts.modules["torch.optim._functional"], "adam"))  # noqa: B009
+    return place is not None and place.position is None
+
+
+def _adamw_is_an_adam(modules: Dict[str, ModuleType]) -> bool:
+    optim = modules["torch.optim"]
+    return hasattr(optim, "AdamW") and issubclass(optim.AdamW, optim.Adam)
+
+
+def _checks_weight_decay(modules: Dict[str, ModuleType]) -> bool:
+    """Tell whether Adam refuses a bad weight_decay: its message stands among its constants."""
+    code = inspect.unwrap(modules["torch.optim"].Adam.__init__).__code__
+    return any(isinstance(constant, str) and "weight_decay" in constant for constant in code.co_consts)

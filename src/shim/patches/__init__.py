@@ -1,0 +1,11 @@
+"""The tables: what is patched, and why. Data; how is in ``guards``, when is in ``registry``."""
+
+from __future__ import annotations
+
+from typing import Tuple
+
+from ..registry import Patch
+from . import distributed, torch_optim
+
+#: In the order in which they are applied.
+PATCHES: Tuple[Patch, ...] = (*torch_optim.PATCHES, *distributed.PATCHES)

@@ -1,0 +1,26 @@
+"""torch.distributed.optim's functional optimizers: they keep one weight_decay, and take it in the constructor."""
+
+from __future__ import annotations
+
+from ..registry import Patch, Target
+
+#: module in torch.distributed.optim, class
+OPTIMIZERS = (
+    ("functional_adadelta", "_FunctionalAdadelta"),
+    ("functional_adagrad", "_FunctionalAdagrad"),
+    ("functional_adam", "_FunctionalAdam"),
+    ("functional_adamax", "_FunctionalAdamax"),
+    ("functional_adamw", "_FunctionalAdamW"),
+    ("functional_rmsprop", "_FunctionalRMSprop"),
+    ("functional_sgd", "_FunctionalSGD"),
+)
+
+PATCHES = (
+    Patch(
+        name="distributed",
+        reason="the functional optimizers behind DistributedOptimizer compare weight_decay with 0.0",
+        targets=tuple(
+            Target("constructor", f"torch.distributed.optim.{module}:{cls}") for module, cls in OPTIMIZERS
+        ),
+    ),
+)

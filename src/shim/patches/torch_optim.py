@@ -1,0 +1,62 @@
+"""torch's own optimizers: their constructors, their steps, their functional forms."""
+
+from __future__ import annotations
+
+from typing import Tuple
+
+from ..registry import Patch, Target
+
+#: module in torch.optim, class, functional form
+OPTIMIZERS = (
+    ("_adafactor", "Adafactor", "adafactor"),  # since 2.5
+    ("_muon", "Muon", "muon"),  # since 2.9
+    ("adadelta", "Adadelta", "adadelta"),
+    ("adagrad", "Adagrad", "adagrad"),
+    ("adam", "Adam", "adam"),
+    ("adamax", "Adamax", "adamax"),
+    ("adamw", "AdamW", "adamw"),  # since 1.2
+    ("asgd", "ASGD", "asgd"),
+    ("nadam", "NAdam", "nadam"),  # since 1.10
+    ("radam", "RAdam", "radam"),  # since 1.10
+    ("rmsprop", "RMSprop", "rmsprop"),
+    ("sgd", "SGD", "sgd"),
+)
+
+
+def _targets(module: str, cls: str, functional: str) -> Tuple[Target, ...]:
+    classes = (
+        f"torch.optim.{module}:{cls}",
+        f"torch.optim._multi_tensor:{cls}",  # 1.7-1.11 classes of their own, 1.12-2.6 subclasses
+    )
+    functionals = (
+        f"torch.optim.functional:{functional}",  # 1.7, and public since 2.15
+        f"torch.optim._functional:{functional}",  # 1.8-1.11, and an alias since
+        f"torch.optim.{module}:{functional}",  # since 1.12
+        f"torch.optim.{module}:_single_tensor_{functional}",
+        f"torch.optim.{module}:_multi_tensor_{functional}",
+        f"torch.optim.{module}:_fused_{functional}",  # since 1.13
+    )
+    return (
+        *(Target("constructor", path) for path in classes),
+        *(Target("step", path) for path in classes),
+        *(Target("functional", path) for path in functionals),
+    )
+
+
+def none_guard(module: str, cls: str, functional: str) -> Patch:
+    """Return the row of one optimizer of torch.optim."""
+    return Patch(
+        name=functional,
+        reason=f"{cls} computes with weight_decay: None in a config, a group or a checkpoint is a TypeError there",
+        targets=_targets(module, cls, functional),
+    )
+
+
+PATCHES = (
+    *(none_guard(*row) for row in OPTIMIZERS),
+    Patch(
+        name="torch.optim.adam",
+        reason="torch deletes the attribute; older code and recipes reach for torch.optim.adam.adam through it",
+        targets=(Target("submodule", "torch.optim:adam"),),
+    ),
+)
