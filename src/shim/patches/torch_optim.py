@@ -28,6 +28,7 @@ def _targets(module: str, cls: str, functional: str) -> Tuple[Target, ...]:
         f"torch.optim.{module}:{cls}",
         f"torch.optim._multi_tensor:{cls}",  # 1.7-1.11 classes of their own, 1.12-2.6 subclasses
     )
+    # torch.optim.functional first: in 2.15 its functions wrap the ones in the modules, and hold them in a closure.
     functionals = (
         f"torch.optim.functional:{functional}",  # 1.7, and public since 2.15
         f"torch.optim._functional:{functional}",  # 1.8-1.11, and an alias since

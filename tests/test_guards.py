@@ -1,0 +1,485 @@
+"""None becomes 0.0 at every entry, every other value passes, and the user is told where."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import io
+import pickle
+import sys
+import warnings
+
+import pytest
+import torch
+
+import shim
+import shim.layout
+from shim.layout import weight_decay_of
+
+warned = pytest.warns(shim.NoneWeightDecayWarning)
+
+
+def optimizers():
+    """List the optimizers of this torch that take weight_decay, as their own signatures say."""
+    found = [value for value in vars(torch.optim).values() if isinstance(value, type)]
+    return [cls for cls in found if issubclass(cls, torch.optim.Optimizer) and weight_decay_of(cls.__init__)]
+
+
+OPTIMIZERS = [pytest.param(cls, id=cls.__name__) for cls in optimizers()]
+
+
+@pytest.fixture(autouse=True)
+def active():
+    with shim.activated():
+        yield
+
+
+def parameters_for(cls, parameters):
+    """Muon takes matrices only."""
+    return [p for p in parameters if p.dim() == 2] if cls.__name__ == "Muon" else parameters
+
+
+def builder(cls, **keywords):
+    return lambda parameters: cls(parameters_for(cls, parameters), lr=0.01, **keywords)
+
+
+@pytest.mark.parametrize("cls", OPTIMIZERS)
+class TestEveryOptimizer:
+    def test_none_as_a_keyword_of_the_constructor_is_zero(self, cls, train):
+        expected = train(builder(cls, weight_decay=0.0))
+        with warned:
+            assert torch.equal(train(builder(cls, weight_decay=None)), expected)
+
+    def test_none_at_its_position_in_the_constructor_is_zero(self, cls, train):
+        position = weight_decay_of(cls.__init__).position
+        defaults = [0.01] + [p.default for p in inspect.signature(cls.__init__).parameters.values()][3:position]
+
+        def make(weight_decay):
+            return lambda parameters: cls(parameters_for(cls, parameters), *defaults, weight_decay)
+
+        expected = train(make(0.0))
+        with warned:
+            assert torch.equal(train(make(None)), expected)
+
+    def test_none_in_a_given_group_is_zero(self, cls, train):
+        def make(weight_decay):
+            def build(parameters):
+                groups = [{"params": parameters_for(cls, parameters), "weight_decay": weight_decay}]
+                return cls(groups, lr=0.01)
+
+            return build
+
+        expected = train(make(0.0))
+        with warned:
+            assert torch.equal(train(make(None)), expected)
+
+    def test_none_put_into_a_live_group_is_zero(self, cls, train):
+        def put(value):
+            return lambda optimizer: optimizer.param_groups[0].__setitem__("weight_decay", value)
+
+        expected = train(builder(cls), put(0.0))
+        with warned:
+            assert torch.equal(train(builder(cls), put(None)), expected)
+
+    @pytest.mark.parametrize("value", [0.0, 0.1, 1e-3])
+    def test_a_number_gives_the_same_bits_as_without_guards(self, cls, value, train):
+        with_guards = train(builder(cls, weight_decay=value))
+        shim.deactivate()
+        assert torch.equal(with_guards, train(builder(cls, weight_decay=value)))
+
+    def test_a_bad_number_is_refused_as_without_guards(self, cls):
+        def message():
+            try:
+                builder(cls, weight_decay=-1.0)([torch.nn.Parameter(torch.zeros(2, 2))])
+            except ValueError as error:
+                return str(error)
+            return "accepted"
+
+        with_guards = message()
+        shim.deactivate()
+        assert with_guards == message()
+
+
+FUNCTIONALS = [callee.paths[0] for callee in shim.layout.probe().functionals]
+
+#: How an optimizer is built for its step to reach a functional form of this prefix.
+REACHED_BY = {"_single_tensor_": {"foreach": False}, "_multi_tensor_": {"foreach": True}, "_fused_": {"fused": True}}
+
+
+@pytest.mark.parametrize("path", FUNCTIONALS)
+def test_none_handed_to_a_functional_is_zero(path, train, monkeypatch):
+    functional, place = _look_up(path), weight_decay_of(_look_up(path))
+    args, kwargs = _recorded_call(path, train, monkeypatch)
+    results = []
+    for weight_decay in (0.0, None):
+        arguments, keywords = copy.deepcopy((args, kwargs))
+        if place.position is None:
+            keywords["weight_decay"] = weight_decay
+        else:
+            arguments[place.position] = weight_decay
+        with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            functional(*arguments, **keywords)
+        assert [w.category for w in caught] == [shim.NoneWeightDecayWarning] * (weight_decay is None)
+        results.append(arguments[0][0])
+    assert torch.equal(*results)
+    assert not torch.equal(results[0], args[0][0]), "the call must have moved the parameter"
+
+
+def _recorded_call(path, train, monkeypatch):
+    """Return the arguments with which a real step calls the functional form at ``path``."""
+    module, _, name = path.partition(":")
+    if module == "torch.optim.functional" and shim.layout.probe().era.number >= 15:
+        module = "torch.optim." + {"adafactor": "_adafactor", "muon": "_muon"}.get(name, name)  # what it wraps
+    prefix = next((prefix for prefix in REACHED_BY if name.startswith(prefix)), "")
+    cls = {cls.__name__.lower(): cls for cls in optimizers()}[name[len(prefix) :]]
+    options = {key: value for key, value in REACHED_BY.get(prefix, {}).items() if _takes(cls, key)}
+    if name == "adamw" and issubclass(cls, torch.optim.Adam):
+        module, name = "torch.optim.adam", "adam"  # since 2.7 AdamW calls it, and adamw is there for other callers
+    calls = []
+
+    def spy(*args, **kwargs):
+        calls.append(copy.deepcopy((list(args), kwargs)))
+        return original(*args, **kwargs)
+
+    original = getattr(sys.modules[module], name)
+    monkeypatch.setattr(sys.modules[module], name, spy)
+    try:
+        train(builder(cls, **options))
+    except (RuntimeError, TypeError) as error:
+        if prefix == "_fused_":
+            pytest.skip(f"no fused form for the CPU in torch {torch.__version__}: {error}")
+        raise
+    finally:
+        monkeypatch.undo()
+    args, kwargs = calls[-1]
+    if path.endswith(":adamw"):
+        kwargs.pop("decoupled_weight_decay", None)
+    return args, kwargs
+
+
+def _takes(cls, keyword):
+    return keyword in inspect.signature(cls.__init__).parameters
+
+
+def _look_up(path):
+    module, _, name = path.partition(":")
+    return getattr(sys.modules[module], name)
+
+
+def test_none_loaded_with_a_state_dict_is_zero(train):
+    def load(optimizer):
+        state = optimizer.state_dict()
+        state["param_groups"][0]["weight_decay"] = None
+        optimizer.load_state_dict(state)
+
+    expected = train(builder(torch.optim.AdamW, weight_decay=0.0))
+    with warned:
+        assert torch.equal(train(builder(torch.optim.AdamW), load), expected)
+
+
+def test_none_in_a_group_added_later_is_zero():
+    first, later = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.AdamW([first], lr=0.1, weight_decay=0.0)
+    optimizer.add_param_group({"params": [later], "weight_decay": None})
+    first.grad, later.grad = torch.ones(2), torch.ones(2)
+    with pytest.warns(shim.NoneWeightDecayWarning, match="parameter group 1"):
+        optimizer.step()
+    assert torch.equal(first, later)
+
+
+@pytest.mark.parametrize("save", ["pickle", "deepcopy", "torch"])
+def test_none_in_an_optimizer_that_was_saved_whole_is_zero(save):
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))], lr=0.1)
+    optimizer.param_groups[0]["weight_decay"] = None
+    if save == "pickle":
+        loaded = pickle.loads(pickle.dumps(optimizer))
+    elif save == "deepcopy":
+        loaded = copy.deepcopy(optimizer)
+    else:
+        file = io.BytesIO()
+        torch.save(optimizer, file)
+        file.seek(0)
+        new = shim.layout.probe().era.number >= 8  # the keyword came with 1.13
+        loaded = torch.load(file, **({"weights_only": False} if new else {}))
+    loaded.param_groups[0]["params"][0].grad = torch.ones(2)
+    with warned:
+        loaded.step()
+    assert loaded.param_groups[0]["weight_decay"] == 0.0
+
+
+def test_none_made_a_default_is_zero_in_the_groups_that_take_it():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=0.1)
+    optimizer.defaults["weight_decay"] = None
+    optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(2))]})
+    optimizer.param_groups[1]["params"][0].grad = torch.ones(2)
+    with warned:
+        optimizer.step()
+
+
+def test_a_group_without_the_key_fails_as_without_guards():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=0.1)
+    del optimizer.param_groups[0]["weight_decay"]
+    optimizer.param_groups[0]["params"][0].grad = torch.ones(2)
+    with pytest.raises(KeyError, match="weight_decay"):
+        optimizer.step()
+
+
+# --- what is said ---------------------------------------------------------------------------------------------------
+
+
+def one_parameter():
+    parameter = torch.nn.Parameter(torch.ones(2))
+    parameter.grad = torch.ones(2)
+    return parameter
+
+
+def test_the_warning_names_optimizer_place_and_own_default_and_points_at_the_users_line():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        optimizer = torch.optim.AdamW([one_parameter()], weight_decay=None)
+        in_constructor = sys._getframe().f_lineno - 1
+        optimizer.param_groups[0]["weight_decay"] = None
+        optimizer.step()
+        in_step = sys._getframe().f_lineno - 1
+    assert [(w.filename, w.lineno) for w in caught] == [(__file__, in_constructor), (__file__, in_step)]
+    assert "AdamW got weight_decay=None in its arguments" in str(caught[0].message)
+    assert "AdamW got weight_decay=None in parameter group 0" in str(caught[1].message)
+    assert all("AdamW's own default is 0.01" in str(w.message) for w in caught)
+
+
+def test_the_warning_comes_once_per_place():
+    optimizer = torch.optim.AdamW([one_parameter()])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            optimizer.param_groups[0]["weight_decay"] = None
+            optimizer.step()
+    assert len(caught) == 1
+
+
+def test_the_users_warning_filters_decide():
+    optimizer = torch.optim.AdamW([one_parameter()])
+    optimizer.param_groups[0]["weight_decay"] = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", shim.NoneWeightDecayWarning)
+        with pytest.raises(shim.NoneWeightDecayWarning):
+            optimizer.step()
+        warnings.simplefilter("ignore", shim.NoneWeightDecayWarning)
+        optimizer.step()
+
+
+def test_only_rank_0_speaks_and_every_rank_is_mended(monkeypatch, recwarn):
+    monkeypatch.setenv("RANK", "1")
+    optimizer = torch.optim.AdamW([one_parameter()], weight_decay=None)
+    assert optimizer.param_groups[0]["weight_decay"] == 0.0
+    assert not recwarn.list
+
+
+class TestStrict:
+    @pytest.fixture(autouse=True)
+    def strict(self, monkeypatch):
+        monkeypatch.setenv("SHIM_STRICT", "1")
+
+    def test_a_constructor_refuses_and_says_what_to_do(self):
+        with pytest.raises(TypeError, match=r"AdamW got weight_decay=None in its arguments\. Give it a number"):
+            torch.optim.AdamW([one_parameter()], weight_decay=None)
+
+    def test_a_step_refuses_and_names_the_group(self):
+        optimizer = torch.optim.AdamW([one_parameter()])
+        optimizer.param_groups[0]["weight_decay"] = None
+        with pytest.raises(TypeError, match="AdamW got weight_decay=None in parameter group 0"):
+            optimizer.step()
+        assert optimizer.param_groups[0]["weight_decay"] is None
+
+    def test_a_functional_refuses(self, train, monkeypatch):
+        if not FUNCTIONALS:
+            pytest.skip(f"no functional forms in torch {torch.__version__}")
+        path = next(path for path in FUNCTIONALS if path.endswith(":adam"))
+        monkeypatch.delenv("SHIM_STRICT")
+        args, kwargs = _recorded_call(path, train, monkeypatch)
+        monkeypatch.setenv("SHIM_STRICT", "1")
+        place = weight_decay_of(_look_up(path))
+        if place.position is None:
+            kwargs["weight_decay"] = None
+        else:
+            args[place.position] = None
+        with pytest.raises(TypeError, match="adam got weight_decay=None in its arguments"):
+            _look_up(path)(*args, **kwargs)
+
+
+# --- whose optimizer it is ------------------------------------------------------------------------------------------
+
+
+class Frozen(torch.optim.AdamW):
+    """None in a group means: do not train this one."""
+
+    def step(self, closure=None):
+        self.seen = [group["weight_decay"] for group in self.param_groups]
+        frozen = [(p, p.grad) for g in self.param_groups if g["weight_decay"] is None for p in g["params"]]
+        for parameter, _ in frozen:
+            parameter.grad = None
+        super().step()
+        for parameter, gradient in frozen:
+            parameter.grad = gradient
+
+
+class Logged(torch.optim.AdamW):
+    """Overrides step, and gives None no meaning."""
+
+    def step(self, closure=None):
+        return super().step(closure)
+
+
+class Renamed(torch.optim.AdamW):
+    """Brings no step of its own."""
+
+
+def test_a_subclass_in_which_none_means_something_keeps_its_none(recwarn):
+    trained, frozen = one_parameter(), one_parameter()
+    groups = [{"params": [trained], "weight_decay": 0.1}, {"params": [frozen], "weight_decay": None}]
+    optimizer = Frozen(groups, lr=0.1)
+    for _ in range(3):
+        optimizer.step()
+    assert optimizer.seen == [0.1, None]
+    assert torch.equal(frozen, torch.ones(2))
+    assert not torch.equal(trained, torch.ones(2))
+    assert not recwarn.list
+
+
+def test_a_subclass_that_hands_none_on_to_super_is_mended_there_and_keeps_its_none(train):
+    def make(cls, weight_decay):
+        return lambda parameters: cls([{"params": parameters, "weight_decay": weight_decay}], lr=0.1)
+
+    expected = train(make(torch.optim.AdamW, 0.0))
+    kept = []
+    with warned:
+        result = train(make(Logged, None), lambda optimizer: kept.append(optimizer.param_groups[0]["weight_decay"]))
+    assert torch.equal(result, expected)
+    assert kept == [None, None, None]
+
+
+def test_a_subclass_without_a_step_is_mended(train):
+    expected = train(builder(torch.optim.AdamW, weight_decay=0.0))
+    with warned:
+        assert torch.equal(train(builder(Renamed, weight_decay=None)), expected)
+
+
+def test_an_optimizer_that_is_not_torchs_keeps_its_none():
+    class Own(torch.optim.Optimizer):
+        def __init__(self, params, weight_decay=None):
+            super().__init__(params, {"weight_decay": weight_decay})
+
+        def step(self, closure=None):
+            self.seen = self.param_groups[0]["weight_decay"]
+
+    optimizer = Own([one_parameter()])
+    optimizer.step()
+    assert optimizer.seen is None
+
+
+def test_a_users_wrapper_around_a_torch_step_counts_as_the_users():
+    import functools
+
+    original = torch.optim.AdamW.step
+
+    class Wrapped(torch.optim.AdamW):
+        @functools.wraps(original)
+        def step(self, closure=None):
+            self.seen = self.param_groups[0]["weight_decay"]
+
+    optimizer = Wrapped([{"params": [one_parameter()], "weight_decay": None}])
+    optimizer.step()
+    assert optimizer.seen is None
+
+
+# --- a class of one's own -------------------------------------------------------------------------------------------
+
+
+def own_optimizer():
+    class Own(torch.optim.Optimizer):
+        def __init__(self, params, weight_decay=0.3):
+            super().__init__(params, {"weight_decay": 0.0 + weight_decay})
+
+        @torch.no_grad()
+        def step(self, closure=None):
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    parameter.mul_(1 - group["weight_decay"])
+
+    return Own
+
+
+def test_guard_gives_a_class_of_ones_own_the_same_guards():
+    shim.deactivate()
+    Own = shim.guard(own_optimizer())
+    with pytest.warns(shim.NoneWeightDecayWarning, match=r"own default is 0\.3"):
+        optimizer = Own([one_parameter()], weight_decay=None)
+    optimizer.param_groups[0]["weight_decay"] = None
+    with warned:
+        optimizer.step()
+    assert optimizer.param_groups[0]["weight_decay"] == 0.0
+    with pytest.raises(TypeError):
+        builder(torch.optim.Adam, weight_decay=None)([one_parameter()]).step()  # torch's own are left alone
+
+
+def test_guard_refuses_what_is_no_optimizer():
+    with pytest.raises(TypeError, match="subclass of torch.optim.Optimizer, not 3"):
+        shim.guard(3)
+
+
+def test_guard_does_nothing_when_shim_is_off(monkeypatch):
+    monkeypatch.setenv("SHIM_DISABLE", "1")
+    Own = shim.guard(own_optimizer())
+    with pytest.raises(TypeError):
+        Own([one_parameter()], weight_decay=None)
+
+
+# --- and back -------------------------------------------------------------------------------------------------------
+
+
+def everything():
+    """Return every object that a guard may replace, by its place."""
+    places = {}
+    for name, module in list(sys.modules.items()):
+        if name.startswith("torch.optim") or name.startswith("torch.distributed.optim"):
+            for key, value in vars(module).items():
+                places[name, key] = value
+                if isinstance(value, type) and issubclass(value, torch.optim.Optimizer):
+                    places.update(((name, key, attribute), inner) for attribute, inner in vars(value).items())
+    return places
+
+
+def test_deactivation_gives_back_the_same_objects():
+    shim.deactivate()
+    for cls in optimizers():
+        builder(cls)([torch.nn.Parameter(torch.ones(2, 2))])  # torch wraps the step of a class at its first instance
+    before = everything()
+    shim.activate()
+    during = everything()
+    shim.deactivate()
+    after = everything()
+    assert sum(during[place] is not before[place] for place in before) > 0
+    assert [place for place in before if after.get(place) is not before[place]] == []
+    assert set(after) == set(before)
+
+
+def test_activating_twice_is_activating_once():
+    once = everything()
+    shim.activate()
+    shim.activate()
+    twice = everything()
+    assert [place for place in once if twice[place] is not once[place]] == []
+    shim.deactivate()
+    with pytest.raises(TypeError):
+        optimizer = torch.optim.AdamW([one_parameter()])
+        optimizer.param_groups[0]["weight_decay"] = None
+        optimizer.step()
+
+
+def test_an_optimizer_built_under_guards_is_unguarded_afterwards():
+    optimizer = torch.optim.AdamW([one_parameter()])
+    shim.deactivate()
+    optimizer.param_groups[0]["weight_decay"] = None
+    with pytest.raises(TypeError):
+        optimizer.step()
