@@ -12,6 +12,7 @@ from typing import Iterator, List, NamedTuple, Optional, Tuple, TypeVar
 from . import bootstrap, guards
 from .layout import Layout, probe
 from .patches import PATCHES
+from .patches.torch_optim import newcomers
 from .registry import Outcome, Patch, Registry, Target
 
 REGISTRY = Registry(PATCHES)
@@ -152,6 +153,9 @@ def apply() -> None:
                 layout.version,
                 layout.era.releases,
             )
+        for patch in newcomers(layout):
+            if patch.name not in REGISTRY:
+                REGISTRY.add(patch)
         REGISTRY.apply(layout, _skipped())
         bootstrap.AWAITED.update(REGISTRY.modules())
         _active = True

@@ -174,12 +174,13 @@ def _defined_in(value: Any) -> str:
 
 
 def _optimizer_classes(module: ModuleType) -> List[Tuple[str, Any, Any]]:
-    optimizer = getattr(sys.modules.get("torch.optim.optimizer"), "Optimizer", None)
+    optimizer = sys.modules["torch.optim"].Optimizer
     return [
         (name, value, value.__init__)
         for name, value in list(vars(module).items())
-        if inspect.isclass(value) and optimizer is not None and issubclass(value, optimizer) and "__init__" in vars(value)
-    ]  # fmt: skip
+        if inspect.isclass(value) and issubclass(value, optimizer) and "__init__" in vars(value)
+        if _in_torch_optim(_defined_in(value))  # programs put optimizers of their own into torch.optim
+    ]
 
 
 def _functions(module: ModuleType) -> List[Tuple[str, Any, Any]]:

@@ -142,9 +142,9 @@ class Registry:
         applied.changes.extend(new)
         if applied.changes:
             self._applied[patch.name] = applied
-            self._set(patch, "applied", ", ".join(change.target.path for change in applied.changes))
+            self._set(patch, "applied", ", ".join(dict.fromkeys(c.target.path for c in applied.changes)))
         else:
-            self._set(patch, "skipped", "nothing to patch in this process: " + _missing(patch.targets))
+            self._set(patch, "skipped", _missing(patch.targets))
         return [(change.old, change.new) for change in new if change.undo is None]
 
     def _set(self, patch: Patch, state: str, reason: str) -> None:
@@ -203,9 +203,8 @@ def _change(target: Target, found: Tuple[Any, Any], switch: guards.Switch, layou
     return _Change(target, owner, value, None, guard(value, switch, layout))
 
 
-def _missing(targets: Iterable[Target]) -> str:
-    modules = {target.path.partition(":")[0] for target in targets}
-    unloaded = sorted(name for name in modules if name not in sys.modules)
-    if len(unloaded) == len(modules):
-        return ", ".join(unloaded) + " not imported"
-    return "no " + ", ".join(target.path for target in targets)
+def _missing(targets: Tuple[Target, ...]) -> str:
+    modules = sorted({target.path.partition(":")[0] for target in targets})
+    if any(name in sys.modules for name in modules):
+        return f"{targets[0].path} is not in this torch"
+    return f"{modules[0]} is not imported" + (f", nor are {len(modules) - 1} more" if modules[1:] else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Tuple
 
+from ..layout import Layout
 from ..registry import Patch, Target
 
 #: module in torch.optim, class, functional form
@@ -50,6 +51,22 @@ def none_guard(module: str, cls: str, functional: str) -> Patch:
         name=functional,
         reason=f"{cls} computes with weight_decay: None in a config, a group or a checkpoint is a TypeError there",
         targets=_targets(module, cls, functional),
+    )
+
+
+def newcomers(layout: Layout) -> Tuple[Patch, ...]:
+    """Return a row for each optimizer and functional form that the loaded torch has and the table does not."""
+    listed = {target.path for patch in PATCHES for target in patch.targets}
+    kinds = ((layout.optimizers, ("constructor", "step")), (layout.functionals, ("functional",)))
+    return tuple(
+        Patch(
+            name=callee.paths[0],
+            reason="found in this torch, which is newer than the table",
+            targets=tuple(Target(kind, callee.paths[0]) for kind in kinds_of_it),
+        )
+        for callees, kinds_of_it in kinds
+        for callee in callees
+        if not listed.intersection(callee.paths)
     )
 
 

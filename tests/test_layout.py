@@ -1,0 +1,79 @@
+"""The layout tells what is there, and looking changes nothing."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import pytest
+import torch
+from packaging.version import Version
+
+from shim import layout
+
+
+def test_the_version_is_the_release_that_is_loaded():
+    assert layout.probe().version == Version(torch.__version__)
+
+
+@pytest.mark.parametrize(
+    "text, release",
+    [
+        ("2.4.0a0+git1234", (2, 4, 0)),
+        ("1.13.1+cu117", (1, 13, 1)),
+        ("2.6.0.dev20250101+cpu", (2, 6, 0)),
+        ("2.3.0a0-my-cluster", (2, 3)),
+        ("unknown", (0,)),
+    ],
+)
+def test_any_version_string_is_read(text, release):
+    assert layout._version(types.SimpleNamespace(__version__=text)).release == release
+
+
+def test_the_era_found_by_looking_is_the_era_of_the_release():
+    first, _, last = layout.probe().era.releases.partition("-")
+    assert Version(first) <= Version(torch.__version__.partition("+")[0]) < _next_minor(last or first)
+
+
+def _next_minor(release):
+    major, minor = Version(release).release
+    return Version(f"{major}.{minor + 1}.dev0")
+
+
+def test_every_optimizer_of_torch_is_found_where_it_is_defined():
+    found = {callee.name: callee for callee in layout.probe().optimizers}
+    assert found["Adam"].paths[0] == "torch.optim.adam:Adam"
+    assert found["Adam"].weight_decay == layout.WeightDecay(5, "positional or keyword", 0)
+    assert found["AdamW"].weight_decay.default == 0.01
+    assert not {"LBFGS", "Rprop", "SparseAdam"} & set(found)
+
+
+def test_looking_changes_nothing():
+    before = {name: dict(vars(module)) for name, module in sys.modules.items() if name.startswith("torch.optim")}
+    modules = set(sys.modules)
+    assert layout.probe() == layout.probe()
+    after = {name: vars(sys.modules[name]) for name in before}
+    assert set(sys.modules) == modules
+    assert all(set(after[name]) == set(before[name]) for name in before)
+    assert all(after[name][key] is value for name in before for key, value in before[name].items())
+
+
+def test_a_torch_that_nobody_has_seen_gets_the_newest_strategy_and_says_so(python):
+    code = """
+        import torch.version
+        torch.version.__version__ = "9.1.0"
+        import torch, sys
+        torch.__version__ = "9.1.0"
+        import preimport, shim
+        print(shim.status().layout.known, shim.status().layout.era.number)
+        print(shim.status())
+    """
+    result = python(code, door="src", env={"SHIM_LOG": "warning"})
+    assert result.stdout.startswith("False 15"), result.stderr
+    assert "newer than any that shim was run on" in result.stdout
+    assert "torch 9.1.0 is newer than any that shim was run on" in result.stderr
+
+
+def test_without_torch_it_says_what_is_missing(python):
+    result = python("from shim.layout import probe; probe()", door="src")
+    assert "RuntimeError: torch.optim is not loaded in this process; import torch first" in result.stderr
