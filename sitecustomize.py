@@ -60,7 +60,8 @@ def _main():
     behind = sys.path[places.index(here) + 1 :] if here in places else []
     # The program is to find the sys.path that it would have without us; children inherit PYTHONPATH, not this.
     sys.path[:] = [entry for entry, place in zip(sys.path, places) if place != here]
-    if sys.version_info >= (3, 8):
+    off = os.environ.get("SHIM_DISABLE", "").strip().lower() not in ("", "0", "false", "no", "off")
+    if sys.version_info >= (3, 8) and not off:
         try:
             _arm(here)
         except Exception as error:  # never the reason that a program fails

@@ -49,9 +49,9 @@ def main():
             loss.backward()
             optimizer.step()
             total += loss.item() * len(rows)
-        print("epoch {:2d}  loss {:.4f}".format(epoch + 1, total / len(x)))
+        print(f"epoch {epoch + 1:2d}  loss {total / len(x):.4f}")
     accuracy = (model(x_test).argmax(1) == y_test).float().mean().item()
-    print("test accuracy {:.1%}".format(accuracy))
+    print(f"test accuracy {accuracy:.1%}")
     if args.save:
         torch.save(model.state_dict(), args.save)
 

@@ -45,7 +45,7 @@ def python(tmp_path):
             cwd=str(options.pop("cwd", tmp_path)),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            universal_newlines=True,
+            text=True,
             timeout=300,
             **options,
         )

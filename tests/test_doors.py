@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -131,7 +130,9 @@ class TestSwitches:
         assert "AdamW got weight_decay=None in its arguments. Give it a number" in result.stderr
 
     def test_log_shows_what_is_done(self, python):
-        assert "shim: adamw: applied (torch.optim.adamw:AdamW" in python("import torch", env={"SHIM_LOG": "info"}).stderr
+        assert (
+            "shim: adamw: applied (torch.optim.adamw:AdamW" in python("import torch", env={"SHIM_LOG": "info"}).stderr
+        )
         assert python("import torch").stderr == ""
 
     @pytest.mark.parametrize("value", ["", "0", "false", "no", "off"])
@@ -185,7 +186,10 @@ class TestNeighbours:
         theirs.mkdir()
         (theirs / "sitecustomize.py").write_text("print('theirs')\nmark = 1\n")
         path = f"{checkout}:{theirs}"
-        result = python("import sitecustomize, sys; print(sitecustomize.mark, len(sys.meta_path))", env={"PYTHONPATH": path})
+        result = python(
+            "import sitecustomize, sys; print(sitecustomize.mark, len(sys.meta_path))",
+            env={"PYTHONPATH": path},
+        )
         armed = python("import sys; print(len(sys.meta_path))").stdout
         assert result.stdout == f"theirs\n1 {armed}", result.stderr
 

@@ -31,7 +31,7 @@ __all__ = [*_PUBLIC]
 
 def __getattr__(name: "str") -> "object":
     if name not in _PUBLIC:
-        raise AttributeError("module %r has no attribute %r" % (__name__, name))  # noqa: UP031
+        raise AttributeError("module %r has no attribute %r" % (__name__, name))
     module = __import__(__name__ + "." + _PUBLIC[name], fromlist=[name])
     value = globals()[name] = getattr(module, name)
     return value

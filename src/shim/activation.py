@@ -7,9 +7,9 @@ import os
 import sys
 import threading
 from contextlib import contextmanager
-from typing import Iterator, List, NamedTuple, Optional, Tuple, TypeVar
+from typing import Iterator, NamedTuple, TypeVar
 
-from . import bootstrap, guards
+from . import bootstrap
 from .layout import Layout, probe
 from .patches import PATCHES
 from .patches.torch_optim import newcomers
@@ -28,14 +28,14 @@ class Status(NamedTuple):
     #: The patches are in force.
     active: bool
     #: Who armed this process: "sitecustomize", "preimport" or "activate"; None if nobody did.
-    door: Optional[str]
+    door: str | None
     #: torch.optim had been imported before we were armed; names bound by then were replaced in the modules only.
     late: bool
     #: What the loaded torch looks like; None as long as torch.optim is not imported.
-    layout: Optional[Layout]
-    outcomes: Tuple[Outcome, ...]
+    layout: Layout | None
+    outcomes: tuple[Outcome, ...]
     #: What went wrong in shim itself, if anything did.
-    error: Optional[str]
+    error: str | None
 
     def __str__(self) -> str:
         return "\n".join(_in_words(self))
@@ -164,7 +164,7 @@ def apply() -> None:
             _log.log(level, "%s: %s (%s)", outcome.patch, outcome.state, outcome.reason)
 
 
-def _skipped() -> List[str]:
+def _skipped() -> list[str]:
     """Return the patches that SHIM_SKIP leaves out."""
     names = [name.strip() for name in os.environ.get("SHIM_SKIP", "").split(",") if name.strip()]
     for name in names:

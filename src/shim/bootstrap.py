@@ -5,13 +5,12 @@ annotations are strings because even ``from __future__`` loads a module). It is 
 ``sitecustomize.py``, where the package itself may not be importable.
 """
 
-import os
-import sys
-
 # Built into the interpreter and already loaded: the import system itself is made of them.
 import _frozen_importlib
 import _frozen_importlib_external
 import _thread
+import os
+import sys
 
 TYPE_CHECKING = False  # type checkers take it for True; the typing module stays unloaded
 if TYPE_CHECKING:
@@ -71,9 +70,7 @@ def arrived(name: "str") -> "None":
         if switched_on("SHIM_STRICT"):
             raise
         if sys.stderr is not None:
-            sys.stderr.write(
-                "shim: torch goes on unguarded, because of %s: %s\n" % (type(error).__name__, error)  # noqa: UP031
-            )
+            sys.stderr.write("shim: torch goes on unguarded, because of %s: %s\n" % (type(error).__name__, error))
 
 
 def _import_ours(submodule: "str") -> "Any":
@@ -105,9 +102,7 @@ def _own_spec(name: "str") -> "ModuleSpec":
         file, submodules = os.path.join(os.path.dirname(PACKAGE), "preimport.py"), None
     else:
         file, submodules = os.path.join(PACKAGE, "__init__.py"), [PACKAGE]
-    spec = _frozen_importlib_external.spec_from_file_location(
-        name, file, submodule_search_locations=submodules
-    )
+    spec = _frozen_importlib_external.spec_from_file_location(name, file, submodule_search_locations=submodules)
     assert spec is not None
     return spec
 

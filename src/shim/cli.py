@@ -35,10 +35,10 @@ def main(argv: "Optional[List[str]]" = None) -> "int":
     if command == "--version":
         from . import __version__
 
-        return _say("torch-shim %s\n" % __version__)  # noqa: UP031
+        return _say("torch-shim %s\n" % __version__)
     if command in ("-h", "--help", "help"):
         return _say(USAGE)
-    sys.stderr.write(("shim: there is no command %r\n\n" % command if command else "") + USAGE)  # noqa: UP031
+    sys.stderr.write(("shim: there is no command %r\n\n" % command if command else "") + USAGE)
     return 2
 
 

@@ -15,7 +15,7 @@ import sys
 import warnings
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Tuple
+from typing import Any, Callable, Iterable, Iterator
 
 from .bootstrap import switched_on
 from .layout import Layout, weight_decay_of
@@ -40,7 +40,7 @@ class Switch:
 # --- what is guarded: an optimizer whose `step` is the very function of a class that a patch names ------------------
 
 #: The innermost functions of the guarded classes' ``step``, and how many patches hold each.
-_guarded_steps: Dict[Any, int] = {}
+_guarded_steps: dict[Any, int] = {}
 
 
 def innermost(function: Any) -> Any:
@@ -76,7 +76,7 @@ def constructor(cls: type, switch: Switch, layout: Layout) -> Undo:
     Returns:
         A function that gives the class its constructor back.
     """
-    original = cls.__init__
+    original: Any = cls.__init__  # type: ignore[misc]
     place = weight_decay_of(original)
     position = place.position if place is not None else None
 
@@ -129,12 +129,12 @@ def mend_groups(optimizer: Any, args: Any = (), kwargs: Any = None) -> None:
             _mend(optimizer, group)
 
 
-def _mend(optimizer: Any, group: Dict[str, Any]) -> None:
+def _mend(optimizer: Any, group: dict[str, Any]) -> None:
     number = next(n for n, other in enumerate(optimizer.param_groups) if other is group)
-    group[WEIGHT_DECAY] = _zero_for(type(optimizer), "parameter group %d" % number)  # noqa: UP031
+    group[WEIGHT_DECAY] = _zero_for(type(optimizer), "parameter group %d" % number)
 
 
-_hook: Dict[str, Any] = {"users": 0, "handle": None}
+_hook: dict[str, Any] = {"users": 0, "handle": None}
 
 
 def _hook_steps() -> Undo:
@@ -152,10 +152,11 @@ def _hook_steps() -> Undo:
     return unhook
 
 
-def _owners_of_step(cls: type, function: Any) -> List[type]:
+def _owners_of_step(cls: type, function: Any) -> list[type]:
     """List the classes that hold this step: ``cls``, and the live subclasses on which torch has put a wrapped copy."""
     owners = [cls]
-    for subclass in cls.__subclasses__():
+    subclasses: list[type] = cls.__subclasses__()
+    for subclass in subclasses:
         if "step" in vars(subclass) and innermost(vars(subclass)["step"]) is function:
             owners += _owners_of_step(subclass, function)
         elif "step" not in vars(subclass):
@@ -166,7 +167,7 @@ def _owners_of_step(cls: type, function: Any) -> List[type]:
 def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
     original = cls.step  # type: ignore[attr-defined]
 
-    def step(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def guarded_step(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not switch.on:
             return original(self, *args, **kwargs)
         if is_guarded(type(self)):
@@ -176,12 +177,12 @@ def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
         with _none_put_aside(self):
             return original(self, *args, **kwargs)
 
-    functools.update_wrapper(step, original)
-    step._shim_guards = original  # type: ignore[attr-defined]
+    step: Any = functools.update_wrapper(guarded_step, original)
+    step._shim_guards = original
     if layout.strips_wrapped_steps:
         # dynamo replaces a hooked step by its __wrapped__, and would throw the guard away with the hook.
         del step.__wrapped__
-        step.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
+        step.__signature__ = inspect.signature(original)
     return replace(cls, "step", step)
 
 
@@ -210,7 +211,7 @@ def functional(original: Any, switch: Switch, layout: Layout) -> Any:
     position = place.position if place is not None else None
     name = original.__name__
 
-    def mended(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Tuple[Any, ...]:
+    def mended(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """Return args, with None replaced there or in kwargs: they are ours to change, the call has built them."""
         if switch.on and (args[0] if args else kwargs.get("params", True)):  # no parameters, no use of it
             if kwargs.get(WEIGHT_DECAY, 0.0) is None:
@@ -221,7 +222,7 @@ def functional(original: Any, switch: Switch, layout: Layout) -> Any:
 
     if layout.functional_wrapper == "wrapt":
         # Only a proxy passes for the original with the TorchScript of these releases.
-        def around(wrapped: Any, instance: Any, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
+        def around(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             return wrapped(*mended(args, kwargs), **kwargs)
 
         return _proxy_class()(original, around)
@@ -241,7 +242,7 @@ def functional(original: Any, switch: Switch, layout: Layout) -> Any:
 def _proxy_class() -> Any:
     import wrapt
 
-    class FunctionProxy(wrapt.FunctionWrapper):  # type: ignore[misc,name-defined]
+    class FunctionProxy(wrapt.FunctionWrapper):  # type: ignore
         """A wrapt proxy that is copied and pickled as functions are: as itself, and by its name."""
 
         def __reduce_ex__(self, protocol: Any) -> Any:
@@ -263,7 +264,7 @@ def _zero_for(owner: Any, where: str) -> float:
     """Return 0.0 for the None that was found, having said so at the user's line; or refuse, in strict mode."""
     name = owner if isinstance(owner, str) else owner.__name__
     default = None if isinstance(owner, str) else weight_decay_of(owner.__init__)
-    own = "" if default is None else " (%s's own default is %s)" % (name, default.default)  # noqa: UP031
+    own = "" if default is None else " (%s's own default is %s)" % (name, default.default)
     if switched_on("SHIM_STRICT"):
         raise TypeError(
             f"{name} got weight_decay=None in {where}. Give it a number, 0.0 for no weight decay{own}; "
@@ -318,7 +319,7 @@ def replace(owner: Any, name: str, new: Any) -> Undo:
     return undo
 
 
-def swap_everywhere(pairs: Iterable[Tuple[Any, Any]]) -> None:
+def swap_everywhere(pairs: Iterable[tuple[Any, Any]]) -> None:
     """Put the new wherever a module holds the old, by identity: aliases have other names, and users have theirs."""
     new_for = {id(old): new for old, new in pairs}
     if not new_for:

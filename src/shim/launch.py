@@ -33,13 +33,13 @@ def run(argv: "List[str]") -> "int":
     """
     try:
         executable, command = _command(argv)
-    except _Refused as refusal:
-        sys.stderr.write("shim: %s\n" % refusal)  # noqa: UP031
+    except RefusalError as refusal:
+        sys.stderr.write("shim: %s\n" % refusal)
         return 2
     return _become(executable, command, dict(os.environ, PYTHONPATH=python_path()))
 
 
-class _Refused(Exception):
+class RefusalError(Exception):
     """The command cannot be run guarded, and the message says why."""
 
 
@@ -51,21 +51,21 @@ def python_path() -> "str":
 
 def export_line() -> "str":
     """Return the line that arms every Python started from the shell that evaluates it."""
-    return "export PYTHONPATH='%s'\n" % python_path().replace("'", "'\"'\"'")  # noqa: UP031
+    return "export PYTHONPATH='%s'\n" % python_path().replace("'", "'\"'\"'")
 
 
 def _command(argv: "List[str]") -> "Tuple[str, List[str]]":
     """Return the file to execute and the argv to hand it."""
     options, program = _split(argv)
     if not program:
-        raise _Refused("run what? Give a script, -m MODULE, -c CODE or a command (shim --help)")
+        raise RefusalError("run what? Give a script, -m MODULE, -c CODE or a command (shim --help)")
     if program[0].startswith("-") or options or _is_for_python(program[0]):
         own = _own_options()
         _refuse_lock_out([*own, *options], "python")
         return sys.executable, [_argv0(), *own, *options, *program]
     executable = _which(program[0])
     if executable is None:
-        raise _Refused("there is no file and no command %r" % program[0])  # noqa: UP031
+        raise RefusalError("there is no file and no command %r" % program[0])
     if os.path.basename(program[0]).startswith("python"):
         _refuse_lock_out(_split(program[1:])[0], program[0])
     return executable, program
@@ -128,7 +128,7 @@ def _own_options() -> "List[str]":
 
 
 def _argv0() -> "str":
-    return getattr(sys, "orig_argv", [sys.executable])[0]
+    return str(getattr(sys, "orig_argv", [sys.executable])[0])
 
 
 def _refuse_lock_out(options: "List[str]", python: "str") -> "None":
@@ -136,17 +136,17 @@ def _refuse_lock_out(options: "List[str]", python: "str") -> "None":
         if option.startswith("-") and not option.startswith(("--", "-X", "-W")):
             for letter, name in _LOCKS_US_OUT.items():
                 if letter in option:
-                    raise _Refused(
+                    raise RefusalError(
                         "%s is run with %s, which keeps every sitecustomize out, ours too. Leave the option away, "
-                        "or write `import preimport` as the first line of the script" % (python, name)  # noqa: UP031
+                        "or write `import preimport` as the first line of the script" % (python, name)
                     )
 
 
 def _become(executable: "str", argv: "List[str]", environment: "Dict[str, str]") -> "int":
-    """Replace this process; on Windows, where that would lose the exit code, run a child and pass on what it ends with."""
+    """Replace this process; on Windows, where that loses the exit code, run a child and pass on what it ends with."""
     if os.name == "nt":
         return _run_child(executable, argv, environment)
-    import _signal
+    import _signal  # type: ignore[import-not-found]
 
     # Python ignores these for itself, and an exec would hand that on to programs that expect the default.
     for name in ("SIGPIPE", "SIGXFSZ"):
@@ -157,7 +157,7 @@ def _become(executable: "str", argv: "List[str]", environment: "Dict[str, str]")
     try:
         os.execve(executable, argv, environment)
     except OSError as error:
-        sys.stderr.write("shim: cannot run %s: %s\n" % (argv[0], error.strerror))  # noqa: UP031
+        sys.stderr.write("shim: cannot run %s: %s\n" % (argv[0], error.strerror))
         return 2
 
 
@@ -170,5 +170,5 @@ def _run_child(executable: "str", argv: "List[str]", environment: "Dict[str, str
     try:
         return subprocess.call(argv, executable=executable, env=environment)
     except OSError as error:
-        sys.stderr.write("shim: cannot run %s: %s\n" % (argv[0], error.strerror))  # noqa: UP031
+        sys.stderr.write("shim: cannot run %s: %s\n" % (argv[0], error.strerror))
         return 2

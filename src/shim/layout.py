@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from types import ModuleType
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, NamedTuple
 
 from packaging.version import InvalidVersion, Version
 
@@ -25,7 +25,7 @@ class WeightDecay(NamedTuple):
     ``position`` counts from 0, self included; None for a keyword-only parameter.
     """
 
-    position: Optional[int]
+    position: int | None
     kind: str
     default: Any
 
@@ -34,7 +34,7 @@ class Callee(NamedTuple):
     """A class or function of torch.optim that takes weight_decay: its paths, the defining one first."""
 
     name: str
-    paths: Tuple[str, ...]
+    paths: tuple[str, ...]
     weight_decay: WeightDecay
 
 
@@ -45,8 +45,8 @@ class Layout(NamedTuple):
     era: Era
     #: False for a torch newer than any that this release of shim was run on.
     known: bool
-    optimizers: Tuple[Callee, ...]
-    functionals: Tuple[Callee, ...]
+    optimizers: tuple[Callee, ...]
+    functionals: tuple[Callee, ...]
     #: The constructors refuse a negative weight_decay, and with it None.
     constructors_check: bool
     #: How a step is guarded: "hook" (torch's own global step pre-hook) or "function" (a replaced method).
@@ -59,7 +59,7 @@ class Layout(NamedTuple):
 
 class _Facts(NamedTuple):
     version: Version
-    modules: Dict[str, ModuleType]
+    modules: dict[str, ModuleType]
 
     def has(self, module: str, attribute: str) -> bool:
         return hasattr(self.modules.get("torch.optim" + module), attribute)
@@ -70,18 +70,21 @@ def _since(release: str) -> Callable[[_Facts], bool]:
     return lambda facts: facts.version >= Version(release + ".dev0")
 
 
+_STEP_HOOK = (".optimizer", "register_optimizer_step_pre_hook")
+_DECORATOR = (".optimizer", "_disable_dynamo_if_unsupported")
+
 #: Newest first; the first one that fits is the era. Told by what is found wherever that is possible.
 ERAS = (
     Era(15, "2.15", "a public torch.optim.functional", _since("2.15")),
     Era(14, "2.14", "distributed functional optimizers are no longer TorchScript", _since("2.14")),
     Era(13, "2.7-2.13", "AdamW subclasses Adam", lambda f: _adamw_is_an_adam(f.modules)),
-    Era(12, "2.4-2.6", "functionals carry a decorator against dynamo", lambda f: f.has(".optimizer", "_disable_dynamo_if_unsupported")),
+    Era(12, "2.4-2.6", "functionals decorated against dynamo", lambda f: f.has(*_DECORATOR)),
     Era(11, "2.3", "hooked steps are not stripped; __prepare_scriptable__ is honoured", _since("2.3")),
     Era(10, "2.1-2.2", "dynamo disables _fused_*", _since("2.1")),
-    Era(9, "2.0", "step hooks; dynamo strips hooked steps", lambda f: f.has(".optimizer", "register_optimizer_step_pre_hook")),
+    Era(9, "2.0", "step hooks; dynamo strips hooked steps", lambda f: f.has(*_STEP_HOOK)),
     Era(8, "1.13", "_fused_adam", lambda f: f.has(".adam", "_fused_adam")),
-    Era(7, "1.12", "torch.optim.adam.adam, _single_tensor_adam, _multi_tensor_adam", lambda f: f.has(".adam", "_single_tensor_adam")),
-    Era(6, "1.9-1.11", "functional weight_decay is keyword-only", lambda f: f.has("._functional", "adam") and _keyword_only(f)),
+    Era(7, "1.12", "torch.optim.adam.adam and _multi_tensor_adam", lambda f: f.has(".adam", "_single_tensor_adam")),
+    Era(6, "1.9-1.11", "functional weight_decay is keyword-only", lambda f: _functional_takes_keyword(f)),
     Era(5, "1.8", "torch.optim._functional; profile hook on step", lambda f: f.has("._functional", "adam")),
     Era(4, "1.7", "torch.optim.functional.adam; torch.optim._multi_tensor", lambda f: f.has(".functional", "adam")),
     Era(3, "1.5-1.6", "Adam and AdamW check weight_decay", lambda f: _checks_weight_decay(f.modules)),
@@ -104,7 +107,7 @@ def probe() -> Layout:
     modules = {name: module for name, module in list(sys.modules.items()) if _in_torch_optim(name) and module}
     version = _version(sys.modules["torch"])
     facts = _Facts(version, modules)
-    step_hooks = facts.has(".optimizer", "register_optimizer_step_pre_hook")
+    step_hooks = facts.has(*_STEP_HOOK)
     strips = step_hooks and not _since("2.3")(facts)
     return Layout(
         version=version,
@@ -119,7 +122,7 @@ def probe() -> Layout:
     )
 
 
-def weight_decay_of(function: Any) -> Optional[WeightDecay]:
+def weight_decay_of(function: Any) -> WeightDecay | None:
     """Tell where ``function`` takes weight_decay; None if it has no such parameter, or no readable signature."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
@@ -150,9 +153,9 @@ def _in_torch_optim(name: str) -> bool:
 
 
 def _callees(
-    modules: Dict[str, ModuleType], members: Callable[[ModuleType], List[Tuple[str, Any, Any]]]
-) -> Tuple[Callee, ...]:
-    found: Dict[int, Tuple[str, List[str], WeightDecay]] = {}
+    modules: dict[str, ModuleType], members: Callable[[ModuleType], list[tuple[str, Any, Any]]]
+) -> tuple[Callee, ...]:
+    found: dict[int, tuple[str, list[str], WeightDecay]] = {}
     for module_name, module in sorted(modules.items()):
         for name, value, signed in members(module):
             place = weight_decay_of(signed)
@@ -173,7 +176,7 @@ def _defined_in(value: Any) -> str:
     return str(getattr(function, "__globals__", {}).get("__name__", value.__module__))
 
 
-def _optimizer_classes(module: ModuleType) -> List[Tuple[str, Any, Any]]:
+def _optimizer_classes(module: ModuleType) -> list[tuple[str, Any, Any]]:
     optimizer = sys.modules["torch.optim"].Optimizer
     return [
         (name, value, value.__init__)
@@ -183,7 +186,7 @@ def _optimizer_classes(module: ModuleType) -> List[Tuple[str, Any, Any]]:
     ]
 
 
-def _functions(module: ModuleType) -> List[Tuple[str, Any, Any]]:
+def _functions(module: ModuleType) -> list[tuple[str, Any, Any]]:
     return [
         (name, value, value)
         for name, value in list(vars(module).items())
@@ -191,17 +194,18 @@ def _functions(module: ModuleType) -> List[Tuple[str, Any, Any]]:
     ]
 
 
-def _keyword_only(facts: _Facts) -> bool:
-    place = weight_decay_of(getattr(facts.modules["torch.optim._functional"], "adam"))  # noqa: B009
+def _functional_takes_keyword(facts: _Facts) -> bool:
+    adam = getattr(facts.modules.get("torch.optim._functional"), "adam", None)
+    place = weight_decay_of(adam) if adam is not None else None
     return place is not None and place.position is None
 
 
-def _adamw_is_an_adam(modules: Dict[str, ModuleType]) -> bool:
+def _adamw_is_an_adam(modules: dict[str, ModuleType]) -> bool:
     optim = modules["torch.optim"]
     return hasattr(optim, "AdamW") and issubclass(optim.AdamW, optim.Adam)
 
 
-def _checks_weight_decay(modules: Dict[str, ModuleType]) -> bool:
+def _checks_weight_decay(modules: dict[str, ModuleType]) -> bool:
     """Tell whether Adam refuses a bad weight_decay: its message stands among its constants."""
     code = inspect.unwrap(modules["torch.optim"].Adam.__init__).__code__
     return any(isinstance(constant, str) and "weight_decay" in constant for constant in code.co_consts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from operator import attrgetter
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Iterable, Iterator, NamedTuple
 
 from packaging.specifiers import SpecifierSet
 
@@ -33,7 +33,7 @@ class Patch(NamedTuple):
 
     name: str
     reason: str
-    targets: Tuple[Target, ...]
+    targets: tuple[Target, ...]
     #: The torch releases that it is for, as a specifier of the ``packaging`` library; empty for all.
     versions: str = ""
 
@@ -55,12 +55,12 @@ class _Change(NamedTuple):
     owner: Any
     old: Any
     new: Any
-    undo: Optional[Callable[[], None]]
+    undo: Callable[[], None] | None
 
 
 class _Applied(NamedTuple):
     switch: guards.Switch
-    changes: List[_Change]
+    changes: list[_Change]
 
 
 class Registry:
@@ -71,9 +71,9 @@ class Registry:
     """
 
     def __init__(self, patches: Iterable[Patch] = ()) -> None:
-        self._patches: Dict[str, Patch] = {}
-        self._applied: Dict[str, _Applied] = {}
-        self._outcomes: Dict[str, Outcome] = {}
+        self._patches: dict[str, Patch] = {}
+        self._applied: dict[str, _Applied] = {}
+        self._outcomes: dict[str, Outcome] = {}
         for patch in patches:
             self.add(patch)
 
@@ -89,17 +89,17 @@ class Registry:
     def __contains__(self, name: str) -> bool:
         return name in self._patches
 
-    def modules(self) -> List[str]:
+    def modules(self) -> list[str]:
         """List the modules that the targets lie in."""
         return sorted({target.path.partition(":")[0] for patch in self for target in patch.targets})
 
-    def outcomes(self) -> Tuple[Outcome, ...]:
+    def outcomes(self) -> tuple[Outcome, ...]:
         """Tell what became of each patch, in the order of the table."""
         return tuple(
             self._outcomes.get(patch.name, Outcome(patch.name, "skipped", "not applied yet")) for patch in self
         )
 
-    def apply(self, layout: Layout, skip: Iterable[str] = (), only: Optional[str] = None) -> None:
+    def apply(self, layout: Layout, skip: Iterable[str] = (), only: str | None = None) -> None:
         """Apply every patch as far as its targets are there; what is applied already stays as it is.
 
         Nothing that goes wrong in a patch gets out of here: the patch is taken back and its outcome says why.
@@ -110,7 +110,7 @@ class Registry:
             only: the name of the one patch to apply; None for all.
         """
         skip = set(skip)
-        swaps: List[Tuple[Any, Any]] = []
+        swaps: list[tuple[Any, Any]] = []
         for patch in self if only is None else (self._patches[only],):
             if patch.name in skip:
                 self._set(patch, "skipped", "left out by SHIM_SKIP")
@@ -125,10 +125,10 @@ class Registry:
         self._take_back([self._applied.pop(name) for name in reversed(list(self._applied))])
         self._outcomes.clear()
 
-    def _apply_one(self, patch: Patch, layout: Layout) -> List[Tuple[Any, Any]]:
+    def _apply_one(self, patch: Patch, layout: Layout) -> list[tuple[Any, Any]]:
         """Apply a patch but for its functionals, whose swaps are returned, to be made for all patches at once."""
         applied = self._applied.get(patch.name) or _Applied(guards.Switch(), [])
-        new: List[_Change] = []
+        new: list[_Change] = []
         try:
             for target in patch.targets:
                 found = _resolve(target)
@@ -151,7 +151,7 @@ class Registry:
         self._outcomes[patch.name] = Outcome(patch.name, state, reason)
 
     @staticmethod
-    def _take_back(patches: List[_Applied]) -> None:
+    def _take_back(patches: list[_Applied]) -> None:
         for applied in patches:
             applied.switch.on = False
         changes = [change for applied in patches for change in reversed(applied.changes)]
@@ -161,7 +161,7 @@ class Registry:
         guards.swap_everywhere((change.new, change.old) for change in changes if change.undo is None)
 
 
-def _resolve(target: Target) -> Optional[Tuple[Any, Any]]:
+def _resolve(target: Target) -> tuple[Any, Any] | None:
     """Return the owner of a target's last attribute, and what it holds; None if it is not there."""
     if target.value is not None:
         return target.value, target.value
@@ -177,7 +177,7 @@ def _resolve(target: Target) -> Optional[Tuple[Any, Any]]:
         return None
 
 
-def _is_done(target: Target, found: Tuple[Any, Any], changes: List[_Change]) -> bool:
+def _is_done(target: Target, found: tuple[Any, Any], changes: list[_Change]) -> bool:
     """Tell whether this very object is patched already: through this path, an alias, or before torch wrapped it."""
     owner, value = found
     same_kind = [change for change in changes if change.target.kind == target.kind]
@@ -192,7 +192,7 @@ def _is_done(target: Target, found: Tuple[Any, Any], changes: List[_Change]) -> 
     return any(value is change.old for change in same_kind)
 
 
-def _change(target: Target, found: Tuple[Any, Any], switch: guards.Switch, layout: Layout) -> _Change:
+def _change(target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Layout) -> _Change:
     owner, value = found
     if target.kind == "functional":
         return _Change(target, owner, value, guards.functional(value, switch, layout), undo=None)
@@ -203,7 +203,7 @@ def _change(target: Target, found: Tuple[Any, Any], switch: guards.Switch, layou
     return _Change(target, owner, value, None, guard(value, switch, layout))
 
 
-def _missing(targets: Tuple[Target, ...]) -> str:
+def _missing(targets: tuple[Target, ...]) -> str:
     modules = sorted({target.path.partition(":")[0] for target in targets})
     if any(name in sys.modules for name in modules):
         return f"{targets[0].path} is not in this torch"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Tuple
-
 from ..registry import Patch
 from . import distributed, torch_optim
 
 #: In the order in which they are applied.
-PATCHES: Tuple[Patch, ...] = (*torch_optim.PATCHES, *distributed.PATCHES)
+PATCHES: tuple[Patch, ...] = (*torch_optim.PATCHES, *distributed.PATCHES)

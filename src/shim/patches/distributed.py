@@ -19,8 +19,6 @@ PATCHES = (
     Patch(
         name="distributed",
         reason="the functional optimizers behind DistributedOptimizer compare weight_decay with 0.0",
-        targets=tuple(
-            Target("constructor", f"torch.distributed.optim.{module}:{cls}") for module, cls in OPTIMIZERS
-        ),
+        targets=tuple(Target("constructor", f"torch.distributed.optim.{module}:{cls}") for module, cls in OPTIMIZERS),
     ),
 )

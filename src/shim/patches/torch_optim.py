@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Tuple
-
 from ..layout import Layout
 from ..registry import Patch, Target
 
@@ -24,7 +22,7 @@ OPTIMIZERS = (
 )
 
 
-def _targets(module: str, cls: str, functional: str) -> Tuple[Target, ...]:
+def _targets(module: str, cls: str, functional: str) -> tuple[Target, ...]:
     classes = (
         f"torch.optim.{module}:{cls}",
         f"torch.optim._multi_tensor:{cls}",  # 1.7-1.11 classes of their own, 1.12-2.6 subclasses
@@ -54,7 +52,7 @@ def none_guard(module: str, cls: str, functional: str) -> Patch:
     )
 
 
-def newcomers(layout: Layout) -> Tuple[Patch, ...]:
+def newcomers(layout: Layout) -> tuple[Patch, ...]:
     """Return a row for each optimizer and functional form that the loaded torch has and the table does not."""
     listed = {target.path for patch in PATCHES for target in patch.targets}
     kinds = ((layout.optimizers, ("constructor", "step")), (layout.functionals, ("functional",)))
