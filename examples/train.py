@@ -22,7 +22,7 @@ def parameter_groups(model, weight_decay):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Train a small network on digits.")
     parser.add_argument("--config", default=Path(__file__).with_name("config.yaml"))
     parser.add_argument("--save", help="write the trained parameters to this file")
     args = parser.parse_args()

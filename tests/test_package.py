@@ -1,0 +1,95 @@
+"""What is built is what is promised, and it works where it is installed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("build")
+
+DIES = "import torch; print(torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], weight_decay=None).defaults)"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Build the sdist, and the wheel from the sdist, as a release is built."""
+    out = tmp_path_factory.mktemp("dist")
+    checkout = Path(__file__).resolve().parents[1]
+    command = [sys.executable, "-m", "build", "--outdir", str(out), str(checkout)]
+    tool = subprocess.run(command, capture_output=True, text=True, cwd=str(out))
+    assert tool.returncode == 0, tool.stdout + tool.stderr
+    return next(out.glob("*.whl")), next(out.glob("*.tar.gz"))
+
+
+@pytest.fixture(scope="module")
+def installed(built, tmp_path_factory):
+    """Install the wheel into a clean environment that finds its dependencies in this one."""
+    home = tmp_path_factory.mktemp("clean")
+    venv.create(str(home), with_pip=True)
+    python = home / "bin" / "python"
+    subprocess.run([str(python), "-m", "pip", "install", "-q", "--no-deps", str(built[0])], check=True)
+    site_packages = next(home.glob("lib/python*/site-packages"))
+    (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python
+
+
+def test_the_wheel_holds_the_package_and_its_door_apart(built, checkout):
+    with zipfile.ZipFile(str(built[0])) as wheel:
+        names = wheel.namelist()
+        assert "sitecustomize.py" not in names
+        assert [name for name in names if name.startswith("shim/site/")] == ["shim/site/sitecustomize.py"]
+        assert wheel.read("shim/site/sitecustomize.py") == (checkout / "sitecustomize.py").read_bytes()
+        assert {"preimport.py", "shim/py.typed", "shim/patches/torch_optim.py"} <= set(names)
+        metadata = wheel.read(next(name for name in names if name.endswith("METADATA"))).decode()
+    required = {line.split()[1].split(">")[0] for line in metadata.splitlines() if line.startswith("Requires-Dist")}
+    runtime = {name for name in required if f"Requires-Dist: {name}" in metadata and f"{name}; extra" not in metadata}
+    assert {"torch", "packaging", "wrapt"} <= runtime
+
+
+def test_the_sdist_can_build_the_wheel(built):
+    with tarfile.open(str(built[1])) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    assert {"sitecustomize.py", "pyproject.toml", "LICENSE", "src/shim/site/sitecustomize.py"} <= names
+
+
+def test_torch_is_required_without_a_version_that_could_replace_it(checkout):
+    text = (checkout / "pyproject.toml").read_text()
+    assert 'dependencies = ["torch>=1.4", "packaging>=20", "wrapt>=1.14"]' in text
+
+
+class TestEveryDoorOfTheInstalledWheel:
+    @pytest.fixture
+    def run(self, installed, python):
+        return lambda what, **options: python(what, door=None, executable=installed, **options)
+
+    def test_without_a_door_it_dies(self, run):
+        assert "TypeError" in run(DIES).stderr
+
+    def test_run(self, run, installed):
+        assert "'weight_decay': 0.0" in run(["-m", "shim", "run", "-c", DIES]).stdout
+        script = installed.with_name("shim")
+        shell = subprocess.run([str(script), "run", "-c", DIES], capture_output=True, text=True)
+        assert "'weight_decay': 0.0" in shell.stdout, shell.stderr
+
+    def test_python_path(self, run):
+        line = run(["-m", "shim", "env"]).stdout
+        path = line.split("'")[1]
+        assert set(os.listdir(path)) - {"__pycache__"} == {"sitecustomize.py"}
+        assert "'weight_decay': 0.0" in run(DIES, env={"PYTHONPATH": path}).stdout
+
+    def test_preimport(self, run):
+        assert "'weight_decay': 0.0" in run("import preimport; " + DIES).stdout
+
+
+def test_the_version_is_one(checkout, python):
+    result = python(["-m", "shim", "--version"], door="src")
+    changelog = (checkout / "CHANGELOG.md").read_text()
+    assert result.stdout.split()[1] in changelog

@@ -1,0 +1,59 @@
+"""The front doors for workflows that call files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "train it.py"
+    path.write_text(
+        "import sys, torch\n"
+        "optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(1))], weight_decay=None)\n"
+        "print(optimizer.defaults['weight_decay'], sys.argv[1:])\n"
+        "sys.exit(3)\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize("name", ["wrapper_script.py", "direct_adam_patch.py"])
+def test_a_script_runs_guarded_with_its_arguments_and_exit_code(python, checkout, script, name):
+    result = python([checkout / "scripts" / name, script, "two words", "--flag"], door=None)
+    assert (result.stdout, result.returncode) == ("0.0 ['two words', '--flag']\n", 3), result.stderr
+
+
+def test_direct_adam_patch_without_a_script_checks_itself_and_explains(python, checkout):
+    result = python([checkout / "scripts" / "direct_adam_patch.py"], door=None)
+    assert result.returncode == 0, result.stderr
+    assert "patched: Adam took weight_decay=None as 0.0" in result.stdout
+    assert "A patch lives and dies with its process" in result.stdout
+
+
+def test_direct_adam_patch_says_so_where_it_cannot(python, checkout):
+    result = python([checkout / "scripts" / "direct_adam_patch.py"], door=None, env={"SHIM_DISABLE": "1"})
+    assert result.returncode == 1
+    assert result.stderr.startswith("shim: Adam could not be patched here")
+
+
+def test_the_smoke_test_that_users_can_run_passes_and_can_fail(checkout, tmp_path):
+    smoke = checkout / "scripts" / "test_wrapper.sh"
+    passed = subprocess.run(["sh", str(smoke)], env={"PYTHON": sys.executable, "PATH": "/usr/bin:/bin"})
+    assert passed.returncode == 0
+    (tmp_path / "wrapper_script.py").write_text(
+        "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0])"
+    )
+    broken = tmp_path / "test_wrapper.sh"
+    broken.write_text(smoke.read_text())
+    failed = subprocess.run(["sh", str(broken)], env={"PYTHON": sys.executable, "PATH": "/usr/bin:/bin"})
+    assert failed.returncode == 1
+
+
+def test_patch_adam_optimizer_tells_whether_the_guards_are_in_force(python):
+    code = "import shim; print(shim.patch_adam_optimizer(), shim.patch_adam_optimizer())"
+    assert python(code, door="src").stdout == "True True\n"
+    assert python(code, door="src", env={"SHIM_SKIP": "adam"}).stdout == "False False\n"
+    assert python(code, door="src", env={"SHIM_DISABLE": "1"}).stdout == "False False\n"
