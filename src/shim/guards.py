@@ -11,10 +11,11 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 import sys
 import warnings
 from contextlib import contextmanager
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, Callable, Iterable, Iterator
 
 from .bootstrap import switched_on
@@ -168,7 +169,10 @@ def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
     original = cls.step  # type: ignore[attr-defined]
 
     def guarded_step(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not switch.on:
+        for group in self.param_groups:
+            if group.get("weight_decay", 0.0) is None and switch.on:
+                break
+        else:
             return original(self, *args, **kwargs)
         if is_guarded(type(self)):
             mend_groups(self)
@@ -205,11 +209,21 @@ def _none_put_aside(optimizer: Any) -> Iterator[None]:
 # --- functional -----------------------------------------------------------------------------------------------------
 
 
+def hands_on(function: Any) -> bool:
+    """Tell whether a functional form only chooses among the _single_tensor_, _multi_tensor_ and _fused_ ones.
+
+    Those have guards of their own, which also reach whoever bound this one early; and a guard less in between is a
+    graph break less where dynamo disables what is chosen (2.0 to 2.2).
+    """
+    original = inspect.unwrap(function)
+    return "_single_tensor_" + original.__name__ in original.__globals__
+
+
 def functional(original: Any, switch: Switch, layout: Layout) -> Any:
     """Return the guard of a functional form (``adam``, ``_single_tensor_adam``, …), to be put wherever it is held."""
     place = weight_decay_of(original)
     position = place.position if place is not None else None
-    name = original.__name__
+    name = re.sub("^_(single_tensor|multi_tensor|fused)_", "", original.__name__)
 
     def mended(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """Return args, with None replaced there or in kwargs: they are ours to change, the call has built them."""
@@ -220,41 +234,15 @@ def functional(original: Any, switch: Switch, layout: Layout) -> Any:
                 args = (*args[:position], _zero_for(name, "its arguments"), *args[position + 1 :])
         return args
 
-    if layout.functional_wrapper == "wrapt":
-        # Only a proxy passes for the original with the TorchScript of these releases.
-        def around(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            return wrapped(*mended(args, kwargs), **kwargs)
-
-        return _proxy_class()(original, around)
-
-    @functools.wraps(original)
     def guard(*args: Any, **kwargs: Any) -> Any:
-        if position is not None or kwargs.get(WEIGHT_DECAY, 0.0) is None:
+        if position is not None or kwargs.get("weight_decay", 0.0) is None:
             args = mended(args, kwargs)
         return original(*args, **kwargs)
 
-    # TorchScript compiles what this returns, in the module that it comes from.
-    guard.__prepare_scriptable__ = lambda: original  # type: ignore[attr-defined]
-    return guard
-
-
-@functools.lru_cache(maxsize=None)
-def _proxy_class() -> Any:
-    import wrapt
-
-    class FunctionProxy(wrapt.FunctionWrapper):  # type: ignore
-        """A wrapt proxy that is copied and pickled as functions are: as itself, and by its name."""
-
-        def __reduce_ex__(self, protocol: Any) -> Any:
-            return self.__qualname__
-
-        def __copy__(self) -> Any:
-            return self
-
-        def __deepcopy__(self, memo: Any) -> Any:
-            return self
-
-    return FunctionProxy
+    # TorchScript compiles the source that it finds through __wrapped__, with the globals of the function that it was
+    # given. So ours has the globals of the original, and uses none itself.
+    guard = FunctionType(guard.__code__, inspect.unwrap(original).__globals__, None, None, guard.__closure__)
+    return functools.update_wrapper(guard, original)
 
 
 # --- saying so ------------------------------------------------------------------------------------------------------

@@ -53,8 +53,6 @@ class Layout(NamedTuple):
     step_wrapper: str
     #: torch._dynamo replaces a hooked step by its ``__wrapped__`` at the first torch.compile (2.0 to 2.2).
     strips_wrapped_steps: bool
-    #: How a functional is guarded: "function" (told to TorchScript by __prepare_scriptable__) or "wrapt".
-    functional_wrapper: str
 
 
 class _Facts(NamedTuple):
@@ -118,7 +116,6 @@ def probe() -> Layout:
         constructors_check=_checks_weight_decay(modules),
         step_wrapper="hook" if step_hooks and not strips else "function",
         strips_wrapped_steps=strips,
-        functional_wrapper="function" if step_hooks and not strips else "wrapt",
     )
 
 

@@ -182,6 +182,8 @@ def _is_done(target: Target, found: tuple[Any, Any], changes: list[_Change]) -> 
     owner, value = found
     same_kind = [change for change in changes if change.target.kind == target.kind]
     if target.kind == "functional":
+        if guards.hands_on(value):
+            return True
         while value is not None:
             if any(value is change.new or value is change.old for change in same_kind):
                 return True
