@@ -103,7 +103,7 @@ def test_a_patch_that_is_to_be_skipped_is_skipped(registry):
 def test_a_patch_that_raises_is_failed_and_taken_back_and_the_others_are_applied(registry, monkeypatch):
     original = torch.optim.SGD.__init__
     monkeypatch.setattr(guards, "functional", lambda *args: 1 / 0)
-    sgd = (Target("constructor", "torch.optim.sgd:SGD"), Target("functional", "torch.optim.sgd:SGD"))
+    sgd = (Target("constructor", "torch.optim.sgd:SGD"), Target("functional", "torch.optim.sgd:SGD.step"))
     one = registry(Patch("broken", "for the test", sgd), ADAM)
     one.apply(probe())
     assert [outcome.state for outcome in one.outcomes()] == ["failed", "applied"]
