@@ -131,7 +131,7 @@ class TestSwitches:
 
     def test_log_shows_what_is_done(self, python):
         assert (
-            "shim: adamw: applied (torch.optim.adamw:AdamW" in python("import torch", env={"SHIM_LOG": "info"}).stderr
+            "shim: adamw: applied (torch.optim.adamw: AdamW" in python("import torch", env={"SHIM_LOG": "info"}).stderr
         )
         assert python("import torch").stderr == ""
 

@@ -63,7 +63,7 @@ def test_a_patch_is_applied_and_restored(registry):
     one = registry(ADAM)
     assert not adam_takes_none()
     one.apply(probe())
-    assert one.outcomes() == (Outcome("adam", "applied", "torch.optim.adam:Adam"),)
+    assert one.outcomes() == (Outcome("adam", "applied", "torch.optim.adam: Adam"),)
     assert adam_takes_none()
     one.restore()
     assert one.outcomes()[0].state == "skipped"

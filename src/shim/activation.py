@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
@@ -9,7 +10,7 @@ import threading
 from contextlib import contextmanager
 from typing import Iterator, NamedTuple, TypeVar
 
-from . import bootstrap
+from . import bootstrap, guards
 from .layout import Layout, probe
 from .patches import PATCHES
 from .patches.torch_optim import newcomers
@@ -20,6 +21,18 @@ REGISTRY = Registry(PATCHES)
 _log = logging.getLogger("shim")
 _lock = threading.RLock()
 _Class = TypeVar("_Class", bound=type)
+
+
+class Fired(NamedTuple):
+    """A place where a guard found a None."""
+
+    optimizer: str
+    where: str
+    line: str
+    times: int
+
+    def __str__(self) -> str:
+        return f"{self.optimizer} got weight_decay=None in {self.where}, at {self.line}, {self.times}x"
 
 
 class Status(NamedTuple):
@@ -34,6 +47,8 @@ class Status(NamedTuple):
     #: What the loaded torch looks like; None as long as torch.optim is not imported.
     layout: Layout | None
     outcomes: tuple[Outcome, ...]
+    #: Where the guards found a None so far: optimizer, place, the program's line, how often.
+    fired: tuple[Fired, ...]
     #: What went wrong in shim itself, if anything did.
     error: str | None
 
@@ -62,6 +77,7 @@ def deactivate() -> None:
         bootstrap.disarm()
         REGISTRY.restore()
         _active = False
+        atexit.unregister(_report)
 
 
 @contextmanager
@@ -90,6 +106,7 @@ def status() -> Status:
         late=bootstrap.state["late"],
         layout=probe() if "torch.optim" in sys.modules else None,
         outcomes=REGISTRY.outcomes(),
+        fired=tuple(Fired(name, where, line, times) for (name, where, line), times in list(guards.fired.items())),
         error=None if error is None else f"{type(error).__name__}: {error}",
     )
 
@@ -158,6 +175,8 @@ def apply() -> None:
                 REGISTRY.add(patch)
         REGISTRY.apply(layout, _skipped())
         bootstrap.AWAITED.update(REGISTRY.modules())
+        if not _active and bootstrap.switched_on("SHIM_REPORT"):
+            atexit.register(_report)
         _active = True
         for outcome in REGISTRY.outcomes():
             level = {"failed": logging.WARNING, "applied": logging.INFO}.get(outcome.state, logging.DEBUG)
@@ -184,6 +203,13 @@ def _set_up_logging() -> None:
         _log.propagate = False
 
 
+def _report() -> None:
+    """Print, at exit, where the guards found a None in this process."""
+    places = status().fired
+    lines = [str(place) for place in places] or ["the guards found no weight_decay=None"]
+    sys.stderr.write("".join(f"shim[{os.getpid()}]: {line}\n" for line in lines))
+
+
 def _in_words(status: Status) -> Iterator[str]:
     if status.door is None:
         yield "shim: not armed in this process"
@@ -199,3 +225,4 @@ def _in_words(status: Status) -> Iterator[str]:
     width = max(len(outcome.patch) for outcome in status.outcomes)
     for outcome in status.outcomes:
         yield f"{outcome.patch:<{width}}  {outcome.state:<8}{outcome.reason}"
+    yield from (str(place) for place in status.fired)

@@ -1,4 +1,4 @@
-"""The command line: ``shim run|env|…``. Each command is in a module of its own, imported when it is called."""
+"""The command line: ``shim run|doctor|env``. Each command is in a module of its own, imported when it is called."""
 
 import sys
 
@@ -13,10 +13,12 @@ usage: shim run [PYTHON OPTIONS] SCRIPT.py [ARGS...]   run a script with the gua
        shim run COMMAND [ARGS...]                      any command, torchrun for one
        shim env                                        print the line that turns the guards on in a shell:
                                                        eval "$(python -m shim env)"
+       shim doctor [--json]                            say whether a job started here is guarded, and why not
        shim --version
 
 Everything that a command starts is covered too. Switches, in the environment: SHIM_DISABLE=1 (off),
-SHIM_STRICT=1 (an error in place of a repair), SHIM_SKIP=name,name (leave patches out), SHIM_LOG=info|debug.
+SHIM_STRICT=1 (an error in place of a repair), SHIM_SKIP=name,name (leave patches out), SHIM_LOG=info|debug,
+SHIM_REPORT=1 (say at exit which guards fired).
 """
 
 
@@ -32,6 +34,10 @@ def main(argv: "Optional[List[str]]" = None) -> "int":
         from .launch import export_line
 
         return _say(export_line())
+    if command == "doctor":
+        from . import doctor
+
+        return doctor.main(rest)
     if command == "--version":
         from . import __version__
 

@@ -248,6 +248,10 @@ def functional(original: Any, switch: Switch, layout: Layout) -> Any:
 # --- saying so ------------------------------------------------------------------------------------------------------
 
 
+#: How often a guard found a None: (optimizer, where it was found, the user's line) -> times.
+fired: dict[tuple[str, str, str], int] = {}
+
+
 def _zero_for(owner: Any, where: str) -> float:
     """Return 0.0 for the None that was found, having said so at the user's line; or refuse, in strict mode."""
     name = owner if isinstance(owner, str) else owner.__name__
@@ -258,12 +262,14 @@ def _zero_for(owner: Any, where: str) -> float:
             f"{name} got weight_decay=None in {where}. Give it a number, 0.0 for no weight decay{own}; "
             "or unset SHIM_STRICT, and shim goes on with 0.0."
         )
+    level, line = _users_line()
+    fired[name, where, line] = fired.get((name, where, line), 0) + 1
     if _rank() == 0:
         warnings.warn(
             f"{name} got weight_decay=None in {where}; shim goes on with 0.0{own}. "
             "Put the number you mean where the None comes from, and this warning goes away.",
             NoneWeightDecayWarning,
-            stacklevel=_user_stacklevel(),
+            stacklevel=level,
         )
     return 0.0
 
@@ -276,15 +282,15 @@ def _rank() -> int:
     return int(rank) if rank.isdigit() else 0
 
 
-def _user_stacklevel() -> int:
-    """Return the stacklevel, for the caller, of the nearest frame that is not torch's, wrapt's or ours."""
-    inside = ("torch", "wrapt", "contextlib", __name__.partition(".")[0])
+def _users_line() -> tuple[int, str]:
+    """Return the nearest frame that is not torch's or ours: as the caller's stacklevel, and as ``file:line``."""
+    inside = ("torch", "contextlib", __name__.partition(".")[0])
     level = 1
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
         frame = frame.f_back
         level += 1
-    return level
+    return level, f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 # --- putting in place, and back -------------------------------------------------------------------------------------

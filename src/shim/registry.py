@@ -131,7 +131,7 @@ class Registry:
         new: list[_Change] = []
         try:
             for target in patch.targets:
-                found = _resolve(target)
+                found = resolve(target)
                 if found is not None and not _is_done(target, found, applied.changes + new):
                     new.append(_change(target, found, applied.switch, layout))
         except Exception as error:
@@ -142,7 +142,7 @@ class Registry:
         applied.changes.extend(new)
         if applied.changes:
             self._applied[patch.name] = applied
-            self._set(patch, "applied", ", ".join(dict.fromkeys(c.target.path for c in applied.changes)))
+            self._set(patch, "applied", _places(applied.changes))
         else:
             self._set(patch, "skipped", _missing(patch.targets))
         return [(change.old, change.new) for change in new if change.undo is None]
@@ -161,7 +161,7 @@ class Registry:
         guards.swap_everywhere((change.new, change.old) for change in changes if change.undo is None)
 
 
-def _resolve(target: Target) -> tuple[Any, Any] | None:
+def resolve(target: Target) -> tuple[Any, Any] | None:
     """Return the owner of a target's last attribute, and what it holds; None if it is not there."""
     if target.value is not None:
         return target.value, target.value
@@ -203,6 +203,15 @@ def _change(target: Target, found: tuple[Any, Any], switch: guards.Switch, layou
         return _Change(target, owner, None, value, guards.replace(owner, name, value))
     guard = {"constructor": guards.constructor, "step": guards.step}[target.kind]
     return _Change(target, owner, value, None, guard(value, switch, layout))
+
+
+def _places(changes: list[_Change]) -> str:
+    """Name what was changed, each module once: ``torch.optim.adam: Adam, _single_tensor_adam; …``."""
+    names: dict[str, dict[str, None]] = {}
+    for change in changes:
+        module, _, name = change.target.path.partition(":")
+        names.setdefault(module, {})[name] = None
+    return "; ".join(f"{module}: {', '.join(inside)}" for module, inside in names.items())
 
 
 def _missing(targets: tuple[Target, ...]) -> str:
