@@ -6,7 +6,7 @@ import re
 from typing import Iterator, NamedTuple
 
 from .formats import Format
-from .frameworks import HOMES, RATES, TOP, Home, default_of, names_optimizer
+from .frameworks import HOMES, LOOK_ALIKES, RATES, TOP, Home, default_of, names_optimizer
 from .source import Source
 from .tree import NULL, NUMBER, TEXT, Mapping, Node, ParseError, Scalar, Sequence
 
@@ -188,14 +188,14 @@ class _Document:
 
     def home(self, holder: Place | None) -> Home | None:
         """Return the row for the mapping that holds a key, or for one around it that covers it."""
-        first = True
-        while holder is not None:
-            if isinstance(holder.node, Mapping):
-                for row in HOMES:
-                    if (first or row.covers) and self.fits(row, holder, holder.node):
-                        return row
-                first = False
-            holder = holder.up
+        for rows in (HOMES, LOOK_ALIKES):
+            here = holder
+            while here is not None:
+                if isinstance(here.node, Mapping):
+                    for row in rows:
+                        if (here is holder or row.covers) and self.fits(row, here, here.node):
+                            return row
+                here = here.up
         return None
 
     def fits(self, row: Home, place: Place, mapping: Mapping) -> bool:
@@ -252,7 +252,7 @@ class _Document:
         why_not = "" if nullish or number is not None else "what number was meant is not known"
         why_not = value.stuck or why_not or self.shared(value, uses)
         stands = uses[0].path()
-        away = f" (it stands at {stands})" if stands not in [p.path() for p in places] else ""
+        away = f" (it stands at {stands})" if stands != place.path() else ""
         return self.finding(
             "finding", value, place, self.found(value) + away, home.framework, effect, why_not
         )
@@ -292,6 +292,9 @@ class _Document:
         assert isinstance(mapping, Mapping)
         if mapping.get(KEY) is not None or self.inherits():
             return None
+        inner = mapping.get("params")
+        if inner is not None and isinstance(inner.value, Mapping):
+            return None  # DeepSpeed's settings are one level further down
         named = any(entry.key in ("_target_", "class_path", "type") for entry in mapping.entries)
         if not named and "optim" not in place.section:
             return None

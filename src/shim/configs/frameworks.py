@@ -163,7 +163,9 @@ HOMES: tuple[Home, ...] = (
         on_null="the Trainer puts it into a parameter group: TypeError at the first optimizer step",
         covers=False,
     ),
-    # No framework known by name, but optimizer settings by the look of them.
+)
+# No framework known by name, but optimizer settings by the look of them: asked when no row above fits.
+LOOK_ALIKES: tuple[Home, ...] = (
     Home(
         "optimizer settings",
         EVERY,
