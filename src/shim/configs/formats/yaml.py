@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Iterable
 
 from ..tree import (
     NULL,
@@ -23,6 +23,7 @@ from ..tree import (
 from .need import need
 
 YamlNode = Any  # yaml.Node; the module is imported when it is needed
+DEEPEST = 200
 KEY = "weight_decay: "
 TAG = "tag:yaml.org,2002:"
 KINDS = {TAG + "null": NULL, TAG + "str": TEXT, TAG + "int": NUMBER, TAG + "float": NUMBER}
@@ -38,6 +39,8 @@ def parse(text: str) -> list[Node]:
     # libyaml where PyYAML was built with it: the same nodes, about ten times as fast.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
+        if _may_be_deep(text):
+            _refuse_deep(yaml.parse(text, loader))
         nodes = list(yaml.compose_all(text, loader))
         convert = _Converter(text)
         return [convert.node(node) for node in nodes]
@@ -57,6 +60,21 @@ def parse(text: str) -> list[Node]:
         ValueError
     ) as error:  # PyYAML lets a %YAML directive or an escape with absurd numbers through to int/chr
         raise ParseError(str(error)) from None
+
+
+def _may_be_deep(text: str) -> bool:
+    """Tell whether a text could nest deeply: a level takes a bracket, or a column more than the one around it."""
+    return text.count("[") + text.count("{") + max(map(len, text.splitlines()), default=0) > DEEPEST
+
+
+def _refuse_deep(events: Iterable[YamlNode]) -> None:
+    """Refuse what libyaml's composer, which calls itself for each level, would crash on."""
+    depth = 0
+    for event in events:
+        name = type(event).__name__
+        depth += name.endswith("StartEvent") - name.endswith("EndEvent")
+        if depth > DEEPEST + 2:  # the stream and the document are levels too
+            raise ParseError(f"nested deeper than {DEEPEST}", event.start_mark.index)
 
 
 class _Converter:
