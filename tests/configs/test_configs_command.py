@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, List
+from typing import Any
 
 import pytest
 
@@ -20,7 +20,7 @@ SOURCE = str(Path(shim.__file__).parents[1])
 MAIN = "import sys; from shim.configs.command import main; sys.exit(main(sys.argv[1:]))"
 
 
-def start(*arguments: str, code: str = MAIN, **options: Any) -> "subprocess.CompletedProcess[str]":
+def start(*arguments: str, code: str = MAIN, **options: Any) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": SOURCE, **options.pop("env", {})}
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, **options
@@ -103,7 +103,7 @@ def test_a_file_that_is_not_there_is_2(tmp_path: Path, capsys: pytest.CaptureFix
     ],
 )
 def test_a_usage_error_is_2_and_says_why(
-    arguments: List[str], says: str, configs: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], says: str, configs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*arguments, str(configs / "bad.json")]) == 2
     assert says in " ".join(capsys.readouterr().err.split())
@@ -193,7 +193,9 @@ def test_a_missing_parser_is_named_and_the_other_formats_go_on(configs: Path) ->
 
 def test_neither_torch_nor_a_config_is_executed(configs: Path) -> None:
     marker = configs / "executed"
-    (configs / "evil.py").write_text(f"open({str(marker)!r}, 'w')\noptimizer = dict(type='SGD', weight_decay=None)\n")
+    (configs / "evil.py").write_text(
+        f"open({str(marker)!r}, 'w')\noptimizer = dict(type='SGD', weight_decay=None)\n"
+    )
     (configs / "evil.yaml").write_text("a: !!python/object/apply:os.mkdir [executed]\nweight_decay: null\n")
     code = MAIN.replace("sys.exit(", "code = (") + "; sys.exit(99 if 'torch' in sys.modules else code)"
 
@@ -234,12 +236,9 @@ def test_the_check_before_a_run_reports_and_mends(configs: Path, capsys: pytest.
 
 def test_a_name_that_the_terminal_cannot_show_is_no_crash(tmp_path: Path) -> None:
     name = os.fsencode(tmp_path) + b"/\xff\xc3\xa9.json"
-    with open(name, "wb") as file:
-        file.write(b'{"weight_decay": null}')
+    Path(os.fsdecode(name)).write_bytes(b'{"weight_decay": null}')
 
     done = start(str(tmp_path), env={"PYTHONIOENCODING": "ascii"})
 
     assert done.returncode == 1
     assert "weight_decay is null" in done.stdout
-
-

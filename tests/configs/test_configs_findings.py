@@ -1,8 +1,9 @@
+# ruff: noqa: E501 - each text stands on its line
 """What is found where: one small config for each shape that the frameworks use."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 import pytest
 
@@ -11,16 +12,16 @@ from shim.configs.formats import FORMATS
 from shim.configs.source import Source
 
 
-def findings(kind: str, text: str) -> List[Finding]:
+def findings(kind: str, text: str) -> list[Finding]:
     source = Source("config", text.encode(), kind)
     return find(source, FORMATS[kind], FORMATS[kind].parse(source.text))
 
 
-def seen(kind: str, text: str) -> List[Tuple[str, ...]]:
+def seen(kind: str, text: str) -> list[tuple[str, ...]]:
     return [(f.level, f.path, f.found, f.framework, f.why_not) for f in findings(kind, text)]
 
 
-PROBLEMS: Dict[str, Tuple[str, str, str, str, str]] = {
+PROBLEMS: dict[str, tuple[str, str, str, str, str]] = {
     "nanotron": (
         "yaml",
         "optimizer:\n  zero_stage: 0\n  clip_grad: null\n  weight_decay: null\n  optimizer_factory: {name: adamW}\n",
@@ -28,7 +29,13 @@ PROBLEMS: Dict[str, Tuple[str, str, str, str, str]] = {
         "null",
         "nanotron",
     ),
-    "Hugging Face JSON": ("json", '{"lr_x": null, "weight_decay": null}', "weight_decay", "null", "Hugging Face"),
+    "Hugging Face JSON": (
+        "json",
+        '{"lr_x": null, "weight_decay": null}',
+        "weight_decay",
+        "null",
+        "Hugging Face",
+    ),
     "Hugging Face, nested": (
         "yaml",
         "training_args:\n  weight_decay: ~\n",
@@ -211,7 +218,7 @@ def test_a_null_where_a_framework_keeps_its_weight_decay_is_found(name: str) -> 
     assert seen(kind, text) == [("finding", path, found, framework, "")]
 
 
-PEACE: Dict[str, Tuple[str, str]] = {
+PEACE: dict[str, tuple[str, str]] = {
     "a number": ("yaml", "optimizer: {weight_decay: 0.01, clip: null}"),
     "other nulls": ("json", '{"seed": null, "optimizer": {"clip_grad": null, "eps": null}}'),
     "DeepSpeed's auto": ("json", '{"optimizer": {"type": "AdamW", "params": {"weight_decay": "auto"}}}'),
@@ -231,7 +238,10 @@ PEACE: Dict[str, Tuple[str, str]] = {
     "the first of equal keys": ("json", '{"weight_decay": null, "weight_decay": 1}'),
     "a schedule": ("yaml", "weight_decay_schedule: cosine"),
     "a Python function's default": ("python", "def f(weight_decay=None):\n    x = dict(weight_decay=None)\n"),
-    "a completed config": ("python", "_base_ = 'a.py'\noptim_wrapper = dict(optimizer=dict(type='SGD', lr=1))"),
+    "a completed config": (
+        "python",
+        "_base_ = 'a.py'\noptim_wrapper = dict(optimizer=dict(type='SGD', lr=1))",
+    ),
     "an empty file": ("yaml", ""),
     "a list": ("json", "[1, null]"),
     "a map that holds itself": ("yaml", "&a {optimizer: *a}"),
@@ -243,7 +253,7 @@ def test_what_is_no_mistake_is_left_in_peace(name: str) -> None:
     assert seen(*PEACE[name]) == []
 
 
-UNCLEAR: Dict[str, Tuple[str, str, str]] = {
+UNCLEAR: dict[str, tuple[str, str, str]] = {
     "schedule": ("yaml", "weight_decay_schedule: null", "weight_decay_schedule"),
     "embedding": ("yaml", "optimizer: {embedding_weight_decay: null}", "optimizer.embedding_weight_decay"),
     "unknown place": ("yaml", "detector: {weight_decay: null}", "detector.weight_decay"),
@@ -262,7 +272,7 @@ def test_what_only_resembles_is_mentioned_as_unclear(name: str) -> None:
     assert finding.why_not
 
 
-MISSING: Dict[str, Tuple[str, str, str, str]] = {
+MISSING: dict[str, tuple[str, str, str, str]] = {
     "nanotron": ("yaml", "optimizer: {zero_stage: 0}", "finding", "requires"),
     "hydra": ("yaml", "o: {_target_: torch.optim.AdamW}", "note", "0.01"),
     "Lightning": ("yaml", "optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 1}}", "note", "0.01"),
@@ -280,7 +290,7 @@ def test_a_missing_key_is_reported_as_what_it_is(name: str) -> None:
     assert effect in finding.effect
 
 
-STUCK: Dict[str, Tuple[str, str, str]] = {
+STUCK: dict[str, tuple[str, str, str]] = {
     "a word": ("yaml", "optimizer: {weight_decay: high}", "what number was meant"),
     "a key without a colon": ("yaml", "optimizer: {weight_decay, lr: 1}", "no colon"),
     "an anchor that others use": ("yaml", "clip: &n null\noptimizer: {weight_decay: *n}", "clip shares"),
@@ -319,10 +329,14 @@ def test_the_position_is_the_one_an_editor_shows(kind: str, end: str) -> None:
 
 def test_yaml_is_read_alike_with_and_without_libyaml(monkeypatch: pytest.MonkeyPatch) -> None:
     yaml = pytest.importorskip("yaml")
-    texts = [text for kind, text, *_ in [*PROBLEMS.values(), *PEACE.values(), *UNCLEAR.values()] if kind == "yaml"]
+    texts = [
+        text for kind, text, *_ in [*PROBLEMS.values(), *PEACE.values(), *UNCLEAR.values()] if kind == "yaml"
+    ]
 
-    def spots(text: str) -> List[Tuple[Any, ...]]:
-        return [(f[:8], getattr(f.spot, "start", 0), getattr(f.spot, "end", 0)) for f in findings("yaml", text)]
+    def spots(text: str) -> list[tuple[Any, ...]]:
+        return [
+            (f[:8], getattr(f.spot, "start", 0), getattr(f.spot, "end", 0)) for f in findings("yaml", text)
+        ]
 
     fast = [spots(text) for text in texts]
     monkeypatch.delattr(yaml, "CSafeLoader", raising=False)

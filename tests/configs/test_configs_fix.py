@@ -1,3 +1,4 @@
+# ruff: noqa: E402, E501 - importorskip comes first, and each text stands on its line
 """A fix changes the bytes of the value and nothing else, or nothing at all."""
 
 from __future__ import annotations
@@ -6,16 +7,15 @@ import os
 import signal
 import stat
 from pathlib import Path
-from typing import Dict, Tuple
 
 import pytest
 
 resource = pytest.importorskip("resource", reason="these tests are about POSIX files")
 
-from shim.configs import fix  # noqa: E402
-from shim.configs.command import Result, Task, check  # noqa: E402
+from shim.configs import fix
+from shim.configs.command import Result, Task, check
 
-MENDED: Dict[str, Tuple[str, str, str]] = {
+MENDED: dict[str, tuple[str, str, str]] = {
     "comment and order": ("a.yaml", "b: 1 # x\nweight_decay: null   # why\na: ~", "b: 1 # x\nweight_decay: 0.0   # why\na: ~"),
     "tilde": ("a.yaml", "weight_decay: ~\n", "weight_decay: 0.0\n"),
     "empty": ("a.yaml", "weight_decay:\nlr: 1\n", "weight_decay: 0.0\nlr: 1\n"),
@@ -69,6 +69,10 @@ def mend(path: Path, value: float = 0.0, *, add_missing: bool = False) -> Result
     return check(str(path), Task(value, True, add_missing))
 
 
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
 def write(path: Path, text: str) -> Path:
     path.write_bytes(text.encode())
     return path
@@ -88,10 +92,10 @@ def test_a_fix_changes_the_value_alone_and_a_second_one_nothing(name: str, tmp_p
     assert not again.mended
     assert not again.error
     assert path.stat().st_ino == inode
-    assert os.listdir(tmp_path) == [suffix]
+    assert names(tmp_path) == [suffix]
 
 
-ADDED: Dict[str, Tuple[str, str, str]] = {
+ADDED: dict[str, tuple[str, str, str]] = {
     "block": ("a.yaml", "o:\r\n  _target_: torch.optim.AdamW\r\n  lr: 1", "o:\r\n  weight_decay: 0.1\r\n  _target_: torch.optim.AdamW\r\n  lr: 1"),
     "block in a list": ("a.yaml", "o:\n- _target_: torch.optim.SGD\n  lr: 1\n", "o:\n- weight_decay: 0.1\n  _target_: torch.optim.SGD\n  lr: 1\n"),
     "flow": ("a.yaml", "o: { _target_: torch.optim.SGD }", "o: { weight_decay: 0.1, _target_: torch.optim.SGD }"),
@@ -160,7 +164,7 @@ def test_permissions_stay_and_a_symbolic_link_is_followed(tmp_path: Path) -> Non
     assert link.is_symlink()
     assert real.read_text() == "weight_decay: 0.0\n"
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
-    assert os.listdir(real.parent) == ["a.yaml"]
+    assert names(real.parent) == ["a.yaml"]
 
 
 def test_a_read_only_file_is_left_as_it_is(tmp_path: Path) -> None:
@@ -190,7 +194,7 @@ def test_a_file_that_changed_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:
         fix.replace(seen, b"weight_decay: 0.0\n")
 
     assert path.read_text() == "weight_decay: 0.3\n"
-    assert os.listdir(tmp_path) == ["a.yaml"]
+    assert names(tmp_path) == ["a.yaml"]
 
 
 def test_a_file_that_vanished_meanwhile_does_not_come_back(tmp_path: Path) -> None:
@@ -201,7 +205,7 @@ def test_a_file_that_vanished_meanwhile_does_not_come_back(tmp_path: Path) -> No
     with pytest.raises((fix.MendError, OSError)):
         fix.replace(seen, b"weight_decay: 0.0\n")
 
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 def test_a_full_disk_leaves_the_file_and_nothing_beside_it(tmp_path: Path) -> None:
@@ -219,7 +223,7 @@ def test_a_full_disk_leaves_the_file_and_nothing_beside_it(tmp_path: Path) -> No
 
     assert "left as it is: " in result.error
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["a.yaml"]
+    assert names(tmp_path) == ["a.yaml"]
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes everywhere")
@@ -238,7 +242,9 @@ def test_a_directory_that_is_not_writable_leaves_the_file(tmp_path: Path) -> Non
 def test_a_result_that_means_something_else_is_never_written(tmp_path: Path) -> None:
     # The value stands directly before a comment sign that would swallow or release text: whatever the splice
     # does here, the file either reads as the old data with another value, or is left alone.
-    path = write(tmp_path / "a.yaml", "o: {lr: 1, weight_decay}\noptimizer: {weight_decay: !!null &x '', b: *x}\n")
+    path = write(
+        tmp_path / "a.yaml", "o: {lr: 1, weight_decay}\noptimizer: {weight_decay: !!null &x '', b: *x}\n"
+    )
 
     result = mend(path)
 
@@ -276,4 +282,3 @@ def test_two_findings_of_one_file_are_mended_together(tmp_path: Path) -> None:
 
     assert len(mend(path).mended) == 2
     assert path.read_text() == "o: {lr: 1, weight_decay: 0.0}\n---\nweight_decay: 0.0\n"
-

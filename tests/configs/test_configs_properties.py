@@ -1,3 +1,4 @@
+# ruff: noqa: E402, E501 - importorskip comes first, and generators keep a template on one line
 """Properties over generated files in every format, and a fuzz test."""
 
 from __future__ import annotations
@@ -7,7 +8,7 @@ import json
 import math
 import tempfile
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable
 
 import pytest
 
@@ -15,19 +16,34 @@ pytest.importorskip("hypothesis")
 yaml = pytest.importorskip("yaml")
 tomlkit = pytest.importorskip("tomlkit")
 
-from hypothesis import HealthCheck, example, given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
-from shim.configs.command import Task, check  # noqa: E402
+from shim.configs.command import Task, check
 
 # A file made from pieces, where WD is the place of the value: what is written there, and the rest, are drawn.
 WD = "\0"
 RUN = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
-words = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Cn", "Co"), blacklist_characters="\x85\ufeff\u2028\u2029"), max_size=8)
-keys = st.from_regex(r"[a-z]{1,6}", fullmatch=True).filter(lambda k: k not in ("wd", "null", "true", "on", "off", "yes", "no", "y", "n", "lr", "opt", "optim"))  # noqa: E501
-leaves = st.one_of(st.none(), st.booleans(), st.integers(-(10**6), 10**6), st.floats(allow_nan=False, allow_infinity=False), words)  # noqa: E501
-data = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=8)  # noqa: E501
+words = st.text(
+    st.characters(
+        blacklist_categories=("Cs", "Cc", "Cn", "Co"), blacklist_characters="\x85\ufeff\u2028\u2029"
+    ),
+    max_size=8,
+)
+keys = st.from_regex(r"[a-z]{1,6}", fullmatch=True).filter(
+    lambda k: k not in ("wd", "null", "true", "on", "off", "yes", "no", "y", "n", "lr", "opt", "optim")
+)
+leaves = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**6), 10**6),
+    st.floats(allow_nan=False, allow_infinity=False),
+    words,
+)
+data = st.recursive(
+    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=8
+)
 values = st.floats(0.0, 1e6, allow_nan=False, allow_infinity=False)
 ends = st.sampled_from(["\n", "\r\n"])
 
@@ -35,20 +51,31 @@ ends = st.sampled_from(["\n", "\r\n"])
 @st.composite
 def flows(draw: Any, comments: bool = False) -> str:
     """Draw a JSON text with odd white space, in which the optimizer's weight decay is WD."""
-    space = st.sampled_from(["", " ", "\t", "\n", "\r\n  "] + (["/* , } */", "// null\n"] if comments else []))
+    space = st.sampled_from(
+        ["", " ", "\t", "\n", "\r\n  "] + (["/* , } */", "// null\n"] if comments else [])
+    )
 
     def text(value: Any) -> str:
         if value is WD:
             return WD
         if isinstance(value, dict):
-            inner = [f"{draw(space)}{json.dumps(k, ensure_ascii=draw(st.booleans()))}{draw(space)}:{draw(space)}{text(v)}{draw(space)}" for k, v in value.items()]  # noqa: E501
+            inner = [
+                f"{draw(space)}{json.dumps(k, ensure_ascii=draw(st.booleans()))}{draw(space)}:{draw(space)}{text(v)}{draw(space)}"
+                for k, v in value.items()
+            ]
             return "{" + ",".join(inner) + "}"
         if isinstance(value, list):
             return "[" + ",".join(draw(space) + text(v) for v in value) + "]"
         return json.dumps(value, ensure_ascii=draw(st.booleans()))
 
     before, after, beside = draw(st.tuples(*[st.dictionaries(keys, data, max_size=3)] * 3))
-    return text({**before, "optimizer": {**beside, "weight_decay": WD, "lr": 1}, **{k: v for k, v in after.items() if k not in before}})  # noqa: E501
+    return text(
+        {
+            **before,
+            "optimizer": {**beside, "weight_decay": WD, "lr": 1},
+            **{k: v for k, v in after.items() if k not in before},
+        }
+    )
 
 
 @st.composite
@@ -56,7 +83,7 @@ def blocks(draw: Any) -> str:
     """Draw a YAML text in block and flow style, with comments and line ends of either kind."""
     end = draw(ends)
     comment = st.sampled_from(["", " # null", "  # weight_decay: null", " #"])
-    lines: List[str] = []
+    lines: list[str] = []
 
     def put(value: Any, indent: str) -> None:
         for key, inner in value.items():
@@ -83,12 +110,22 @@ def tables(draw: Any) -> str:
     end = draw(ends)
     plain = st.one_of(st.booleans(), st.integers(-(10**6), 10**6), words)
 
-    def lines(entries: Dict[str, Any]) -> List[str]:
+    def lines(entries: dict[str, Any]) -> list[str]:
         comment = st.sampled_from(["", " # 'None'", "\t#"])
-        return [f"{k}{draw(st.sampled_from(['=', ' = ']))}{json.dumps(v, ensure_ascii=False)}{draw(comment)}" for k, v in entries.items()]
+        return [
+            f"{k}{draw(st.sampled_from(['=', ' = ']))}{json.dumps(v, ensure_ascii=False)}{draw(comment)}"
+            for k, v in entries.items()
+        ]
 
     before, beside, after = draw(st.tuples(*[st.dictionaries(keys, plain, max_size=3)] * 3))
-    parts = [*lines(before), "[optimizer]", *lines(beside), f"weight_decay = {WD} # c", "[other]", *lines(after)]
+    parts = [
+        *lines(before),
+        "[optimizer]",
+        *lines(beside),
+        f"weight_decay = {WD} # c",
+        "[other]",
+        *lines(after),
+    ]
     return end.join(parts) + draw(st.sampled_from(["", end]))
 
 
@@ -98,7 +135,9 @@ def modules(draw: Any) -> str:
     end = draw(ends)
     before, beside = draw(st.tuples(*[st.dictionaries(keys, data, max_size=3)] * 2))
     lines = [f"x_{key} = {value!r}  # {key} = None" for key, value in before.items()]
-    settings_ = "".join(f",{draw(st.sampled_from([' ', end]))}x_{key}={value!r}" for key, value in beside.items())
+    settings_ = "".join(
+        f",{draw(st.sampled_from([' ', end]))}x_{key}={value!r}" for key, value in beside.items()
+    )
     lines.append(f"optim_wrapper = dict(optimizer=dict(type='AdamW'{settings_}, weight_decay={WD}))")
     return end.join(lines) + end
 
@@ -111,7 +150,7 @@ def strip_comments(text: str) -> Any:
     return json.loads(text.replace("/* , } */", "").replace("// null\n", ""))
 
 
-FORMATS: Dict[str, Tuple[Any, Tuple[str, ...], Callable[[str], Any]]] = {
+FORMATS: dict[str, tuple[Any, tuple[str, ...], Callable[[str], Any]]] = {
     "yaml": (blocks(), ("null", "~", "Null", "NULL", "", "!!null ''", "'None'", "None", "&a null", "&a"), yaml.safe_load),
     "json": (flows(), ("null", '"None"', '""'), json.loads),
     "jsonc": (flows(comments=True), ("null", '"null"'), strip_comments),
@@ -169,7 +208,7 @@ SEEDS = [
     "optimizer = dict(type='AdamW', weight_decay=wd, **x)\nwd = None\na['b'].c = [f'{wd}', lambda: 0]\n",
     "wd: ${optimizer.wd}\noptimizer: {_target_: torch.optim.AdamW, weight_decay: ${..wd}, wd: ${wd}}\n",
 ]
-PIECES = ["null", "weight_decay", "optimizer", ":", ": ", "&a ", "*a", "<<: ", "!!null ", "{", "}", "[", "]", ",", "=", "\n", "\r", "\r\n", "\t", "  ", "- ", "'", '"', "#", "//", "/*", "None", "1e-5", "\ufeff", "\u2028", "\x85", "é", "𝄞", "\0", "\x0c", "\\", "|", ">", "%", "---\n", "...\n", "${", "}", "${.a}", "dict(", ")", "?", "_target_: torch.optim.AdamW"]  # fmt: skip # noqa: E501
+PIECES = ["null", "weight_decay", "optimizer", ":", ": ", "&a ", "*a", "<<: ", "!!null ", "{", "}", "[", "]", ",", "=", "\n", "\r", "\r\n", "\t", "  ", "- ", "'", '"', "#", "//", "/*", "None", "1e-5", "\ufeff", "\u2028", "\x85", "é", "𝄞", "\0", "\x0c", "\\", "|", ">", "%", "---\n", "...\n", "${", "}", "${.a}", "dict(", ")", "?", "_target_: torch.optim.AdamW"]  # fmt: skip
 
 
 @st.composite
@@ -179,7 +218,9 @@ def mutated(draw: Any) -> bytes:
         start = draw(st.integers(0, len(text)))
         end = min(len(text), start + draw(st.integers(0, 12)))
         text = text[:start] + draw(st.sampled_from(PIECES)) + text[end:]
-    raw: bytes = text.encode(draw(st.sampled_from(["utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])))
+    raw: bytes = text.encode(
+        draw(st.sampled_from(["utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"]))
+    )
     cut = draw(st.integers(0, len(raw)))
     return raw if draw(st.booleans()) else raw[:cut] + draw(st.binary(max_size=3)) + raw[cut:]
 

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List
 
 import pytest
 
@@ -34,7 +33,7 @@ os.execvp(sys.argv[4], sys.argv[4:])
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Dict[str, str]:
+def environment(tmp_path: Path) -> dict[str, str]:
     folder = tmp_path / "bin"
     folder.mkdir()
     python = folder / "python"
@@ -44,16 +43,16 @@ def environment(tmp_path: Path) -> Dict[str, str]:
     return {**os.environ, "PATH": path, "PYTHONPATH": str(SOURCE), "HOME": str(tmp_path)}
 
 
-def workflow(environment: Dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
+def workflow(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["sh", str(SCRIPT), *arguments], env=environment, capture_output=True, text=True)
 
 
-def lines_of_shim(text: str) -> List[str]:
+def lines_of_shim(text: str) -> list[str]:
     return [line.split()[1] for line in text.splitlines() if line.startswith("shim ")]
 
 
 def test_the_workflow_checks_asks_the_doctor_and_gives_the_jobs_exit_code(
-    environment: Dict[str, str], tmp_path: Path
+    environment: dict[str, str], tmp_path: Path
 ) -> None:
     config = tmp_path / "my config.yaml"
     config.write_text("weight_decay: null\n")
@@ -67,7 +66,7 @@ def test_the_workflow_checks_asks_the_doctor_and_gives_the_jobs_exit_code(
     assert config.read_text() == "weight_decay: null\n"
 
 
-def test_the_workflow_mends_on_request(environment: Dict[str, str], tmp_path: Path) -> None:
+def test_the_workflow_mends_on_request(environment: dict[str, str], tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("weight_decay: null\n")
 
@@ -76,7 +75,9 @@ def test_the_workflow_mends_on_request(environment: Dict[str, str], tmp_path: Pa
     assert (done.returncode, done.stdout) == (0, "weight_decay: 0.0\n")
 
 
-def test_the_workflow_starts_no_job_on_a_config_that_cannot_be_read(environment: Dict[str, str], tmp_path: Path) -> None:
+def test_the_workflow_starts_no_job_on_a_config_that_cannot_be_read(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("a: [\n")
 
@@ -86,7 +87,9 @@ def test_the_workflow_starts_no_job_on_a_config_that_cannot_be_read(environment:
         assert lines_of_shim(done.stderr) == ["check"]
 
 
-def test_the_workflow_starts_no_job_that_would_not_be_guarded(environment: Dict[str, str], tmp_path: Path) -> None:
+def test_the_workflow_starts_no_job_that_would_not_be_guarded(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("weight_decay: 0.1\n")
 
@@ -95,8 +98,10 @@ def test_the_workflow_starts_no_job_that_would_not_be_guarded(environment: Dict[
     assert (done.returncode, done.stdout) == (5, "")
 
 
-@pytest.mark.parametrize("arguments", [[], ["config.yaml"], ["config.yaml", "--"], ["--fix", "--value"], ["--what"]])
-def test_the_workflow_says_how_it_is_used(environment: Dict[str, str], arguments: List[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [[], ["config.yaml"], ["config.yaml", "--"], ["--fix", "--value"], ["--what"]]
+)
+def test_the_workflow_says_how_it_is_used(environment: dict[str, str], arguments: list[str]) -> None:
     done = workflow(environment, *arguments)
 
     assert done.returncode == 2
@@ -104,7 +109,7 @@ def test_the_workflow_says_how_it_is_used(environment: Dict[str, str], arguments
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="pre-commit works on git repositories")
-def test_the_pre_commit_hook_stops_a_commit_with_a_null(environment: Dict[str, str], tmp_path: Path) -> None:
+def test_the_pre_commit_hook_stops_a_commit_with_a_null(environment: dict[str, str], tmp_path: Path) -> None:
     pytest.importorskip("pre_commit", reason="pre-commit is not installed")
     environment = {**environment, "PRE_COMMIT_HOME": str(tmp_path / "cache"), "GIT_CONFIG_NOSYSTEM": "1"}
 
@@ -112,7 +117,7 @@ def test_the_pre_commit_hook_stops_a_commit_with_a_null(environment: Dict[str, s
         command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(where), *arguments]
         return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 
-    def hook(where: Path) -> "subprocess.CompletedProcess[str]":
+    def hook(where: Path) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "pre_commit", "run", "--all-files"]
         return subprocess.run(command, env=environment, cwd=str(where), capture_output=True, text=True)
 

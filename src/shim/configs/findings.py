@@ -133,6 +133,11 @@ class _Document:
         self.kind = kind
         self.root = root
         self.prefix = prefix
+        # The keys at the top that say what kind of config this is.
+        entries = root.entries if isinstance(root, Mapping) else []
+        self.top = {entry.key for entry in entries if not _is_null(entry.value)}
+        # A document that completes another one, where the key may stand (mmengine, hydra).
+        self.inherits = not self.top.isdisjoint(("_base_", "defaults"))
 
     def findings(self) -> Iterator[Finding]:
         uses: dict[int, list[Place]] = {}
@@ -206,9 +211,7 @@ class _Document:
             return False  # a list of records has no top
         if row.has and not any(_is_set(mapping, key) for key in row.has):
             return False
-        if row.top_has and not (
-            isinstance(self.root, Mapping) and any(_is_set(self.root, k) for k in row.top_has)
-        ):
+        if row.top_has and self.top.isdisjoint(row.top_has):
             return False
         return not row.typed or any(names_optimizer(name) for name in self.types(place, mapping, row.typed))
 
@@ -290,7 +293,7 @@ class _Document:
         """Say that a mapping of optimizer settings has no weight_decay at all."""
         mapping = place.node
         assert isinstance(mapping, Mapping)
-        if mapping.get(KEY) is not None or self.inherits():
+        if mapping.get(KEY) is not None or self.inherits:
             return None
         inner = mapping.get("params")
         if inner is not None and isinstance(inner.value, Mapping):
@@ -317,12 +320,6 @@ class _Document:
         why_not = "" if mapping.room is not None else "no sure place to add it"
         return Finding(level, line, column, path, "missing", row.framework, effect, why_not, mapping, True)
 
-    def inherits(self) -> bool:
-        """Tell whether the document completes another one, where the key may stand (mmengine, hydra)."""
-        if not isinstance(self.root, Mapping):
-            return False
-        return any(self.root.get(key) is not None for key in ("_base_", "defaults"))
-
     def finding(
         self, level: str, value: Scalar, place: Place, found: str, framework: str, effect: str, why_not: str
     ) -> Finding:
@@ -333,7 +330,11 @@ class _Document:
 
 def _is_set(mapping: Mapping, key: str) -> bool:
     entry = mapping.get(key)
-    return entry is not None and not (isinstance(entry.value, Scalar) and entry.value.kind == NULL)
+    return entry is not None and not _is_null(entry.value)
+
+
+def _is_null(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.kind == NULL
 
 
 def number_of(value: Scalar) -> float | None:

@@ -97,7 +97,7 @@ HOMES: tuple[Home, ...] = (
         "Lightning CLI",
         YAML_JSON,
         re.compile(r"(.*\.)?(model|optimizer\w*)\.init_args"),
-        on_null="jsonargparse refuses it where the class says float; elsewhere the optimizer raises TypeError",
+        on_null="jsonargparse refuses it where the class says float; else the optimizer raises TypeError",
         numbers="1.2",
         covers=False,
     ),

@@ -11,6 +11,7 @@ from typing import Any, Tuple, Union
 from ..tree import NUMBER, OTHER, TEXT, Entry, Mapping, Node, ParseError, Room, Scalar, Sequence, room_above
 from .need import need
 
+TomlThing = Any  # the module, a document, or plain data out of one
 Path = Tuple[Union[str, int], ...]
 
 
@@ -29,19 +30,20 @@ def parse(text: str) -> list[Node]:
         offset = starts[min(line, len(starts)) - 1] + column
         message = str(error) or type(error).__name__
         raise ParseError(re.sub(r" at line \d+ col \d+\Z", "", message), min(offset, len(text))) from None
-    return [_Converter(tomlkit, text, kept).node(data, ())]
+    return [_Converter(tomlkit, document, text, kept).node(data, ())]
 
 
 class _Converter:
-    def __init__(self, tomlkit: Any, text: str, kept: bool) -> None:  # noqa: ANN401 - the module
+    def __init__(self, tomlkit: TomlThing, document: TomlThing, text: str, kept: bool) -> None:
         self.tomlkit = tomlkit
+        self.document = document
         self.text = text
         self.kept = kept
         self.mark = 987654321
         while str(self.mark) in text:
             self.mark += 1
 
-    def node(self, data: Any, path: Path) -> Node:  # noqa: ANN401 - whatever TOML can hold
+    def node(self, data: TomlThing, path: Path) -> Node:
         if isinstance(data, dict):
             made = Mapping(0)
             for key, value in data.items():
@@ -74,18 +76,19 @@ class _Converter:
     def locate(self, path: Path) -> tuple[int, int] | None:
         """Return where the value at ``path`` is written.
 
-        In a copy of the document, a number that occurs nowhere else is put there: it shows the place.
+        A number that occurs nowhere else is put there for a moment: it shows the place.
         """
         if not self.kept:
             return None
         try:
-            copy = self.tomlkit.parse(self.text)
-            holder = copy
+            holder = self.document
             for step in path[:-1]:
                 holder = holder[step]
-            raw = holder[path[-1]].as_string()
+            item = holder[path[-1]]
+            raw = item.as_string()
             holder[path[-1]] = self.mark
-            changed = self.tomlkit.dumps(copy)
+            changed = self.tomlkit.dumps(self.document)
+            holder[path[-1]] = item
         except Exception:  # as above; a value that cannot be found is reported without being mended
             return None
         start = changed.find(str(self.mark))
@@ -94,7 +97,7 @@ class _Converter:
             return None
         return (start, end) if self.text[start:end] == raw else None
 
-    def room(self, data: Any, path: Path) -> Room | None:  # noqa: ANN401 - a dict
+    def room(self, data: TomlThing, path: Path) -> Room | None:
         for key, value in data.items():
             if not isinstance(value, (dict, list)):
                 where = self.locate((*path, key))

@@ -64,7 +64,8 @@ def parse(text: str) -> list[Node]:
 
 def _may_be_deep(text: str) -> bool:
     """Tell whether a text could nest deeply: a level takes a bracket, or a column more than the one around it."""
-    return text.count("[") + text.count("{") + max(map(len, text.splitlines()), default=0) > DEEPEST
+    longest = max(map(len, text.splitlines()), default=0)
+    return text.count("[") + text.count("{") + longest > DEEPEST
 
 
 def _refuse_deep(events: Iterable[YamlNode]) -> None:
