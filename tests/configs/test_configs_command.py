@@ -132,8 +132,11 @@ def test_what_remains_after_a_fix_is_1(tmp_path: Path, capsys: pytest.CaptureFix
 def test_diff_shows_the_change_and_makes_none(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(configs), "--diff", "--fix", "--value", "0"]) == 1
 
-    out = capsys.readouterr().out
-    assert '-{"weight_decay": null}\n+{"weight_decay": 0.0}\n' in out
+    seen = capsys.readouterr()
+    name = configs / "bad.json"
+    patch = f'--- {name}\n+++ {name}\n@@ -1 +1 @@\n-{{"weight_decay": null}}\n+{{"weight_decay": 0.0}}\n'
+    assert seen.out == patch
+    assert "would be mended" in seen.err
     assert (configs / "bad.json").read_text() == '{"weight_decay": null}\n'
 
 

@@ -278,7 +278,7 @@ MISSING: dict[str, tuple[str, str, str, str]] = {
     "Lightning": ("yaml", "optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 1}}", "note", "0.01"),
     "DeepSpeed": ("json", '{"optimizer": {"type": "Adam", "params": {"lr": 1}}}', "note", "default"),
     "mmengine": ("python", "optimizer = dict(type='AdamW', lr=1)", "note", "0.01"),
-    "torchtitan": ("toml", '[optimizer]\nname = "AdamW"', "note", "0.01"),
+    "torchtitan": ("toml", '[optimizer]\nname = "AdamW"', "note", "default"),
 }
 
 

@@ -6,6 +6,7 @@ import argparse
 import difflib
 import json
 import os
+import re
 import sys
 import time
 from typing import Iterator, NamedTuple, Sequence, TextIO
@@ -106,12 +107,9 @@ def _mend(
 def _diff(source: Source, mended: bytes, kind: Format) -> str:
     new = Source(source.name, mended, kind.name).text
     lines: list[str] = []
-    for line in difflib.unified_diff(
-        source.text.splitlines(keepends=True),
-        new.splitlines(keepends=True),
-        source.name,
-        source.name + " (mended)",
-    ):
+    # Not splitlines, which also splits at form feeds and the like.
+    old_lines, new_lines = (re.findall(r"[^\n]*\n|[^\n]+", text) for text in (source.text, new))
+    for line in difflib.unified_diff(old_lines, new_lines, source.name, source.name):
         lines.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
     return "".join(lines)
 
@@ -187,9 +185,9 @@ def main(argv: Sequence[str]) -> int:
         options.add_missing,
         options.format,
     )
-    # The mended standard input goes to standard output, so the report does not.
+    # Where standard output holds a patch, or the mended standard input, the report goes to standard error.
     filtering = task.write and "-" in options.paths
-    out = sys.stderr if filtering else sys.stdout
+    out = sys.stderr if filtering or (options.diff and not options.json) else sys.stdout
     results = _check_all(options.paths, task, progress=not (options.quiet or options.json))
     if options.json:
         _say(out, json.dumps(_as_data(results, task), indent=2))
@@ -267,7 +265,7 @@ def _report(result: Result, task: Task, out: TextIO, *, quiet: bool) -> None:
     if result.error:
         _say(sys.stderr, f"{result.name}:{result.line}:{result.column}: error: {result.error}")
     if result.diff:
-        out.write(result.diff)
+        _say(sys.stdout, result.diff[:-1])
 
 
 def _line(name: str, finding: Finding, task: Task, mended: bool) -> str:

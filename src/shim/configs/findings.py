@@ -312,7 +312,7 @@ class _Document:
             around = place.up.node if place.up is not None else None
             both = [node for node in (mapping, around) if isinstance(node, Mapping)]
             names = [node.name(key) for node in both for key in ("_target_", "class_path", "type", "name")]
-            default = next((d for d in map(default_of, names) if d), None)
+            default = next(filter(None, map(default_of, names)), None) if row.missing == "torch" else None
             level, effect = (
                 "note",
                 f"legal: the optimizer takes its default{', ' + default if default else ''}",

@@ -1,7 +1,9 @@
 """Where each framework keeps optimizer settings, and what it does with a weight decay that is no number.
 
 A row of ``HOMES`` describes mappings in which ``weight_decay`` belongs to an optimizer; the first row that
-fits is taken. What the rows say was read from the frameworks' own code and documentation.
+fits is taken. Sources: nanotron's OptimizerArgs (``weight_decay: float``), DeepSpeed's FusedAdam (unchecked, used
+in the step), axolotl's trainer builder (``0.0`` for None), the Trainer's parameter groups, jsonargparse's refusal
+of null for a float, Keras' optimizer configs.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ OPTIMIZER = re.compile(
     r"|(?i:adamw?|sgd|lion|lamb|lars|muon|adopt|adafactor|adagrad|rmsprop)(?:_\w+)?"
 )
 NOT_OPTIMIZER = re.compile(r"(?i)sched|hook|wrapper|callback")
-# What an optimizer takes when the key is missing.
+# What an optimizer of torch takes when the key is missing, where it is not 0.
 DEFAULTS = {"adamw": "0.01", "nadamw": "0.01", "muon": "0.1"}
 
 
@@ -36,7 +38,8 @@ class Home(NamedTuple):
         top_has: the same at the top of the document; empty asks nothing.
         typed: one of these keys must name an optimizer; empty asks nothing.
         on_null: what a null does to a run.
-        missing: what a missing key does: "required" or "default"; empty if it is not to be reported.
+        missing: what a missing key does: "required", "torch" (the default of torch's optimizer) or "default"
+            (somebody else's); empty if it is not to be reported.
         numbers: which strings are numbers to the reader: those of YAML "1.1" (a plain ``1e-5`` is none), of
             "1.2", or "any" string that Python's ``float`` takes.
         covers: mappings further down, such as parameter groups, belong to it as well.
@@ -90,7 +93,7 @@ HOMES: tuple[Home, ...] = (
         re.compile(r"(.*\.)?(optimizer\w*(\..*)?\.)?init_args"),
         typed=("class_path",),
         on_null="jsonargparse refuses it where the class says float; elsewhere " + CONSTRUCTOR,
-        missing="default",
+        missing="torch",
         numbers="1.2",
     ),
     Home(
@@ -107,7 +110,7 @@ HOMES: tuple[Home, ...] = (
         ANYWHERE,
         typed=("_target_",),
         on_null=CONSTRUCTOR,
-        missing="default",
+        missing="torch",
         numbers="1.2",
     ),
     Home(
@@ -116,7 +119,7 @@ HOMES: tuple[Home, ...] = (
         re.compile(r"(.*\.)?optim_wrapper(\..+)?\.optimizer|optimizer"),
         typed=("type",),
         on_null=CONSTRUCTOR,
-        missing="default",
+        missing="torch",
     ),
     Home(
         "mmengine",

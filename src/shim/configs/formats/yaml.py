@@ -63,7 +63,7 @@ def parse(text: str) -> list[Node]:
 
 
 def _may_be_deep(text: str) -> bool:
-    """Tell whether a text could nest deeply: a level takes a bracket, or a column more than the one around it."""
+    """Tell whether a text could nest deeply: each level takes a bracket or a column."""
     longest = max(map(len, text.splitlines()), default=0)
     return text.count("[") + text.count("{") + longest > DEEPEST
 
