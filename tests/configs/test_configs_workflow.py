@@ -146,3 +146,42 @@ def test_the_pre_commit_hook_stops_a_commit_with_a_null(environment: dict[str, s
     assert "configs/a.yaml:1:27: optimizer.weight_decay is null" in stopped.stdout
     assert "other.yaml" not in stopped.stdout
     assert passed.returncode == 0, passed.stdout + passed.stderr
+
+
+CONFIGS = {
+    "llama.yaml": (
+        "general:\n  seed: null\noptimizer:\n  zero_stage: 0\n  weight_decay: null  # as before\n"
+        "  clip_grad: 1.0\n  optimizer_factory: {name: adamW, adam_eps: 1.0e-08}\n"
+    ),
+    "deepspeed.json": '{"optimizer": {"type": "AdamW", "params": {"lr": "auto", "weight_decay": "auto"}}}\n',
+    "vit.py": (
+        "_base_ = ['../_base_/default_runtime.py']\noptim_wrapper = dict(\n"
+        "    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=None),\n    clip_grad=None)\n"
+    ),
+}
+
+
+def test_the_documentation_shows_what_is_printed(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "configs").mkdir()
+    for name, text in CONFIGS.items():
+        (tmp_path / "configs" / name).write_text(text)
+    shown = [
+        line[4:] for line in (PROJECT / "docs" / "configs.md").read_text().split("\n") if line[:4] == "    "
+    ]
+    walk = "\n".join(shown[shown.index("$ python -m shim check configs/") :])
+    steps = [step for step in walk.split("$ ") if step.startswith(("python", "echo"))]
+    assert len(steps) == 5
+
+    for step in steps:
+        command, _, output = step.partition("\n")
+        done = subprocess.run(
+            ["sh", "-c", command],
+            env=environment,
+            cwd=str(tmp_path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        printed = [line for line in done.stdout.split("\n") if line and not line.startswith("shim check")]
+        assert printed == output.rstrip("\n").split("\n")[: len(printed)], command
+        assert printed

@@ -1,9 +1,9 @@
 """Where each framework keeps optimizer settings, and what it does with a weight decay that is no number.
 
-A row of ``HOMES`` describes mappings in which ``weight_decay`` belongs to an optimizer; the first row that
-fits is taken. Sources: nanotron's OptimizerArgs (``weight_decay: float``), DeepSpeed's FusedAdam (unchecked, used
-in the step), axolotl's trainer builder (``0.0`` for None), the Trainer's parameter groups, jsonargparse's refusal
-of null for a float, Keras' optimizer configs.
+A row of ``HOMES`` describes mappings in which ``weight_decay`` belongs to an optimizer; the first row
+that fits is taken. Sources: nanotron's OptimizerArgs (``weight_decay: float``), DeepSpeed's FusedAdam
+(used unchecked in the step), axolotl's trainer builder (``0.0`` for None), the Trainer's parameter
+groups, jsonargparse's refusal of null for a float, Keras' optimizer configs.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ EVERY = (*DATA, "python")
 
 # A class or a type that is an optimizer: torch's names and those of the usual libraries.
 OPTIMIZER = re.compile(
-    r"(?:.*[.:])?(?:[A-Z][A-Za-z0-9]*)?(?:Adam|SGD|Adagrad|Adadelta|Adafactor|RMSprop|RAdam|NAdam|Lion|LAMB|Lamb|LARS"
-    r"|Lars|Muon|ADOPT|Adopt|Sophia|Shampoo|SOAP|Prodigy|Adan|AdaBelief|NovoGrad|Optimizer)[A-Za-z0-9]*"
+    r"(?:.*[.:])?(?:[A-Z][A-Za-z0-9]*)?(?:Adam|SGD|Adagrad|Adadelta|Adafactor|RMSprop|RAdam|NAdam|Lion|LAMB|Lamb"
+    r"|LARS|Lars|Muon|ADOPT|Adopt|Sophia|Shampoo|SOAP|Prodigy|Adan|AdaBelief|NovoGrad|Optimizer)[A-Za-z0-9]*"
     r"|.*\boptim\.(?!lr_scheduler)[\w.]+"
     r"|(?i:adamw?|sgd|lion|lamb|lars|muon|adopt|adafactor|adagrad|rmsprop)(?:_\w+)?"
 )
