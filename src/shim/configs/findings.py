@@ -276,7 +276,9 @@ class _Document:
             effect = "unclear: no framework known here keeps an optimizer's settings at this place"
         else:
             effect = f"unclear: {place.key} only resembles {KEY}"
-        return self.finding("note", value, place, self.found(value), "", effect, "it is not known to be one")
+        return self.finding(
+            "note", value, place, self.found(value), "", effect, "it is not known to be an optimizer's"
+        )
 
     def shared(self, value: Scalar, uses: list[Place]) -> str:
         """Return why a shared value cannot be mended where it stands: somebody else means it too."""

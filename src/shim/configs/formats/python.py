@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import io
 import re
+import sys
 import warnings
 from collections import Counter
 from typing import Iterator
@@ -43,7 +44,9 @@ def parse(text: str) -> list[Node]:
     except SyntaxError as error:
         line = min(max(error.lineno or 1, 1), len(lines))
         offset = min(lines[line - 1] + max((error.offset or 1) - 1, 0), len(text))
-        raise ParseError(error.msg or "not Python", offset) from None
+        raise ParseError(
+            f"{error.msg} (read as Python {sys.version_info[0]}.{sys.version_info[1]})", offset
+        ) from None
     except (RecursionError, MemoryError):  # MemoryError: the parser of Python 3.8 on deep nesting
         raise ParseError("nested too deeply") from None
     except ValueError as error:  # null bytes
