@@ -294,6 +294,16 @@ STUCK: dict[str, tuple[str, str, str]] = {
     "a word": ("yaml", "optimizer: {weight_decay: high}", "what number was meant"),
     "a key without a colon": ("yaml", "optimizer: {weight_decay, lr: 1}", "no colon"),
     "an anchor that others use": ("yaml", "clip: &n null\noptimizer: {weight_decay: *n}", "clip shares"),
+    "a value that a resembling name shares": (
+        "yaml",
+        "optimizer: {weight_decay: &wd null, embedding_weight_decay: *wd}",
+        "embedding_weight_decay shares",
+    ),
+    "a value that an unclear place shares": (
+        "yaml",
+        "b: &b {weight_decay: null}\noptimizer: {<<: *b}\ndetector: {<<: *b}",
+        "detector.weight_decay shares",
+    ),
     "a reference that others use": (
         "yaml",
         "wd: null\nclip: ${wd}\noptimizer: {weight_decay: '${wd}'}",

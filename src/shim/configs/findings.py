@@ -12,8 +12,8 @@ from .tree import NULL, NUMBER, TEXT, Mapping, Node, ParseError, Scalar, Sequenc
 
 KEY = "weight_decay"
 RESEMBLES = re.compile(r"(?i)weight[-_ ]?decay")
-# The names under which people keep the value that a weight_decay refers to.
-STANDS_FOR_IT = re.compile(r"(?i).*weight[-_ ]?decay.*|(.*_)?wd(_.*)?|decay")
+# The names under which people write down the value that a weight_decay elsewhere refers to.
+STANDS_FOR_IT = re.compile(r"(?i)weight_decay|(default_|my_)?(wd|decay|weight[-_ ]?decay)|.*_wd")
 NULLISH = ("", "none", "null", "nil", "~")
 # Filled in later by somebody else: DeepSpeed's auto, OmegaConf's ???, environment variables and templates.
 LATER = re.compile(r"auto|\?\?\?|.*[$]\w+.*|.*[$]\{.*|.*\{\{.*", re.DOTALL)
@@ -282,8 +282,16 @@ class _Document:
 
     def shared(self, value: Scalar, uses: list[Place]) -> str:
         """Return why a shared value cannot be mended where it stands: somebody else means it too."""
-        others = [u.path() for u in uses if not (isinstance(u.key, str) and STANDS_FOR_IT.fullmatch(u.key))]
-        return f"{others[0]} shares this value" if others else ""
+        written = next((use for use in uses if use.node is value), uses[0])
+        for use in uses:
+            if use is written:
+                fine = isinstance(use.key, str) and STANDS_FOR_IT.fullmatch(use.key) is not None
+            else:
+                home = self.home(use.up) if use.key == KEY else None
+                fine = home is not None and bool(home.framework)
+            if not fine:
+                return f"{use.path()} shares this value"
+        return ""
 
     def found(self, value: Scalar) -> str:
         written = self.source.text[value.start : value.end]
