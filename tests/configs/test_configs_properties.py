@@ -23,7 +23,7 @@ from shim.configs.command import Task, check
 
 # A file made from pieces, where WD is the place of the value: what is written there, and the rest, are drawn.
 WD = "\0"
-RUN = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+RUN = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 words = st.text(
     st.characters(
@@ -225,8 +225,13 @@ def mutated(draw: Any) -> bytes:
     return raw if draw(st.booleans()) else raw[:cut] + draw(st.binary(max_size=3)) + raw[cut:]
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_no_input_crashes_it_and_what_cannot_be_parsed_is_not_written(name: str) -> None:
+@pytest.mark.parametrize(("name", "libyaml"), [*((name, True) for name in FORMATS), ("yaml", False)])
+def test_no_input_crashes_it_and_what_cannot_be_parsed_is_not_written(
+    name: str, libyaml: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not libyaml:
+        monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
+
     @settings(RUN, max_examples=200)
     @given(mutated() | st.binary(max_size=60))
     @example(b"")
