@@ -1,0 +1,338 @@
+"""The command line: ``shim check PATH…``, and the check before a job."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import re
+import sys
+import time
+from typing import Iterator, NamedTuple, Sequence, TextIO
+
+from . import fix
+from .findings import Finding, find
+from .formats import FORMATS, Format, by_suffix
+from .formats.need import MissingParserError
+from .source import Source
+from .tree import Node, ParseError
+
+CLEAN, FOUND, FAILED = 0, 1, 2
+WHY_A_VALUE = (
+    "--fix and --diff need --value V, because there is no neutral choice: a run that shim guards takes "
+    "0.0 for a null, AdamW's own default is 0.01 (Muon's 0.1, other optimizers' 0)"
+)
+# Directories that hold other people's files.
+SKIPPED = ("__pycache__", "node_modules", "site-packages")
+
+
+class Result(NamedTuple):
+    """What came of one file: its findings, those that were (or with --diff: would be) mended, or an error."""
+
+    name: str
+    findings: tuple[Finding, ...] = ()
+    mended: tuple[Finding, ...] = ()
+    error: str = ""
+    line: int = 1
+    column: int = 1
+    diff: str = ""
+    output: bytes | None = None
+
+
+class Task(NamedTuple):
+    """What to do with each file. ``value`` is None where nothing is mended."""
+
+    value: float | None = None
+    write: bool = False
+    add_missing: bool = False
+    format_name: str | None = None
+
+
+def check(name: str, task: Task) -> Result:
+    """Check one file, ``-`` for standard input, and mend it if the task says so."""
+    try:
+        kind = FORMATS[task.format_name] if task.format_name else by_suffix(name)
+        if kind is None:
+            known = " ".join(suffix for f in FORMATS.values() for suffix in f.suffixes)
+            return Result(name, error=f"no format known for this name (known: {known}); say --format")
+        seen = None if name == "-" else fix.read(name)
+        raw = sys.stdin.buffer.read() if seen is None else seen.raw
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        return Result(name, error=str(getattr(error, "strerror", None) or error))
+    source = None
+    try:
+        source = Source(name, raw, kind.name)
+        documents = kind.parse(source.text)
+        findings = tuple(find(source, kind, documents))
+    except ParseError as error:
+        line, column = source.position(error.offset) if source is not None else (1, 1)
+        return Result(name, error=error.message, line=line, column=column)
+    except MissingParserError as error:
+        return Result(name, error=str(error))
+    result = Result(name, findings)
+    if task.value is None:
+        return result
+    try:
+        return _mend(result, seen, source, kind, documents, task, task.value)
+    except (fix.MendError, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        return result._replace(error=f"left as it is: {reason}", output=raw)
+
+
+def _mend(
+    result: Result,
+    seen: fix.Seen | None,
+    source: Source,
+    kind: Format,
+    documents: list[Node],
+    task: Task,
+    value: float,
+) -> Result:
+    chosen = [
+        finding
+        for finding in result.findings
+        if not finding.why_not and (task.add_missing if finding.missing else finding.level == "finding")
+    ]
+    if not chosen:
+        return result._replace(output=source.raw)
+    mended = fix.mend(source, kind, documents, chosen, value)
+    if not task.write:
+        return result._replace(mended=tuple(chosen), diff=_diff(source, mended, kind))
+    if seen is not None:
+        fix.replace(seen, mended)
+    return result._replace(mended=tuple(chosen), output=mended)
+
+
+def _diff(source: Source, mended: bytes, kind: Format) -> str:
+    new = Source(source.name, mended, kind.name).text
+    lines: list[str] = []
+    # Not splitlines, which also splits at form feeds and the like.
+    old_lines, new_lines = (re.findall(r"[^\n]*\n|[^\n]+", text) for text in (source.text, new))
+    for line in difflib.unified_diff(old_lines, new_lines, source.name, source.name):
+        lines.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
+    return "".join(lines)
+
+
+def files_of(paths: Sequence[str]) -> Iterator[str]:
+    """Yield the files that paths name: a directory's config files in order, without hidden directories."""
+    for path in paths:
+        if not os.path.isdir(path):  # noqa: PTH112 - these are strings to be printed as they were given
+            yield path
+            continue
+        for folder, inner, names in os.walk(path):
+            inner[:] = sorted(d for d in inner if not d.startswith(".") and d not in SKIPPED)
+            for name in sorted(names):
+                if by_suffix(name) is not None:
+                    yield os.path.join(folder, name)  # noqa: PTH118
+
+
+def number(text: str) -> float:
+    """Read ``--value``: a weight decay is a finite number, and not negative."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no weight decay: it must be a number, 0 or larger")
+    return value + 0.0  # -0.0 is 0.0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of ``shim check``'s arguments."""
+    made = argparse.ArgumentParser(
+        prog="python -m shim check",
+        description="Find a null weight_decay in config files (YAML, JSON, TOML, Python) before a job.",
+        epilog="Exit code: 0 clean, 1 findings (with --fix: findings that remain), 2 a usage error, or a "
+        "file that could not be read, parsed or written.",
+    )
+    made.add_argument("paths", nargs="+", metavar="PATH", help="a file, a directory, or - for standard input")
+    made.add_argument(
+        "--format", choices=sorted(FORMATS), help="the format of every file (default: by its name)"
+    )
+    made.add_argument(
+        "--fix", action="store_true", help="mend what can be mended; with -, write it to standard output"
+    )
+    made.add_argument("--value", type=number, metavar="V", help="the weight decay that --fix writes")
+    made.add_argument(
+        "--add-missing", action="store_true", help="with --fix: add weight_decay where it is missing"
+    )
+    made.add_argument("--diff", action="store_true", help="show what --fix would change, and change nothing")
+    made.add_argument("--json", action="store_true", help="report as JSON")
+    made.add_argument(
+        "--quiet", action="store_true", help="report findings and errors only: no notes, no summary"
+    )
+    return made
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``shim check`` with the arguments behind the word ``check``; return the exit code."""
+    arguments = parser()
+    try:
+        options = arguments.parse_args(list(argv))
+        mends = options.fix or options.diff
+        if mends and options.value is None:
+            arguments.error(WHY_A_VALUE)
+        if (options.value is not None or options.add_missing) and not mends:
+            arguments.error("--value and --add-missing say what --fix or --diff shall do; neither is given")
+        if "-" in options.paths and not options.format:
+            arguments.error("standard input has no name to tell its format: say --format")
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    task = Task(
+        options.value if mends else None,
+        options.fix and not options.diff,
+        options.add_missing,
+        options.format,
+    )
+    # Where standard output holds a patch, or the mended standard input, the report goes to standard error.
+    filtering = task.write and "-" in options.paths
+    out = sys.stderr if filtering or (options.diff and not options.json) else sys.stdout
+    results = _check_all(options.paths, task, progress=not (options.quiet or options.json))
+    if options.json:
+        _say(out, json.dumps(_as_data(results, task), indent=2))
+    for result in results:
+        if not options.json:
+            _report(result, task, out, quiet=options.quiet)
+        if filtering and result.name == "-" and result.output is not None:
+            sys.stdout.buffer.write(result.output)
+            sys.stdout.buffer.flush()
+    if not options.json and not options.quiet:
+        _say(sys.stderr, _summary(results, task))
+    return _exit_code(results, task)
+
+
+def check_before_run(
+    paths: Sequence[str], *, fix: bool = False, value: float | None = None, add_missing: bool = False
+) -> int:
+    """Check, and on request mend, the configs of a job that is about to start; report on standard error.
+
+    Args:
+        paths: files or directories.
+        fix: mend what can be mended.
+        value: the weight decay to write; needed with ``fix``.
+        add_missing: with ``fix``, add the key where it is missing.
+
+    Returns:
+        0 clean or all mended, 1 findings remain, 2 something could not be read, parsed or written.
+
+    Raises:
+        ValueError: ``fix`` without ``value``; the message says why.
+
+    """
+    if fix and value is None:
+        raise ValueError(WHY_A_VALUE)
+    task = Task(value if fix else None, fix, add_missing)
+    results = _check_all(paths, task, progress=False)
+    for result in results:
+        _report(result, task, sys.stderr, quiet=True)
+    return _exit_code(results, task)
+
+
+def _check_all(paths: Sequence[str], task: Task, *, progress: bool) -> list[Result]:
+    names = list(files_of(paths))
+    shown = progress and len(names) > 1 and sys.stderr.isatty()
+    results: list[Result] = []
+    due = 0.0
+    for index, name in enumerate(names):
+        if shown and time.monotonic() >= due:
+            sys.stderr.write(f"\rchecking {index + 1} of {len(names)}")
+            sys.stderr.flush()
+            due = time.monotonic() + 0.1
+        results.append(check(name, task))
+    if shown:
+        sys.stderr.write("\r\x1b[K")
+    return results
+
+
+def _remaining(result: Result, task: Task) -> list[Finding]:
+    gone = {id(f.spot) for f in result.mended} if task.write else set()
+    return [f for f in result.findings if f.level == "finding" and id(f.spot) not in gone]
+
+
+def _exit_code(results: Sequence[Result], task: Task) -> int:
+    if any(result.error for result in results):
+        return FAILED
+    return FOUND if any(_remaining(result, task) for result in results) else CLEAN
+
+
+def _report(result: Result, task: Task, out: TextIO, *, quiet: bool) -> None:
+    mended = {id(f.spot) for f in result.mended}
+    for finding in result.findings:
+        if quiet and finding.level == "note" and id(finding.spot) not in mended:
+            continue
+        _say(out, _line(result.name, finding, task, id(finding.spot) in mended))
+    if result.error:
+        _say(sys.stderr, f"{result.name}:{result.line}:{result.column}: error: {result.error}")
+    if result.diff:
+        _say(sys.stdout, result.diff[:-1])
+
+
+def _line(name: str, finding: Finding, task: Task, mended: bool) -> str:
+    level = "note: " if finding.level == "note" else ""
+    where = f" [{finding.framework}]" if finding.framework else ""
+    if mended:
+        end = "mended" if task.write else "would be mended"
+    elif finding.why_not:
+        end = f"cannot be mended: {finding.why_not}"
+    elif finding.missing:
+        end = "can be added: --fix --add-missing --value V"
+    else:
+        end = "can be mended: --fix --value V"
+    return (
+        f"{name}:{finding.line}:{finding.column}: {level}{finding.path} is {finding.found}{where}: "
+        f"{finding.effect}; {end}"
+    )
+
+
+def _summary(results: Sequence[Result], task: Task) -> str:
+    found = sum(f.level == "finding" for r in results for f in r.findings)
+    mended = sum(len(r.mended) for r in results) if task.write else 0
+    errors = sum(bool(r.error) for r in results)
+    parts = [f"{_count(len(results), 'file')} checked", _count(found, "finding")]
+    if mended:
+        parts.append(f"{mended} mended")
+    if errors:
+        parts.append(_count(errors, "error"))
+    return ", ".join(parts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _as_data(results: Sequence[Result], task: Task) -> dict[str, object]:
+    return {
+        "files": len(results),
+        "findings": [
+            {
+                "file": result.name,
+                "line": finding.line,
+                "column": finding.column,
+                "level": finding.level,
+                "path": finding.path,
+                "found": finding.found,
+                "framework": finding.framework,
+                "effect": finding.effect,
+                "mendable": not finding.why_not,
+                "why_not": finding.why_not,
+                "mended": task.write and any(f.spot is finding.spot for f in result.mended),
+            }
+            for result in results
+            for finding in result.findings
+        ],
+        "errors": [
+            {"file": result.name, "line": result.line, "column": result.column, "message": result.error}
+            for result in results
+            if result.error
+        ],
+        "diff": "".join(result.diff for result in results),
+    }
+
+
+def _say(out: TextIO, line: str) -> None:
+    try:
+        out.write(line + "\n")
+    except UnicodeEncodeError:  # a file name or a key that this terminal cannot show
+        codec = out.encoding or "ascii"
+        out.write(line.encode(codec, "backslashreplace").decode(codec) + "\n")

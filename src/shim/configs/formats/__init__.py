@@ -1,0 +1,37 @@
+"""The formats: how a text becomes a tree of values with positions, and how a key is written."""
+
+from __future__ import annotations
+
+from typing import Callable, NamedTuple
+
+from ..tree import Node
+from . import json, python, toml, yaml
+
+
+class Format(NamedTuple):
+    """A format: the names of its files, and ``parse`` (text to documents; raises ParseError)."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    parse: Callable[[str], list[Node]]
+
+
+FORMATS: dict[str, Format] = {
+    f.name: f
+    for f in (
+        Format("yaml", (".yaml", ".yml"), yaml.parse),
+        Format("json", (".json",), json.parse),
+        Format("jsonc", (".jsonc",), json.parse_with_comments),
+        Format("toml", (".toml",), toml.parse),
+        Format("python", (".py",), python.parse),
+    )
+}
+
+
+def by_suffix(name: str) -> Format | None:
+    """Return the format that a file's name says, or None."""
+    lower = name.lower()
+    for found in FORMATS.values():
+        if lower.endswith(found.suffixes):
+            return found
+    return None

@@ -1,0 +1,26 @@
+"""The parsers that are an extra."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+class MissingParserError(Exception):
+    """Say that the library that reads a format is not installed."""
+
+
+def need(module: str, project: str, what: str) -> Any:  # noqa: ANN401 - a module
+    """Import a parser, or say how to get it.
+
+    Raises:
+        MissingParserError: it is not installed.
+
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingParserError(
+            f"reading {what} needs {project}, which cannot be imported here ({error}): "
+            f"pip install 'torch-shim[config]'"
+        ) from None

@@ -1,0 +1,183 @@
+"""What every format is parsed into: values that know where they stand in the text.
+
+Two places that share a value (a YAML alias, a merge, a Python variable) share the node: ``is`` says so.
+Offsets count characters of the text, not bytes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Union
+
+NULL, TEXT, NUMBER, OTHER = "null", "text", "number", "other"
+
+
+class ParseError(Exception):
+    """Say that a text cannot be read: the parser's message, and the offset where it stopped."""
+
+    def __init__(self, message: str, offset: int = 0) -> None:  # noqa: D107
+        super().__init__(message)
+        self.message = message
+        self.offset = offset
+
+
+class Scalar:
+    """One value: its kind, its spelling as a string, and the text ``[start, end)`` that a fix replaces.
+
+    ``pad`` is written before a new value where nothing stood; ``stuck`` says why a value cannot be replaced.
+    ``plain`` means: written without quotes.
+    """
+
+    __slots__ = ("end", "kind", "pad", "plain", "start", "stuck", "value")
+
+    def __init__(self, kind: str, value: str, start: int, end: int, *, plain: bool = True) -> None:  # noqa: D107
+        self.kind = kind
+        self.value = value
+        self.start = start
+        self.end = end
+        self.plain = plain
+        self.pad = ""
+        self.stuck: str | None = None
+
+
+class Entry(NamedTuple):
+    """A key of a mapping, where it is written, and its value; ``merged``: the key is another mapping's."""
+
+    key: str
+    start: int
+    value: Node
+    merged: bool = False
+
+
+class Room(NamedTuple):
+    """Where a mapping takes a ``weight_decay``, and what is written before and after its value there."""
+
+    offset: int
+    before: str
+    after: str
+
+
+class Mapping:
+    """Keys and values in order. ``room`` is None where a key cannot be added."""
+
+    __slots__ = ("entries", "room", "start")
+
+    def __init__(self, start: int) -> None:  # noqa: D107
+        self.start = start
+        self.entries: list[Entry] = []
+        self.room: Room | None = None
+
+    def get(self, key: str) -> Entry | None:
+        """Return the entry that a reader sees: the last one with this key, as parsers do."""
+        for entry in reversed(self.entries):
+            if entry.key == key:
+                return entry
+        return None
+
+    def name(self, key: str) -> str:
+        """Return the name that stands at ``key`` (a string, a Python name, a tag), or an empty string."""
+        entry = self.get(key)
+        if entry is not None and isinstance(entry.value, Scalar) and entry.value.kind in (TEXT, OTHER):
+            return entry.value.value
+        return ""
+
+
+class Sequence:
+    """Values in order."""
+
+    __slots__ = ("items", "start")
+
+    def __init__(self, start: int) -> None:  # noqa: D107
+        self.start = start
+        self.items: list[Node] = []
+
+
+Node = Union[Scalar, Mapping, Sequence]
+
+
+def room_inside(text: str, opening: int, empty: bool, key: str) -> Room:
+    """Return the room just behind an opening bracket, with the white space that the entries there have.
+
+    ``key`` is the key as the format writes it, with its colon or equals sign.
+    """
+    end = opening
+    while end < len(text) and text[end] in " \t\r\n":
+        end += 1
+    space = text[opening:end]
+    if empty:
+        return Room(opening, key, "")
+    return Room(opening, space + key, "," if space else ", ")
+
+
+def room_above(text: str, first: int, key: str) -> Room:
+    """Return the room on a line of its own above a block's first key, which starts at ``first``."""
+    start = max(text.rfind("\n", 0, first), text.rfind("\r", 0, first)) + 1
+    line = text[start:first]
+    # More than white space may precede the key ("- name: x"): the old key moves down, to its own column.
+    return Room(first, key, newline(text) + "".join("\t" if c == "\t" else " " for c in line))
+
+
+def newline(text: str) -> str:
+    """Return the line end that ``text`` uses first, a line feed if it has none."""
+    for index, char in enumerate(text):
+        if char == "\n":
+            return "\n"
+        if char == "\r":
+            return "\r\n" if text[index + 1 : index + 2] == "\n" else "\r"
+    return "\n"
+
+
+def differs_only_at(
+    old: list[Node], new: list[Node], mended: set[int], grown: set[int], key: str, values: set[float]
+) -> bool:
+    """Compare two parsed texts, document by document.
+
+    ``mended`` holds the ids of old scalars that must now be one of the numbers ``values``, ``grown`` those of
+    old mappings that must now have ``key`` with such a number. Everything else must be equal, and values that
+    were shared must still be shared.
+    """
+    if len(old) != len(new):
+        return False
+    seen: set[tuple[int, int]] = set()
+    partner: dict[int, Node] = {}
+    stack: list[tuple[Node, Node]] = list(zip(old, new))
+    while stack:
+        a, b = stack.pop()
+        if (id(a), id(b)) in seen:
+            continue
+        seen.add((id(a), id(b)))
+        if partner.setdefault(id(a), b) is not b:
+            return False
+        if isinstance(a, Scalar):
+            if not isinstance(b, Scalar):
+                return False
+            if id(a) in mended:
+                if not _is_number(b, values):
+                    return False
+            elif (a.kind, a.value) != (b.kind, b.value):
+                return False
+        elif isinstance(a, Mapping):
+            if not isinstance(b, Mapping):
+                return False
+            entries = b.entries
+            if id(a) in grown:
+                added = [e for e in entries if e.key == key and not e.merged]
+                if len(added) != 1 or not _is_number(added[0].value, values):
+                    return False
+                entries = [e for e in entries if e is not added[0]]
+            if [(e.key, e.merged) for e in a.entries] != [(e.key, e.merged) for e in entries]:
+                return False
+            stack.extend((x.value, y.value) for x, y in zip(a.entries, entries))
+        else:
+            if not isinstance(b, Sequence) or len(a.items) != len(b.items):
+                return False
+            stack.extend(zip(a.items, b.items))
+    return True
+
+
+def _is_number(node: Node, values: set[float]) -> bool:
+    if not isinstance(node, Scalar) or node.kind != NUMBER:
+        return False
+    try:
+        return float(node.value) in values
+    except ValueError:
+        return False

@@ -1,0 +1,247 @@
+"""The command line: exit codes, reports, standard input, and what it needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import shim
+from shim.configs.command import check_before_run, main
+
+SOURCE = str(Path(shim.__file__).parents[1])
+MAIN = "import sys; from shim.configs.command import main; sys.exit(main(sys.argv[1:]))"
+
+
+def start(*arguments: str, code: str = MAIN, **options: Any) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": SOURCE, **options.pop("env", {})}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, **options
+    )
+
+
+@pytest.fixture
+def configs(tmp_path: Path) -> Path:
+    (tmp_path / "good.yaml").write_text("optimizer: {weight_decay: 0.1}\n")
+    (tmp_path / "bad.json").write_text('{"weight_decay": null}\n')
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "x.yaml").write_text("weight_decay: null\n")
+    (tmp_path / "notes.txt").write_text("weight_decay: null\n")
+    return tmp_path
+
+
+def test_a_clean_directory_is_0_and_findings_are_1(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(configs / "good.yaml")]) == 0
+    assert capsys.readouterr().out == ""
+
+    assert main([str(configs)]) == 1
+    seen = capsys.readouterr()
+    assert seen.out.startswith(f"{configs / 'bad.json'}:1:18: weight_decay is null [Hugging Face]: ")
+    assert "--fix --value V" in seen.out
+    assert seen.err == "2 files checked, 1 finding\n"
+
+
+def test_what_cannot_be_parsed_is_2_and_the_others_are_still_checked(
+    configs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (configs / "a.yaml").write_text("a: 1\nb: [1\n")
+
+    assert main([str(configs)]) == 2
+
+    seen = capsys.readouterr()
+    assert re.search(r"a\.yaml:\d:\d+: error: .*expected", seen.err)
+    assert "bad.json:1:18" in seen.out
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line", "says"),
+    [
+        ("a.json", '{\n "a": 1,\n}', 3, "jsonc"),
+        ("a.json", "{} // c", 1, "jsonc"),
+        ("a.toml", "a = 1\nb =\n", 2, ""),
+        ("a.py", "a = 1\nb = (\n", 2, ""),
+        ("a.yaml", b"a: \xff", 1, "byte 3"),
+        ("a.yaml", "a: *b", 1, "undefined alias"),
+        ("a.txt", "a", 1, "--format"),
+    ],
+)
+def test_an_error_has_its_position_and_the_parsers_words(
+    name: str, text: Any, line: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+    assert main([str(path)]) == 2
+
+    error = capsys.readouterr().err
+    assert error.startswith(f"{path}:{line}:")
+    assert says in error
+
+
+def test_a_file_that_is_not_there_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "none.yaml")]) == 2
+    assert "No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--fix"], "AdamW's own default is 0.01"),
+        (["--diff"], "AdamW's own default is 0.01"),
+        (["--value", "0"], "--fix"),
+        (["--fix", "--value", "much"], "'much' is no weight decay"),
+        (["--fix", "--value", "nan"], "'nan' is no weight decay"),
+        (["--fix", "--value=-1"], "'-1' is no weight decay"),
+        (["-"], "--format"),
+    ],
+)
+def test_a_usage_error_is_2_and_says_why(
+    arguments: list[str], says: str, configs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, str(configs / "bad.json")]) == 2
+    assert says in " ".join(capsys.readouterr().err.split())
+    assert (configs / "bad.json").read_text() == '{"weight_decay": null}\n'
+
+
+def test_fix_mends_and_is_then_clean(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(configs), "--fix", "--value", "0.01"]) == 0
+    seen = capsys.readouterr()
+    assert (configs / "bad.json").read_text() == '{"weight_decay": 0.01}\n'
+    assert seen.out.endswith("; mended\n")
+    assert seen.err == "2 files checked, 1 finding, 1 mended\n"
+
+    assert main([str(configs)]) == 0
+
+
+def test_what_remains_after_a_fix_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.yaml").write_text("o: {lr: 1, weight_decay: high}\nweight_decay: null\n")
+
+    assert main([str(tmp_path), "--fix", "--value", "0"]) == 1
+
+    assert "cannot be mended: what number was meant is not known" in capsys.readouterr().out
+    assert (tmp_path / "a.yaml").read_text() == "o: {lr: 1, weight_decay: high}\nweight_decay: 0.0\n"
+
+
+def test_diff_shows_the_change_and_makes_none(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(configs), "--diff", "--fix", "--value", "0"]) == 1
+
+    seen = capsys.readouterr()
+    name = configs / "bad.json"
+    patch = f'--- {name}\n+++ {name}\n@@ -1 +1 @@\n-{{"weight_decay": null}}\n+{{"weight_decay": 0.0}}\n'
+    assert seen.out == patch
+    assert "would be mended" in seen.err
+    assert (configs / "bad.json").read_text() == '{"weight_decay": null}\n'
+
+
+def test_json_holds_everything(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (configs / "broken.json").write_text("{")
+
+    assert main([str(configs), "--json"]) == 2
+
+    data = json.loads(capsys.readouterr().out)
+    assert data["files"] == 3
+    (finding,) = data["findings"]
+    assert finding["file"].endswith("bad.json")
+    assert (finding["line"], finding["column"], finding["path"]) == (1, 18, "weight_decay")
+    assert (finding["level"], finding["found"], finding["mendable"], finding["mended"]) == (
+        "finding",
+        "null",
+        True,
+        False,
+    )
+    (error,) = data["errors"]
+    assert error["file"].endswith("broken.json")
+
+
+def test_quiet_leaves_out_notes_and_the_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.yaml").write_text("weight_decay_schedule: null\n")
+    main([str(tmp_path)])
+    assert "note: weight_decay_schedule" in capsys.readouterr().out
+
+    assert main([str(tmp_path), "--quiet"]) == 0
+
+    assert capsys.readouterr() == ("", "")
+
+
+def test_standard_input_is_checked_and_mended_to_standard_output() -> None:
+    checked = start("-", "--format", "yaml", input="weight_decay: null\n")
+    mended = start("-", "--format", "yaml", "--fix", "--value", "0", input="weight_decay: null # c\n")
+    clean = start("-", "--format", "json", "--fix", "--value", "0", input="{}")
+
+    assert (checked.returncode, checked.stdout[:8]) == (1, "-:1:15: ")
+    assert (mended.returncode, mended.stdout) == (0, "weight_decay: 0.0 # c\n")
+    assert "-:1:15" in mended.stderr
+    assert (clean.returncode, clean.stdout) == (0, "{}")
+
+
+def test_a_missing_parser_is_named_and_the_other_formats_go_on(configs: Path) -> None:
+    code = "import sys; sys.modules['yaml'] = None; sys.modules['tomlkit'] = None\n" + MAIN
+    (configs / "a.toml").write_text("a = 1")
+
+    done = start(str(configs), code=code)
+
+    assert done.returncode == 2
+    assert "reading YAML needs PyYAML" in done.stderr
+    assert "reading TOML needs tomlkit" in done.stderr
+    assert "pip install 'torch-shim[config]'" in done.stderr
+    assert "bad.json:1:18" in done.stdout
+
+
+def test_neither_torch_nor_a_config_is_executed(configs: Path) -> None:
+    marker = configs / "executed"
+    (configs / "evil.py").write_text(
+        f"open({str(marker)!r}, 'w')\noptimizer = dict(type='SGD', weight_decay=None)\n"
+    )
+    (configs / "evil.yaml").write_text("a: !!python/object/apply:os.mkdir [executed]\nweight_decay: null\n")
+    code = MAIN.replace("sys.exit(", "code = (") + "; sys.exit(99 if 'torch' in sys.modules else code)"
+
+    done = start(str(configs), "--fix", "--value", "0", code=code, cwd=str(configs))
+
+    assert done.returncode == 0, done.stderr
+    assert "evil.py:2:43" in done.stdout
+    assert not marker.exists()
+
+
+def test_a_terminal_sees_the_progress(tmp_path: Path) -> None:
+    for index in range(30):
+        (tmp_path / f"{index}.json").write_text("{}")
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, str(tmp_path)], env={**os.environ, "PYTHONPATH": SOURCE}, stderr=theirs
+    )
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+
+    assert done.returncode == 0
+    assert "checking 1 of 30" in shown
+    assert shown.rstrip().endswith("30 files checked, 0 findings")
+
+
+def test_the_check_before_a_run_reports_and_mends(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(configs / "bad.json")
+    assert check_before_run([path]) == 1
+    assert "weight_decay is null" in capsys.readouterr().err
+
+    with pytest.raises(ValueError, match=r"0\.01"):
+        check_before_run([path], fix=True)
+    assert check_before_run([path], fix=True, value=0.0) == 0
+    assert check_before_run([path]) == 0
+    assert check_before_run([str(configs / "none.yaml")]) == 2
+
+
+def test_a_name_that_the_terminal_cannot_show_is_no_crash(tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/\xff\xc3\xa9.json"
+    Path(os.fsdecode(name)).write_bytes(b'{"weight_decay": null}')
+
+    done = start(str(tmp_path), env={"PYTHONIOENCODING": "ascii"})
+
+    assert done.returncode == 1
+    assert "weight_decay is null" in done.stdout

@@ -1,0 +1,353 @@
+# ruff: noqa: E501 - each text stands on its line
+"""What is found where: one small config for each shape that the frameworks use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shim.configs.findings import Finding, find
+from shim.configs.formats import FORMATS
+from shim.configs.source import Source
+
+
+def findings(kind: str, text: str) -> list[Finding]:
+    source = Source("config", text.encode(), kind)
+    return find(source, FORMATS[kind], FORMATS[kind].parse(source.text))
+
+
+def seen(kind: str, text: str) -> list[tuple[str, ...]]:
+    return [(f.level, f.path, f.found, f.framework, f.why_not) for f in findings(kind, text)]
+
+
+PROBLEMS: dict[str, tuple[str, str, str, str, str]] = {
+    "nanotron": (
+        "yaml",
+        "optimizer:\n  zero_stage: 0\n  clip_grad: null\n  weight_decay: null\n  optimizer_factory: {name: adamW}\n",
+        "optimizer.weight_decay",
+        "null",
+        "nanotron",
+    ),
+    "Hugging Face JSON": (
+        "json",
+        '{"lr_x": null, "weight_decay": null}',
+        "weight_decay",
+        "null",
+        "Hugging Face",
+    ),
+    "Hugging Face, nested": (
+        "yaml",
+        "training_args:\n  weight_decay: ~\n",
+        "training_args.weight_decay",
+        "~",
+        "Hugging Face",
+    ),
+    "DeepSpeed": (
+        "json",
+        '{"optimizer": {"type": "AdamW", "params": {"lr": "auto", "weight_decay": null}}}',
+        "optimizer.params.weight_decay",
+        "null",
+        "DeepSpeed",
+    ),
+    "Lightning CLI optimizer": (
+        "yaml",
+        "optimizer:\n  class_path: torch.optim.AdamW\n  init_args:\n    weight_decay:\n",
+        "optimizer.init_args.weight_decay",
+        "empty",
+        "Lightning CLI",
+    ),
+    "Lightning CLI model": (
+        "yaml",
+        "fit:\n  model:\n    class_path: my.Model\n    init_args: {weight_decay: Null}\n",
+        "fit.model.init_args.weight_decay",
+        "Null",
+        "Lightning CLI",
+    ),
+    "hydra": (
+        "yaml",
+        "a: {b: {_target_: torch.optim.AdamW, weight_decay: NULL}}\n",
+        "a.b.weight_decay",
+        "NULL",
+        "hydra",
+    ),
+    "hydra, groups": (
+        "yaml",
+        "o:\n  _target_: torch.optim.SGD\n  weight_decay: 0.1\n  params:\n    - lr: 1\n      weight_decay: null\n",
+        "o.params[0].weight_decay",
+        "null",
+        "hydra",
+    ),
+    "hydra, third-party": (
+        "yaml",
+        "o: {_target_: timm.optim.Lion, weight_decay: null}",
+        "o.weight_decay",
+        "null",
+        "hydra",
+    ),
+    "hydra, reference": (
+        "yaml",
+        "wd: null\noptimizer:\n  _target_: torch.optim.AdamW\n  weight_decay: ${wd}\n",
+        "optimizer.weight_decay",
+        "null (it stands at wd)",
+        "hydra",
+    ),
+    "hydra, relative reference": (
+        "yaml",
+        "o:\n  wd: null\n  _target_: torch.optim.AdamW\n  weight_decay: ${.wd}\n",
+        "o.weight_decay",
+        "null (it stands at o.wd)",
+        "hydra",
+    ),
+    "axolotl": ("yaml", "base_model: m\nweight_decay:  # none\n", "weight_decay", "empty", "axolotl"),
+    "LLaMA-Factory": (
+        "yaml",
+        "model_name_or_path: m\nfinetuning_type: lora\nweight_decay: 'None'\n",
+        "weight_decay",
+        "the string 'None'",
+        "LLaMA-Factory",
+    ),
+    "mmengine": (
+        "python",
+        "optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', weight_decay=None), clip_grad=None)\n",
+        "optim_wrapper.optimizer.weight_decay",
+        "None",
+        "mmengine",
+    ),
+    "mmengine, variable": (
+        "python",
+        "optimizer = dict(type='AdamW', weight_decay=None)\noptim_wrapper = dict(optimizer=optimizer)\n",
+        "optimizer.weight_decay",
+        "None",
+        "mmengine",
+    ),
+    "mmengine, base": (
+        "python",
+        "_base_ = ['a.py']\n_base_.optim_wrapper['optimizer']['weight_decay'] = None\n",
+        "optim_wrapper.optimizer.weight_decay",
+        "None",
+        "mmengine",
+    ),
+    "mmengine, update": (
+        "python",
+        "with read_base():\n    from .a import *\noptim_wrapper.update(dict(optimizer=dict(weight_decay=None)))\n",
+        "optim_wrapper.optimizer.weight_decay",
+        "None",
+        "mmengine",
+    ),
+    "Python call": (
+        "python",
+        "opt = torch.optim.AdamW(params, lr=1, weight_decay=None)\n",
+        "opt.weight_decay",
+        "None",
+        "Python",
+    ),
+    "Python, lazy call": (
+        "python",
+        "o = L(torch.optim.AdamW)(weight_decay=None)\n",
+        "o.weight_decay",
+        "None",
+        "Python",
+    ),
+    "torchtitan": (
+        "toml",
+        '[optimizer]\nname = "AdamW"\nweight_decay = "None"\n',
+        "optimizer.weight_decay",
+        "the string 'None'",
+        "torchtitan",
+    ),
+    "by the look": (
+        "yaml",
+        "train: {lr: 0.1, weight_decay: null}",
+        "train.weight_decay",
+        "null",
+        "optimizer settings",
+    ),
+    "tag": ("yaml", "weight_decay: !!null ''\n", "weight_decay", "!!null ''", "Hugging Face"),
+    "string tag": ("yaml", "weight_decay: !!str null\n", "weight_decay", "the string 'null'", "Hugging Face"),
+    "YAML 1.1": ("yaml", "weight_decay: 1e-5\n", "weight_decay", "the string '1e-5'", "Hugging Face"),
+    "alias": (
+        "yaml",
+        "wd: &wd null\noptimizer: {weight_decay: *wd}\n",
+        "optimizer.weight_decay",
+        "null (it stands at wd)",
+        "optimizer settings",
+    ),
+    "merge": (
+        "yaml",
+        "b: &b\n  weight_decay: null\noptimizer:\n  <<: *b\n",
+        "optimizer.weight_decay",
+        "null (it stands at b.weight_decay)",
+        "optimizer settings",
+    ),
+    "merge of a list": (
+        "yaml",
+        "b: [&b {weight_decay: null}, &c {weight_decay: 1.0}]\noptimizer: {<<: [*b, *c]}\n",
+        "optimizer.weight_decay",
+        "null (it stands at b[0].weight_decay)",
+        "optimizer settings",
+    ),
+    "second document": (
+        "yaml",
+        "a: 1\n---\nweight_decay: null\n",
+        "document 2: weight_decay",
+        "null",
+        "Hugging Face",
+    ),
+    "JSON with comments": (
+        "jsonc",
+        '{ // c\n "weight_decay": /* c */ null, }',
+        "weight_decay",
+        "null",
+        "Hugging Face",
+    ),
+    "JSON with tabs": ("json", '{\t"weight_decay"\t:\tnull}', "weight_decay", "null", "Hugging Face"),
+    "last of equal keys": (
+        "json",
+        '{"weight_decay": 1, "weight_decay": null}',
+        "weight_decay",
+        "null",
+        "Hugging Face",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_a_null_where_a_framework_keeps_its_weight_decay_is_found(name: str) -> None:
+    kind, text, path, found, framework = PROBLEMS[name]
+    assert seen(kind, text) == [("finding", path, found, framework, "")]
+
+
+PEACE: dict[str, tuple[str, str]] = {
+    "a number": ("yaml", "optimizer: {weight_decay: 0.01, clip: null}"),
+    "other nulls": ("json", '{"seed": null, "optimizer": {"clip_grad": null, "eps": null}}'),
+    "DeepSpeed's auto": ("json", '{"optimizer": {"type": "AdamW", "params": {"weight_decay": "auto"}}}'),
+    "a required value of hydra's": ("yaml", "_target_: torch.optim.AdamW\nweight_decay: ???\n"),
+    "an environment variable": ("yaml", "optimizer: {weight_decay: $WD}"),
+    "a resolver": ("yaml", "optimizer: {weight_decay: '${oc.env:WD,null}'}"),
+    "a reference to a number": ("yaml", "wd: 0.1\noptimizer: {weight_decay: '${wd}'}"),
+    "a reference to nothing here": ("yaml", "optimizer: {weight_decay: '${wd}'}"),
+    "a reference to itself": ("yaml", "optimizer: {weight_decay: '${optimizer.weight_decay}'}"),
+    "references in a circle": ("yaml", "a: ${b}\nb: ${a}\noptimizer: {weight_decay: '${a}'}"),
+    "a template": ("yaml", "optimizer: {weight_decay: '{{ wd }}'}"),
+    "1e-5 for hydra": ("yaml", "o: {_target_: torch.optim.AdamW, weight_decay: 1e-5}"),
+    "1e-5 for axolotl": ("yaml", "base_model: m\nweight_decay: '1e-5'"),
+    "Keras": ("json", '{"optimizer": {"use_ema": false, "weight_decay": null}}'),
+    "a search space": ("yaml", "search_space: {lr: 1, weight_decay: null}"),
+    "an overridden merge": ("yaml", "optimizer: {<<: {weight_decay: null}, weight_decay: 0.1}"),
+    "the first of equal keys": ("json", '{"weight_decay": null, "weight_decay": 1}'),
+    "a schedule": ("yaml", "weight_decay_schedule: cosine"),
+    "a Python function's default": ("python", "def f(weight_decay=None):\n    x = dict(weight_decay=None)\n"),
+    "a completed config": (
+        "python",
+        "_base_ = 'a.py'\noptim_wrapper = dict(optimizer=dict(type='SGD', lr=1))",
+    ),
+    "an empty file": ("yaml", ""),
+    "a list": ("json", "[1, null]"),
+    "a map that holds itself": ("yaml", "&a {optimizer: *a}"),
+}
+
+
+@pytest.mark.parametrize("name", PEACE)
+def test_what_is_no_mistake_is_left_in_peace(name: str) -> None:
+    assert seen(*PEACE[name]) == []
+
+
+UNCLEAR: dict[str, tuple[str, str, str]] = {
+    "schedule": ("yaml", "weight_decay_schedule: null", "weight_decay_schedule"),
+    "embedding": ("yaml", "optimizer: {embedding_weight_decay: null}", "optimizer.embedding_weight_decay"),
+    "unknown place": ("yaml", "detector: {weight_decay: null}", "detector.weight_decay"),
+    "a form": ("yaml", "training: {learning_rate: null, weight_decay: null}", "training.weight_decay"),
+    "a list of records": ("json", '[{"weight_decay": null}]', "[0].weight_decay"),
+    "a Python variable": ("python", "weight_decay = None\n", "weight_decay"),
+}
+
+
+@pytest.mark.parametrize("name", UNCLEAR)
+def test_what_only_resembles_is_mentioned_as_unclear(name: str) -> None:
+    kind, text, path = UNCLEAR[name]
+    (finding,) = findings(kind, text)
+    assert (finding.level, finding.path) == ("note", path)
+    assert finding.effect.startswith("unclear")
+    assert finding.why_not
+
+
+MISSING: dict[str, tuple[str, str, str, str]] = {
+    "nanotron": ("yaml", "optimizer: {zero_stage: 0}", "finding", "requires"),
+    "hydra": ("yaml", "o: {_target_: torch.optim.AdamW}", "note", "0.01"),
+    "Lightning": ("yaml", "optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 1}}", "note", "0.01"),
+    "DeepSpeed": ("json", '{"optimizer": {"type": "Adam", "params": {"lr": 1}}}', "note", "default"),
+    "mmengine": ("python", "optimizer = dict(type='AdamW', lr=1)", "note", "0.01"),
+    "torchtitan": ("toml", '[optimizer]\nname = "AdamW"', "note", "default"),
+}
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_a_missing_key_is_reported_as_what_it_is(name: str) -> None:
+    kind, text, level, effect = MISSING[name]
+    (finding,) = findings(kind, text)
+    assert (finding.level, finding.found) == (level, "missing")
+    assert effect in finding.effect
+
+
+STUCK: dict[str, tuple[str, str, str]] = {
+    "a word": ("yaml", "optimizer: {weight_decay: high}", "what number was meant"),
+    "a key without a colon": ("yaml", "optimizer: {weight_decay, lr: 1}", "no colon"),
+    "an anchor that others use": ("yaml", "clip: &n null\noptimizer: {weight_decay: *n}", "clip shares"),
+    "a value that a resembling name shares": (
+        "yaml",
+        "optimizer: {weight_decay: &wd null, embedding_weight_decay: *wd}",
+        "embedding_weight_decay shares",
+    ),
+    "a value that an unclear place shares": (
+        "yaml",
+        "b: &b {weight_decay: null}\noptimizer: {<<: *b}\ndetector: {<<: *b}",
+        "detector.weight_decay shares",
+    ),
+    "a reference that others use": (
+        "yaml",
+        "wd: null\nclip: ${wd}\noptimizer: {weight_decay: '${wd}'}",
+        "clip shares",
+    ),
+    "a Python variable used elsewhere": (
+        "python",
+        "wd = None\noptimizer = dict(type='SGD', weight_decay=wd)\nx = f(1 if wd else 2)\n",
+        "used elsewhere",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STUCK)
+def test_what_cannot_be_mended_says_why(name: str) -> None:
+    kind, text, why = STUCK[name]
+    (finding,) = findings(kind, text)
+    assert finding.level == "finding"
+    assert why in finding.why_not
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("kind", ["yaml", "python"])
+def test_the_position_is_the_one_an_editor_shows(kind: str, end: str) -> None:
+    texts = {
+        "yaml": ["# 𝄞 é", "optimizer:", "  é: 𝄞", "  {}weight_decay: null"],
+        "python": ["# 𝄞 é", "optimizer = dict(type='AdamW',", "  é='𝄞',", "  weight_decay=None)"],
+    }
+    text = end.join(texts[kind]).replace("{}", "")
+    (finding,) = findings(kind, text)
+    assert (finding.line, finding.column) == (4, {"yaml": 17, "python": 16}[kind])
+
+
+def test_yaml_is_read_alike_with_and_without_libyaml(monkeypatch: pytest.MonkeyPatch) -> None:
+    yaml = pytest.importorskip("yaml")
+    texts = [
+        text for kind, text, *_ in [*PROBLEMS.values(), *PEACE.values(), *UNCLEAR.values()] if kind == "yaml"
+    ]
+
+    def spots(text: str) -> list[tuple[Any, ...]]:
+        return [
+            (f[:8], getattr(f.spot, "start", 0), getattr(f.spot, "end", 0)) for f in findings("yaml", text)
+        ]
+
+    fast = [spots(text) for text in texts]
+    monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
+    assert [spots(text) for text in texts] == fast
