@@ -1,4 +1,4 @@
-# ruff: noqa: E501, T201 - templates stand on one line, and a benchmark prints
+# ruff: noqa: E501 - templates stand on one line, and a benchmark prints
 """Measure ``shim check``: configs per second, and that the cost grows with the bytes.
 
     python benchmarks/configs.py [FILES]
@@ -22,11 +22,8 @@ from shim.configs.command import Task, check, main
 
 def yaml(blocks: int) -> str:
     """Return a config of about 3 kB for 10 blocks, as nanotron's are."""
-    block = (
-        "layer_{}:\n  hidden_size: 4096\n  init: null  # as before\n  names: [q_proj, k_proj, 'v_proj']\n"
-        + (
-            "  rope: {{theta: 10000.0, scaling: null}}\n  path: /data/shards/part-0001\n  notes: |\n    two lines\n    of text\n"
-        )
+    block = "layer_{}:\n  hidden_size: 4096\n  init: null  # as before\n  names: [q_proj, k_proj, 'v_proj']\n" + (
+        "  rope: {{theta: 10000.0, scaling: null}}\n  path: /data/shards/part-0001\n  notes: |\n    two lines\n    of text\n"
     )
     body = "".join(block.format(index) for index in range(blocks))
     return body + "optimizer:\n  zero_stage: 0\n  weight_decay: null\n  optimizer_factory: {name: adamW}\n"
@@ -46,7 +43,9 @@ def as_json(blocks: int) -> str:
 
 def toml(blocks: int) -> str:
     """Return a TOML config of about the same size."""
-    block = '[layer_{}]\nhidden_size = 4096\nnames = ["q_proj", "k_proj"]\nrope = {{theta = 10000.0}}\npath = "/data"\n\n'
+    block = (
+        '[layer_{}]\nhidden_size = 4096\nnames = ["q_proj", "k_proj"]\nrope = {{theta = 10000.0}}\npath = "/data"\n\n'
+    )
     return "".join(block.format(index) for index in range(blocks)) + '[optimizer]\nweight_decay = "None"\n'
 
 
@@ -87,11 +86,7 @@ def measure(files: int) -> None:
             taken = time.perf_counter() - start
             count = files // len(MAKERS)
             print(f"{suffix:8}{count:7}{len(text) / 1e3:9.1f}{taken:9.2f}{count / taken:9.0f}")
-        print(
-            f"\n{'format':8}"
-            + "".join(f"{n:>7} blocks" for n in (10, 100, 1000))
-            + "   (microseconds per kB)"
-        )
+        print(f"\n{'format':8}" + "".join(f"{n:>7} blocks" for n in (10, 100, 1000)) + "   (microseconds per kB)")
         for suffix, make in MAKERS.items():
             costs = []
             for blocks in (10, 100, 1000):

@@ -89,7 +89,9 @@ def test_another_tools_patch_on_the_same_target_is_named(examine, tmp_path, chec
     )
     found = as_data(examine("--json", env={"PYTHONPATH": f"{tmp_path}:{checkout / 'src'}"}))
     assert "torch is imported while Python starts" in " ".join(found["obstacles"])
-    assert "another tool has patched torch.optim.adam:Adam, its constructor, in sitecustomize" in " ".join(found["obstacles"])
+    assert "another tool has patched torch.optim.adam:Adam, its constructor, in sitecustomize" in " ".join(
+        found["obstacles"]
+    )
 
 
 @pytest.mark.parametrize("option", ["-E", "-S", "-I"])

@@ -150,6 +150,46 @@ class TestBadInput:
         assert result.stderr.endswith("No module named 'torch'\n")
 
 
+class TestCheckFirst:
+    """``run --check CONFIG`` looks at a config, and with ``--fix`` mends it, before the job starts."""
+
+    @pytest.fixture(autouse=True)
+    def parser(self):
+        pytest.importorskip("yaml")
+
+    @pytest.fixture
+    def config(self, tmp_path):
+        path = tmp_path / "config.yaml"
+        path.write_text("optimizer:\n  weight_decay: null  # why not\n")
+        return path
+
+    def test_it_reports_and_the_job_runs(self, python, config):
+        result = python(["-m", "shim", "run", "--check", config, "-c", "print('job'); exit(4)"], door="src")
+        assert (result.returncode, result.stdout) == (4, "job\n")
+        assert "config.yaml:2:17: optimizer.weight_decay is null" in result.stderr
+
+    def test_it_mends_before_the_job_starts(self, python, config):
+        options = [f"--check={config}", "--fix", "--value", "0.1"]
+        job = f"print(open({str(config)!r}).read())"
+        result = python(["-m", "shim", "run", *options, "-c", job], door="src")
+        assert result.stdout == "optimizer:\n  weight_decay: 0.1  # why not\n\n", result.stderr
+
+    @pytest.mark.parametrize(
+        "options, message",
+        [
+            (["--check", "missing.yaml"], "shim: the job was not started, because of the error above"),
+            (["--check", "config.yaml", "--fix"], "shim: --fix and --diff need --value V"),
+            (["--check", "config.yaml", "--fix", "--value", "x"], "'x' is no weight decay"),
+            (["--fix"], "the following arguments are required: --check"),
+        ],
+    )
+    def test_what_cannot_be_checked_stops_the_job(self, python, config, options, message):
+        result = python(["-m", "shim", "run", *options, "-c", "print('job')"], door="src")
+        assert (result.returncode, result.stdout) == (2, "")
+        assert message in result.stderr
+        assert "Traceback" not in result.stderr
+
+
 class TestPythonPath:
     def test_ours_comes_first_and_the_users_stay_in_order(self, monkeypatch):
         monkeypatch.setenv("PYTHONPATH", f"/b{os.pathsep}/a")

@@ -1,4 +1,4 @@
-"""The command line: ``shim run|doctor|env``. Each command is in a module of its own, imported when it is called."""
+"""The command line: ``shim run|check|doctor|env``. Each has a module of its own, imported when called."""
 
 import sys
 
@@ -11,6 +11,8 @@ usage: shim run [PYTHON OPTIONS] SCRIPT.py [ARGS...]   run a script with the gua
        shim run [PYTHON OPTIONS] -m MODULE [ARGS...]   a module
        shim run [PYTHON OPTIONS] -c CODE [ARGS...]     a line of code
        shim run COMMAND [ARGS...]                      any command, torchrun for one
+       shim run --check CONFIG [--fix --value V] ...   check a config, or mend it, before the job starts
+       shim check PATH... [--fix --value V]            find a null weight_decay in config files
        shim env                                        print the line that turns the guards on in a shell:
                                                        eval "$(python -m shim env)"
        shim doctor [--json]                            say whether a job started here is guarded, and why not
@@ -34,6 +36,10 @@ def main(argv: "Optional[List[str]]" = None) -> "int":
         from .launch import export_line
 
         return _say(export_line())
+    if command == "check":
+        from .configs.command import main as check
+
+        return check(rest)
     if command == "doctor":
         from . import doctor
 

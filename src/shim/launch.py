@@ -32,6 +32,7 @@ def run(argv: "List[str]") -> "int":
         The exit code, where the process cannot be replaced (Windows) or the command cannot be started.
     """
     try:
+        argv = _check_first(argv)
         executable, command = _command(argv)
     except RefusalError as refusal:
         sys.stderr.write("shim: %s\n" % refusal)
@@ -52,6 +53,36 @@ def python_path() -> "str":
 def export_line() -> "str":
     """Return the line that arms every Python started from the shell that evaluates it."""
     return "export PYTHONPATH='%s'\n" % python_path().replace("'", "'\"'\"'")
+
+
+def _check_first(argv: "List[str]") -> "List[str]":
+    """Check the configs named by ``--check`` in front of the program, and return the argv behind these options.
+
+    The job starts in spite of findings, since it is guarded; not if a file cannot be read, parsed or mended.
+    """
+    names = ("--check", "--fix", "--value", "--add-missing")
+    if not argv or argv[0].partition("=")[0] not in names:
+        return argv
+    import argparse
+
+    from .configs.command import check_before_run, number
+
+    parser = argparse.ArgumentParser(prog="shim run", usage="shim run [--check CONFIG [--fix --value V]] ...")
+    parser.add_argument("--check", action="append", required=True)
+    parser.add_argument("--fix", action="store_true")
+    parser.add_argument("--value", type=number)
+    parser.add_argument("--add-missing", action="store_true")
+    end = 0
+    while end < len(argv) and argv[end].partition("=")[0] in names:
+        end += 2 if argv[end] in ("--check", "--value") else 1
+    options = parser.parse_args(argv[:end])
+    try:
+        code = check_before_run(options.check, fix=options.fix, value=options.value, add_missing=options.add_missing)
+    except ValueError as error:
+        raise RefusalError(str(error)) from None
+    if code == 2:
+        raise RefusalError("the job was not started, because of the error above")
+    return argv[end:]
 
 
 def _command(argv: "List[str]") -> "Tuple[str, List[str]]":

@@ -196,9 +196,7 @@ def test_a_missing_parser_is_named_and_the_other_formats_go_on(configs: Path) ->
 
 def test_neither_torch_nor_a_config_is_executed(configs: Path) -> None:
     marker = configs / "executed"
-    (configs / "evil.py").write_text(
-        f"open({str(marker)!r}, 'w')\noptimizer = dict(type='SGD', weight_decay=None)\n"
-    )
+    (configs / "evil.py").write_text(f"open({str(marker)!r}, 'w')\noptimizer = dict(type='SGD', weight_decay=None)\n")
     (configs / "evil.yaml").write_text("a: !!python/object/apply:os.mkdir [executed]\nweight_decay: null\n")
     code = MAIN.replace("sys.exit(", "code = (") + "; sys.exit(99 if 'torch' in sys.modules else code)"
 

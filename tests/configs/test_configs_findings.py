@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - each text stands on its line
 """What is found where: one small config for each shape that the frameworks use."""
 
 from __future__ import annotations
@@ -339,14 +338,10 @@ def test_the_position_is_the_one_an_editor_shows(kind: str, end: str) -> None:
 
 def test_yaml_is_read_alike_with_and_without_libyaml(monkeypatch: pytest.MonkeyPatch) -> None:
     yaml = pytest.importorskip("yaml")
-    texts = [
-        text for kind, text, *_ in [*PROBLEMS.values(), *PEACE.values(), *UNCLEAR.values()] if kind == "yaml"
-    ]
+    texts = [text for kind, text, *_ in [*PROBLEMS.values(), *PEACE.values(), *UNCLEAR.values()] if kind == "yaml"]
 
     def spots(text: str) -> list[tuple[Any, ...]]:
-        return [
-            (f[:8], getattr(f.spot, "start", 0), getattr(f.spot, "end", 0)) for f in findings("yaml", text)
-        ]
+        return [(f[:8], getattr(f.spot, "start", 0), getattr(f.spot, "end", 0)) for f in findings("yaml", text)]
 
     fast = [spots(text) for text in texts]
     monkeypatch.delattr(yaml, "CSafeLoader", raising=False)

@@ -251,9 +251,7 @@ def test_a_directory_that_is_not_writable_leaves_the_file() -> None:
 def test_a_result_that_means_something_else_is_never_written(tmp_path: Path) -> None:
     # The value stands directly before a comment sign that would swallow or release text: whatever the splice
     # does here, the file either reads as the old data with another value, or is left alone.
-    path = write(
-        tmp_path / "a.yaml", "o: {lr: 1, weight_decay}\noptimizer: {weight_decay: !!null &x '', b: *x}\n"
-    )
+    path = write(tmp_path / "a.yaml", "o: {lr: 1, weight_decay}\noptimizer: {weight_decay: !!null &x '', b: *x}\n")
 
     result = mend(path)
 

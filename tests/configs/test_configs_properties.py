@@ -26,9 +26,7 @@ WD = "\0"
 RUN = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 words = st.text(
-    st.characters(
-        blacklist_categories=("Cs", "Cc", "Cn", "Co"), blacklist_characters="\x85\ufeff\u2028\u2029"
-    ),
+    st.characters(blacklist_categories=("Cs", "Cc", "Cn", "Co"), blacklist_characters="\x85\ufeff\u2028\u2029"),
     max_size=8,
 )
 keys = st.from_regex(r"[a-z]{1,6}", fullmatch=True).filter(
@@ -51,9 +49,7 @@ ends = st.sampled_from(["\n", "\r\n"])
 @st.composite
 def flows(draw: Any, comments: bool = False) -> str:
     """Draw a JSON text with odd white space, in which the optimizer's weight decay is WD."""
-    space = st.sampled_from(
-        ["", " ", "\t", "\n", "\r\n  "] + (["/* , } */", "// null\n"] if comments else [])
-    )
+    space = st.sampled_from(["", " ", "\t", "\n", "\r\n  "] + (["/* , } */", "// null\n"] if comments else []))
 
     def text(value: Any) -> str:
         if value is WD:
@@ -135,9 +131,7 @@ def modules(draw: Any) -> str:
     end = draw(ends)
     before, beside = draw(st.tuples(*[st.dictionaries(keys, data, max_size=3)] * 2))
     lines = [f"x_{key} = {value!r}  # {key} = None" for key, value in before.items()]
-    settings_ = "".join(
-        f",{draw(st.sampled_from([' ', end]))}x_{key}={value!r}" for key, value in beside.items()
-    )
+    settings_ = "".join(f",{draw(st.sampled_from([' ', end]))}x_{key}={value!r}" for key, value in beside.items())
     lines.append(f"optim_wrapper = dict(optimizer=dict(type='AdamW'{settings_}, weight_decay={WD}))")
     return end.join(lines) + end
 
@@ -218,9 +212,7 @@ def mutated(draw: Any) -> bytes:
         start = draw(st.integers(0, len(text)))
         end = min(len(text), start + draw(st.integers(0, 12)))
         text = text[:start] + draw(st.sampled_from(PIECES)) + text[end:]
-    raw: bytes = text.encode(
-        draw(st.sampled_from(["utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"]))
-    )
+    raw: bytes = text.encode(draw(st.sampled_from(["utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])))
     cut = draw(st.integers(0, len(raw)))
     return raw if draw(st.booleans()) else raw[:cut] + draw(st.binary(max_size=3)) + raw[cut:]
 

@@ -18,17 +18,15 @@ SCRIPT = PROJECT / "scripts" / "flexible_training_workflow.sh"
 HOOKS = PROJECT / ".pre-commit-hooks.yaml"
 
 # Stands where "python" stands: the check is the real one; doctor answers as told, run becomes the command.
+# The interpreter, but it says which of shim's commands it is asked for; and doctor, who takes long, answers from
+# the environment where a test says so.
 STAND_IN = """#!{python}
 import os, sys
-if sys.argv[1:3] != ["-m", "shim"]:
-    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
-print("shim", *sys.argv[3:], file=sys.stderr)
-if sys.argv[3] == "check":
-    from shim.configs.command import main
-    sys.exit(main(sys.argv[4:]))
-if sys.argv[3] == "doctor":
-    sys.exit(int(os.environ.get("DOCTOR", "0")))
-os.execvp(sys.argv[4], sys.argv[4:])
+if sys.argv[1:3] == ["-m", "shim"]:
+    print("shim:", *sys.argv[3:], file=sys.stderr, flush=True)
+    if sys.argv[3] == "doctor" and "DOCTOR" in os.environ:
+        sys.exit(int(os.environ["DOCTOR"]))
+os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 """
 
 
@@ -40,7 +38,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     python.write_text(STAND_IN.format(python=sys.executable))
     python.chmod(0o755)
     path = os.pathsep.join([str(folder), os.environ["PATH"]])
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(SOURCE), "HOME": str(tmp_path)}
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(SOURCE), "HOME": str(tmp_path), "DOCTOR": "0"}
 
 
 def workflow(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -48,7 +46,7 @@ def workflow(environment: dict[str, str], *arguments: str) -> subprocess.Complet
 
 
 def lines_of_shim(text: str) -> list[str]:
-    return [line.split()[1] for line in text.splitlines() if line.startswith("shim ")]
+    return [line.split()[1] for line in text.splitlines() if line.startswith("shim: ")]
 
 
 def test_the_workflow_checks_asks_the_doctor_and_gives_the_jobs_exit_code(
@@ -57,6 +55,7 @@ def test_the_workflow_checks_asks_the_doctor_and_gives_the_jobs_exit_code(
     config = tmp_path / "my config.yaml"
     config.write_text("weight_decay: null\n")
 
+    del environment["DOCTOR"]
     done = workflow(environment, str(config), "--", "sh", "-c", 'echo "$1|$2"; exit 7', "job", "a b", "")
 
     assert done.returncode == 7
@@ -87,9 +86,7 @@ def test_the_workflow_starts_no_job_on_a_config_that_cannot_be_read(
         assert lines_of_shim(done.stderr) == ["check"]
 
 
-def test_the_workflow_starts_no_job_that_would_not_be_guarded(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_the_workflow_starts_no_job_that_would_not_be_guarded(environment: dict[str, str], tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("weight_decay: 0.1\n")
 
@@ -98,9 +95,7 @@ def test_the_workflow_starts_no_job_that_would_not_be_guarded(
     assert (done.returncode, done.stdout) == (5, "")
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["config.yaml"], ["config.yaml", "--"], ["--fix", "--value"], ["--what"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["config.yaml"], ["config.yaml", "--"], ["--fix", "--value"], ["--what"]])
 def test_the_workflow_says_how_it_is_used(environment: dict[str, str], arguments: list[str]) -> None:
     done = workflow(environment, *arguments)
 
@@ -165,9 +160,7 @@ def test_the_documentation_shows_what_is_printed(environment: dict[str, str], tm
     (tmp_path / "configs").mkdir()
     for name, text in CONFIGS.items():
         (tmp_path / "configs" / name).write_text(text)
-    shown = [
-        line[4:] for line in (PROJECT / "docs" / "configs.md").read_text().split("\n") if line[:4] == "    "
-    ]
+    shown = [line[4:] for line in (PROJECT / "docs" / "configs.md").read_text().split("\n") if line[:4] == "    "]
     walk = "\n".join(shown[shown.index("$ python -m shim check configs/") :])
     steps = [step for step in walk.split("$ ") if step.startswith(("python", "echo"))]
     assert len(steps) == 5
@@ -182,6 +175,6 @@ def test_the_documentation_shows_what_is_printed(environment: dict[str, str], tm
             stderr=subprocess.STDOUT,
             text=True,
         )
-        printed = [line for line in done.stdout.split("\n") if line and not line.startswith("shim check")]
+        printed = [line for line in done.stdout.split("\n") if line and not line.startswith("shim: check")]
         assert printed == output.rstrip("\n").split("\n")[: len(printed)], command
         assert printed

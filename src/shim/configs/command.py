@@ -147,21 +147,13 @@ def parser() -> argparse.ArgumentParser:
         "file that could not be read, parsed or written.",
     )
     made.add_argument("paths", nargs="+", metavar="PATH", help="a file, a directory, or - for standard input")
-    made.add_argument(
-        "--format", choices=sorted(FORMATS), help="the format of every file (default: by its name)"
-    )
-    made.add_argument(
-        "--fix", action="store_true", help="mend what can be mended; with -, write it to standard output"
-    )
+    made.add_argument("--format", choices=sorted(FORMATS), help="the format of every file (default: by its name)")
+    made.add_argument("--fix", action="store_true", help="mend what can be mended; with -, write it to standard output")
     made.add_argument("--value", type=number, metavar="V", help="the weight decay that --fix writes")
-    made.add_argument(
-        "--add-missing", action="store_true", help="with --fix: add weight_decay where it is missing"
-    )
+    made.add_argument("--add-missing", action="store_true", help="with --fix: add weight_decay where it is missing")
     made.add_argument("--diff", action="store_true", help="show what --fix would change, and change nothing")
     made.add_argument("--json", action="store_true", help="report as JSON")
-    made.add_argument(
-        "--quiet", action="store_true", help="report findings and errors only: no notes, no summary"
-    )
+    made.add_argument("--quiet", action="store_true", help="report findings and errors only: no notes, no summary")
     return made
 
 

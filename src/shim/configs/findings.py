@@ -47,7 +47,7 @@ class Place:
 
     __slots__ = ("key", "node", "section", "up")
 
-    def __init__(self, node: Node, key: str | int, up: Place | None, section: str) -> None:  # noqa: D107
+    def __init__(self, node: Node, key: str | int, up: Place | None, section: str) -> None:
         self.node = node
         self.key = key
         self.up = up
@@ -242,13 +242,9 @@ class _Document:
         if number is not None and self.reads(home, value):
             return None
         if nullish:
-            effect = (
-                home.on_null if value.kind == NULL else "a string stands where the optimizer needs a number"
-            )
+            effect = home.on_null if value.kind == NULL else "a string stands where the optimizer needs a number"
         elif number is not None:
-            effect = (
-                "read as a string, not as a number (YAML 1.1 asks for 1.0e-5)" if value.plain else "a string"
-            )
+            effect = "read as a string, not as a number (YAML 1.1 asks for 1.0e-5)" if value.plain else "a string"
             effect += ": the optimizer, or the framework's own check, refuses it"
         else:
             effect = "a string stands where the optimizer needs a number"
@@ -256,9 +252,7 @@ class _Document:
         why_not = value.stuck or why_not or self.shared(value, uses)
         stands = uses[0].path()
         away = f" (it stands at {stands})" if stands != place.path() else ""
-        return self.finding(
-            "finding", value, place, self.found(value) + away, home.framework, effect, why_not
-        )
+        return self.finding("finding", value, place, self.found(value) + away, home.framework, effect, why_not)
 
     def reads(self, home: Home, value: Scalar) -> bool:
         """Tell whether a framework takes a string such as ``1e-5`` for the number it spells."""
@@ -276,9 +270,7 @@ class _Document:
             effect = "unclear: no framework known here keeps an optimizer's settings at this place"
         else:
             effect = f"unclear: {place.key} only resembles {KEY}"
-        return self.finding(
-            "note", value, place, self.found(value), "", effect, "it is not known to be an optimizer's"
-        )
+        return self.finding("note", value, place, self.found(value), "", effect, "it is not known to be an optimizer's")
 
     def shared(self, value: Scalar, uses: list[Place]) -> str:
         """Return why a shared value cannot be mended where it stands: somebody else means it too."""

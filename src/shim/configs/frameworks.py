@@ -59,8 +59,7 @@ class Home(NamedTuple):
 
 
 CONSTRUCTOR = (
-    "the optimizer's constructor raises TypeError "
-    "('<=' not supported between instances of 'float' and 'NoneType')"
+    "the optimizer's constructor raises TypeError ('<=' not supported between instances of 'float' and 'NoneType')"
 )
 ANYWHERE = re.compile(r".*", re.DOTALL)
 TOP = re.compile(r"")

@@ -30,16 +30,14 @@ class Source:
 
     """
 
-    def __init__(self, name: str, raw: bytes, format_name: str) -> None:  # noqa: D107
+    def __init__(self, name: str, raw: bytes, format_name: str) -> None:
         self.name = name
         self.raw = raw
         self._mark, self._codec = _encoding(raw, format_name)
         try:
             self.text = raw[len(self._mark) :].decode(self._codec)
         except UnicodeDecodeError as error:
-            raise ParseError(
-                f"byte {error.start + len(self._mark)} is not {self._codec}: {error.reason}"
-            ) from None
+            raise ParseError(f"byte {error.start + len(self._mark)} is not {self._codec}: {error.reason}") from None
         except (LookupError, ValueError) as error:  # a codec that is no text codec
             raise ParseError(f"cannot decode as {self._codec}: {error}") from None
         self._starts: list[int] = []

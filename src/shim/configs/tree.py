@@ -14,7 +14,7 @@ NULL, TEXT, NUMBER, OTHER = "null", "text", "number", "other"
 class ParseError(Exception):
     """Say that a text cannot be read: the parser's message, and the offset where it stopped."""
 
-    def __init__(self, message: str, offset: int = 0) -> None:  # noqa: D107
+    def __init__(self, message: str, offset: int = 0) -> None:
         super().__init__(message)
         self.message = message
         self.offset = offset
@@ -29,7 +29,7 @@ class Scalar:
 
     __slots__ = ("end", "kind", "pad", "plain", "start", "stuck", "value")
 
-    def __init__(self, kind: str, value: str, start: int, end: int, *, plain: bool = True) -> None:  # noqa: D107
+    def __init__(self, kind: str, value: str, start: int, end: int, *, plain: bool = True) -> None:
         self.kind = kind
         self.value = value
         self.start = start
@@ -61,7 +61,7 @@ class Mapping:
 
     __slots__ = ("entries", "room", "start")
 
-    def __init__(self, start: int) -> None:  # noqa: D107
+    def __init__(self, start: int) -> None:
         self.start = start
         self.entries: list[Entry] = []
         self.room: Room | None = None
@@ -86,7 +86,7 @@ class Sequence:
 
     __slots__ = ("items", "start")
 
-    def __init__(self, start: int) -> None:  # noqa: D107
+    def __init__(self, start: int) -> None:
         self.start = start
         self.items: list[Node] = []
 

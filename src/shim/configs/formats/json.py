@@ -54,9 +54,7 @@ class _Scan:
         hint = ""
         if here == "/" and not self.comments:
             hint = " (a comment? JSON has none: name the file .jsonc or use --format jsonc)"
-        return ParseError(
-            f"expected {expected}, found {ascii(here) if here else 'the end of the file'}{hint}", self.at
-        )
+        return ParseError(f"expected {expected}, found {ascii(here) if here else 'the end of the file'}{hint}", self.at)
 
     def value(self, depth: int) -> Node:
         if depth > DEEPEST:

@@ -10,7 +10,7 @@ class MissingParserError(Exception):
     """Say that the library that reads a format is not installed."""
 
 
-def need(module: str, project: str, what: str) -> Any:  # noqa: ANN401 - a module
+def need(module: str, project: str, what: str) -> Any:
     """Import a parser, or say how to get it.
 
     Raises:
@@ -21,6 +21,5 @@ def need(module: str, project: str, what: str) -> Any:  # noqa: ANN401 - a modul
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingParserError(
-            f"reading {what} needs {project}, which cannot be imported here ({error}): "
-            f"pip install 'torch-shim[config]'"
+            f"reading {what} needs {project}, which cannot be imported here ({error}): pip install 'torch-shim[config]'"
         ) from None

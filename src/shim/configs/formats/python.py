@@ -44,9 +44,7 @@ def parse(text: str) -> list[Node]:
     except SyntaxError as error:
         line = min(max(error.lineno or 1, 1), len(lines))
         offset = min(lines[line - 1] + max((error.offset or 1) - 1, 0), len(text))
-        raise ParseError(
-            f"{error.msg} (read as Python {sys.version_info[0]}.{sys.version_info[1]})", offset
-        ) from None
+        raise ParseError(f"{error.msg} (read as Python {sys.version_info[0]}.{sys.version_info[1]})", offset) from None
     except (RecursionError, MemoryError):  # MemoryError: the parser of Python 3.8 on deep nesting
         raise ParseError("nested too deeply") from None
     except ValueError as error:  # null bytes
@@ -166,9 +164,7 @@ class _Converter:
         """Return an offset; ``ast`` counts columns in bytes of UTF-8."""
         start = self.lines[min(line, len(self.lines)) - 1]
         part = self.text[start : start + column]
-        return start + (
-            column if part.isascii() else len(part.encode("utf-8")[:column].decode("utf-8", "ignore"))
-        )
+        return start + (column if part.isascii() else len(part.encode("utf-8")[:column].decode("utf-8", "ignore")))
 
     def node(self, node: ast.expr) -> Node:
         if isinstance(node, ast.Call):
@@ -177,9 +173,7 @@ class _Converter:
             made = Mapping(self.offset(node))
             for key, value in zip(node.keys, node.values):
                 known = isinstance(key, ast.Constant) and isinstance(key.value, str)
-                name = (
-                    str(getattr(key, "value", "")) if known else "**" if key is None else "?" + ast.dump(key)
-                )
+                name = str(getattr(key, "value", "")) if known else "**" if key is None else "?" + ast.dump(key)
                 made.entries.append(Entry(name, self.offset(key or value), self.node(value)))
             made.room = room_inside(self.text, made.start + 1, not node.keys, '"weight_decay": ')
             return made
@@ -216,9 +210,7 @@ class _Converter:
             args.items.extend(self.node(item) for item in node.args)
             made.entries.append(Entry("args", made.start, args))
         for keyword in node.keywords:
-            made.entries.append(
-                Entry(keyword.arg or "**", self.offset(keyword.value), self.node(keyword.value))
-            )
+            made.entries.append(Entry(keyword.arg or "**", self.offset(keyword.value), self.node(keyword.value)))
         made.room = self.room(node) if name == "dict" and not node.args else None
         return made
 

@@ -51,13 +51,12 @@ def parse(text: str) -> list[Node]:
     except yaml.reader.ReaderError as error:
         # The two parsers count this position in characters and in bytes: look for the character.
         char = error.character if isinstance(error.character, int) else 0
-        raise ParseError(
-            f"character U+{char:04X} is not allowed in YAML", max(text.find(chr(char)), 0)
-        ) from None
+        raise ParseError(f"character U+{char:04X} is not allowed in YAML", max(text.find(chr(char)), 0)) from None
     except RecursionError:
         raise ParseError("nested too deeply") from None
     except (
-        ValueError
+        ValueError,
+        OverflowError,
     ) as error:  # PyYAML lets a %YAML directive or an escape with absurd numbers through to int/chr
         raise ParseError(str(error)) from None
 
@@ -140,9 +139,7 @@ class _Converter:
             made.pad = " "
             if self.text[back - 1 : back] in ("-", "?"):
                 return
-            if self.text[back - 1 : back] != ":" and not re.search(
-                r"&[^\s,\[\]{}]+\Z", self.text[:back][-200:]
-            ):
+            if self.text[back - 1 : back] != ":" and not re.search(r"&[^\s,\[\]{}]+\Z", self.text[:back][-200:]):
                 made.stuck = "the key has no colon"
 
     def fill(self, made: Mapping, node: YamlNode) -> None:
