@@ -37,14 +37,19 @@ class Oracle:
             return
         if weight_decay != 0 and decouple:
             self.p = self.p - lr * weight_decay * self.p
-        n = g / torch.max(self.v.sqrt(), torch.full_like(self.v, eps))
+        n = g / at_least(self.v.sqrt(), eps)
         if clip is not None:
             c = clip(float(self.t))
-            n = torch.min(torch.max(n, torch.full_like(n, -c)), torch.full_like(n, c))
+            n = -at_least(-at_least(n, -c), -c)
         self.m = beta1 * self.m + (1 - beta1) * n
         self.p = self.p - lr * self.m
         self.v = beta2 * self.v + (1 - beta2) * g * g
         self.t = self.t + 1
+
+
+def at_least(tensor, low):
+    """Return the maximum with a number, in which NaN stays NaN (torch.max forgets it in old releases)."""
+    return torch.where(tensor < low, torch.full_like(tensor, low), tensor)
 
 
 def real(tensor):
