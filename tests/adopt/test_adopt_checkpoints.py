@@ -1,6 +1,6 @@
 """Checkpoints of the other ADOPTs load; what cannot be continued is refused with what to do.
 
-The dictionaries below have the names that torch-adopt 0.1.2, timm 1.0 and pytorch_optimizer 3 write.
+The dictionaries below have the names that torch-adopt 0.1.0, timm 1.0.31 and pytorch_optimizer 4.1.0 write.
 """
 
 import pytest

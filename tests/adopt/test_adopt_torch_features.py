@@ -75,6 +75,8 @@ def compiled(form, calls, lr=0.01):
     return params, oracles, graphs
 
 
+# torch itself uses what it deprecates.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.torch_from(2, 4, "torch.compile of optimizers that are not torch's own is not settled")
 @pytest.mark.parametrize("foreach", [False, True])
 @pytest.mark.parametrize("lr", [0.01, torch.tensor(0.01)], ids=["lr is a number", "lr is a tensor"])

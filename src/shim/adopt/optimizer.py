@@ -476,7 +476,8 @@ def _single_tensor_adopt(
         if weight_decay != 0 and decouple:
             # Not a product with 1 - lr * weight_decay: its rounding, the same in each step, would add up.
             if masked or isinstance(lr, Tensor):
-                weight.sub_(weight * (lr * weight_decay * started))
+                # (A copy, because autograd keeps the product's factors.)
+                weight.sub_(weight.clone() * (lr * weight_decay * started))
             else:
                 weight.add_(weight, alpha=-lr * weight_decay)
 
@@ -558,9 +559,10 @@ def _multi_tensor_adopt(
     if masked:
         _check_capturable(params, state_steps)
     lr = _to_scalar(lr)
+    l2 = weight_decay != 0 and not decouple
 
     for step, (params_, grads_, exp_avgs_, exp_avg_sqs_, steps_, compensations_) in _grouped(
-        params, grads, exp_avgs, exp_avg_sqs, state_steps, compensations, by_step=not masked
+        params, grads, exp_avgs, exp_avg_sqs, state_steps, compensations, by_step=not masked, halves=l2
     ):
         compensated = compensations_[0] is not None
         weights = params_
@@ -577,7 +579,7 @@ def _multi_tensor_adopt(
         # Only L2 mixes the sign of the gradient with another one: else it is the normalized gradient that is
         # negated, in place.
         negate = maximize
-        if weight_decay != 0 and not decouple:
+        if l2:
             if maximize:
                 grads_ = torch._foreach_neg(grads_)
                 torch._foreach_add_(grads_, weights, alpha=weight_decay)
@@ -714,17 +716,22 @@ def _grouped(
     compensations: Optional[List[Optional[Tensor]]],
     *,
     by_step: bool,
+    halves: bool,
 ) -> List[Tuple[float, Tuple[List[Any], ...]]]:
     """Split the lists into those that one list operation can handle, each with its step.
 
     The step belongs to the key: a parameter that joined late, or left and came back, is not where the others
     are. Without `by_step` the host does not read the steps, and the step returned means nothing.
+
+    L2 needs a second list of temporaries, the decayed gradients, where Adam has one at a time: in `halves`, one
+    after the other, both lists together take what one would.
     """
     found: Dict[Any, Tuple[float, Tuple[List[Any], ...]]] = {}
     for i, (param, step_t) in enumerate(zip(params, state_steps)):
         step = step_t.item() if by_step else -1.0
         compensation = compensations[i] if compensations else None
-        key = (param.device, param.dtype, exp_avgs[i].dtype, grads[i].dtype, compensation is None, step)
+        key: Tuple[Any, ...] = (param.device, param.dtype, exp_avgs[i].dtype, grads[i].dtype, compensation is None, step)
+        key += (i % 2,) if halves else ()
         if key not in found:
             found[key] = (step, ([], [], [], [], [], []))
         tensors = (param, grads[i], exp_avgs[i], exp_avg_sqs[i], step_t, compensation)
