@@ -1,6 +1,6 @@
-"""Train a small model with ADOPT on two gloo ranks, in one of several ways; rank 0 saves what came out.
+"""Train a small model with ADOPT on two gloo ranks, in several ways; rank 0 saves what came out.
 
-Run by test_adopt_distributed.py as ``adopt_ranks.py WAY OUTPUT STORE RANK``. With rank -1 it is one process.
+Run by test_adopt_distributed.py as ``adopt_ranks.py WAY,WAY OUTPUT STORE RANK``. With rank -1 it is one process.
 """
 
 import sys
@@ -129,13 +129,13 @@ def load(rank, output):
 
 
 if __name__ == "__main__":
-    way, output, store, rank = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+    ways, output, store, rank = sys.argv[1].split(","), sys.argv[2], sys.argv[3], int(sys.argv[4])
     torch.set_num_threads(1)
     if rank >= 0:
         dist.init_process_group("gloo", init_method=Path(store).as_uri(), rank=rank, world_size=2)
-    result = globals()[way](rank, output)
+    results = {way: globals()[way](rank, output) for way in ways}
     if rank <= 0:
-        torch.save(result, output)
+        torch.save(results, f"{output}.{rank}")
     if rank >= 0:
         dist.barrier()
         dist.destroy_process_group()
