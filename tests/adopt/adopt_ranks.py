@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+
 from shim.adopt import ADOPT
 
 STEPS, ROWS = 8, 8
@@ -95,12 +96,15 @@ def fsdp2_bfloat16(rank, output):
 
 
 def fsdp1(rank, output):
-    from torch.distributed.fsdp import FullyShardedDataParallel, StateDictType
+    from torch.distributed.fsdp import FullyShardedDataParallel
 
     model = FullyShardedDataParallel(build(), device_id=torch.device("cpu"), use_orig_params=True)
     train(model, ADOPT(model.parameters(), **OPTIONS), rank)
     with FullyShardedDataParallel.summon_full_params(model):
-        return {name.replace("_fsdp_wrapped_module.", ""): p.detach().clone() for name, p in model.named_parameters()}
+        return {
+            name.replace("_fsdp_wrapped_module.", ""): p.detach().clone()
+            for name, p in model.named_parameters()
+        }
 
 
 def save(rank, output):

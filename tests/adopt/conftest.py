@@ -9,13 +9,15 @@ TORCH = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "torch_from(major, minor, reason): skip on an older torch, which lacks this")
+    config.addinivalue_line(
+        "markers", "torch_from(major, minor, reason): skip on an older torch, which lacks this"
+    )
 
 
 def pytest_runtest_setup(item):
     for mark in item.iter_markers("torch_from"):
         major, minor, reason = mark.args
-        if TORCH < (major, minor):
+        if (major, minor) > TORCH:
             pytest.skip(f"torch {torch.__version__}: {reason}")
 
 
@@ -36,6 +38,6 @@ NEEDS = {
 def form(request):
     """Return the options that choose one form of ADOPT; skip those that this torch cannot run."""
     since, reason = NEEDS.get(request.param, ((0, 0), ""))
-    if TORCH < since:
+    if since > TORCH:
         pytest.skip(f"torch {torch.__version__}: {reason}")
     return FORMS[request.param]

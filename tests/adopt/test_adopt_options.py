@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 import torch
+
 from shim.adopt import ADOPT, adopt
 from shim.adopt.optimizer import _fused_adopt, _multi_tensor_adopt, _single_tensor_adopt
 
@@ -137,7 +138,9 @@ def test_sparse_gradients_are_refused_with_adams_words():
     optimizer = ADOPT(embedding.parameters())
     embedding(torch.tensor([1])).sum().backward()
 
-    with pytest.raises(RuntimeError, match="ADOPT does not support sparse gradients, please consider SparseAdam"):
+    with pytest.raises(
+        RuntimeError, match="ADOPT does not support sparse gradients, please consider SparseAdam"
+    ):
         optimizer.step()
 
 
@@ -225,7 +228,10 @@ def test_swa_averages_what_adopt_trains():
 def test_a_tensor_lr_is_the_same_as_a_number():
     p, q = parameter(), parameter()
     lr = torch.tensor(0.1)
-    optimizers = [ADOPT([p], lr=lr, weight_decay=0.1, decouple=True), ADOPT([q], lr=0.1, weight_decay=0.1, decouple=True)]
+    optimizers = [
+        ADOPT([p], lr=lr, weight_decay=0.1, decouple=True),
+        ADOPT([q], lr=0.1, weight_decay=0.1, decouple=True),
+    ]
 
     for k in range(6):
         for x, optimizer in zip((p, q), optimizers):

@@ -145,7 +145,10 @@ def layouts(generator, dtype):
     yield "one element", randn(generator, 1, dtype=dtype)
     yield "transposed", base.t().clone(memory_format=torch.preserve_format)
     yield "strided view", base[::2, ::2]
-    yield "channels-last", randn(generator, 2, 3, 4, 4, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    yield (
+        "channels-last",
+        randn(generator, 2, 3, 4, 4, dtype=dtype).contiguous(memory_format=torch.channels_last),
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
@@ -160,7 +163,9 @@ def test_layouts(form, decay, dtype):
         {"lr": 3e-3, **DECAYS[decay]},
         form,
         {"lr": 3e-3, **DECAYS[decay]},
-        lambda k, i, p: randn(generator, *p.shape, dtype=dtype) if p.dim() else torch.tensor(math.sin(k), dtype=dtype),
+        lambda k, i, p: (
+            randn(generator, *p.shape, dtype=dtype) if p.dim() else torch.tensor(math.sin(k), dtype=dtype)
+        ),
     )
 
     check(params, optimizer, oracles)
@@ -212,7 +217,9 @@ def test_extreme_gradients_go_through_as_in_the_oracle(form, decay, clip):
 
     def gradient(k, i, p):
         dtype, when = cases[i]
-        return torch.tensor(EXTREMES[dtype], dtype=dtype) if k == when else randn(generator, len(p), dtype=dtype)
+        return (
+            torch.tensor(EXTREMES[dtype], dtype=dtype) if k == when else randn(generator, len(p), dtype=dtype)
+        )
 
     optimizer, oracles = run(
         params, {**options, **clip_options}, form, {**options, "clip": clip_function}, gradient, steps=12

@@ -11,6 +11,7 @@ import warnings
 
 import pytest
 import torch
+
 from shim.adopt import ADOPT
 
 with warnings.catch_warnings():
@@ -68,7 +69,9 @@ DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 
 def cases(flag_values=({},)):
     return [
-        pytest.param(info.optim_cls, {**given.kwargs, **flags}, device, id=f"{info.name}-{given.desc}-{flags}-{device}")
+        pytest.param(
+            info.optim_cls, {**given.kwargs, **flags}, device, id=f"{info.name}-{given.desc}-{flags}-{device}"
+        )
         for info in (ADAM_INFO, ADOPT_INFO)
         for device in DEVICES
         for given in info.optim_inputs_func(device=device)
@@ -77,7 +80,9 @@ def cases(flag_values=({},)):
 
 
 def each_config(check):
-    return pytest.mark.parametrize("kind, kwargs, device", cases(({"foreach": False}, {"foreach": True})))(check)
+    return pytest.mark.parametrize("kind, kwargs, device", cases(({"foreach": False}, {"foreach": True})))(
+        check
+    )
 
 
 def each_input(check):
@@ -130,7 +135,11 @@ def test_errors(info):
 @each_config
 def test_the_loss_goes_in_the_right_direction(kind, kwargs, device, schedulers):
     problem = Problem(kind, kwargs, device)
-    made = [make(problem.optimizer) for make in ADOPT_INFO.scheduler_inputs[schedulers - 1]] if schedulers else []
+    made = (
+        [make(problem.optimizer) for make in ADOPT_INFO.scheduler_inputs[schedulers - 1]]
+        if schedulers
+        else []
+    )
     before = problem.loss().item()
     for _ in range(20):
         loss = problem.optimizer.step(problem.loss)
@@ -276,7 +285,9 @@ def test_mixed_devices_and_dtypes(kind, kwargs, device):
     skip_tensor_lr(kwargs)
     dtypes = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
     params = [
-        torch.ones(2, dtype=d, device=where).requires_grad_() for d in dtypes for where in {"cpu", device}
+        torch.ones(2, dtype=d, device=where).requires_grad_()
+        for d in dtypes
+        for where in {"cpu", device}
         if where == device or not kwargs.get("capturable")
     ]
     optimizer = kind(params, **{**kwargs, "lr": 0.01, "eps": 1e-3})

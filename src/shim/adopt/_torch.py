@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Iterable, List, TypeVar
+from typing import Any, Callable, Iterable, Sequence, TypeVar
 
 import torch
 from torch import Tensor
@@ -64,7 +64,7 @@ def foreach_by_default(params: Iterable[Tensor]) -> bool:
     return all(type(p) in plain and p.device.type in devices for p in params)
 
 
-def foreach_clamp_min_(tensors: List[Tensor], low: float) -> None:
+def foreach_clamp_min_(tensors: Sequence[Tensor], low: float) -> None:
     """Raise every element to at least `low`, in place; NaN stays NaN."""
     if hasattr(torch, "_foreach_clamp_min_"):
         torch._foreach_clamp_min_(tensors, low)
@@ -73,7 +73,7 @@ def foreach_clamp_min_(tensors: List[Tensor], low: float) -> None:
             tensor.clamp_(min=low)
 
 
-def foreach_clamp_(tensors: List[Tensor], low: float, high: float) -> None:
+def foreach_clamp_(tensors: Sequence[Tensor], low: float, high: float) -> None:
     """Confine every element to [low, high], in place; NaN stays NaN."""
     if hasattr(torch, "_foreach_clamp_min_"):
         torch._foreach_clamp_min_(tensors, low)

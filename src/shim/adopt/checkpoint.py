@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,18 +30,21 @@ STATE_NAMES = ("step", "exp_avg", "exp_avg_sq", "compensation")
 NONE_SAYS_SOMETHING = ("clip_exp", "clip_lambda", "foreach", "fused", "weight_decay")
 
 
-def converted(state_dict: Dict[str, Any], groups: List[Dict[str, Any]]) -> Dict[str, Any]:
+def converted(state_dict: dict[str, Any], groups: list[dict[str, Any]]) -> dict[str, Any]:
     """Return `state_dict` in our names, with what it lacks taken from the present `groups`.
 
     Neither the argument nor its tensors are changed.
 
     Raises:
         ValueError: it is not ADOPT's, or its mathematics is not ours.
+
     """
     saved_groups, state = state_dict["param_groups"], state_dict["state"]
     new_groups, new_state = [], dict(state)
     for i, saved in enumerate(saved_groups):
-        present = groups[i] if i < len(groups) else groups[-1]  # torch itself refuses another number of groups
+        present = (
+            groups[i] if i < len(groups) else groups[-1]
+        )  # torch itself refuses another number of groups
         new_groups.append(_converted_group(saved, present, i))
         for param_id in saved["params"]:
             if param_id in state:
@@ -49,7 +52,7 @@ def converted(state_dict: Dict[str, Any], groups: List[Dict[str, Any]]) -> Dict[
     return {**state_dict, "param_groups": new_groups, "state": new_state}
 
 
-def state_value(name: str, value: Any, param: Tensor, group: Dict[str, Any]) -> Any:
+def state_value(name: str, value: Any, param: Tensor, group: dict[str, Any]) -> Any:
     """Return a copy of one saved state tensor, on the device and in the dtype that it has for `param`."""
     if not isinstance(value, Tensor):
         return value
@@ -60,7 +63,7 @@ def state_value(name: str, value: Any, param: Tensor, group: Dict[str, Any]) -> 
     return value.detach().to(device=param.device, dtype=torch.float32 if wide else param.dtype, copy=True)
 
 
-def _converted_group(saved: Dict[str, Any], present: Dict[str, Any], index: int) -> Dict[str, Any]:
+def _converted_group(saved: dict[str, Any], present: dict[str, Any], index: int) -> dict[str, Any]:
     where = f"param_groups[{index}] of the state_dict"
     foreign = [key for key in OTHER_GROUP_KEYS if key in saved]
     if foreign:
@@ -86,7 +89,7 @@ def _converted_group(saved: Dict[str, Any], present: Dict[str, Any], index: int)
     }
 
 
-def _converted_state(saved: Dict[str, Any], group: Dict[str, Any], param_id: Any) -> Dict[str, Any]:
+def _converted_state(saved: dict[str, Any], group: dict[str, Any], param_id: Any) -> dict[str, Any]:
     strangers = [name for name in saved if name not in STATE_NAMES]
     if strangers:
         raise ValueError(

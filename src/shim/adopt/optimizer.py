@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
+from typing import Any, Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -102,33 +102,34 @@ class ADOPT(Optimizer):
         ValueError: an option is outside of its range, or two options exclude each other.
         TypeError: weight_decay is None, or clip_lambda is not callable.
         RuntimeError: a combination of forms is not supported.
+
     """
 
     def __init__(
         self,
-        params: Union[Iterable[Tensor], Iterable[Dict[str, Any]], Iterable[Tuple[str, Tensor]]],
-        lr: Union[float, Tensor] = 1e-3,
-        betas: Tuple[float, float] = (0.9, 0.9999),
+        params: Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]],
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.9999),
         eps: float = 1e-6,
-        clip_lambda: Union[Optional[Clip], _DefaultClip] = _DEFAULT_CLIP,
+        clip_lambda: Clip | _DefaultClip | None = _DEFAULT_CLIP,
         weight_decay: float = 0.0,
         decouple: bool = False,
         *,
-        clip_exp: Optional[float] = 0.25,
-        foreach: Optional[bool] = None,
+        clip_exp: float | None = 0.25,
+        foreach: bool | None = None,
         maximize: bool = False,
         capturable: bool = False,
         differentiable: bool = False,
-        fused: Optional[bool] = None,
+        fused: bool | None = None,
     ) -> None:
         if isinstance(lr, Tensor):
             if foreach and not capturable:
                 raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
             if lr.numel() != 1:
                 raise ValueError("Tensor lr must be 1-element")
-        if not 0.0 <= lr:
+        if not lr >= 0.0:
             raise ValueError(f"Invalid learning rate: {lr}")
-        if not 0.0 <= eps:
+        if not eps >= 0.0:
             raise ValueError(f"Invalid epsilon value: {eps}")
         if isinstance(betas[0], Tensor) or isinstance(betas[1], Tensor):
             raise ValueError("betas as Tensors are not supported, please use floats")
@@ -137,16 +138,18 @@ class ADOPT(Optimizer):
         if not 0.0 <= betas[1] < 1.0:
             raise ValueError(f"Invalid beta parameter at index 1: {betas[1]}")
         _check_weight_decay(weight_decay)
-        if not 0.0 <= weight_decay:
+        if not weight_decay >= 0.0:
             raise ValueError(f"Invalid weight_decay value: {weight_decay}")
-        if clip_exp is not None and not 0.0 <= clip_exp:
+        if clip_exp is not None and not clip_exp >= 0.0:
             raise ValueError(f"Invalid clip_exp value: {clip_exp}")
 
         if isinstance(clip_lambda, _DefaultClip):
             clip_lambda = None
         else:
             if clip_lambda is not None and not callable(clip_lambda):
-                raise TypeError(f"clip_lambda must be a callable of the step or None, but got {clip_lambda!r}")
+                raise TypeError(
+                    f"clip_lambda must be a callable of the step or None, but got {clip_lambda!r}"
+                )
             if clip_exp not in (None, 0.25):
                 raise ValueError(
                     f"clip_lambda and clip_exp={clip_exp} cannot be given together: both say how to clip"
@@ -157,7 +160,7 @@ class ADOPT(Optimizer):
                 "clip_lambda needs the step as a number, which capturable=True keeps on the device: use clip_exp"
             )
 
-        defaults: Dict[str, Any] = {
+        defaults: dict[str, Any] = {
             "lr": lr,
             "betas": betas,
             "eps": eps,
@@ -184,7 +187,7 @@ class ADOPT(Optimizer):
         if capturable and differentiable:
             raise RuntimeError("`capturable` does not support `differentiable`")
 
-    def add_param_group(self, param_group: Dict[str, Any]) -> None:
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a parameter group, as in any optimizer.
 
         A group that names one of `clip_exp` and `clip_lambda` does not inherit the other one.
@@ -194,19 +197,20 @@ class ADOPT(Optimizer):
             param_group.setdefault("clip_lambda", None)
         super().add_param_group(param_group)
 
-    def __setstate__(self, state: Dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         for group in self.param_groups:
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
 
-    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state that ADOPT saved: this one, the reference's, timm's or pytorch_optimizer's.
 
         What an older or other implementation did not save is taken from this optimizer. The tensors are copied.
 
         Raises:
             ValueError: the state is of another optimizer, or of an ADOPT whose mathematics is not the same.
+
         """
         state_dict = converted(state_dict, self.param_groups)
         super().load_state_dict(state_dict)
@@ -220,13 +224,13 @@ class ADOPT(Optimizer):
 
     def _init_group(
         self,
-        group: Dict[str, Any],
-        params_with_grad: List[Tensor],
-        grads: List[Tensor],
-        exp_avgs: List[Tensor],
-        exp_avg_sqs: List[Tensor],
-        state_steps: List[Tensor],
-        compensations: List[Optional[Tensor]],
+        group: dict[str, Any],
+        params_with_grad: list[Tensor],
+        grads: list[Tensor],
+        exp_avgs: list[Tensor],
+        exp_avg_sqs: list[Tensor],
+        state_steps: list[Tensor],
+        compensations: list[Tensor | None],
     ) -> bool:
         has_complex = False
         for p in group["params"]:
@@ -274,7 +278,7 @@ class ADOPT(Optimizer):
         return has_complex
 
     @_torch.use_grad_for_differentiable
-    def step(self, closure: Optional[Callable[[], Any]] = None) -> Any:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Perform a single optimization step.
 
         Args:
@@ -282,6 +286,7 @@ class ADOPT(Optimizer):
 
         Returns:
             What the closure returned, or None.
+
         """
         _torch.graph_capture_health_check(self)
 
@@ -291,12 +296,12 @@ class ADOPT(Optimizer):
                 loss = closure()
 
         for group in self.param_groups:
-            params_with_grad: List[Tensor] = []
-            grads: List[Tensor] = []
-            exp_avgs: List[Tensor] = []
-            exp_avg_sqs: List[Tensor] = []
-            state_steps: List[Tensor] = []
-            compensations: List[Optional[Tensor]] = []
+            params_with_grad: list[Tensor] = []
+            grads: list[Tensor] = []
+            exp_avgs: list[Tensor] = []
+            exp_avg_sqs: list[Tensor] = []
+            state_steps: list[Tensor] = []
+            compensations: list[Tensor | None] = []
             beta1, beta2 = group["betas"]
 
             has_complex = self._init_group(
@@ -338,25 +343,25 @@ class ADOPT(Optimizer):
 
 
 def adopt(
-    params: List[Tensor],
-    grads: List[Tensor],
-    exp_avgs: List[Tensor],
-    exp_avg_sqs: List[Tensor],
-    state_steps: List[Tensor],
-    foreach: Optional[bool] = None,
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    state_steps: list[Tensor],
+    foreach: bool | None = None,
     capturable: bool = False,
     differentiable: bool = False,
-    fused: Optional[bool] = None,
-    grad_scale: Optional[Tensor] = None,
-    found_inf: Optional[Tensor] = None,
+    fused: bool | None = None,
+    grad_scale: Tensor | None = None,
+    found_inf: Tensor | None = None,
     has_complex: bool = False,
-    compensations: Optional[List[Optional[Tensor]]] = None,
-    clip_exp: Optional[float] = None,
+    compensations: list[Tensor | None] | None = None,
+    clip_exp: float | None = None,
     *,
     beta1: float,
     beta2: float,
-    lr: Union[float, Tensor],
-    clip_lambda: Optional[Clip],
+    lr: float | Tensor,
+    clip_lambda: Clip | None,
     weight_decay: float,
     decouple: bool,
     eps: float,
@@ -410,21 +415,21 @@ def adopt(
 
 
 def _single_tensor_adopt(
-    params: List[Tensor],
-    grads: List[Tensor],
-    exp_avgs: List[Tensor],
-    exp_avg_sqs: List[Tensor],
-    state_steps: List[Tensor],
-    grad_scale: Optional[Tensor],
-    found_inf: Optional[Tensor],
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    state_steps: list[Tensor],
+    grad_scale: Tensor | None,
+    found_inf: Tensor | None,
     *,
     has_complex: bool,
-    compensations: Optional[List[Optional[Tensor]]] = None,
+    compensations: list[Tensor | None] | None = None,
     beta1: float,
     beta2: float,
-    lr: Union[float, Tensor],
-    clip_exp: Optional[float] = None,
-    clip_lambda: Optional[Clip],
+    lr: float | Tensor,
+    clip_exp: float | None = None,
+    clip_lambda: Clip | None,
     weight_decay: float,
     decouple: bool,
     eps: float,
@@ -441,6 +446,10 @@ def _single_tensor_adopt(
         _check_capturable(params, state_steps)
     lr = _to_scalar(lr)
 
+    # A step, and what is computed from it, is a number, or a 0-d tensor where the host must not look.
+    step: Any
+    started: Any
+    clip: Any
     for i, param in enumerate(params):
         exp_avg = exp_avgs[i]
         exp_avg_sq = exp_avg_sqs[i]
@@ -521,21 +530,21 @@ def _single_tensor_adopt(
 
 
 def _multi_tensor_adopt(
-    params: List[Tensor],
-    grads: List[Tensor],
-    exp_avgs: List[Tensor],
-    exp_avg_sqs: List[Tensor],
-    state_steps: List[Tensor],
-    grad_scale: Optional[Tensor],
-    found_inf: Optional[Tensor],
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    state_steps: list[Tensor],
+    grad_scale: Tensor | None,
+    found_inf: Tensor | None,
     *,
     has_complex: bool,
-    compensations: Optional[List[Optional[Tensor]]] = None,
+    compensations: list[Tensor | None] | None = None,
     beta1: float,
     beta2: float,
-    lr: Union[float, Tensor],
-    clip_exp: Optional[float] = None,
-    clip_lambda: Optional[Clip],
+    lr: float | Tensor,
+    clip_exp: float | None = None,
+    clip_lambda: Clip | None,
     weight_decay: float,
     decouple: bool,
     eps: float,
@@ -561,6 +570,11 @@ def _multi_tensor_adopt(
     lr = _to_scalar(lr)
     l2 = weight_decay != 0 and not decouple
 
+    # torch's list operations return tuples.
+    weights: Sequence[Tensor]
+    grads_: Sequence[Tensor]
+    normed_grads: Sequence[Tensor]
+    lr_: Any = lr
     for step, (params_, grads_, exp_avgs_, exp_avg_sqs_, steps_, compensations_) in _grouped(
         params, grads, exp_avgs, exp_avg_sqs, state_steps, compensations, by_step=not masked, halves=l2
     ):
@@ -601,7 +615,7 @@ def _multi_tensor_adopt(
             if masked:
                 torch._foreach_sub_(weights, [w * (lr * weight_decay * s) for w, s in zip(weights, started)])
             else:
-                torch._foreach_add_(weights, weights, alpha=-lr * weight_decay)
+                torch._foreach_add_(weights, weights, alpha=-lr_ * weight_decay)
 
         # One list of temporaries, as in Adam: first the denominator, then its reciprocal, then the quotient.
         normed_grads = torch._foreach_sqrt(exp_avg_sqs_)
@@ -655,21 +669,21 @@ def _multi_tensor_adopt(
 
 
 def _fused_adopt(
-    params: List[Tensor],
-    grads: List[Tensor],
-    exp_avgs: List[Tensor],
-    exp_avg_sqs: List[Tensor],
-    state_steps: List[Tensor],
-    grad_scale: Optional[Tensor],
-    found_inf: Optional[Tensor],
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    state_steps: list[Tensor],
+    grad_scale: Tensor | None,
+    found_inf: Tensor | None,
     *,
     has_complex: bool,
-    compensations: Optional[List[Optional[Tensor]]] = None,
+    compensations: list[Tensor | None] | None = None,
     beta1: float,
     beta2: float,
-    lr: Union[float, Tensor],
-    clip_exp: Optional[float] = None,
-    clip_lambda: Optional[Clip],
+    lr: float | Tensor,
+    clip_exp: float | None = None,
+    clip_lambda: Clip | None,
     weight_decay: float,
     decouple: bool,
     eps: float,
@@ -685,12 +699,12 @@ def _check_weight_decay(weight_decay: Any) -> None:
         raise TypeError(_NO_DECAY)
 
 
-def _check_capturable(params: List[Tensor], state_steps: List[Tensor]) -> None:
+def _check_capturable(params: list[Tensor], state_steps: list[Tensor]) -> None:
     if not _torch.is_compiling() and any(p.device != step.device for p, step in zip(params, state_steps)):
         raise AssertionError("If capturable=True, params and state_steps must be on the same device.")
 
 
-def _found_inf(found_inf: Optional[Tensor], capturable: bool) -> bool:
+def _found_inf(found_inf: Tensor | None, capturable: bool) -> bool:
     """Say whether GradScaler found inf or NaN among the gradients: then nothing at all may change."""
     if found_inf is None:
         return False
@@ -699,7 +713,7 @@ def _found_inf(found_inf: Optional[Tensor], capturable: bool) -> bool:
     return bool(found_inf.item())
 
 
-def _to_scalar(x: Union[float, Tensor]) -> Union[float, Tensor]:
+def _to_scalar(x: float | Tensor) -> float | Tensor:
     return x.reshape(()) if isinstance(x, Tensor) else x
 
 
@@ -708,16 +722,16 @@ def _zeros_like(p: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _grouped(
-    params: List[Tensor],
-    grads: List[Tensor],
-    exp_avgs: List[Tensor],
-    exp_avg_sqs: List[Tensor],
-    state_steps: List[Tensor],
-    compensations: Optional[List[Optional[Tensor]]],
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    state_steps: list[Tensor],
+    compensations: list[Tensor | None] | None,
     *,
     by_step: bool,
     halves: bool,
-) -> List[Tuple[float, Tuple[List[Any], ...]]]:
+) -> list[tuple[float, tuple[list[Any], ...]]]:
     """Split the lists into those that one list operation can handle, each with its step.
 
     The step belongs to the key: a parameter that joined late, or left and came back, is not where the others
@@ -726,12 +740,12 @@ def _grouped(
     L2 needs a second list of temporaries, the decayed gradients, where Adam has one at a time: in `halves`, one
     after the other, both lists together take what one would.
     """
-    found: Dict[Any, Tuple[float, Tuple[List[Any], ...]]] = {}
+    found: dict[Any, tuple[float, tuple[list[Any], ...]]] = {}
     for i, (param, step_t) in enumerate(zip(params, state_steps)):
         step = step_t.item() if by_step else -1.0
         compensation = compensations[i] if compensations else None
-        key: Tuple[Any, ...] = (param.device, param.dtype, exp_avgs[i].dtype, grads[i].dtype, compensation is None, step)
-        key += (i % 2,) if halves else ()
+        dtypes = (param.dtype, exp_avgs[i].dtype, grads[i].dtype)
+        key = (param.device, dtypes, compensation is None, step, i % 2 if halves else 0)
         if key not in found:
             found[key] = (step, ([], [], [], [], [], []))
         tensors = (param, grads[i], exp_avgs[i], exp_avg_sqs[i], step_t, compensation)
