@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -27,8 +28,12 @@ OPTIMIZERS = {
 }
 
 
+def print_nothing(done: int) -> None:
+    """Show no progress."""
+
+
 def path(
-    name: str, beta2: float, steps: int = 40_000, seeds: int = 64, tick=lambda done: None
+    name: str, beta2: float, steps: int = 40_000, seeds: int = 64, tick: Callable[[int], None] = print_nothing
 ) -> torch.Tensor:
     """Run one optimizer on the problem.
 
@@ -112,7 +117,7 @@ def main() -> None:
     for name, by_beta2 in paths.items():
         for beta2 in BETA2S:
 
-            def tick(done: int) -> None:
+            def tick(done: int, before: int = before, name: str = name, beta2: float = beta2) -> None:
                 share = (before + done) / total
                 bar = "#" * int(30 * share)
                 sys.stderr.write(f"\r[{bar:<30}] {share:4.0%} {name} beta2={beta2}      ")

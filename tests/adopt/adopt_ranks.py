@@ -1,6 +1,6 @@
 """Train a small model with ADOPT on two gloo ranks, in several ways; rank 0 saves what came out.
 
-Run by test_adopt_distributed.py as ``adopt_ranks.py WAY,WAY OUTPUT STORE RANK``. With rank -1 it is one process.
+Run by test_adopt_distributed.py as ``adopt_ranks.py WAY,WAY OUTPUT STORE RANK``. Rank -1 is one process.
 """
 
 import sys

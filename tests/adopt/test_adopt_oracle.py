@@ -59,8 +59,8 @@ def check(params, optimizer, oracles):
         if oracle.t:
             state = optimizer.state[p]
             assert state["step"].item() == oracle.t
-            # A float32 kernel rounds beta2 itself, by up to 3e-8, in each of 200 steps (as Adam's does), which
-            # the averages show and the parameter, lr times as sensitive, does not.
+            # A float32 kernel rounds beta2 itself, by up to 3e-8, in each of 200 steps (as Adam's does), as
+            # the averages show, and the parameter, lr times as sensitive, does not.
             assert_close(real(state["exp_avg"]), oracle.m, tolerance * 3)
             assert_close(real(state["exp_avg_sq"]), oracle.v, tolerance * 3)
 
@@ -97,7 +97,7 @@ def test_agrees_with_the_oracle(form, clip, decay, maximize):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_parameters_that_join_late_leave_and_come_back(form, dtype):
-    # The first is always there, the second joins at 50, the third leaves for 100..150, the fourth never comes.
+    # The first is always there, the second joins at 50, the third leaves for 100..150, the fourth stays out.
     present = [lambda k: True, lambda k: k >= 50, lambda k: not 100 <= k < 150, lambda k: False]
     generator = torch.Generator().manual_seed(1)
     params = [randn(generator, 4, dtype=dtype).requires_grad_() for _ in present]

@@ -18,7 +18,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # torch itself uses what it deprecates
     declarations = pytest.importorskip(
         "torch.testing._internal.common_optimizers",
-        reason=f"torch {torch.__version__}: no optimizer declarations, or expecttest, which they need, is missing",
+        reason=f"torch {torch.__version__}: no optimizer declarations, or no expecttest, which they need",
     )
 
 FLAGS = ("foreach", "differentiable")

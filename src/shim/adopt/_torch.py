@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Iterable, Sequence, TypeVar
+from typing import Any, Callable, Iterable, List, Tuple, TypeVar, Union
 
 import torch
 from torch import Tensor
 from torch.optim import optimizer as torch_optimizer
 
 F = TypeVar("F", bound=Callable[..., Any])
+Tensors = Union[List[Tensor], Tuple[Tensor, ...]]
 
 # The ops that the foreach form cannot do without; all of them came together, in torch 1.8.
 HAS_FOREACH = all(
@@ -28,7 +29,7 @@ is_compiling: Callable[[], bool] = getattr(getattr(torch, "compiler", None), "is
 
 def _no_grad_unless_differentiable(func: F) -> F:
     @functools.wraps(func)
-    def step(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def step(self: torch_optimizer.Optimizer, *args: object, **kwargs: object) -> object:
         with torch.set_grad_enabled(self.defaults["differentiable"]):
             return func(self, *args, **kwargs)
 
@@ -41,7 +42,7 @@ use_grad_for_differentiable: Callable[[F], F] = getattr(
 )
 
 
-def _no_check(optimizer: Any) -> None:
+def _no_check(optimizer: torch_optimizer.Optimizer) -> None:
     pass
 
 
@@ -55,7 +56,7 @@ graph_capture_health_check: Callable[[Any], None] = getattr(
 
 
 def foreach_by_default(params: Iterable[Tensor]) -> bool:
-    """Say whether torch itself would choose the foreach form for these parameters: all plain, all on a GPU."""
+    """Say whether torch itself would choose the foreach form here: all parameters plain, all on a GPU."""
     if not HAS_FOREACH:
         return False
     utils = getattr(torch.utils, "_foreach_utils", None)
@@ -64,7 +65,7 @@ def foreach_by_default(params: Iterable[Tensor]) -> bool:
     return all(type(p) in plain and p.device.type in devices for p in params)
 
 
-def foreach_clamp_min_(tensors: Sequence[Tensor], low: float) -> None:
+def foreach_clamp_min_(tensors: Tensors, low: float) -> None:
     """Raise every element to at least `low`, in place; NaN stays NaN."""
     if hasattr(torch, "_foreach_clamp_min_"):
         torch._foreach_clamp_min_(tensors, low)
@@ -73,7 +74,7 @@ def foreach_clamp_min_(tensors: Sequence[Tensor], low: float) -> None:
             tensor.clamp_(min=low)
 
 
-def foreach_clamp_(tensors: Sequence[Tensor], low: float, high: float) -> None:
+def foreach_clamp_(tensors: Tensors, low: float, high: float) -> None:
     """Confine every element to [low, high], in place; NaN stays NaN."""
     if hasattr(torch, "_foreach_clamp_min_"):
         torch._foreach_clamp_min_(tensors, low)

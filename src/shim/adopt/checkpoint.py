@@ -52,7 +52,7 @@ def converted(state_dict: dict[str, Any], groups: list[dict[str, Any]]) -> dict[
     return {**state_dict, "param_groups": new_groups, "state": new_state}
 
 
-def state_value(name: str, value: Any, param: Tensor, group: dict[str, Any]) -> Any:
+def state_value(name: str, value: object, param: Tensor, group: dict[str, Any]) -> object:
     """Return a copy of one saved state tensor, on the device and in the dtype that it has for `param`."""
     if not isinstance(value, Tensor):
         return value
@@ -69,14 +69,14 @@ def _converted_group(saved: dict[str, Any], present: dict[str, Any], index: int)
     if foreign:
         raise ValueError(
             f"{where} has the key {foreign[0]!r}: it was saved by Adam, AdamW or a relative, not by ADOPT. "
-            "Their moments mean something else, so that ADOPT cannot go on from them: load the model only, and "
-            "let ADOPT start with an empty state."
+            "Their moments mean something else, so that ADOPT cannot go on from them: load the model only, "
+            "and let ADOPT start with an empty state."
         )
     for key, meaning in FOREIGN.items():
         if saved.get(key):
             raise ValueError(
-                f"{where} has {key}={saved[key]!r}: {meaning} cannot be continued here. Set it to False in the "
-                "state_dict to go on without it."
+                f"{where} has {key}={saved[key]!r}: {meaning} cannot be continued here. Set it to False in "
+                "the state_dict to go on without it."
             )
     group = {RENAMED.get(key, key): value for key, value in saved.items()}
     return {
@@ -89,12 +89,12 @@ def _converted_group(saved: dict[str, Any], present: dict[str, Any], index: int)
     }
 
 
-def _converted_state(saved: dict[str, Any], group: dict[str, Any], param_id: Any) -> dict[str, Any]:
+def _converted_state(saved: dict[str, Any], group: dict[str, Any], param_id: object) -> dict[str, Any]:
     strangers = [name for name in saved if name not in STATE_NAMES]
     if strangers:
         raise ValueError(
-            f"The state of parameter {param_id} has {strangers[0]!r}, which no ADOPT saves: the state_dict is of "
-            "another optimizer. Load the model only, and let ADOPT start with an empty state."
+            f"The state of parameter {param_id} has {strangers[0]!r}, which no ADOPT saves: the state_dict "
+            "is of another optimizer. Load the model only, and let ADOPT start with an empty state."
         )
     state = {name: value for name, value in saved.items() if value is not None}
     if "exp_avg_sq" not in state:

@@ -25,5 +25,6 @@ def narrow_(param: Tensor, compensation: Tensor, weight: Tensor) -> None:
     """Store the exact `weight` as its rounding in `param` and the rest in `compensation`."""
     param.copy_(weight)
     rest = weight.detach() - param.detach()
-    # inf - inf is NaN, and an overflow to inf leaves -inf: both would poison an infinite weight at the next step.
+    # inf - inf is NaN, and an overflow to inf leaves -inf: both would make an infinite weight NaN at the next
+    # step.
     compensation.copy_(rest.masked_fill_(~torch.isfinite(rest), 0.0))

@@ -18,9 +18,9 @@ Clip = Callable[[float], float]
 
 _NO_FUSED = "`fused=True` is not implemented for ADOPT, please use fused=None or fused=False"
 _NO_DECAY = (
-    "weight_decay=None is not a number, and ADOPT does not guess what it means: write weight_decay=0.0 for no "
-    "weight decay, or activate shim (`shim.activate()`, `import preimport` or `python -m shim run`), which "
-    "turns None into 0.0"
+    "weight_decay=None is not a number, and ADOPT does not guess what it means: write weight_decay=0.0 for "
+    "no weight decay, or activate shim (`shim.activate()`, `import preimport` or `python -m shim run`), "
+    "which turns None into 0.0"
 )
 
 
@@ -79,7 +79,7 @@ class ADOPT(Optimizer):
     Args:
         params (iterable): iterable of parameters (any shape, real or complex) or named_parameters to optimize
             or iterable of dicts defining parameter groups.
-        lr (float or 1-element Tensor): learning rate γ (default: 1e-3). A Tensor needs foreach=False or
+        lr (float or 1-element Tensor): learning rate (default: 1e-3). A Tensor needs foreach=False or
             capturable=True.
         betas (pair of floats): β₁ for the average of normalized gradients and β₂ for that of squared
             gradients (default: (0.9, 0.9999)).
@@ -105,7 +105,7 @@ class ADOPT(Optimizer):
 
     """
 
-    def __init__(
+    def __init__(  # noqa: D107  # documented with the class, as in Adam
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]],
         lr: float | Tensor = 1e-3,
@@ -157,7 +157,8 @@ class ADOPT(Optimizer):
             clip_exp = None
         if clip_lambda is not None and capturable:
             raise ValueError(
-                "clip_lambda needs the step as a number, which capturable=True keeps on the device: use clip_exp"
+                "clip_lambda needs the step as a number, which capturable=True keeps on the device: "
+                "use clip_exp"
             )
 
         defaults: dict[str, Any] = {
@@ -197,7 +198,7 @@ class ADOPT(Optimizer):
             param_group.setdefault("clip_lambda", None)
         super().add_param_group(param_group)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:  # noqa: D105  # a protocol, as in Adam
         super().__setstate__(state)
         for group in self.param_groups:
             for name, value in self.defaults.items():
@@ -206,7 +207,7 @@ class ADOPT(Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state that ADOPT saved: this one, the reference's, timm's or pytorch_optimizer's.
 
-        What an older or other implementation did not save is taken from this optimizer. The tensors are copied.
+        What an older or other implementation did not save is taken from this optimizer. Tensors are copied.
 
         Raises:
             ValueError: the state is of another optimizer, or of an ADOPT whose mathematics is not the same.
@@ -278,7 +279,7 @@ class ADOPT(Optimizer):
         return has_complex
 
     @_torch.use_grad_for_differentiable
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # noqa: ANN401  # what the closure returns
         """Perform a single optimization step.
 
         Args:
@@ -509,7 +510,7 @@ def _single_tensor_adopt(
             # Not a product: 0 * NaN is NaN, and the parameter waits even for a NaN.
             normed_grad = normed_grad.masked_fill(started == 0, 0.0)
 
-        # Two operations where one lerp_ would do: inf - inf inside lerp_ would turn an infinite average to NaN.
+        # Two operations where one lerp_ would do: its inf - inf would make an infinite average NaN.
         exp_avg.mul_(beta1).add_(normed_grad, alpha=1 - beta1)
 
         if isinstance(lr, Tensor):
@@ -643,7 +644,7 @@ def _multi_tensor_adopt(
             for normed_grad, s in zip(normed_grads, started):
                 normed_grad.masked_fill_(s == 0, 0.0)
 
-        # Two operations where one lerp_ would do: inf - inf inside lerp_ would turn an infinite average to NaN.
+        # Two operations where one lerp_ would do: its inf - inf would make an infinite average NaN.
         torch._foreach_mul_(exp_avgs_, beta1)
         torch._foreach_add_(exp_avgs_, normed_grads, alpha=1 - beta1)
         del normed_grads
@@ -694,7 +695,7 @@ def _fused_adopt(
     raise RuntimeError(_NO_FUSED)
 
 
-def _check_weight_decay(weight_decay: Any) -> None:
+def _check_weight_decay(weight_decay: object) -> None:
     if weight_decay is None:
         raise TypeError(_NO_DECAY)
 
@@ -737,8 +738,8 @@ def _grouped(
     The step belongs to the key: a parameter that joined late, or left and came back, is not where the others
     are. Without `by_step` the host does not read the steps, and the step returned means nothing.
 
-    L2 needs a second list of temporaries, the decayed gradients, where Adam has one at a time: in `halves`, one
-    after the other, both lists together take what one would.
+    L2 needs a second list of temporaries, the decayed gradients, where Adam has one at a time: in `halves`,
+    one after the other, both lists together take what one would.
     """
     found: dict[Any, tuple[float, tuple[list[Any], ...]]] = {}
     for i, (param, step_t) in enumerate(zip(params, state_steps)):
