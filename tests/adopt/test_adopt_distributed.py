@@ -50,7 +50,8 @@ def launch(ways, folder, ranks):
         for process in processes:
             process.kill()
     assert [process.returncode for process in processes] == [0] * len(ranks), "\n".join(said)
-    return torch.load(str(folder / f"result.{ranks[0]}"))
+    options = {"weights_only": True} if TORCH >= (1, 13) else {}
+    return torch.load(str(folder / f"result.{ranks[0]}"), **options)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,8 @@ def trained(tmp_path_factory):
     """Return what each way trained: the ways of two processes first, then, after their checkpoint, of one."""
     folder = tmp_path_factory.mktemp("ranks")
     ways = [way for way, since in SINCE.items() if since <= TORCH]
+    if not ways:
+        pytest.skip(f"torch {torch.__version__}: too old for each of the ways")
     results = launch(ways, folder, [0, 1])
     results.update(launch(["one", "load"] if "save" in ways else ["one"], folder, [-1]))
     return results
