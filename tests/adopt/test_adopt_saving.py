@@ -10,7 +10,6 @@ import torch
 
 from shim.adopt import ADOPT
 
-
 TORCH = tuple(int(n) for n in torch.__version__.split("+")[0].split(".")[:2])
 WHOLE_PICKLE = {} if TORCH < (1, 13) else {"weights_only": False}
 

@@ -55,9 +55,20 @@ graph_capture_health_check: Callable[[Any], None] = getattr(
 )
 
 
-def foreach_by_default(params: Iterable[Tensor]) -> bool:
+@functools.lru_cache(maxsize=None)
+def foreach_broadcasts() -> bool:
+    """Say whether list operations take 0-d tensors, which the capturable foreach form needs (torch 1.12)."""
+    try:
+        torch._foreach_maximum_([torch.zeros(2)], [torch.zeros(())])
+        torch._foreach_mul_([torch.zeros(2)], [torch.zeros(())])
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return True
+
+
+def foreach_by_default(params: Iterable[Tensor], capturable: bool) -> bool:
     """Say whether torch itself would choose the foreach form here: all parameters plain, all on a GPU."""
-    if not HAS_FOREACH:
+    if not HAS_FOREACH or (capturable and not foreach_broadcasts()):
         return False
     utils = getattr(torch.utils, "_foreach_utils", None)
     devices = getattr(utils, "_get_foreach_kernels_supported_devices", lambda: ["cuda"])()

@@ -183,6 +183,10 @@ class ADOPT(Optimizer):
         if foreach:
             if differentiable:
                 raise RuntimeError("`foreach` does not support `differentiable`")
+            if capturable and not _torch.foreach_broadcasts():
+                raise RuntimeError(
+                    f"foreach=True with capturable=True needs torch 1.12 or later, this is {torch.__version__}"
+                )
             if not _torch.HAS_FOREACH:
                 raise RuntimeError(f"foreach=True needs torch 1.8 or later, this is {torch.__version__}")
         if capturable and differentiable:
@@ -375,7 +379,7 @@ def adopt(
     parameter whose rounding is compensated, else None. See :class:`ADOPT` for details.
     """
     if foreach is None and fused is None:
-        foreach = not differentiable and _torch.foreach_by_default(params)
+        foreach = not differentiable and _torch.foreach_by_default(params, capturable)
         # Do not flip on foreach for the unsupported case where lr is a Tensor and capturable=False.
         if foreach and isinstance(lr, Tensor) and not capturable:
             foreach = False
