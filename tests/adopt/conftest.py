@@ -30,7 +30,7 @@ FORMS = {
 NEEDS = {
     "foreach": ((1, 8), "no foreach ops"),
     "capturable": ((1, 12), "no capturable optimizers"),
-    "foreach-capturable": ((1, 12), "no foreach maximum with tensors that broadcast"),
+    "foreach-capturable": ((1, 13), "no foreach maximum with tensors that broadcast"),
 }
 
 

@@ -57,7 +57,7 @@ graph_capture_health_check: Callable[[Any], None] = getattr(
 
 @functools.lru_cache(maxsize=None)
 def foreach_broadcasts() -> bool:
-    """Say whether list operations take 0-d tensors, which the capturable foreach form needs (torch 1.12)."""
+    """Say whether list operations take 0-d tensors, which the capturable foreach form needs (torch 1.13)."""
     try:
         torch._foreach_maximum_([torch.zeros(2)], [torch.zeros(())])
         torch._foreach_mul_([torch.zeros(2)], [torch.zeros(())])

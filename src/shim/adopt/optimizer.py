@@ -185,7 +185,7 @@ class ADOPT(Optimizer):
                 raise RuntimeError("`foreach` does not support `differentiable`")
             if capturable and not _torch.foreach_broadcasts():
                 raise RuntimeError(
-                    f"foreach=True with capturable=True needs torch 1.12 or later, this is {torch.__version__}"
+                    f"foreach=True with capturable=True needs torch 1.13 or later, this is {torch.__version__}"
                 )
             if not _torch.HAS_FOREACH:
                 raise RuntimeError(f"foreach=True needs torch 1.8 or later, this is {torch.__version__}")
