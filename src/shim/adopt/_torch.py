@@ -1,0 +1,95 @@
+"""Find what some releases of torch have and others lack; nothing private is imported, only looked for."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Callable, Iterable, List, Tuple, TypeVar, Union
+
+import torch
+from torch import Tensor
+from torch.optim import optimizer as torch_optimizer
+
+F = TypeVar("F", bound=Callable[..., Any])
+Tensors = Union[List[Tensor], Tuple[Tensor, ...]]
+
+# The ops that the foreach form cannot do without; all of them came together, in torch 1.8.
+HAS_FOREACH = all(
+    hasattr(torch, "_foreach_" + op)
+    for op in ("add", "add_", "addcmul_", "mul", "mul_", "neg_", "reciprocal_", "sqrt", "sub_")
+)
+
+
+def _never() -> bool:
+    return False
+
+
+# Constant-folded by torch.compile, which knows these functions by identity.
+is_compiling: Callable[[], bool] = getattr(getattr(torch, "compiler", None), "is_compiling", _never)
+
+
+def _no_grad_unless_differentiable(func: F) -> F:
+    @functools.wraps(func)
+    def step(self: torch_optimizer.Optimizer, *args: object, **kwargs: object) -> object:
+        with torch.set_grad_enabled(self.defaults["differentiable"]):
+            return func(self, *args, **kwargs)
+
+    return step  # type: ignore[return-value]  # the same signature, by construction
+
+
+# torch's own decorator also tells torch.compile where to end its graphs.
+use_grad_for_differentiable: Callable[[F], F] = getattr(
+    torch_optimizer, "_use_grad_for_differentiable", _no_grad_unless_differentiable
+)
+
+
+def _no_check(optimizer: torch_optimizer.Optimizer) -> None:
+    pass
+
+
+# Refuses to be captured in a CUDA graph by an optimizer that is not capturable. The newer name is asked for
+# first, because the older one warns where both exist.
+graph_capture_health_check: Callable[[Any], None] = getattr(
+    torch_optimizer.Optimizer,
+    "_accelerator_graph_capture_health_check",
+    getattr(torch_optimizer.Optimizer, "_cuda_graph_capture_health_check", _no_check),
+)
+
+
+@functools.lru_cache(maxsize=None)
+def foreach_broadcasts() -> bool:
+    """Say whether list operations take 0-d tensors, which the capturable foreach form needs (torch 1.13)."""
+    try:
+        torch._foreach_maximum_([torch.zeros(2)], [torch.zeros(())])
+        torch._foreach_mul_([torch.zeros(2)], [torch.zeros(())])
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return True
+
+
+def foreach_by_default(params: Iterable[Tensor], capturable: bool) -> bool:
+    """Say whether torch itself would choose the foreach form here: all parameters plain, all on a GPU."""
+    if not HAS_FOREACH or (capturable and not foreach_broadcasts()):
+        return False
+    utils = getattr(torch.utils, "_foreach_utils", None)
+    devices = getattr(utils, "_get_foreach_kernels_supported_devices", lambda: ["cuda"])()
+    plain = (Tensor, torch.nn.Parameter)
+    return all(type(p) in plain and p.device.type in devices for p in params)
+
+
+def foreach_clamp_min_(tensors: Tensors, low: float) -> None:
+    """Raise every element to at least `low`, in place; NaN stays NaN."""
+    if hasattr(torch, "_foreach_clamp_min_"):
+        torch._foreach_clamp_min_(tensors, low)
+    else:
+        for tensor in tensors:
+            tensor.clamp_(min=low)
+
+
+def foreach_clamp_(tensors: Tensors, low: float, high: float) -> None:
+    """Confine every element to [low, high], in place; NaN stays NaN."""
+    if hasattr(torch, "_foreach_clamp_min_"):
+        torch._foreach_clamp_min_(tensors, low)
+        torch._foreach_clamp_max_(tensors, high)
+    else:
+        for tensor in tensors:
+            tensor.clamp_(low, high)

@@ -1,0 +1,759 @@
+"""Implement ADOPT in the shape of torch.optim.Adam: the class, the functional form, one function per form."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from . import _torch
+from .checkpoint import converted, state_value
+from .low_precision import LOW_PRECISION, narrow_, widen
+
+__all__ = ["ADOPT", "adopt"]
+
+Clip = Callable[[float], float]
+
+_NO_FUSED = "`fused=True` is not implemented for ADOPT, please use fused=None or fused=False"
+_NO_DECAY = (
+    "weight_decay=None is not a number, and ADOPT does not guess what it means: write weight_decay=0.0 for "
+    "no weight decay, or activate shim (`shim.activate()`, `import preimport` or `python -m shim run`), "
+    "which turns None into 0.0"
+)
+
+
+class _DefaultClip:
+    """Stand for a `clip_lambda` that was not given, which is not the same as None."""
+
+    def __repr__(self) -> str:
+        return "<t ** clip_exp>"
+
+
+_DEFAULT_CLIP = _DefaultClip()
+
+
+class ADOPT(Optimizer):
+    r"""Implement the ADOPT algorithm: an Adam that converges with every beta2.
+
+    Adam divides a gradient by a second moment that the same gradient is part of, and may therefore run to the
+    wrong place unless beta2 is chosen for the problem. ADOPT divides by the second moment of the gradients
+    before it, and takes the moving average of the quotient.
+
+    For each parameter :math:`\theta`, with its own step counter :math:`t` from 0, gradient :math:`g` (negated
+    for `maximize`; :math:`g + \lambda \theta` with weight decay that is not decoupled):
+
+    .. math::
+        t = 0: \quad & v \leftarrow g^2 \\
+        t \ge 1: \quad & \theta \leftarrow \theta - \gamma \lambda \theta \quad \text{(if decoupled)} \\
+        & n \leftarrow \operatorname{clip}(g / \max(\sqrt{v}, \epsilon), -c(t), c(t)), \quad c(t) = t^{1/4} \\
+        & m \leftarrow \beta_1 m + (1 - \beta_1) n \\
+        & \theta \leftarrow \theta - \gamma m \\
+        & v \leftarrow \beta_2 v + (1 - \beta_2) g^2
+
+    The first step only initializes :math:`v`: neither the parameter nor its decay moves. There is no bias
+    correction. Source: Taniguchi et al., *ADOPT: Modified Adam Can Converge with Any β₂ with the Optimal
+    Rate*, NeurIPS 2024, arXiv:2411.02853 (algorithm 2; the clip is the authors' later addition).
+
+    ============================  ====================================================================
+    Coming from                   Here
+    ============================  ====================================================================
+    ``Adam(weight_decay=w)``      ``ADOPT(weight_decay=w)``: L2, added to the gradient
+    ``AdamW(weight_decay=w)``     ``ADOPT(weight_decay=w, decouple=True)``; AdamW's default w is 0.01
+    Adam's ``betas``, ``eps``     beta2 defaults to 0.9999; eps to 1e-6, and it is a floor for
+                                  :math:`\sqrt{v}`, not added to it
+    Adam's ``amsgrad``            not needed
+    an Adam checkpoint            refused: its moments mean something else
+    the reference ADOPT           same names and order; its checkpoints load
+    ``clip_lambda=lambda t: ..``  works; ``clip_exp=0.25`` says the default and can be saved
+    ``clip_lambda=None``          works (no clip), as does ``clip_exp=None``
+    timm's ``clip_exp=0.333``     ``clip_exp=0.333``; its ``decoupled`` is ``decouple``; checkpoints load
+    ============================  ====================================================================
+
+    Parameters in bfloat16 and float16 have their state in float32 and a compensation (4 bytes a parameter)
+    that carries what rounding would lose; see :mod:`shim.adopt.low_precision`. A group with
+    ``"compensate": False`` behaves plainly, as the reference does: state in the parameter's dtype, no
+    compensation. Such a parameter may stand still at small learning rates.
+
+    Args:
+        params (iterable): iterable of parameters (any shape, real or complex) or named_parameters to optimize
+            or iterable of dicts defining parameter groups.
+        lr (float or 1-element Tensor): learning rate (default: 1e-3). A Tensor needs foreach=False or
+            capturable=True.
+        betas (pair of floats): β₁ for the average of normalized gradients and β₂ for that of squared
+            gradients (default: (0.9, 0.9999)).
+        eps (float): floor for the denominator (default: 1e-6).
+        clip_lambda (callable or None): c as a function of the step, which it gets as a float; None for no
+            clip (default: not given, c(t) is ``t ** clip_exp``). It is saved along with the group, as far as
+            it can be pickled.
+        weight_decay (float): weight decay λ (default: 0.0).
+        decouple (bool): decay the parameter itself, as AdamW does, not the gradient (default: False).
+        clip_exp (float or None): the exponent of the default clip; None for no clip (default: 0.25).
+        foreach (bool or None): whether to use the form that handles all tensors of a group at once; None
+            chooses it on a GPU, as torch does (default: None). Needs torch 1.8.
+        maximize (bool): maximize the objective instead of minimizing it (default: False).
+        capturable (bool): keep the steps on the parameters' device and never read them on the host, so that
+            a CUDA graph can capture the step (default: False).
+        differentiable (bool): let autograd go through the step (default: False).
+        fused (bool or None): not implemented yet: True is refused (default: None).
+
+    Raises:
+        ValueError: an option is outside of its range, or two options exclude each other.
+        TypeError: weight_decay is None, or clip_lambda is not callable.
+        RuntimeError: a combination of forms is not supported.
+
+    """
+
+    def __init__(  # noqa: D107  # documented with the class, as in Adam
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]],
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.9999),
+        eps: float = 1e-6,
+        clip_lambda: Clip | _DefaultClip | None = _DEFAULT_CLIP,
+        weight_decay: float = 0.0,
+        decouple: bool = False,
+        *,
+        clip_exp: float | None = 0.25,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        if isinstance(lr, Tensor):
+            if foreach and not capturable:
+                raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
+            if lr.numel() != 1:
+                raise ValueError("Tensor lr must be 1-element")
+        if not lr >= 0.0:
+            raise ValueError(f"Invalid learning rate: {lr}")
+        if not eps >= 0.0:
+            raise ValueError(f"Invalid epsilon value: {eps}")
+        if isinstance(betas[0], Tensor) or isinstance(betas[1], Tensor):
+            raise ValueError("betas as Tensors are not supported, please use floats")
+        if not 0.0 <= betas[0] < 1.0:
+            raise ValueError(f"Invalid beta parameter at index 0: {betas[0]}")
+        if not 0.0 <= betas[1] < 1.0:
+            raise ValueError(f"Invalid beta parameter at index 1: {betas[1]}")
+        _check_weight_decay(weight_decay)
+        if not weight_decay >= 0.0:
+            raise ValueError(f"Invalid weight_decay value: {weight_decay}")
+        if clip_exp is not None and not clip_exp >= 0.0:
+            raise ValueError(f"Invalid clip_exp value: {clip_exp}")
+
+        if isinstance(clip_lambda, _DefaultClip):
+            clip_lambda = None
+        else:
+            if clip_lambda is not None and not callable(clip_lambda):
+                raise TypeError(
+                    f"clip_lambda must be a callable of the step or None, but got {clip_lambda!r}"
+                )
+            if clip_exp not in (None, 0.25):
+                raise ValueError(
+                    f"clip_lambda and clip_exp={clip_exp} cannot be given together: both say how to clip"
+                )
+            clip_exp = None
+        if clip_lambda is not None and capturable:
+            raise ValueError(
+                "clip_lambda needs the step as a number, which capturable=True keeps on the device: "
+                "use clip_exp"
+            )
+
+        defaults: dict[str, Any] = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "clip_exp": clip_exp,
+            "clip_lambda": clip_lambda,
+            "weight_decay": weight_decay,
+            "decouple": decouple,
+            "compensate": True,
+            "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "fused": fused,
+        }
+        super().__init__(params, defaults)
+
+        if fused:
+            raise RuntimeError(_NO_FUSED)
+        if foreach:
+            if differentiable:
+                raise RuntimeError("`foreach` does not support `differentiable`")
+            if capturable and not _torch.foreach_broadcasts():
+                raise RuntimeError(
+                    f"foreach=True with capturable=True needs torch 1.13 or later, this is {torch.__version__}"
+                )
+            if not _torch.HAS_FOREACH:
+                raise RuntimeError(f"foreach=True needs torch 1.8 or later, this is {torch.__version__}")
+        if capturable and differentiable:
+            raise RuntimeError("`capturable` does not support `differentiable`")
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a parameter group, as in any optimizer.
+
+        A group that names one of `clip_exp` and `clip_lambda` does not inherit the other one.
+        """
+        if isinstance(param_group, dict) and ("clip_exp" in param_group) != ("clip_lambda" in param_group):
+            param_group.setdefault("clip_exp", None)
+            param_group.setdefault("clip_lambda", None)
+        super().add_param_group(param_group)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:  # noqa: D105  # a protocol, as in Adam
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name, value in self.defaults.items():
+                group.setdefault(name, value)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state that ADOPT saved: this one, the reference's, timm's or pytorch_optimizer's.
+
+        What an older or other implementation did not save is taken from this optimizer. Tensors are copied.
+
+        Raises:
+            ValueError: the state is of another optimizer, or of an ADOPT whose mathematics is not the same.
+
+        """
+        state_dict = converted(state_dict, self.param_groups)
+        super().load_state_dict(state_dict)
+        # torch casts each state tensor to its parameter's dtype, and may keep the caller's very tensors: put
+        # in copies, in the dtype that the state has here.
+        saved_ids = [i for group in state_dict["param_groups"] for i in group["params"]]
+        params = [(p, group) for group in self.param_groups for p in group["params"]]
+        for saved_id, (p, group) in zip(saved_ids, params):
+            for name, value in state_dict["state"].get(saved_id, {}).items():
+                self.state[p][name] = state_value(name, value, p, group)
+
+    def _init_group(
+        self,
+        group: dict[str, Any],
+        params_with_grad: list[Tensor],
+        grads: list[Tensor],
+        exp_avgs: list[Tensor],
+        exp_avg_sqs: list[Tensor],
+        state_steps: list[Tensor],
+        compensations: list[Tensor | None],
+    ) -> bool:
+        has_complex = False
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            has_complex |= torch.is_complex(p)
+            params_with_grad.append(p)
+            if p.grad.is_sparse:
+                raise RuntimeError(
+                    "ADOPT does not support sparse gradients, please consider SparseAdam instead"
+                )
+            grads.append(p.grad)
+
+            state = self.state[p]
+            compensate = group["compensate"] and p.dtype in LOW_PRECISION
+            # Lazy state initialization
+            if len(state) == 0:
+                dtype = torch.float32 if compensate else p.dtype
+                # The step is on the CPU, where reading it is cheap, unless the host must not read it at all.
+                device = p.device if group["capturable"] else "cpu"
+                state["step"] = torch.zeros((), dtype=torch.float32, device=device)
+                # Exponential moving average of normalized gradients
+                state["exp_avg"] = _zeros_like(p, dtype)
+                # Exponential moving average of squared gradients
+                state["exp_avg_sq"] = _zeros_like(p, dtype)
+            # A state may also come from a plain group, or from before the parameter was cast.
+            if compensate and "compensation" not in state:
+                state["exp_avg"] = state["exp_avg"].to(torch.float32)
+                state["exp_avg_sq"] = state["exp_avg_sq"].to(torch.float32)
+                # What rounding took from the parameter
+                state["compensation"] = _zeros_like(p, torch.float32)
+
+            exp_avgs.append(state["exp_avg"])
+            exp_avg_sqs.append(state["exp_avg_sq"])
+            compensations.append(state["compensation"] if compensate else None)
+
+            if group["differentiable"] and state["step"].requires_grad:
+                raise RuntimeError("`requires_grad` is not supported for `step` in differentiable mode")
+
+            # Foreach without capturable does not support a tensor lr
+            if group["foreach"] and isinstance(group["lr"], Tensor) and not group["capturable"]:
+                raise RuntimeError("lr as a Tensor is not supported for capturable=False and foreach=True")
+
+            state_steps.append(state["step"])
+        return has_complex
+
+    @_torch.use_grad_for_differentiable
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # noqa: ANN401  # what the closure returns
+        """Perform a single optimization step.
+
+        Args:
+            closure (Callable, optional): A closure that reevaluates the model and returns the loss.
+
+        Returns:
+            What the closure returned, or None.
+
+        """
+        _torch.graph_capture_health_check(self)
+
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+
+        for group in self.param_groups:
+            params_with_grad: list[Tensor] = []
+            grads: list[Tensor] = []
+            exp_avgs: list[Tensor] = []
+            exp_avg_sqs: list[Tensor] = []
+            state_steps: list[Tensor] = []
+            compensations: list[Tensor | None] = []
+            beta1, beta2 = group["betas"]
+
+            has_complex = self._init_group(
+                group,
+                params_with_grad,
+                grads,
+                exp_avgs,
+                exp_avg_sqs,
+                state_steps,
+                compensations,
+            )
+
+            adopt(
+                params_with_grad,
+                grads,
+                exp_avgs,
+                exp_avg_sqs,
+                state_steps,
+                foreach=group["foreach"],
+                capturable=group["capturable"],
+                differentiable=group["differentiable"],
+                fused=group["fused"],
+                grad_scale=getattr(self, "grad_scale", None),
+                found_inf=getattr(self, "found_inf", None),
+                has_complex=has_complex,
+                compensations=compensations,
+                beta1=beta1,
+                beta2=beta2,
+                lr=group["lr"],
+                clip_exp=group["clip_exp"],
+                clip_lambda=group["clip_lambda"],
+                weight_decay=group["weight_decay"],
+                decouple=group["decouple"],
+                eps=group["eps"],
+                maximize=group["maximize"],
+            )
+
+        return loss
+
+
+def adopt(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    state_steps: list[Tensor],
+    foreach: bool | None = None,
+    capturable: bool = False,
+    differentiable: bool = False,
+    fused: bool | None = None,
+    grad_scale: Tensor | None = None,
+    found_inf: Tensor | None = None,
+    has_complex: bool = False,
+    compensations: list[Tensor | None] | None = None,
+    clip_exp: float | None = None,
+    *,
+    beta1: float,
+    beta2: float,
+    lr: float | Tensor,
+    clip_lambda: Clip | None,
+    weight_decay: float,
+    decouple: bool,
+    eps: float,
+    maximize: bool,
+) -> None:
+    r"""Perform one ADOPT step on lists of tensors, in place.
+
+    The lists have one entry for each parameter. A clip is ``clip_lambda(step)``, or ``step ** clip_exp`` if
+    there is no `clip_lambda`, or none if both are None. `compensations` holds a float32 tensor for each
+    parameter whose rounding is compensated, else None. See :class:`ADOPT` for details.
+    """
+    if foreach is None and fused is None:
+        foreach = not differentiable and _torch.foreach_by_default(params, capturable)
+        # Do not flip on foreach for the unsupported case where lr is a Tensor and capturable=False.
+        if foreach and isinstance(lr, Tensor) and not capturable:
+            foreach = False
+
+    # this check is slow during compilation, so we skip it
+    if not _torch.is_compiling() and not all(isinstance(t, Tensor) for t in state_steps):
+        raise RuntimeError("API has changed, `state_steps` argument must contain a list of singleton tensors")
+
+    if fused:
+        func = _fused_adopt
+    elif foreach:
+        func = _multi_tensor_adopt
+    else:
+        func = _single_tensor_adopt
+
+    func(
+        params,
+        grads,
+        exp_avgs,
+        exp_avg_sqs,
+        state_steps,
+        grad_scale,
+        found_inf,
+        has_complex=has_complex,
+        compensations=compensations,
+        beta1=beta1,
+        beta2=beta2,
+        lr=lr,
+        clip_exp=clip_exp,
+        clip_lambda=clip_lambda,
+        weight_decay=weight_decay,
+        decouple=decouple,
+        eps=eps,
+        maximize=maximize,
+        capturable=capturable,
+        differentiable=differentiable,
+    )
+
+
+def _single_tensor_adopt(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    state_steps: list[Tensor],
+    grad_scale: Tensor | None,
+    found_inf: Tensor | None,
+    *,
+    has_complex: bool,
+    compensations: list[Tensor | None] | None = None,
+    beta1: float,
+    beta2: float,
+    lr: float | Tensor,
+    clip_exp: float | None = None,
+    clip_lambda: Clip | None,
+    weight_decay: float,
+    decouple: bool,
+    eps: float,
+    maximize: bool,
+    capturable: bool,
+    differentiable: bool,
+) -> None:
+    _check_weight_decay(weight_decay)
+    if _found_inf(found_inf, capturable):
+        return
+    # The host must not look at the step: each step is then the general one, made harmless for t = 0.
+    masked = (capturable or _torch.is_compiling()) and clip_lambda is None
+    if masked:
+        _check_capturable(params, state_steps)
+    lr = _to_scalar(lr)
+
+    # A step, and what is computed from it, is a number, or a 0-d tensor where the host must not look.
+    step: Any
+    started: Any
+    clip: Any
+    for i, param in enumerate(params):
+        exp_avg = exp_avgs[i]
+        exp_avg_sq = exp_avg_sqs[i]
+        step_t = state_steps[i]
+        compensation = compensations[i] if compensations else None
+
+        weight = param if compensation is None else widen(param, compensation)
+        grad = grads[i] if compensation is None else grads[i].to(weight.dtype)
+        if grad_scale is not None:
+            grad = grad / grad_scale.to(grad.device)
+        if maximize:
+            grad = -grad
+        if weight_decay != 0 and not decouple:
+            grad = grad.add(weight, alpha=weight_decay)
+
+        if torch.is_complex(weight):
+            weight = torch.view_as_real(weight)
+            grad = torch.view_as_real(grad)
+            exp_avg = torch.view_as_real(exp_avg)
+            exp_avg_sq = torch.view_as_real(exp_avg_sq)
+
+        if masked:
+            step = step_t.to(weight.dtype)
+            started = (step != 0).to(weight.dtype)  # 0-d: 0.0 in the first step, then 1.0
+        else:
+            step = step_t.item()
+            if step == 0:
+                exp_avg_sq.addcmul_(grad, grad)
+                step_t += 1
+                continue
+            started = 1.0
+
+        if weight_decay != 0 and decouple:
+            # Not a product with 1 - lr * weight_decay: its rounding, the same in each step, would add up.
+            if masked or isinstance(lr, Tensor):
+                # (A copy, because autograd keeps the product's factors.)
+                weight.sub_(weight.clone() * (lr * weight_decay * started))
+            else:
+                weight.add_(weight, alpha=-lr * weight_decay)
+
+        if differentiable:
+            # The root of a clamped v: that of v has an infinite slope at 0, and v is about to be changed.
+            denom = exp_avg_sq.clone().clamp(min=eps * eps).sqrt()
+        else:
+            denom = exp_avg_sq.sqrt().clamp_(min=eps)
+        normed_grad = grad / denom
+        if clip_lambda is not None:
+            clip = clip_lambda(float(step))
+            normed_grad = normed_grad.clamp(-clip, clip)
+        elif clip_exp is not None and not masked:
+            clip = step**clip_exp
+            normed_grad = normed_grad.clamp(-clip, clip)
+        elif clip_exp is not None:
+            clip = step**clip_exp
+            normed_grad = torch.minimum(torch.maximum(normed_grad, -clip), clip)
+        if masked:
+            # Not a product: 0 * NaN is NaN, and the parameter waits even for a NaN.
+            normed_grad = normed_grad.masked_fill(started == 0, 0.0)
+
+        # Two operations where one lerp_ would do: its inf - inf would make an infinite average NaN.
+        exp_avg.mul_(beta1).add_(normed_grad, alpha=1 - beta1)
+
+        if isinstance(lr, Tensor):
+            # In differentiable mode autograd keeps the product's factors, and exp_avg will change.
+            weight.sub_(lr * (exp_avg.clone() if differentiable else exp_avg))
+        else:
+            weight.add_(exp_avg, alpha=-lr)
+
+        if masked:
+            # The factors are 0 and 1 in the first step. 1 - beta2 is taken in double precision.
+            exp_avg_sq.mul_(beta2 * started).addcmul_(grad, grad * ((1 - beta2) * started + (1 - started)))
+        else:
+            exp_avg_sq.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+        step_t += 1
+
+        if compensation is not None:
+            narrow_(param, compensation, weight)
+
+
+def _multi_tensor_adopt(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    state_steps: list[Tensor],
+    grad_scale: Tensor | None,
+    found_inf: Tensor | None,
+    *,
+    has_complex: bool,
+    compensations: list[Tensor | None] | None = None,
+    beta1: float,
+    beta2: float,
+    lr: float | Tensor,
+    clip_exp: float | None = None,
+    clip_lambda: Clip | None,
+    weight_decay: float,
+    decouple: bool,
+    eps: float,
+    maximize: bool,
+    capturable: bool,
+    differentiable: bool,
+) -> None:
+    if len(params) == 0:
+        return
+    _check_weight_decay(weight_decay)
+    if isinstance(lr, Tensor):
+        if not capturable:
+            raise RuntimeError("lr as a Tensor is not supported for capturable=False and foreach=True")
+        if lr.numel() != 1:
+            raise ValueError("Tensor lr must be 1-element")
+    if differentiable:
+        raise AssertionError("_foreach ops don't support autograd")
+    if _found_inf(found_inf, capturable):
+        return
+    masked = (capturable or _torch.is_compiling()) and clip_lambda is None
+    if masked:
+        _check_capturable(params, state_steps)
+    lr = _to_scalar(lr)
+    l2 = weight_decay != 0 and not decouple
+
+    # torch's list operations return tuples.
+    weights: Sequence[Tensor]
+    grads_: Sequence[Tensor]
+    normed_grads: Sequence[Tensor]
+    lr_: Any = lr
+    for step, (params_, grads_, exp_avgs_, exp_avg_sqs_, steps_, compensations_) in _grouped(
+        params, grads, exp_avgs, exp_avg_sqs, state_steps, compensations, by_step=not masked, halves=l2
+    ):
+        compensated = compensations_[0] is not None
+        weights = params_
+        if compensated:
+            weights = [widen(p, c) for p, c in zip(params_, compensations_)]
+            grads_ = [g.to(w.dtype) for g, w in zip(grads_, weights)]
+        if grad_scale is not None:
+            grads_ = [g / grad_scale.to(g.device) for g in grads_]
+        if has_complex:
+            weights, grads_, exp_avgs_, exp_avg_sqs_ = (
+                [torch.view_as_real(t) if torch.is_complex(t) else t for t in tensors]
+                for tensors in (weights, grads_, exp_avgs_, exp_avg_sqs_)
+            )
+        # Only L2 mixes the sign of the gradient with another one: else it is the normalized gradient that is
+        # negated, in place.
+        negate = maximize
+        if l2:
+            if maximize:
+                grads_ = torch._foreach_neg(grads_)
+                torch._foreach_add_(grads_, weights, alpha=weight_decay)
+                negate = False
+            else:
+                grads_ = torch._foreach_add(grads_, weights, alpha=weight_decay)
+
+        if masked:
+            real = weights[0].dtype
+            steps = [step_t.to(real) for step_t in steps_]
+            started = [(step_t != 0).to(real) for step_t in steps]  # 0-d: 0.0 in the first step, then 1.0
+        elif step == 0:
+            torch._foreach_addcmul_(exp_avg_sqs_, grads_, grads_)
+            torch._foreach_add_(steps_, 1)
+            continue
+
+        if weight_decay != 0 and decouple:
+            # Not a product with 1 - lr * weight_decay: its rounding, the same in each step, would add up.
+            if masked:
+                torch._foreach_sub_(weights, [w * (lr * weight_decay * s) for w, s in zip(weights, started)])
+            else:
+                torch._foreach_add_(weights, weights, alpha=-lr_ * weight_decay)
+
+        # One list of temporaries, as in Adam: first the denominator, then its reciprocal, then the quotient.
+        normed_grads = torch._foreach_sqrt(exp_avg_sqs_)
+        _torch.foreach_clamp_min_(normed_grads, eps)
+        if normed_grads[0].dtype in LOW_PRECISION:
+            # These have too few bits for a reciprocal, and 1 / eps is inf in float16.
+            normed_grads = torch._foreach_div(grads_, normed_grads)
+        else:
+            torch._foreach_reciprocal_(normed_grads)
+            torch._foreach_mul_(normed_grads, grads_)
+        if negate:
+            torch._foreach_neg_(normed_grads)
+        if clip_lambda is not None:
+            clip = clip_lambda(float(step))
+            _torch.foreach_clamp_(normed_grads, -clip, clip)
+        elif clip_exp is not None and not masked:
+            clip = step**clip_exp
+            _torch.foreach_clamp_(normed_grads, -clip, clip)
+        elif clip_exp is not None:
+            clips = [step_t**clip_exp for step_t in steps]
+            torch._foreach_maximum_(normed_grads, [-clip for clip in clips])
+            torch._foreach_minimum_(normed_grads, clips)
+        if masked:
+            # Not a product: 0 * NaN is NaN, and the parameter waits even for a NaN.
+            for normed_grad, s in zip(normed_grads, started):
+                normed_grad.masked_fill_(s == 0, 0.0)
+
+        # Two operations where one lerp_ would do: its inf - inf would make an infinite average NaN.
+        torch._foreach_mul_(exp_avgs_, beta1)
+        torch._foreach_add_(exp_avgs_, normed_grads, alpha=1 - beta1)
+        del normed_grads
+
+        if isinstance(lr, Tensor):
+            torch._foreach_sub_(weights, [lr * exp_avg for exp_avg in exp_avgs_])
+        else:
+            torch._foreach_add_(weights, exp_avgs_, alpha=-lr)
+
+        if masked:
+            # The factors are 0 and 1 in the first step. 1 - beta2 is taken in double precision.
+            torch._foreach_mul_(exp_avg_sqs_, [beta2 * s for s in started])
+            scaled_grads = torch._foreach_mul(grads_, [(1 - beta2) * s + (1 - s) for s in started])
+            torch._foreach_addcmul_(exp_avg_sqs_, grads_, scaled_grads)
+        else:
+            torch._foreach_mul_(exp_avg_sqs_, beta2)
+            torch._foreach_addcmul_(exp_avg_sqs_, grads_, grads_, 1 - beta2)
+        torch._foreach_add_(steps_, 1)
+
+        if compensated:
+            for param, compensation, weight in zip(params_, compensations_, weights):
+                narrow_(param, compensation, weight)
+
+
+def _fused_adopt(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    state_steps: list[Tensor],
+    grad_scale: Tensor | None,
+    found_inf: Tensor | None,
+    *,
+    has_complex: bool,
+    compensations: list[Tensor | None] | None = None,
+    beta1: float,
+    beta2: float,
+    lr: float | Tensor,
+    clip_exp: float | None = None,
+    clip_lambda: Clip | None,
+    weight_decay: float,
+    decouple: bool,
+    eps: float,
+    maximize: bool,
+    capturable: bool,
+    differentiable: bool,
+) -> None:
+    raise RuntimeError(_NO_FUSED)
+
+
+def _check_weight_decay(weight_decay: object) -> None:
+    if weight_decay is None:
+        raise TypeError(_NO_DECAY)
+
+
+def _check_capturable(params: list[Tensor], state_steps: list[Tensor]) -> None:
+    if not _torch.is_compiling() and any(p.device != step.device for p, step in zip(params, state_steps)):
+        raise AssertionError("If capturable=True, params and state_steps must be on the same device.")
+
+
+def _found_inf(found_inf: Tensor | None, capturable: bool) -> bool:
+    """Say whether GradScaler found inf or NaN among the gradients: then nothing at all may change."""
+    if found_inf is None:
+        return False
+    if capturable:
+        raise RuntimeError("found_inf cannot be read with capturable=True, let the GradScaler skip the step")
+    return bool(found_inf.item())
+
+
+def _to_scalar(x: float | Tensor) -> float | Tensor:
+    return x.reshape(()) if isinstance(x, Tensor) else x
+
+
+def _zeros_like(p: Tensor, dtype: torch.dtype) -> Tensor:
+    return torch.zeros_like(p, dtype=dtype, memory_format=torch.preserve_format).detach()
+
+
+def _grouped(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    state_steps: list[Tensor],
+    compensations: list[Tensor | None] | None,
+    *,
+    by_step: bool,
+    halves: bool,
+) -> list[tuple[float, tuple[list[Any], ...]]]:
+    """Split the lists into those that one list operation can handle, each with its step.
+
+    The step belongs to the key: a parameter that joined late, or left and came back, is not where the others
+    are. Without `by_step` the host does not read the steps, and the step returned means nothing.
+
+    L2 needs a second list of temporaries, the decayed gradients, where Adam has one at a time: in `halves`,
+    one after the other, both lists together take what one would.
+    """
+    found: dict[Any, tuple[float, tuple[list[Any], ...]]] = {}
+    for i, (param, step_t) in enumerate(zip(params, state_steps)):
+        step = step_t.item() if by_step else -1.0
+        compensation = compensations[i] if compensations else None
+        dtypes = (param.dtype, exp_avgs[i].dtype, grads[i].dtype)
+        key = (param.device, dtypes, compensation is None, step, i % 2 if halves else 0)
+        if key not in found:
+            found[key] = (step, ([], [], [], [], [], []))
+        tensors = (param, grads[i], exp_avgs[i], exp_avg_sqs[i], step_t, compensation)
+        for column, tensor in zip(found[key][1], tensors):
+            column.append(tensor)
+    return list(found.values())

@@ -1,0 +1,135 @@
+"""Saving and restoring in every way, then stepping: bit-equal with a run that was not interrupted."""
+
+import copy
+import io
+import math
+import pickle
+
+import pytest
+import torch
+
+from shim.adopt import ADOPT
+
+TORCH = tuple(int(n) for n in torch.__version__.split("+")[0].split(".")[:2])
+WHOLE_PICKLE = {} if TORCH < (1, 13) else {"weights_only": False}
+
+
+def root(t):
+    return math.sqrt(t)
+
+
+def model(dtype=torch.float32):
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1)).to(dtype)
+
+
+def train(net, optimizer, steps, start=0):
+    for k in range(start, start + steps):
+        x = torch.sin(torch.arange(15.0).reshape(5, 3) + k).to(net[0].weight.dtype)
+        optimizer.zero_grad()
+        net(x).pow(2).sum().backward()
+        optimizer.step()
+
+
+def through_a_file(value, **options):
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, **options)
+
+
+def by_state_dict(net, optimizer, options):
+    other = copy.deepcopy(net)
+    restored = ADOPT(other.parameters(), **options)
+    restored.load_state_dict(optimizer.state_dict())
+    return other, restored
+
+
+def by_file(net, optimizer, options):
+    other = copy.deepcopy(net)
+    restored = ADOPT(other.parameters(), **options)
+    restored.load_state_dict(through_a_file(optimizer.state_dict(), **WHOLE_PICKLE))
+    return other, restored
+
+
+def by_weights_only_file(net, optimizer, options):
+    other = copy.deepcopy(net)
+    restored = ADOPT(other.parameters())
+    restored.load_state_dict(through_a_file(optimizer.state_dict(), weights_only=True))
+    return other, restored
+
+
+def by_pickle(net, optimizer, options):
+    return pickle.loads(pickle.dumps((net, optimizer)))
+
+
+def by_deepcopy(net, optimizer, options):
+    return copy.deepcopy((net, optimizer))
+
+
+WAYS = [by_state_dict, by_file, by_weights_only_file, by_pickle, by_deepcopy]
+OPTIONS = {
+    "plain": {"lr": 0.01},
+    "clip_exp": {"lr": 0.01, "clip_exp": 0.1, "weight_decay": 0.1},
+    "callable": {"lr": 0.01, "clip_lambda": root, "weight_decay": 0.1, "decouple": True},
+    "no clip": {"lr": 0.01, "clip_lambda": None, "maximize": True},
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_a_restored_run_is_bit_equal(way, options, dtype):
+    if way is by_weights_only_file and TORCH < (2, 1):
+        pytest.skip(
+            f"torch {torch.__version__}: no weights_only, or one that fails on Adam's floats or warns"
+        )
+    if way is by_weights_only_file and options == "callable":
+        pytest.skip("weights_only refuses a callable, as it should")
+    if dtype == torch.bfloat16 and TORCH < (1, 13):
+        pytest.skip(f"torch {torch.__version__}: the layers do not run in bfloat16")
+    net = model(dtype)
+    optimizer = ADOPT(net.parameters(), **OPTIONS[options])
+    train(net, optimizer, 5)
+
+    other, restored = way(net, optimizer, OPTIONS[options])
+    train(net, optimizer, 5, start=5)
+    train(other, restored, 5, start=5)
+
+    for p, q in zip(net.parameters(), other.parameters()):
+        assert torch.equal(p, q)
+    for name in ("clip_exp", "clip_lambda"):
+        assert restored.param_groups[0][name] == optimizer.param_groups[0][name]
+
+
+def test_loading_copies_the_tensors_and_leaves_the_state_dict_alone():
+    net = model()
+    optimizer = ADOPT(net.parameters(), lr=0.01)
+    train(net, optimizer, 3)
+    saved = optimizer.state_dict()
+    snapshot = copy.deepcopy(saved)
+
+    other = model()
+    restored = ADOPT(other.parameters())
+    restored.load_state_dict(saved)
+    train(other, restored, 3)
+
+    assert saved["param_groups"] == snapshot["param_groups"]
+    for key, state in snapshot["state"].items():
+        for name, value in state.items():
+            assert torch.equal(saved["state"][key][name], value)
+
+
+def test_an_old_pickle_without_the_newer_keys_still_steps():
+    net = model()
+    optimizer = ADOPT(net.parameters(), lr=0.01)
+    train(net, optimizer, 2)
+    state = optimizer.__getstate__()
+    for group in state["param_groups"]:
+        for name in ("clip_exp", "clip_lambda", "compensate", "maximize", "foreach", "capturable"):
+            del group[name]
+
+    optimizer.__setstate__(state)
+    train(net, optimizer, 2)
+
+    assert optimizer.param_groups[0]["clip_exp"] == 0.25
