@@ -83,17 +83,13 @@ def draw(paths: dict[str, dict[float, torch.Tensor]], output: Path) -> None:
     for ax, (name, by_beta2) in zip(axes, paths.items()):
         for color, (beta2, means) in zip(colors, by_beta2.items()):
             every = max(1, len(means) // 1000)
-            ax.plot(
-                range(0, len(means), every), means[::every].numpy(), color=color, lw=1.4, label=f"{beta2}"
-            )
+            ax.plot(range(0, len(means), every), means[::every].numpy(), color=color, lw=1.4, label=f"{beta2}")
         ax.axhline(-1, color="0.4", lw=0.8, ls="--")
         ax.set_title(name)
         ax.set_xlabel("step")
         ax.set_ylim(-1.1, 1.1)
     axes[0].set_ylabel("parameter (mean of the seeds)")
-    axes[0].annotate(
-        "optimum", (0, -1), xytext=(0.02, -0.95), textcoords=("axes fraction", "data"), color="0.3"
-    )
+    axes[0].annotate("optimum", (0, -1), xytext=(0.02, -0.95), textcoords=("axes fraction", "data"), color="0.3")
     axes[-1].legend(title="β₂", loc="upper right")
     output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, dpi=130)
@@ -101,14 +97,10 @@ def draw(paths: dict[str, dict[float, torch.Tensor]], output: Path) -> None:
 
 def main() -> None:
     """Run the optimizers over the β₂, with a progress bar, print where they end, and draw the picture."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=40_000)
     parser.add_argument("--seeds", type=int, default=64)
-    parser.add_argument(
-        "--output", type=Path, default=Path(__file__).parent.parent / "docs" / "adopt_vs_adam.png"
-    )
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent.parent / "docs" / "adopt_vs_adam.png")
     args = parser.parse_args()
     torch.set_num_threads(1)
 

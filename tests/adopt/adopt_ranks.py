@@ -101,10 +101,7 @@ def fsdp1(rank, output):
     model = FullyShardedDataParallel(build(), device_id=torch.device("cpu"), use_orig_params=True)
     train(model, ADOPT(model.parameters(), **OPTIONS), rank)
     with FullyShardedDataParallel.summon_full_params(model):
-        return {
-            name.replace("_fsdp_wrapped_module.", ""): p.detach().clone()
-            for name, p in model.named_parameters()
-        }
+        return {name.replace("_fsdp_wrapped_module.", ""): p.detach().clone() for name, p in model.named_parameters()}
 
 
 def save(rank, output):

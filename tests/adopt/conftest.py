@@ -9,9 +9,7 @@ TORCH = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:
 
 
 def pytest_configure(config):
-    config.addinivalue_line(
-        "markers", "torch_from(major, minor, reason): skip on an older torch, which lacks this"
-    )
+    config.addinivalue_line("markers", "torch_from(major, minor, reason): skip on an older torch, which lacks this")
 
 
 def pytest_runtest_setup(item):

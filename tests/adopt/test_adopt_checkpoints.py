@@ -122,9 +122,7 @@ def test_a_checkpoint_of_a_stranger_says_what_to_do():
         ADOPT([p]).load_state_dict(sgd.state_dict())
 
 
-@pytest.mark.parametrize(
-    "key", ["caution", "cautious", "stable_adamw", "fixed_decay", "corrected_weight_decay"]
-)
+@pytest.mark.parametrize("key", ["caution", "cautious", "stable_adamw", "fixed_decay", "corrected_weight_decay"])
 def test_other_mathematics_is_refused(key):
     saved = timm(interrupted(None)[1])
     saved["param_groups"][0][key] = True

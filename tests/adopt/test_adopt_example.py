@@ -15,8 +15,7 @@ def test_adam_runs_to_the_wrong_end_and_adopt_arrives():
     spec.loader.exec_module(example)
 
     ends = {
-        name: example.last_tenth(example.path(name, beta2=0.5, steps=40_000, seeds=64))
-        for name in ("Adam", "ADOPT")
+        name: example.last_tenth(example.path(name, beta2=0.5, steps=40_000, seeds=64)) for name in ("Adam", "ADOPT")
     }
 
     assert example.K == 7

@@ -80,9 +80,7 @@ def test_an_infinite_weight_stays_infinite(form):
 
 
 def test_mixed_dtypes_in_one_group(form):
-    params = [
-        torch.nn.Parameter(torch.ones(2, dtype=d)) for d in (torch.float32, torch.bfloat16, torch.float64)
-    ]
+    params = [torch.nn.Parameter(torch.ones(2, dtype=d)) for d in (torch.float32, torch.bfloat16, torch.float64)]
     optimizer = ADOPT(params, lr=1e-3, **form)
 
     for _ in range(100):

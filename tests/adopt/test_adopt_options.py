@@ -138,9 +138,7 @@ def test_sparse_gradients_are_refused_with_adams_words():
     optimizer = ADOPT(embedding.parameters())
     embedding(torch.tensor([1])).sum().backward()
 
-    with pytest.raises(
-        RuntimeError, match="ADOPT does not support sparse gradients, please consider SparseAdam"
-    ):
+    with pytest.raises(RuntimeError, match="ADOPT does not support sparse gradients, please consider SparseAdam"):
         optimizer.step()
 
 

@@ -163,9 +163,7 @@ def test_layouts(form, decay, dtype):
         {"lr": 3e-3, **DECAYS[decay]},
         form,
         {"lr": 3e-3, **DECAYS[decay]},
-        lambda k, i, p: (
-            randn(generator, *p.shape, dtype=dtype) if p.dim() else torch.tensor(math.sin(k), dtype=dtype)
-        ),
+        lambda k, i, p: randn(generator, *p.shape, dtype=dtype) if p.dim() else torch.tensor(math.sin(k), dtype=dtype),
     )
 
     check(params, optimizer, oracles)
@@ -217,9 +215,7 @@ def test_extreme_gradients_go_through_as_in_the_oracle(form, decay, clip):
 
     def gradient(k, i, p):
         dtype, when = cases[i]
-        return (
-            torch.tensor(EXTREMES[dtype], dtype=dtype) if k == when else randn(generator, len(p), dtype=dtype)
-        )
+        return torch.tensor(EXTREMES[dtype], dtype=dtype) if k == when else randn(generator, len(p), dtype=dtype)
 
     optimizer, oracles = run(
         params, {**options, **clip_options}, form, {**options, "clip": clip_function}, gradient, steps=12

@@ -81,9 +81,7 @@ OPTIONS = {
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_a_restored_run_is_bit_equal(way, options, dtype):
     if way is by_weights_only_file and TORCH < (2, 1):
-        pytest.skip(
-            f"torch {torch.__version__}: no weights_only, or one that fails on Adam's floats or warns"
-        )
+        pytest.skip(f"torch {torch.__version__}: no weights_only, or one that fails on Adam's floats or warns")
     if way is by_weights_only_file and options == "callable":
         pytest.skip("weights_only refuses a callable, as it should")
     if dtype == torch.bfloat16 and TORCH < (1, 13):

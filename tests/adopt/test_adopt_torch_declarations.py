@@ -69,9 +69,7 @@ DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 
 def cases(flag_values=({},)):
     return [
-        pytest.param(
-            info.optim_cls, {**given.kwargs, **flags}, device, id=f"{info.name}-{given.desc}-{flags}-{device}"
-        )
+        pytest.param(info.optim_cls, {**given.kwargs, **flags}, device, id=f"{info.name}-{given.desc}-{flags}-{device}")
         for info in (ADAM_INFO, ADOPT_INFO)
         for device in DEVICES
         for given in info.optim_inputs_func(device=device)
@@ -80,9 +78,7 @@ def cases(flag_values=({},)):
 
 
 def each_config(check):
-    return pytest.mark.parametrize("kind, kwargs, device", cases(({"foreach": False}, {"foreach": True})))(
-        check
-    )
+    return pytest.mark.parametrize("kind, kwargs, device", cases(({"foreach": False}, {"foreach": True})))(check)
 
 
 def each_input(check):
@@ -135,11 +131,7 @@ def test_errors(info):
 @each_config
 def test_the_loss_goes_in_the_right_direction(kind, kwargs, device, schedulers):
     problem = Problem(kind, kwargs, device)
-    made = (
-        [make(problem.optimizer) for make in ADOPT_INFO.scheduler_inputs[schedulers - 1]]
-        if schedulers
-        else []
-    )
+    made = [make(problem.optimizer) for make in ADOPT_INFO.scheduler_inputs[schedulers - 1]] if schedulers else []
     before = problem.loss().item()
     for _ in range(20):
         loss = problem.optimizer.step(problem.loss)

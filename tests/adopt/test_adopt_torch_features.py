@@ -8,9 +8,7 @@ from shim.adopt import ADOPT
 
 
 @pytest.mark.torch_from(1, 13, "no differentiable optimizers")
-@pytest.mark.parametrize(
-    "decay", [{}, {"weight_decay": 0.1}, {"weight_decay": 0.1, "decouple": True}], ids=str
-)
+@pytest.mark.parametrize("decay", [{}, {"weight_decay": 0.1}, {"weight_decay": 0.1, "decouple": True}], ids=str)
 @pytest.mark.parametrize("steps_before", [0, 1, 3])
 def test_gradcheck_passes_through_a_step(decay, steps_before):
     def stepped(p, grad, exp_avg, exp_avg_sq, lr):

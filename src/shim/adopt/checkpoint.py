@@ -42,9 +42,7 @@ def converted(state_dict: dict[str, Any], groups: list[dict[str, Any]]) -> dict[
     saved_groups, state = state_dict["param_groups"], state_dict["state"]
     new_groups, new_state = [], dict(state)
     for i, saved in enumerate(saved_groups):
-        present = (
-            groups[i] if i < len(groups) else groups[-1]
-        )  # torch itself refuses another number of groups
+        present = groups[i] if i < len(groups) else groups[-1]  # torch itself refuses another number of groups
         new_groups.append(_converted_group(saved, present, i))
         for param_id in saved["params"]:
             if param_id in state:

@@ -147,18 +147,13 @@ class ADOPT(Optimizer):
             clip_lambda = None
         else:
             if clip_lambda is not None and not callable(clip_lambda):
-                raise TypeError(
-                    f"clip_lambda must be a callable of the step or None, but got {clip_lambda!r}"
-                )
+                raise TypeError(f"clip_lambda must be a callable of the step or None, but got {clip_lambda!r}")
             if clip_exp not in (None, 0.25):
-                raise ValueError(
-                    f"clip_lambda and clip_exp={clip_exp} cannot be given together: both say how to clip"
-                )
+                raise ValueError(f"clip_lambda and clip_exp={clip_exp} cannot be given together: both say how to clip")
             clip_exp = None
         if clip_lambda is not None and capturable:
             raise ValueError(
-                "clip_lambda needs the step as a number, which capturable=True keeps on the device: "
-                "use clip_exp"
+                "clip_lambda needs the step as a number, which capturable=True keeps on the device: use clip_exp"
             )
 
         defaults: dict[str, Any] = {
@@ -244,9 +239,7 @@ class ADOPT(Optimizer):
             has_complex |= torch.is_complex(p)
             params_with_grad.append(p)
             if p.grad.is_sparse:
-                raise RuntimeError(
-                    "ADOPT does not support sparse gradients, please consider SparseAdam instead"
-                )
+                raise RuntimeError("ADOPT does not support sparse gradients, please consider SparseAdam instead")
             grads.append(p.grad)
 
             state = self.state[p]

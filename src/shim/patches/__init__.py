@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..registry import Patch
-from . import distributed, torch_optim
+from . import adopt, distributed, torch_optim
 
 #: In the order in which they are applied.
-PATCHES: tuple[Patch, ...] = (*torch_optim.PATCHES, *distributed.PATCHES)
+PATCHES: tuple[Patch, ...] = (*torch_optim.PATCHES, *distributed.PATCHES, *adopt.PATCHES)
