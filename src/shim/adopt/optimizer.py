@@ -105,7 +105,7 @@ class ADOPT(Optimizer):
 
     """
 
-    def __init__(  # noqa: D107  # documented with the class, as in Adam
+    def __init__(  # documented with the class, as in Adam
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]],
         lr: float | Tensor = 1e-3,
@@ -197,7 +197,7 @@ class ADOPT(Optimizer):
             param_group.setdefault("clip_lambda", None)
         super().add_param_group(param_group)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:  # noqa: D105  # a protocol, as in Adam
+    def __setstate__(self, state: dict[str, Any]) -> None:  # a protocol, as in Adam
         super().__setstate__(state)
         for group in self.param_groups:
             for name, value in self.defaults.items():
@@ -276,7 +276,7 @@ class ADOPT(Optimizer):
         return has_complex
 
     @_torch.use_grad_for_differentiable
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # noqa: ANN401  # what the closure returns
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # what the closure returns
         """Perform a single optimization step.
 
         Args:
