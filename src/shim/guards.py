@@ -166,26 +166,30 @@ def _owners_of_step(cls: type, function: Any) -> List[type]:
 
 def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
     original = cls.step  # type: ignore[attr-defined]
+    # Below the hook that torch has put around it: dynamo takes hooked steps out of their hook (2.0 to 2.2).
+    under_hook = layout.strips_wrapped_steps and getattr(original, "hooked", False)
+    inner = original.__wrapped__ if under_hook else original
 
     def step(self: Any, *args: Any, **kwargs: Any) -> Any:
         for group in self.param_groups:
-            if group.get("weight_decay", 0.0) is None and switch.on:
+            if group.get(WEIGHT_DECAY, 0.0) is None and switch.on:
                 break
         else:
-            return original(self, *args, **kwargs)
+            return inner(self, *args, **kwargs)
         if is_guarded(type(self)):
             mend_groups(self)
-            return original(self, *args, **kwargs)
+            return inner(self, *args, **kwargs)
         # A subclass called super().step(): its None may mean something to it, and is there again afterwards.
         with _none_put_aside(self):
-            return original(self, *args, **kwargs)
+            return inner(self, *args, **kwargs)
 
-    functools.update_wrapper(step, original)
-    step._shim_guards = original  # type: ignore[attr-defined]
-    if layout.strips_wrapped_steps:
-        # dynamo replaces a hooked step by its __wrapped__, and would throw the guard away with the hook.
-        del step.__wrapped__
-        step.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
+    functools.update_wrapper(step, inner)
+    step._shim_guards = inner  # type: ignore[attr-defined]
+    # One level less to be seen: a full-graph compile of a step asks for `step.__wrapped__.__wrapped__`.
+    step.__wrapped__ = getattr(inner, "__wrapped__", inner)  # type: ignore[attr-defined]
+    if under_hook:
+        step = sys.modules["torch.optim.optimizer"].Optimizer.profile_hook_step(step)
+        step.hooked = True  # type: ignore[attr-defined]
     return replace(cls, "step", step)
 
 

@@ -1,0 +1,75 @@
+"""What the tests share: fresh processes, with and without a door, and a few steps of training."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+# The tests import shim from this checkout, whatever is installed, and start from a clean set of switches.
+sys.path.insert(0, str(CHECKOUT / "src"))
+for switch in ("SHIM_DISABLE", "SHIM_STRICT", "SHIM_SKIP", "SHIM_LOG", "RANK", "PYTHONPATH"):
+    os.environ.pop(switch, None)
+
+
+@pytest.fixture
+def checkout():
+    """Return the top of the checkout."""
+    return CHECKOUT
+
+
+@pytest.fixture
+def python(tmp_path):
+    """Return a function that runs a real Python process in an empty directory.
+
+    ``python("code")`` or ``python(["-m", "shim", ...])``, with ``door="sitecustomize"`` for a PYTHONPATH that holds
+    the checkout, ``door="src"`` for one from which shim can be imported and nothing is armed, and ``door=None`` for
+    none at all.
+    """
+
+    def run(what, door="sitecustomize", env=None, executable=sys.executable, **options):
+        path = {"sitecustomize": str(CHECKOUT), "src": str(CHECKOUT / "src"), None: ""}[door]
+        environment = {**os.environ, "PYTHONPATH": path, **(env or {})}
+        if not environment["PYTHONPATH"]:
+            del environment["PYTHONPATH"]
+        arguments = ["-c", textwrap.dedent(what)] if isinstance(what, str) else [str(part) for part in what]
+        return subprocess.run(
+            [str(executable), *arguments],
+            env=environment,
+            cwd=str(options.pop("cwd", tmp_path)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+            timeout=300,
+            **options,
+        )
+
+    return run
+
+
+@pytest.fixture
+def train():
+    """Return a function that takes three steps on a tiny network and returns its parameters, as one vector.
+
+    ``make(parameters)`` builds the optimizer; ``before_step(optimizer)`` is called before each step.
+    """
+    torch = pytest.importorskip("torch")
+
+    def run(make, before_step=lambda optimizer: None):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(4, 3)
+        optimizer = make(list(model.parameters()))
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.ones(2, 4)).pow(2).sum().backward()
+            before_step(optimizer)
+            optimizer.step()
+        return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+    return run
