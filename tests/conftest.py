@@ -43,9 +43,8 @@ def python(tmp_path):
             [str(executable), *arguments],
             env=environment,
             cwd=str(options.pop("cwd", tmp_path)),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            universal_newlines=True,
+            capture_output=True,
+            text=True,
             timeout=300,
             **options,
         )

@@ -167,7 +167,8 @@ def _owners_of_step(cls: type, function: Any) -> List[type]:
 def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
     original = cls.step  # type: ignore[attr-defined]
     # Below the hook that torch has put around it: dynamo takes hooked steps out of their hook (2.0 to 2.2).
-    under_hook = layout.strips_wrapped_steps and getattr(original, "hooked", False)
+    put_hook = getattr(sys.modules["torch.optim.optimizer"].Optimizer, "profile_hook_step", None)
+    under_hook = layout.strips_wrapped_steps and original.__code__ in put_hook.__code__.co_consts
     inner = original.__wrapped__ if under_hook else original
 
     def step(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -188,7 +189,7 @@ def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
     # One level less to be seen: a full-graph compile of a step asks for `step.__wrapped__.__wrapped__`.
     step.__wrapped__ = getattr(inner, "__wrapped__", inner)  # type: ignore[attr-defined]
     if under_hook:
-        step = sys.modules["torch.optim.optimizer"].Optimizer.profile_hook_step(step)
+        step = put_hook(step)
         step.hooked = True  # type: ignore[attr-defined]
     return replace(cls, "step", step)
 
@@ -245,7 +246,10 @@ def functional(original: Any, switch: Switch, layout: Layout) -> Any:
     # TorchScript compiles the source that it finds through __wrapped__, with the globals of the function that it was
     # given. So ours has the globals of the original, and uses none itself.
     guard = FunctionType(guard.__code__, inspect.unwrap(original).__globals__, None, None, guard.__closure__)
-    return functools.update_wrapper(guard, original)
+    functools.update_wrapper(guard, original)
+    if getattr(original, "_torchdynamo_disable", False):
+        guard = sys.modules["torch._dynamo"].disable(guard)  # as it did with the original
+    return guard
 
 
 # --- saying so ------------------------------------------------------------------------------------------------------

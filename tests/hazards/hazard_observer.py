@@ -68,7 +68,7 @@ def observed(modules, door, executable=sys.executable):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         universal_newlines=True,
-        timeout=900,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -81,7 +81,8 @@ def _observe(modules):
     for module in modules:
         importlib.import_module(module)
     running, results = {}, {}
-    for name, function in _observations.items():
+    observations = {name: each for name, each in _observations.items() if name.partition(".")[0] in modules}
+    for name, function in observations.items():
         if inspect.isgeneratorfunction(function):
             running[name] = function()
     _go_on(running, results)
@@ -89,7 +90,7 @@ def _observe(modules):
         import shim
 
         shim.activate()
-    for name, function in _observations.items():
+    for name, function in observations.items():
         if name not in running and name not in results:
             results[name] = _attempt(function)
     _go_on(running, results)
