@@ -125,7 +125,8 @@ def _forget_step(function: Any) -> None:
 
 def mend_groups(optimizer: Any, args: Any = (), kwargs: Any = None) -> None:
     """Put 0.0 where a param group of a guarded optimizer holds None. This is torch's step pre-hook, and traceable."""
-    for group in optimizer.param_groups:
+    # Not as an attribute: dynamo would watch all that is in the groups, and compile anew with every learning rate.
+    for group in optimizer.__dict__.get("param_groups", ()):
         if group.get(WEIGHT_DECAY, 0.0) is None and is_guarded(type(optimizer)):
             _mend(optimizer, group)
 
