@@ -125,7 +125,8 @@ def _forget_step(function: Any) -> None:
 
 def mend_groups(optimizer: Any, args: Any = (), kwargs: Any = None) -> None:
     """Put 0.0 where a param group of a guarded optimizer holds None. This is torch's step pre-hook, and traceable."""
-    for group in optimizer.param_groups:
+    # Not as an attribute: dynamo would watch all that is in the groups, and compile anew with every learning rate.
+    for group in optimizer.__dict__.get("param_groups", ()):
         if group.get(WEIGHT_DECAY, 0.0) is None and is_guarded(type(optimizer)):
             _mend(optimizer, group)
 
@@ -167,26 +168,31 @@ def _owners_of_step(cls: type, function: Any) -> list[type]:
 
 def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
     original = cls.step  # type: ignore[attr-defined]
+    # Below the hook that torch has put around it: dynamo takes hooked steps out of their hook (2.0 to 2.2).
+    put_hook: Any = getattr(sys.modules["torch.optim.optimizer"].Optimizer, "profile_hook_step", None)
+    under_hook = layout.strips_wrapped_steps and original.__code__ in put_hook.__code__.co_consts
+    inner = original.__wrapped__ if under_hook else original
 
     def guarded_step(self: Any, *args: Any, **kwargs: Any) -> Any:
         for group in self.param_groups:
-            if group.get("weight_decay", 0.0) is None and switch.on:
+            if group.get(WEIGHT_DECAY, 0.0) is None and switch.on:
                 break
         else:
-            return original(self, *args, **kwargs)
+            return inner(self, *args, **kwargs)
         if is_guarded(type(self)):
             mend_groups(self)
-            return original(self, *args, **kwargs)
+            return inner(self, *args, **kwargs)
         # A subclass called super().step(): its None may mean something to it, and is there again afterwards.
         with _none_put_aside(self):
-            return original(self, *args, **kwargs)
+            return inner(self, *args, **kwargs)
 
-    step: Any = functools.update_wrapper(guarded_step, original)
-    step._shim_guards = original
-    if layout.strips_wrapped_steps:
-        # dynamo replaces a hooked step by its __wrapped__, and would throw the guard away with the hook.
-        del step.__wrapped__
-        step.__signature__ = inspect.signature(original)
+    step: Any = functools.update_wrapper(guarded_step, inner)
+    step._shim_guards = inner
+    # One level less to be seen: a full-graph compile of a step asks for `step.__wrapped__.__wrapped__`.
+    step.__wrapped__ = getattr(inner, "__wrapped__", inner)
+    if under_hook:
+        step = put_hook(step)
+        step.hooked = True
     return replace(cls, "step", step)
 
 
@@ -242,7 +248,10 @@ def functional(original: Any, switch: Switch, layout: Layout) -> Any:
     # TorchScript compiles the source that it finds through __wrapped__, with the globals of the function that it was
     # given. So ours has the globals of the original, and uses none itself.
     guard = FunctionType(guard.__code__, inspect.unwrap(original).__globals__, None, None, guard.__closure__)
-    return functools.update_wrapper(guard, original)
+    functools.update_wrapper(guard, original)
+    if getattr(original, "_torchdynamo_disable", False):
+        guard = sys.modules["torch._dynamo"].disable(guard)  # as it did with the original
+    return guard
 
 
 # --- saying so ------------------------------------------------------------------------------------------------------

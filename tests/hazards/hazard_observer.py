@@ -1,0 +1,131 @@
+"""Observe the same things with and without shim, each time in a fresh process, for the tests to compare.
+
+An observation is a function that returns something JSON can hold. It may be a generator: then it yields where shim is
+activated, a second time where it is deactivated, and returns at the end. It is run in three processes:
+
+- "without": shim does not exist, and the yields mean nothing;
+- "armed": the checkout is on PYTHONPATH, so shim is active from the start, up to the second yield;
+- "late": shim is activated at the first yield, in a process that has used torch before.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parents[1]
+DOORS = {"without": "", "armed": str(CHECKOUT), "late": str(CHECKOUT / "src")}
+
+#: The modules whose observations cost little and share a process; any other module has its processes for itself.
+TOGETHER = (
+    "test_hazard_torchscript",
+    "test_hazard_step_hooks",
+    "test_hazard_schedulers",
+    "test_hazard_saving",
+    "test_hazard_introspection",
+    "test_hazard_undo",
+    "test_hazard_subclasses",
+    "test_hazard_names",
+    "test_hazard_multi_tensor",
+    "test_hazard_distributed",
+    "test_hazard_functional_training",
+)
+
+DOOR = os.environ.get("SHIM_HAZARD_DOOR", "without")
+#: No weight decay, as the observations say it: None wherever we are to mend it.
+NONE = 0.0 if DOOR == "without" else None
+
+_observations = {}
+
+
+def observation(function):
+    """Register a function of a test module; its name is what the test compares by."""
+    _observations[f"{Path(function.__code__.co_filename).stem}.{function.__name__}"] = function
+    return function
+
+
+@functools.lru_cache(maxsize=None)
+def observed(modules, door, executable=sys.executable):
+    """Return what the observations of these modules saw in a fresh process, by name."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": DOORS[door],
+        "SHIM_HAZARD_DOOR": door,
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    done = subprocess.run(
+        [executable, str(HERE / "hazard_observer.py"), *modules],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def _observe(modules):
+    """Run the observations of these modules, all of them up to each yield before any goes on."""
+    if DOOR == "late":
+        import torch.optim  # noqa: F401
+    for module in modules:
+        importlib.import_module(module)
+    running, results = {}, {}
+    observations = {name: each for name, each in _observations.items() if name.partition(".")[0] in modules}
+    for name, function in observations.items():
+        if inspect.isgeneratorfunction(function):
+            running[name] = function()
+    _go_on(running, results)
+    if DOOR == "late":
+        import shim
+
+        shim.activate()
+    for name, function in observations.items():
+        if name not in running and name not in results:
+            results[name] = _attempt(function)
+    _go_on(running, results)
+    if DOOR != "without":
+        import shim
+
+        shim.deactivate()
+    _go_on(running, results)
+    return results
+
+
+def _go_on(running, results):
+    for name, generator in list(running.items()):
+        try:
+            next(generator)
+        except StopIteration as end:
+            results[name] = running.pop(name) and end.value
+        except Exception as error:
+            results[name] = _failure(error)
+            del running[name]
+
+
+def _attempt(function):
+    try:
+        return function()
+    except Exception as error:
+        return _failure(error)
+
+
+def _failure(error):
+    return {"raised": f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"}
+
+
+if __name__ == "__main__":
+    # One module, whether it runs as a program or is imported by the test modules.
+    sys.modules["hazard_observer"] = sys.modules["__main__"]
+    warnings.simplefilter("ignore")
+    sys.path.insert(0, str(HERE))
+    print(json.dumps(_observe(sys.argv[1:])))

@@ -1,0 +1,170 @@
+"""torch.compile of a step: the same frames, ops, graph breaks and recompiles"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+
+from hazard_observer import NONE, observation
+
+CASES = tuple(itertools.product(("Adam", "AdamW", "SGD"), (False, True), ("float", "tensor")))
+
+
+def _dynamo():
+    """Return torch._dynamo where it can compile, None where there is none for this Python or torch."""
+    import torch
+
+    try:
+        import torch._dynamo as dynamo
+        from torch._dynamo.testing import CompileCounter
+
+        dynamo.optimize(CompileCounter())(lambda value: value + 1)(torch.ones(1))
+    except (ImportError, AttributeError):
+        return None
+    except RuntimeError as error:  # "Python 3.11+ not yet supported"
+        if "not yet supported" in str(error) or "not supported" in str(error):
+            return None
+        raise
+    return dynamo
+
+
+def _built(name, foreach=False, lr="float", weight_decay=0.0):
+    import torch
+
+    parameters = [torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(2, 2))]
+    for parameter in parameters:
+        parameter.grad = torch.full_like(parameter, 0.5)
+    momentum = {"momentum": 0.9} if name == "SGD" else {}
+    rate = torch.tensor(0.1) if lr == "tensor" else 0.1
+    return getattr(torch.optim, name)(parameters, lr=rate, foreach=foreach, weight_decay=weight_decay, **momentum)
+
+
+def _parameters(optimizer):
+    return [parameter.tolist() for parameter in optimizer.param_groups[0]["params"]]
+
+
+def _compiled(optimizer, **options):
+    """Return a compiled function that takes a step, and what counts its compilations."""
+    import torch
+    from torch._dynamo.testing import CompileCounter
+    from torch._dynamo.utils import counters
+
+    torch._dynamo.reset()
+    counters.clear()
+    counter = CompileCounter()
+
+    def train():
+        optimizer.step()
+
+    return torch._dynamo.optimize(counter, **options)(train), counter
+
+
+def _counts(name, foreach, lr):
+    from torch._dynamo.utils import counters
+
+    try:
+        optimizer = _built(name, foreach, lr)
+        optimizer.step()
+    except (TypeError, ValueError, RuntimeError) as error:
+        return type(error).__name__
+    train, counter = _compiled(optimizer)
+    seen = []
+    for step in range(4):
+        if step == 2:
+            optimizer.param_groups[0]["lr"] *= 0.5  # a scheduler would
+        train()
+        seen.append([counter.frame_count, counter.op_count, sum(counters["graph_break"].values())])
+    return [seen, len(counters["graph_break"]), counters["stats"].get("unique_graphs"), _parameters(optimizer)]
+
+
+@observation
+def counts():
+    if _dynamo() is None:
+        return None
+    first = _counts("Adam", False, "float")
+    yield
+    return [first, *(_counts(*case) for case in CASES)]
+
+
+@observation
+def a_none_under_compile():
+    """Return the parameters after compiled steps: a None is there from the start, or comes between two steps."""
+    if _dynamo() is None:
+        return None
+    early, between = _built("Adam"), _built("SGD")
+    first, _ = _compiled(early)
+    first()
+    yield
+    early.param_groups[0]["weight_decay"] = NONE
+    first()
+    from_start = _built("AdamW")
+    from_start.param_groups[0]["weight_decay"] = NONE
+    train, _ = _compiled(from_start)
+    for _ in range(2):
+        train()
+    train, _ = _compiled(between)
+    for _ in range(3):
+        train()
+        between.param_groups[0]["weight_decay"] = NONE
+    return [_parameters(optimizer) for optimizer in (early, from_start, between)]
+
+
+@observation
+def full_graph():
+    """Return at which depths of ``step.__wrapped__`` a step compiles to one graph."""
+    if _dynamo() is None:
+        return None
+    import torch
+    from torch._dynamo.testing import CompileCounter
+
+    early = {name: _built(name) for name in ("Adam", "SGD")}
+    yield
+    seen = {}
+    for name, optimizer in [*early.items(), ("Adam built later", _built("Adam"))]:
+        optimizer.step()
+        function = type(optimizer).step
+        for depth in range(4):
+            torch._dynamo.reset()
+            counter = CompileCounter()
+            try:
+                torch._dynamo.optimize(counter, nopython=True)(lambda f=function, o=optimizer: f(o))()
+                seen[f"{name} {depth}"] = [counter.frame_count, counter.op_count]
+            except Exception:
+                seen["does not"] = "compile to one graph"
+            function = getattr(function, "__wrapped__", None)
+            if function is None:
+                break
+    return seen
+
+
+@observation
+def undone_after_a_compile():
+    """Return whether what dynamo disabled is still disabled after deactivation, and a compiled step still right."""
+    if _dynamo() is None:
+        return None
+    optimizer = _built("Adam")
+    yield
+    train, _ = _compiled(optimizer)
+    train()
+    yield
+    train()
+    module = sys.modules["torch.optim.adam"]
+    forms = [getattr(module, name, None) for name in ("_multi_tensor_adam", "_fused_adam")]
+    disabled = [getattr(form, "_torchdynamo_disable", False) for form in forms]
+    return [disabled, _parameters(optimizer), _counts("Adam", True, "float")]
+
+
+def test_counts(same):
+    same(counts)
+
+
+def test_a_none_under_compile(same):
+    same(a_none_under_compile)
+
+
+def test_full_graph(same):
+    same(full_graph)
+
+
+def test_undone_after_a_compile(same):
+    same(undone_after_a_compile)

@@ -1,0 +1,82 @@
+"""Signature, name, qualname, module, docs and source, as inspect and IDEs see them"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pydoc
+
+from hazard_observer import observation
+
+
+def _attempt(function, value):
+    try:
+        return function(value)
+    except (OSError, TypeError, ValueError) as error:
+        return type(error).__name__
+
+
+def _seen(value):
+    return [
+        _attempt(lambda value: str(inspect.signature(value)), value),
+        [getattr(value, name, None) for name in ("__name__", "__qualname__", "__module__", "__doc__")],
+        str(getattr(value, "__annotations__", None)),
+        str(getattr(value, "__defaults__", None)) if inspect.isclass(value) else None,
+        _attempt(inspect.getsource, value),
+        _attempt(lambda value: inspect.getsourcefile(inspect.unwrap(value)), value),
+        inspect.getdoc(value),
+        inspect.isfunction(value),
+        inspect.isroutine(value),
+        _attempt(pydoc.plaintext.document, value) if inspect.isfunction(value) else None,
+    ]
+
+
+@observation
+def classes():
+    import torch
+
+    found = {
+        name: cls
+        for name, cls in sorted(vars(torch.optim).items())
+        if inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer)
+    }
+    seen = {}
+    for name, cls in found.items():
+        seen[name] = _seen(cls)
+        seen[name + ".__init__"] = _seen(cls.__init__)
+        seen[name + ".step"] = _seen(cls.step)
+    return seen
+
+
+@observation
+def functionals():
+    seen = {}
+    for module in ["functional", "_functional", "adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta"]:
+        try:
+            module = importlib.import_module("torch.optim." + module)
+        except ImportError:
+            continue
+        for name, value in sorted(vars(module).items()):
+            if inspect.isroutine(value) and "weight_decay" in str(_attempt(inspect.signature, value)):
+                seen[f"{module.__name__}.{name}"] = _seen(value)
+    return seen or None
+
+
+@observation
+def instances():
+    import torch
+
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(1))], lr=0.1, weight_decay=0.1)
+    return [repr(optimizer), sorted(vars(optimizer)), str(inspect.signature(optimizer.step)), optimizer.step.__name__]
+
+
+def test_classes_and_their_methods(same):
+    same(classes)
+
+
+def test_functionals(same):
+    same(functionals)
+
+
+def test_instances(same):
+    same(instances)

@@ -1,0 +1,158 @@
+"""Names bound before activation, and every alias of a functional"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+
+from hazard_observer import NONE, observation
+
+FORMS = [
+    "adam",
+    "_single_tensor_adam",
+    "_multi_tensor_adam",
+    "adamw",
+    "_single_tensor_adamw",
+    "_multi_tensor_adamw",
+    "sgd",
+]
+MODULES = ["functional", "_functional", "adam", "adamw", "sgd"]
+
+#: What the functionals of all releases may require, by name; a list per tensor argument.
+VALUES = {
+    "amsgrad": False, "beta1": 0.9, "beta2": 0.999, "lr": 0.1, "eps": 1e-8, "maximize": False, "momentum": 0.0,
+    "dampening": 0.0, "nesterov": False, "capturable": False, "differentiable": False, "grad_scale": None,
+    "found_inf": None, "has_complex": False, "decoupled_weight_decay": False, "has_sparse_grad": False, "fused": None,
+    "foreach": None,
+}  # fmt: skip
+
+
+def _lists(integers):
+    import torch
+
+    step = 1 if integers else torch.tensor(1.0)
+    return {
+        "params": [torch.ones(2)], "grads": [torch.full((2,), 0.5)], "d_p_list": [torch.full((2,), 0.5)],
+        "exp_avgs": [torch.zeros(2)], "exp_avg_sqs": [torch.zeros(2)], "max_exp_avg_sqs": [],
+        "state_steps": [step], "momentum_buffer_list": [None], "momentum_buffers": [None],
+    }  # fmt: skip
+
+
+def _called(function, weight_decay):
+    """Call a functional form with weight_decay by name where that is possible, and at its position where it is not."""
+    for integers in (False, True):
+        known = {**_lists(integers), **VALUES, "weight_decay": weight_decay}
+        parameters = inspect.signature(function).parameters
+        try:
+            function(**{name: known[name] for name in parameters})
+            return known["params"][0].tolist()
+        except Exception as error:
+            failure = f"{type(error).__name__}: {error}"[:80]
+            mended = "NoneType" not in failure
+    return failure if mended else "None was not mended"
+
+
+def _held():
+    """Return the functional forms of this release under each name that they have."""
+    held = {}
+    for module in MODULES:
+        try:
+            module = importlib.import_module("torch.optim." + module)
+        except ImportError:
+            continue
+        for name in FORMS:
+            if inspect.isroutine(getattr(module, name, None)):
+                held[f"{module.__name__}:{name}"] = getattr(module, name)
+    return held
+
+
+@observation
+def aliases():
+    _held()
+    yield
+    held = _held()
+    return {path: [_called(function, 0.1), _called(function, NONE)] for path, function in held.items()} or None
+
+
+@observation
+def early_bound_in_a_module():
+    for path, function in _held().items():
+        globals()["early_" + path.partition(":")[2]] = function
+    yield
+    early = {name: value for name, value in globals().items() if name.startswith("early_")}
+    return {name: _called(function, NONE) for name, function in early.items()} or None
+
+
+@observation
+def early_bound_out_of_reach():
+    """Return what a form that chooses among others does where it is held in a list: it finds those anew."""
+    import torch
+
+    held = [_held().get("torch.optim.adam:adam"), _held().get("torch.optim.sgd:sgd")]
+    yield
+    if held[0] is None:
+        return LIMIT
+    return [_called(function, NONE) for function in held] + [torch.optim.Adam.__name__]
+
+
+LIMIT = {"limit": "a functional that computes itself cannot be reached where a list or a closure holds it"}
+
+
+@observation
+def early_bound_classes():
+    from torch.optim import Adam, AdamW
+
+    yield
+    import torch
+
+    seen = []
+    for cls in (Adam, AdamW, torch.optim.SGD):
+        parameter = torch.nn.Parameter(torch.ones(2))
+        optimizer = cls([parameter], lr=0.1, weight_decay=NONE)
+        parameter.grad = torch.full((2,), 0.5)
+        optimizer.step()
+        seen.append(parameter.tolist())
+    return seen
+
+
+@observation
+def aliases_stay_one_object():
+    """Return which names hold one and the same object: the same ones as without us."""
+    groups = {}
+    for path, function in _held().items():
+        groups.setdefault(id(function), []).append(path)
+    return sorted(groups.values()) or None
+
+
+@observation
+def torch_optim_adam_as_a_submodule():
+    """Return whether the module is there under its name, in every import statement that works without us."""
+    from torch.optim import adam, sgd
+
+    import_module = importlib.import_module("torch.optim.adam")
+    return [adam is import_module, sgd is sys.modules["torch.optim.sgd"], adam.Adam.__name__]
+
+
+def test_aliases(same):
+    same(aliases)
+
+
+def test_a_functional_bound_before_in_a_module(same):
+    same(early_bound_in_a_module)
+
+
+def test_a_functional_bound_before_out_of_reach(same):
+    same(early_bound_out_of_reach)
+
+
+def test_classes_bound_before(same):
+    same(early_bound_classes)
+
+
+def test_aliases_stay_one_object(same):
+    same(aliases_stay_one_object)
+
+
+def test_submodules_are_imported_as_without_us(same):
+    same(torch_optim_adam_as_a_submodule)

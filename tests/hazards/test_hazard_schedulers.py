@@ -1,0 +1,172 @@
+"""LR schedulers, GradScaler and SWA, built before and after activation; no new warnings"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+from hazard_observer import NONE, observation
+
+LIMIT = {"limit": "a scheduler built before activation has bound the step as it was, which calls nothing guarded here"}
+
+
+def _model():
+    import torch
+
+    torch.manual_seed(0)
+    return torch.nn.Linear(2, 2)
+
+
+def _train(model, optimizer, scheduler=None, steps=3):
+    import torch
+
+    rates = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    return [rates, model.weight.tolist()]
+
+
+def _warned(caught):
+    return sorted({str(w.message) for w in caught if w.category.__name__ != "NoneWeightDecayWarning"})
+
+
+def _pair(name, weight_decay=0.0):
+    import torch
+
+    model = _model()
+    optimizer = getattr(torch.optim, name)(model.parameters(), lr=0.1, weight_decay=weight_decay)
+    return model, optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+
+
+def _scheduler_before(name, then):
+    model, optimizer, scheduler = _pair(name)
+    seen = [_train(model, optimizer, scheduler)]
+    yield
+    optimizer.param_groups[0]["weight_decay"] = then
+    seen.append(_train(model, optimizer, scheduler))
+    yield
+    optimizer.param_groups[0]["weight_decay"] = 0.0
+    return [*seen, _train(model, optimizer, scheduler)]
+
+
+def _looks_its_functional_up(name):
+    """Tell whether the step of this release calls a functional form, found anew at each call."""
+    modules = [sys.modules.get("torch.optim." + module) for module in ("functional", "_functional", name.lower())]
+    return any(callable(getattr(module, name.lower(), None)) for module in modules)
+
+
+@observation
+def scheduler_before():
+    return (yield from _scheduler_before("SGD", 0.0))
+
+
+@observation
+def none_after_a_scheduler_adam():
+    if not _looks_its_functional_up("Adam"):
+        return LIMIT
+    return (yield from _scheduler_before("Adam", NONE))
+
+
+@observation
+def none_after_a_scheduler_sgd():
+    if not _looks_its_functional_up("SGD"):
+        return LIMIT
+    return (yield from _scheduler_before("SGD", NONE))
+
+
+@observation
+def scheduler_after():
+    early = _model()
+    import torch
+
+    optimizer = torch.optim.Adam(early.parameters(), lr=0.1)  # an optimizer was built, its scheduler comes later
+    seen = [_train(early, optimizer)]
+    yield
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+    optimizer.param_groups[0]["weight_decay"] = NONE
+    late = _pair("Adam", NONE)
+    seen += [_train(early, optimizer, scheduler), _train(*late)]
+    yield
+    for each in (optimizer, late[1]):
+        each.param_groups[0]["weight_decay"] = 0.0
+    return [*seen, _train(early, optimizer, scheduler), _train(*late)]
+
+
+@observation
+def warnings_of_a_training_run():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _train(*_pair("Adam", NONE))
+        _train(*_pair("SGD", NONE))
+        model, optimizer, scheduler = _pair("AdamW", NONE)
+        scheduler.step()  # before optimizer.step(): torch warns
+        _train(model, optimizer, scheduler)
+    return _warned(caught)
+
+
+@observation
+def grad_scaler():
+    import torch
+
+    amp = getattr(torch, "amp", None)
+    if hasattr(amp, "GradScaler"):
+        scaler = amp.GradScaler("cpu", init_scale=4.0)
+    elif hasattr(torch.cuda, "amp") and hasattr(torch.cuda.amp, "GradScaler"):
+        scaler = torch.cuda.amp.GradScaler(enabled=False)
+    else:
+        return None
+    model, optimizer, _ = _pair("Adam", NONE)
+    for _ in range(3):
+        optimizer.zero_grad()
+        scaler.scale(model(torch.ones(1, 2)).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    return [model.weight.tolist(), scaler.get_scale()]
+
+
+@observation
+def swa():
+    import torch
+
+    if not hasattr(torch.optim, "swa_utils"):
+        return None
+    model, optimizer, _ = _pair("SGD", NONE)
+    averaged = torch.optim.swa_utils.AveragedModel(model)
+    scheduler = torch.optim.swa_utils.SWALR(optimizer, swa_lr=0.05, anneal_epochs=2)
+    for _ in range(3):
+        _train(model, optimizer, scheduler, steps=1)
+        averaged.update_parameters(model)
+    return [averaged.module.weight.tolist(), optimizer.param_groups[0]["lr"]]
+
+
+def test_a_scheduler_built_before_activation(same):
+    same(scheduler_before)
+
+
+def test_a_none_that_comes_after_an_early_scheduler_with_adam(same):
+    same(none_after_a_scheduler_adam)
+
+
+def test_a_none_that_comes_after_an_early_scheduler_with_sgd(same):
+    same(none_after_a_scheduler_sgd)
+
+
+def test_a_scheduler_built_after_activation(same):
+    same(scheduler_after)
+
+
+def test_there_are_no_new_warnings(same):
+    same(warnings_of_a_training_run)
+
+
+def test_grad_scaler(same):
+    same(grad_scaler)
+
+
+def test_swa(same):
+    same(swa)

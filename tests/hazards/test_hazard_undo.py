@@ -1,0 +1,136 @@
+"""Undo gives back the same objects; who lived through it goes on as if nothing had been"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import pytest
+import torch
+from hazard_observer import NONE, observation
+
+MODULES = [
+    "optim",
+    "optim.adam",
+    "optim.adamw",
+    "optim.sgd",
+    "optim.functional",
+    "optim._functional",
+    "optim._multi_tensor",
+]
+
+
+def _objects():
+    """Return every class, constructor, step and function of torch.optim, by where it is held."""
+    seen = {}
+    for module in list(sys.modules.values()):
+        name = getattr(module, "__name__", "")
+        if not isinstance(name, str) or not name.startswith(("torch.optim", "torch.distributed.optim")):
+            continue
+        for attribute, value in list(vars(module).items()):
+            if callable(value):
+                seen[name, attribute] = value
+            if isinstance(value, type) and issubclass(value, torch.optim.Optimizer):
+                seen.update({(name, attribute, method): vars(value).get(method) for method in ("__init__", "step")})
+    return seen
+
+
+@pytest.fixture
+def loaded():
+    """Load what holds aliases, and let torch put its hooks around the steps first: that is not ours to undo."""
+    for module in MODULES:
+        if module != "optim.adam" and module != "optim.adamw" and module != "optim.sgd":
+            try:
+                importlib.import_module("torch." + module)
+            except ImportError:
+                continue
+    for name in ("Adam", "AdamW", "SGD", "RMSprop", "Adagrad", "Adadelta", "Adamax", "ASGD", "NAdam", "RAdam", "Muon"):
+        if hasattr(torch.optim, name):
+            getattr(torch.optim, name)([torch.nn.Parameter(torch.ones(2, 2))], lr=0.1)
+
+
+def test_the_very_same_objects_come_back(loaded):
+    import shim
+
+    before = _objects()
+    with shim.activated():
+        during = _objects()
+        torch.optim.Adam([torch.nn.Parameter(torch.ones(1))])
+    after = _objects()
+
+    assert {place for place in before if before[place] is not during[place]}, "nothing was patched"
+    assert {place for place in set(before) | set(after) if before.get(place) is not after.get(place)} == set()
+
+
+def test_what_somebody_put_around_a_guard_stays(loaded):
+    import shim
+
+    original = torch.optim.Adam.__init__
+    with shim.activated():
+        guarded = torch.optim.Adam.__init__
+
+        def theirs(self, *args, **kwargs):
+            guarded(self, *args, **kwargs)
+
+        torch.optim.Adam.__init__ = theirs
+    try:
+        assert torch.optim.Adam.__init__ is theirs
+        optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(2))])
+        with pytest.raises(TypeError):
+            _steps(optimizer, None)
+    finally:
+        torch.optim.Adam.__init__ = original
+
+
+def _steps(optimizer, weight_decay=0.1):
+    parameter = optimizer.param_groups[0]["params"][0]
+    optimizer.param_groups[0]["weight_decay"] = weight_decay
+    for _ in range(2):
+        parameter.grad = torch.full_like(parameter, 0.5)
+        optimizer.step()
+    return parameter.tolist()
+
+
+def _new(name):
+    return getattr(torch.optim, name)([torch.nn.Parameter(torch.ones(2))], lr=0.1)
+
+
+NAMES = ("Adam", "AdamW", "SGD", "RMSprop")
+
+
+@observation
+def optimizers_that_live_through_it():
+    early = {name: _new(name) for name in NAMES}
+    seen = [{name: _steps(optimizer) for name, optimizer in early.items()}]
+    yield
+    during = {name: _new(name) for name in NAMES}
+    seen += [{name: _steps(optimizer, NONE) for name, optimizer in each.items()} for each in (early, during)]
+    yield
+    after = {name: _new(name) for name in NAMES}
+    seen += [{name: _steps(optimizer) for name, optimizer in each.items()} for each in (early, during, after)]
+    return seen
+
+
+@observation
+def none_after_undo():
+    """Return whether an optimizer built in a guarded time still takes None after it: without us it never does."""
+    during = {}
+    yield
+    during.update({name: _new(name) for name in NAMES})
+    yield
+    dies = {}
+    for name, optimizer in during.items():
+        try:
+            _steps(optimizer, None)
+            dies[name] = False
+        except TypeError:
+            dies[name] = True
+    return dies
+
+
+def test_optimizers_that_live_through_activation_and_undo(same):
+    same(optimizers_that_live_through_it)
+
+
+def test_none_is_refused_again_after_undo(same):
+    same(none_after_undo)
