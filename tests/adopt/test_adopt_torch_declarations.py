@@ -326,11 +326,3 @@ def test_a_tensor_lr_works(kind, kwargs, device):
     tensor = Problem(kind, {**kwargs, "lr": torch.tensor(0.01)}, device).run(5)
     for p, q in zip(number.params, tensor.params):
         torch.testing.assert_close(p, q)
-
-
-def test_the_number_of_generic_checks(capsys):
-    checks = [name for name in globals() if name.startswith("test_") and "number_of" not in name]
-    with capsys.disabled():
-        inputs = len(ADOPT_INFO.optim_inputs_func("cpu"))
-        print(f"\ngeneric optimizer checks run on ADOPT: {len(checks)}, over {inputs} configurations")
-    assert len(checks) >= 17
