@@ -77,3 +77,8 @@ def test_a_torch_that_nobody_has_seen_gets_the_newest_strategy_and_says_so(pytho
 def test_without_torch_it_says_what_is_missing(python):
     result = python("from shim.layout import probe; probe()", door="src")
     assert "RuntimeError: torch.optim is not loaded in this process; import torch first" in result.stderr
+
+
+def test_it_is_at_hand_from_the_package(python):
+    result = python("import torch, shim; print(shim.layout.probe().version)", door="src")
+    assert result.stdout.strip() == str(layout.probe().version), result.stderr

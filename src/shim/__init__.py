@@ -5,19 +5,21 @@ Importing this imports neither torch nor anything else that takes time; the name
 
 __version__ = "0.1.0"
 
-#: Public name -> the module in this package that holds it.
+#: Public name -> the module in this package that holds it; a module of that name itself, where they are the same.
 _PUBLIC = {
     "NoneWeightDecayWarning": "guards",
     "activate": "activation",
     "activated": "activation",
     "deactivate": "activation",
     "guard": "activation",
+    "layout": "layout",
     "patch_adam_optimizer": "activation",
     "status": "activation",
 }
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from . import layout as layout
     from .activation import activate as activate
     from .activation import activated as activated
     from .activation import deactivate as deactivate
@@ -33,7 +35,7 @@ def __getattr__(name: "str") -> "object":
     if name not in _PUBLIC:
         raise AttributeError("module %r has no attribute %r" % (__name__, name))
     module = __import__(__name__ + "." + _PUBLIC[name], fromlist=[name])
-    value = globals()[name] = getattr(module, name)
+    value = globals()[name] = module if name == _PUBLIC[name] else getattr(module, name)
     return value
 
 
