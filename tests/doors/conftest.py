@@ -31,11 +31,12 @@ def environment(request):
             if with_torch:
                 site_packages = next(home.glob("lib/python*/site-packages"))
                 (site_packages / "zz_torch.pth").write_text(sysconfig.get_path("purelib") + "\n")
-            pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
-            tool = subprocess.run(pip, capture_output=True, text=True, check=False)
-            if tool.returncode != 0:
-                why = (tool.stderr.strip().splitlines() or ["no message"])[-1]
-                pytest.skip(f"{' '.join(packages)} cannot be installed here: {why}")
+            if packages:
+                pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
+                tool = subprocess.run(pip, capture_output=True, text=True, check=False)
+                if tool.returncode != 0:
+                    why = (tool.stderr.strip().splitlines() or ["no message"])[-1]
+                    pytest.skip(f"{' '.join(packages)} cannot be installed here: {why}")
             (home / "complete").touch()
         return python
 

@@ -512,9 +512,14 @@ class TestToolsThatRunPrograms:
     def tools(self, environment):
         return str(environment("coverage", "debugpy"))
 
-    def test_coverage(self, same, program, tools):
-        assert same(["-m", "coverage", "run", "program.py", "1"], python=tools)[0] == 0
-        assert "program.py       6      1    83%   7" in same(["-m", "coverage", "report", "-m"], python=tools)[1]
+    def test_coverage(self, doors, program, tools, tmp_path):
+        for words, path in doors(["-m", "coverage", "run", "program.py", "1"], python=tools).values():
+            env = {**os.environ, "PYTHONPATH": path}
+            subprocess.run(words, env=env, cwd=str(tmp_path), check=True)
+            report = [tools, "-m", "coverage", "report", "-m", "--include=program.py"]
+            out = subprocess.run(report, capture_output=True, text=True, cwd=str(tmp_path), check=True).stdout
+            assert "program.py       6      1    83%   7\n" in out
+            (tmp_path / ".coverage").unlink()
 
     def test_debugpy(self, same, program, tools):
         out = same(["-m", "debugpy", "--listen", "127.0.0.1:0", "program.py", "1"], python=tools)[1]
