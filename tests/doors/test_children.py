@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import sys
@@ -52,7 +51,6 @@ else:
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_of_a_data_loader(guarded, method):
     program = f"""
-import os
 
 class Dataset(torch.utils.data.Dataset):
     def __len__(self):
@@ -81,7 +79,6 @@ if __name__ == "__main__":
 
 #: Two processes take a step together, and each says with which weight decay.
 DISTRIBUTED = """
-import os
 import torch.distributed
 
 torch.set_num_threads(1)
