@@ -196,10 +196,17 @@ class TestPythonPath:
         assert launch.python_path().split(os.pathsep) == [launch.SITE, "/b", "/a"]
 
     def test_ours_is_never_there_twice_and_the_current_directory_never_creeps_in(self, monkeypatch):
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["/b", launch.SITE, "", "/a"]))
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["/b", launch.SITE, "/a"]))
         assert launch.python_path().split(os.pathsep) == [launch.SITE, "/b", "/a"]
+        for nothing in ("", launch.SITE):
+            monkeypatch.setenv("PYTHONPATH", nothing)
+            assert launch.python_path() == launch.SITE
         monkeypatch.delenv("PYTHONPATH")
         assert launch.python_path() == launch.SITE
+
+    def test_an_empty_entry_of_the_users_stays_the_current_directory(self, monkeypatch):
+        monkeypatch.setenv("PYTHONPATH", os.pathsep + "/a")
+        assert launch.python_path().split(os.pathsep) == [launch.SITE, "", "/a"]
 
     @pytest.mark.parametrize("shell", ["sh", "bash", "zsh"])
     def test_the_line_of_env_arms_a_shell(self, python, shell, tmp_path):

@@ -37,7 +37,7 @@ def run(argv: "List[str]") -> "int":
     except RefusalError as refusal:
         sys.stderr.write("shim: %s\n" % refusal)
         return 2
-    return _become(executable, command, dict(os.environ, PYTHONPATH=python_path()))
+    return _become(executable, command, dict(os.environ, PYTHONPATH=python_path(), **_locale_before_python()))
 
 
 class RefusalError(Exception):
@@ -45,9 +45,13 @@ class RefusalError(Exception):
 
 
 def python_path() -> "str":
-    """Return PYTHONPATH with our directory in front: once, and the user's entries as they were."""
-    entries = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != SITE]
-    return os.pathsep.join([SITE, *entries])
+    """Return PYTHONPATH with our directory in front: once, and the user's entries as they were.
+
+    An empty entry stays too: it is the current directory, and in ``PYTHONPATH=$PYTHONPATH:/mine`` it is there by
+    accident, but the program may well live on it.
+    """
+    given = os.environ.get("PYTHONPATH", "")
+    return os.pathsep.join([SITE, *(entry for entry in given.split(os.pathsep) if given and entry != SITE)])
 
 
 def export_line() -> "str":
@@ -156,6 +160,17 @@ def _own_options() -> "List[str]":
     for option in sys.warnoptions:
         options += ["-W", option]
     return options
+
+
+def _locale_before_python() -> "Dict[str, str]":
+    """Take back what Python did to the environment when it started us in the C locale (PEP 538).
+
+    It turned the UTF-8 mode on and then set LC_CTYPE, by which the next Python would take the locale for a real one
+    and leave the mode off.
+    """
+    coerced = os.environ.get("LC_CTYPE") in ("C.UTF-8", "C.utf8", "UTF-8")
+    asked_for = "PYTHONUTF8" in os.environ or "utf8" in sys._xoptions
+    return {"LC_CTYPE": "C"} if coerced and sys.flags.utf8_mode and not asked_for else {}
 
 
 def _argv0() -> "str":

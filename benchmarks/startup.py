@@ -1,0 +1,255 @@
+"""Measure what the doors cost when Python starts, beside other tools that hook into every process.
+
+    python benchmarks/startup.py [--rounds N] [--json FILE] [--chart FILE.png]
+
+Each tool is installed into an environment of its own under ``.venv-startup/``, by uv where there is one and else by
+pip. All commands run in turn, round after round, so that a busy machine is busy for all of them alike. A time is the
+median over the rounds; a ratio is the median of the rounds' own ratios to the first row of the table. CPU time is that
+of the process and of all that it waited for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+HOME = CHECKOUT / ".venv-startup"
+PASS = HOME / "pass.py"
+
+#: Environment -> what is installed there.
+ENVIRONMENTS = {
+    "bare": [],
+    "shim": ["--no-deps", str(CHECKOUT)],
+    "autowrapt": ["autowrapt"],
+    "newrelic": ["newrelic"],
+    "opentelemetry": ["opentelemetry-distro", "opentelemetry-instrumentation"],
+    "ddtrace": ["ddtrace"],
+    "gevent": ["gevent"],
+    "coverage": ["coverage"],
+}
+
+#: Keeps the tools at work, quiet, and off the network.
+SETTINGS = {
+    "AUTOWRAPT_BOOTSTRAP": "none",
+    "NEW_RELIC_DEVELOPER_MODE": "true",
+    "NEW_RELIC_LOG": os.devnull,
+    "NEW_RELIC_PYTHON_PREFIX": str(HOME / "newrelic"),
+    "NEW_RELIC_PYTHON_VERSION": "%d.%d" % sys.version_info[:2],
+    "OTEL_TRACES_EXPORTER": "none",
+    "OTEL_METRICS_EXPORTER": "none",
+    "OTEL_LOGS_EXPORTER": "none",
+    "DD_TRACE_ENABLED": "false",
+    "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false",
+    "DD_REMOTE_CONFIGURATION_ENABLED": "false",
+}
+
+
+class Row(NamedTuple):
+    """A command that is measured: in which environment, and what is on its PYTHONPATH there."""
+
+    name: str
+    environment: str
+    command: list[str]
+    path: str = ""
+
+
+EMPTY = ["python", "-c", "pass"]
+SCRIPT = ["python", str(PASS)]
+
+#: What is measured, by table; the first row of each is what the others are compared with.
+TABLES = {
+    "every start: python -c pass": [
+        Row("bare", "bare", EMPTY),
+        Row("bare, once more", "bare", EMPTY),
+        Row("shim", "shim", EMPTY, "shim/site"),
+        Row("autowrapt", "autowrapt", EMPTY),
+        Row("newrelic", "newrelic", EMPTY, "newrelic/bootstrap"),
+        Row("opentelemetry", "opentelemetry", EMPTY, "opentelemetry/instrumentation/auto_instrumentation"),
+        Row("ddtrace", "ddtrace", EMPTY, "ddtrace/bootstrap"),
+    ],
+    "a program through a launcher: pass.py": [
+        Row("python pass.py", "bare", SCRIPT),
+        Row("two starts, nothing else", "bare", ["python", "-m", "floor", "pass.py"], str(HOME)),
+        Row("shim run", "shim", ["shim", "run", str(PASS)]),
+        Row("python -m shim run", "shim", ["python", "-m", "shim", "run", str(PASS)]),
+        Row(
+            "python -m coverage run",
+            "coverage",
+            ["python", "-m", "coverage", "run", "--data-file=/dev/null", str(PASS)],
+        ),
+        Row("python -m gevent.monkey", "gevent", ["python", "-m", "gevent.monkey", str(PASS)]),
+        Row("newrelic-admin run-program", "newrelic", ["newrelic-admin", "run-program", *SCRIPT]),
+        Row("opentelemetry-instrument", "opentelemetry", ["opentelemetry-instrument", *SCRIPT]),
+        Row("ddtrace-run", "ddtrace", ["ddtrace-run", *SCRIPT]),
+    ],
+    "import torch": [
+        Row("bare", "torch", ["python", "-c", "import torch"]),
+        Row("bare, once more", "torch", ["python", "-c", "import torch"]),
+        Row("shim, activated", "torch", ["python", "-c", "import torch"], str(CHECKOUT / "src" / "shim" / "site")),
+    ],
+}
+
+
+class Time(NamedTuple):
+    """Seconds."""
+
+    wall: float
+    cpu: float
+
+
+def make_environments() -> None:
+    """Install what is not installed yet; say what cannot be, and go on without it."""
+    HOME.mkdir(exist_ok=True)
+    PASS.write_text("pass\n")
+    (HOME / "floor.py").write_text(f"import os, sys\nos.execv(sys.executable, [sys.executable, {str(PASS)!r}])\n")
+    for name, packages in ENVIRONMENTS.items():
+        home = HOME / name
+        if (home / "complete").exists() and name != "shim":
+            continue
+        subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(home)], check=True)
+        python = str(home / "bin" / "python")
+        uv = ["uv", "pip", "install", "--quiet", "--python", python]
+        pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+        if packages and subprocess.run([*(uv if shutil.which("uv") else pip), *packages], check=False).returncode != 0:
+            print(f"left out, because it cannot be installed here: {name}", file=sys.stderr)
+            shutil.rmtree(home)
+            continue
+        (home / "complete").touch()
+    torch = HOME / "torch" / "bin"
+    torch.mkdir(parents=True, exist_ok=True)
+
+
+def start(row: Row) -> Time:
+    """Run a command once, to its end."""
+    command, environment = prepared(row)
+    before = time.perf_counter()
+    null = os.open(os.devnull, os.O_RDWR)
+    child = os.posix_spawn(
+        command[0], command, environment, file_actions=[(os.POSIX_SPAWN_DUP2, null, stream) for stream in (0, 1, 2)]
+    )
+    _, status, used = os.wait4(child, 0)
+    wall = time.perf_counter() - before
+    os.close(null)
+    if status != 0:
+        raise SystemExit(f"{row.name}: {command} ended with status {status}")
+    return Time(wall, used.ru_utime + used.ru_stime)
+
+
+def prepared(row: Row) -> tuple[list[str], dict[str, str]]:
+    """Return the command with its full path, and the environment that it runs in."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SHIM_"))}
+    environment.update(SETTINGS)
+    if row.environment == "torch":
+        executable = Path(sys.executable)
+    else:
+        executable = HOME / row.environment / "bin" / row.command[0]
+        environment["PATH"] = str(executable.parent) + os.pathsep + environment["PATH"]
+    if row.path:
+        site_packages = next((HOME / row.environment).glob("lib/python*/site-packages"), HOME)
+        environment["PYTHONPATH"] = str(site_packages / row.path)  # an absolute path stays what it is
+    return [str(executable), *row.command[1:]], environment
+
+
+def measure(rows: list[Row], rounds: int) -> dict[str, list[Time]]:
+    """Run all rows in turn, each once a round; every second round backwards, so that none is always behind another."""
+    times: dict[str, list[Time]] = {row.name: [] for row in rows}
+    for row in rows:
+        start(row)  # writes the bytecode
+    for number in range(rounds):
+        for row in rows if number % 2 else reversed(rows):
+            times[row.name].append(start(row))
+    return times
+
+
+def summary(times: dict[str, list[Time]]) -> list[dict[str, object]]:
+    """Return each row's medians, in milliseconds, and its ratios to the first row."""
+    first = next(iter(times.values()))
+    return [
+        {
+            "name": name,
+            **{f"{kind}_ms": 1e3 * statistics.median(getattr(one, kind) for one in row) for kind in Time._fields},
+            **{
+                f"{kind}_ratio": statistics.median(getattr(a, kind) / getattr(b, kind) for a, b in zip(row, first))
+                for kind in Time._fields
+            },
+        }
+        for name, row in times.items()
+    ]
+
+
+def show(title: str, rows: list[dict[str, object]]) -> None:
+    print(f"\n{title:<40}{'CPU ms':>9}{'wall ms':>9}{'CPU ratio':>11}{'wall ratio':>12}")
+    for row in rows:
+        print("{name:<40}{cpu_ms:9.1f}{wall_ms:9.1f}{cpu_ratio:11.3f}{wall_ratio:12.3f}".format(**row))
+
+
+def draw(tables: dict[str, list[dict[str, object]]], about: str, file: str) -> None:
+    """Draw the CPU ratios of the first two tables as horizontal bars."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    shown = [(title, tables[title][1:]) for title in list(TABLES)[:2]]
+    shown[0] = (shown[0][0], [row for row in shown[0][1] if row["name"] != "bare, once more"])
+    figure, axes = pyplot.subplots(
+        2, 1, figsize=(8, 5.4), sharex=True, height_ratios=[len(rows) for _, rows in shown], layout="constrained"
+    )
+    for axis, (title, rows) in zip(axes, shown):
+        ratios = [float(row["cpu_ratio"]) for row in rows]
+        ours = ["#d1495b" if "shim" in str(row["name"]) else "#9aa5b1" for row in rows]
+        bars = axis.barh([str(row["name"]) for row in rows], [ratio - 0.9 for ratio in ratios], left=0.9, color=ours)
+        axis.bar_label(bars, [f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}" for ratio in ratios], padding=4)
+        axis.invert_yaxis()
+        axis.set_xscale("log")
+        axis.set_xlim(0.9, 1.4 * max(float(row["cpu_ratio"]) for _, rows in shown for row in rows))
+        axis.axvline(1, color="black", linewidth=0.8)
+        axis.set_title(title, loc="left", fontsize=11)
+        axis.spines[["top", "right", "left"]].set_visible(False)
+        axis.tick_params(left=False)
+        axis.minorticks_off()
+    ticks = [1, 2, 5, 10, 20, 50]
+    axes[-1].set_xticks(ticks, [str(tick) for tick in ticks])
+    axes[-1].set_xlabel(f"CPU time, as a multiple of Python without any tool\n{about}")
+    figure.savefig(file, dpi=150)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=100, help="of all commands (100); an eighth of it for torch")
+    parser.add_argument("--json", metavar="FILE", help="write the figures as data")
+    parser.add_argument("--chart", metavar="FILE.png", help="draw them, with matplotlib")
+    options = parser.parse_args()
+
+    make_environments()
+    has_torch = subprocess.run([sys.executable, "-c", "import torch"], capture_output=True, check=False).returncode == 0
+    tables = {}
+    about = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {options.rounds} rounds"
+    print(about)
+    for title, rows in TABLES.items():
+        rows = [row for row in rows if (HOME / row.environment).exists()]
+        rounds = options.rounds
+        if title == "import torch":
+            if not has_torch:
+                continue
+            rounds = max(options.rounds // 8, 2)
+        tables[title] = summary(measure(rows, rounds))
+        show(title, tables[title])
+    if options.json:
+        Path(options.json).write_text(json.dumps({"about": about, "tables": tables}, indent=2) + "\n")
+    if options.chart:
+        draw(tables, about, options.chart)
+
+
+if __name__ == "__main__":
+    main()

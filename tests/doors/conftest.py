@@ -1,0 +1,65 @@
+"""What the tests of the doors share: environments with other people's tools, and a torch that imports at once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def environment(request):
+    """Return a function that makes a virtual environment with the packages named, and returns its interpreter.
+
+    It is kept in pytest's cache directory, so that only the first run waits for the installation; a test whose
+    packages cannot be installed here is skipped and says why. With ``with_torch`` it finds the packages of this
+    interpreter too, behind its own.
+    """
+    made = request.config.cache.mkdir("environments")
+
+    def make(*packages, with_torch=False):
+        what = "%s %s %s" % (sys.version, " ".join(packages), sys.prefix if with_torch else "")
+        home = made / hashlib.sha256(what.encode()).hexdigest()[:16]
+        python = home / "bin" / "python"
+        if not (home / "complete").exists():
+            venv.create(str(home), with_pip=True, clear=True)
+            if with_torch:
+                site_packages = next(home.glob("lib/python*/site-packages"))
+                (site_packages / "zz_torch.pth").write_text(sysconfig.get_path("purelib") + "\n")
+            if packages:
+                pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
+                tool = subprocess.run(pip, capture_output=True, text=True, check=False)
+                if tool.returncode != 0:
+                    why = (tool.stderr.strip().splitlines() or ["no message"])[-1]
+                    pytest.skip(f"{' '.join(packages)} cannot be installed here: {why}")
+            (home / "complete").touch()
+        return python
+
+    return make
+
+
+@pytest.fixture
+def fake_torch(tmp_path):
+    """Make a directory with a package named torch, whose torch.optim comes and goes at once, and return it.
+
+    It stands in where the import machinery alone is under test: when a module arrives, and how often. No guard is
+    tested on it; ``ANNOUNCE`` puts a line of output in their place.
+    """
+    top = tmp_path / "fake"
+    optim = top / "torch" / "optim"
+    optim.mkdir(parents=True)
+    (top / "torch" / "__init__.py").write_text("")
+    (optim / "__init__.py").write_text("print('torch.optim runs')\nmark = 'original'\n")
+    return top
+
+
+@pytest.fixture(autouse=True)
+def plain_shell(monkeypatch):
+    """Start from an environment in which Python behaves as it does for most people."""
+    for name in [name for name in os.environ if name.startswith("PYTHON")]:
+        monkeypatch.delenv(name)
