@@ -56,7 +56,8 @@ def _run_shadowed(path):
 
 def _main():
     here = os.path.dirname(os.path.abspath(__file__))
-    places = [os.path.abspath(entry) for entry in sys.path]
+    # Absolute by now, but where there is no current directory; and there abspath would fail.
+    places = [os.path.normpath(entry) for entry in sys.path]
     behind = sys.path[places.index(here) + 1 :] if here in places else []
     # The program is to find the sys.path that it would have without us; children inherit PYTHONPATH, not this.
     sys.path[:] = [entry for entry, place in zip(sys.path, places) if place != here]

@@ -3,9 +3,9 @@
     python benchmarks/startup.py [--rounds N] [--json FILE] [--chart FILE.png]
 
 Each tool is installed into an environment of its own under ``.venv-startup/``, by uv where there is one and else by
-pip. All commands run in turn, round after round, so that a busy machine is busy for all of them alike. A time is the
-median over the rounds; a ratio is the median of the rounds' own ratios to the first row of the table. CPU time is that
-of the process and of all that it waited for.
+pip. A round runs each command once, or as often as its row says, all in a new random order, so that a busy machine is
+busy for all of them alike and none always follows another. A time is the median over all runs, a ratio that of the
+medians to the first row of the table. CPU time is that of the process and of all that it waited for.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import shutil
 import statistics
 import subprocess
@@ -28,7 +29,6 @@ PASS = HOME / "pass.py"
 
 #: Environment -> what is installed there.
 ENVIRONMENTS = {
-    "bare": [],
     "shim": ["--no-deps", str(CHECKOUT)],
     "autowrapt": ["autowrapt"],
     "newrelic": ["newrelic"],
@@ -61,6 +61,8 @@ class Row(NamedTuple):
     environment: str
     command: list[str]
     path: str = ""
+    #: How often a round runs it: what takes little and is compared closely is run more often.
+    times: int = 1
 
 
 EMPTY = ["python", "-c", "pass"]
@@ -69,19 +71,19 @@ SCRIPT = ["python", str(PASS)]
 #: What is measured, by table; the first row of each is what the others are compared with.
 TABLES = {
     "every start: python -c pass": [
-        Row("bare", "bare", EMPTY),
-        Row("bare, once more", "bare", EMPTY),
-        Row("shim", "shim", EMPTY, "shim/site"),
+        Row("bare", "shim", EMPTY, times=8),
+        Row("bare, once more", "shim", EMPTY, times=8),
+        Row("shim", "shim", EMPTY, "shim/site", times=8),
         Row("autowrapt", "autowrapt", EMPTY),
         Row("newrelic", "newrelic", EMPTY, "newrelic/bootstrap"),
         Row("opentelemetry", "opentelemetry", EMPTY, "opentelemetry/instrumentation/auto_instrumentation"),
         Row("ddtrace", "ddtrace", EMPTY, "ddtrace/bootstrap"),
     ],
     "a program through a launcher: pass.py": [
-        Row("python pass.py", "bare", SCRIPT),
-        Row("two starts, nothing else", "bare", ["python", "-m", "floor", "pass.py"], str(HOME)),
-        Row("shim run", "shim", ["shim", "run", str(PASS)]),
-        Row("python -m shim run", "shim", ["python", "-m", "shim", "run", str(PASS)]),
+        Row("python pass.py", "shim", SCRIPT, times=8),
+        Row("two starts, nothing else", "shim", ["python", "-m", "floor"], str(HOME), times=8),
+        Row("shim run", "shim", ["shim", "run", str(PASS)], times=8),
+        Row("python -m shim run", "shim", ["python", "-m", "shim", "run", str(PASS)], times=8),
         Row(
             "python -m coverage run",
             "coverage",
@@ -161,36 +163,39 @@ def prepared(row: Row) -> tuple[list[str], dict[str, str]]:
 
 
 def measure(rows: list[Row], rounds: int) -> dict[str, list[Time]]:
-    """Run all rows in turn, each once a round; every second round backwards, so that none is always behind another."""
+    """Run all rows, round after round, each round in an order of its own."""
     times: dict[str, list[Time]] = {row.name: [] for row in rows}
     for row in rows:
         start(row)  # writes the bytecode
-    for number in range(rounds):
-        for row in rows if number % 2 else reversed(rows):
+    order = [row for row in rows for _ in range(row.times)]
+    for _ in range(rounds):
+        random.shuffle(order)
+        for row in order:
             times[row.name].append(start(row))
     return times
 
 
 def summary(times: dict[str, list[Time]]) -> list[dict[str, object]]:
-    """Return each row's medians, in milliseconds, and its ratios to the first row."""
-    first = next(iter(times.values()))
+    """Return each row's medians, in milliseconds, and their ratios to the first row's."""
+    medians = {name: Time(*(statistics.median(values) for values in zip(*row))) for name, row in times.items()}
+    first = next(iter(medians.values()))
     return [
         {
             "name": name,
-            **{f"{kind}_ms": 1e3 * statistics.median(getattr(one, kind) for one in row) for kind in Time._fields},
-            **{
-                f"{kind}_ratio": statistics.median(getattr(a, kind) / getattr(b, kind) for a, b in zip(row, first))
-                for kind in Time._fields
-            },
+            "runs": len(times[name]),
+            "cpu_ms": 1e3 * row.cpu,
+            "wall_ms": 1e3 * row.wall,
+            "cpu_ratio": row.cpu / first.cpu,
+            "wall_ratio": row.wall / first.wall,
         }
-        for name, row in times.items()
+        for name, row in medians.items()
     ]
 
 
 def show(title: str, rows: list[dict[str, object]]) -> None:
-    print(f"\n{title:<40}{'CPU ms':>9}{'wall ms':>9}{'CPU ratio':>11}{'wall ratio':>12}")
+    print(f"\n{title:<40}{'runs':>6}{'CPU ms':>9}{'wall ms':>9}{'CPU ratio':>11}{'wall ratio':>12}")
     for row in rows:
-        print("{name:<40}{cpu_ms:9.1f}{wall_ms:9.1f}{cpu_ratio:11.3f}{wall_ratio:12.3f}".format(**row))
+        print("{name:<40}{runs:6}{cpu_ms:9.1f}{wall_ms:9.1f}{cpu_ratio:11.3f}{wall_ratio:12.3f}".format(**row))
 
 
 def draw(tables: dict[str, list[dict[str, object]]], about: str, file: str) -> None:
@@ -201,7 +206,10 @@ def draw(tables: dict[str, list[dict[str, object]]], about: str, file: str) -> N
     from matplotlib import pyplot
 
     shown = [(title, tables[title][1:]) for title in list(TABLES)[:2]]
-    shown[0] = (shown[0][0], [row for row in shown[0][1] if row["name"] != "bare, once more"])
+    shown = [
+        (title, sorted((row for row in rows if row["name"] != "bare, once more"), key=lambda row: row["cpu_ratio"]))
+        for title, rows in shown
+    ]
     figure, axes = pyplot.subplots(
         2, 1, figsize=(8, 5.4), sharex=True, height_ratios=[len(rows) for _, rows in shown], layout="constrained"
     )
@@ -226,7 +234,7 @@ def draw(tables: dict[str, list[dict[str, object]]], about: str, file: str) -> N
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=100, help="of all commands (100); an eighth of it for torch")
+    parser.add_argument("--rounds", type=int, default=50, help="of all commands (50)")
     parser.add_argument("--json", metavar="FILE", help="write the figures as data")
     parser.add_argument("--chart", metavar="FILE.png", help="draw them, with matplotlib")
     options = parser.parse_args()
@@ -238,12 +246,11 @@ def main() -> None:
     print(about)
     for title, rows in TABLES.items():
         rows = [row for row in rows if (HOME / row.environment).exists()]
-        rounds = options.rounds
-        if title == "import torch":
-            if not has_torch:
-                continue
-            rounds = max(options.rounds // 8, 2)
-        tables[title] = summary(measure(rows, rounds))
+        if title == "import torch" and not has_torch:
+            continue
+        tables[title] = summary(
+            measure(rows, max(options.rounds // 2, 1) if title == "import torch" else options.rounds)
+        )
         show(title, tables[title])
     if options.json:
         Path(options.json).write_text(json.dumps({"about": about, "tables": tables}, indent=2) + "\n")

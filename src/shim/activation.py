@@ -173,7 +173,12 @@ def apply() -> None:
         for patch in newcomers(layout):
             if patch.name not in REGISTRY:
                 REGISTRY.add(patch)
-        REGISTRY.apply(layout, _skipped())
+        try:
+            REGISTRY.apply(layout, _skipped())
+        except BaseException:  # a Ctrl-C too: all the patches or none
+            if not _active:
+                REGISTRY.restore()
+            raise
         bootstrap.AWAITED.update(REGISTRY.modules())
         if not _active and bootstrap.switched_on("SHIM_REPORT"):
             atexit.register(_report)

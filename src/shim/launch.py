@@ -198,8 +198,9 @@ def _become(executable: "str", argv: "List[str]", environment: "Dict[str, str]")
     for name in ("SIGPIPE", "SIGXFSZ"):
         if hasattr(_signal, name):
             _signal.signal(getattr(_signal, name), _signal.SIG_DFL)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # as where the shell has closed it
+            stream.flush()
     try:
         os.execve(executable, argv, environment)
     except OSError as error:

@@ -134,9 +134,11 @@ class Registry:
                 found = resolve(target)
                 if found is not None and not _is_done(target, found, applied.changes + new):
                     new.append(_change(target, found, applied.switch, layout))
-        except Exception as error:
+        except BaseException as error:
             self._applied.pop(patch.name, None)
             self._take_back([_Applied(applied.switch, applied.changes + new)])
+            if not isinstance(error, Exception):
+                raise
             self._set(patch, "failed", f"{type(error).__name__}: {error}")
             return []
         applied.changes.extend(new)

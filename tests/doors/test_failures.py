@@ -1,0 +1,199 @@
+"""Whatever breaks inside shim, the program is as it would be without it, and doctor says what broke."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+
+import pytest
+
+from shim.bootstrap import SITE
+
+DIES = "import torch; torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], weight_decay=None)"
+RUNS = "import torch; print(torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], weight_decay=0.5).defaults['lr'])"
+
+
+@pytest.fixture
+def copy(tmp_path, checkout):
+    """Copy the checkout, to break something in it."""
+    copy = tmp_path / "copy"
+    ignored = shutil.ignore_patterns("*.so", "__pycache__", "site")
+    shutil.copytree(str(checkout / "src"), str(copy / "src"), ignore=ignored)
+    shutil.copy(str(checkout / "sitecustomize.py"), str(copy))
+    return copy
+
+
+class TestPlaces:
+    def test_a_directory_where_nothing_can_be_written(self, python, copy):
+        for directory in (copy, copy / "src", *(copy / "src").glob("**/")):
+            if not (directory / "__pycache__").exists():
+                (directory / "__pycache__").write_text("root may write everywhere, but not a directory over a file")
+        before = sorted(str(path) for path in copy.glob("**/*"))
+        result = python("import torch, shim; print(shim.status().active)", env={"PYTHONPATH": str(copy)})
+        assert (result.stdout, result.stderr) == ("True\n", "")
+        assert sorted(str(path) for path in copy.glob("**/*")) == before
+
+    @pytest.mark.parametrize("path", ["/a", "relative:/a", ":/a"])
+    def test_a_current_directory_that_is_gone(self, python, tmp_path, path, checkout):
+        """Newer Pythons do not start there if PYTHONPATH is relative: all the same with and without us."""
+        code = "import sys; print([entry for entry in sys.path if 'lib' not in entry])"
+        move = f'mkdir gone; cd gone; rmdir ../gone; exec {sys.executable} "$@"'
+
+        def start(*words, path):
+            result = python(["-c", move, "sh", *words], executable="/bin/sh", door=None, env={"PYTHONPATH": path})
+            return result.stdout, result.stderr.partition("thread")[0], result.returncode
+
+        plain = start("-c", code, path=path)
+        assert start("-c", code, path=path + os.pathsep + SITE) == plain
+        if plain[2] == 0:
+            src = path + os.pathsep + str(checkout / "src")
+            assert start("-m", "shim", "run", "-c", code, path=src) == start("-c", code, path=src)
+
+    def test_standard_streams_that_are_closed(self, python):
+        run = ["-c", f'exec {sys.executable} "$@" <&- >&- 2>&-', "sh"]
+        code = f"import os; {RUNS.replace('print', 'str')}; os._exit(9)"
+        assert python([*run, "-c", code], executable="/bin/sh", env={"SHIM_LOG": "debug"}).returncode == 9
+        assert python([*run, "-m", "shim", "run", "-c", code], executable="/bin/sh", door="src").returncode == 9
+
+
+class TestWhatWeRestOn:
+    @pytest.mark.parametrize(
+        "fault", ["raise ImportError('broken')", "1 +", "import no_such_module", "raise MemoryError"]
+    )
+    def test_a_broken_packaging_leaves_torch_as_it_is_and_doctor_says_so(self, python, tmp_path, checkout, fault):
+        (tmp_path / "broken" / "packaging").mkdir(parents=True)
+        (tmp_path / "broken" / "packaging" / "__init__.py").write_text(fault + "\n")
+        env = {"PYTHONPATH": os.pathsep.join([SITE, str(tmp_path / "broken")])}
+        if python(RUNS, env={**env, "SHIM_DISABLE": "1"}).returncode != 0:
+            pytest.skip("this torch does not live without packaging either")
+        result = python(RUNS, env=env)
+        assert (result.stdout, result.returncode) == ("0.001\n", 0)
+        assert result.stderr.startswith("shim: torch goes on unguarded, because of ")
+        assert "TypeError" in python(DIES, env=env).stderr
+        doctor = python(
+            ["-m", "shim", "doctor"], env={"PYTHONPATH": f"{checkout / 'src'}{os.pathsep}{tmp_path / 'broken'}"}
+        )
+        assert doctor.returncode == 1
+        assert "NOT guarded" in doctor.stdout, doctor.stderr
+
+    def test_a_broken_wrapt(self, python, tmp_path):
+        (tmp_path / "wrapt.py").write_text("raise ImportError('the C extension is for another Python')\n")
+        result = python("import torch, shim; print(shim.status().active, shim.status().error)", cwd=tmp_path)
+        assert result.stdout == "True None\n", result.stderr
+
+    def test_doctor_says_what_broke(self, python, copy):
+        layout = copy / "src" / "shim" / "layout.py"
+        layout.write_text(layout.read_text() + "\n\ndef probe():\n    raise MemoryError('no memory for shim')\n")
+        result = python(["-m", "shim", "doctor", "--json"], door=None, env={"PYTHONPATH": str(copy / "src")})
+        assert result.returncode == 1
+        assert "no memory for shim" in result.stdout, result.stdout + result.stderr
+        assert json.loads(result.stdout)["guarded"] is False
+
+    def test_doctor_says_which_patch_failed(self, python, copy):
+        guards = copy / "src" / "shim" / "guards.py"
+        guards.write_text(guards.read_text() + "\n\ndef step(*args):\n    raise OSError('a full disk')\n")
+        result = python(["-m", "shim", "doctor"], door=None, env={"PYTHONPATH": str(copy / "src"), "COLUMNS": "500"})
+        assert result.returncode == 1
+        assert "failed" in result.stdout and "a full disk" in result.stdout
+        program = python(RUNS, door=None, env={"PYTHONPATH": str(copy)})
+        assert (program.stdout, program.returncode) == ("0.001\n", 0)
+
+
+#: Raises at the n-th event inside our files, tries again, and prints what is left in each case. Runs in one process
+#: for all n, because importing torch takes its time: what is under test is our reaction to torch's arrival.
+SWEEP = """
+import json, sys, warnings
+import torch, torch.optim
+import shim
+from shim import activation, bootstrap
+
+warnings.simplefilter("ignore")
+fault = {"KeyboardInterrupt": KeyboardInterrupt, "MemoryError": MemoryError}[sys.argv[1]]
+kinds = sys.argv[2].split(",")
+
+def originals():
+    found = []
+    for name in sorted(name for name in sys.modules if name.startswith("torch.optim")):
+        for key, value in sorted(vars(sys.modules[name]).items(), key=lambda item: item[0]):
+            if isinstance(value, type) and value.__module__.startswith("torch.optim"):
+                found += [(name, key, method, vars(value).get(method)) for method in ("__init__", "step")]
+            elif callable(value):
+                found.append((name, key, "", value))
+    return found
+
+def build(weight_decay):
+    return torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], weight_decay=weight_decay)
+
+def guarded():
+    try:
+        return build(None).defaults["weight_decay"]
+    except TypeError:
+        return None
+
+class Tracer:
+    def __init__(self, at):
+        self.left = at
+    def __call__(self, frame, event, arg):
+        if not frame.f_code.co_filename.startswith(bootstrap.PACKAGE):
+            return None
+        if event in kinds:
+            self.left -= 1
+            if self.left == 0:
+                raise fault
+        return self
+
+def attempt(action, at):
+    tracer = Tracer(at)
+    sys.settrace(tracer)
+    try:
+        action()
+        outcome = "quiet"
+    except fault:
+        outcome = "raised"
+    finally:
+        sys.settrace(None)
+    return outcome, tracer.left > 0
+
+build(0.0)  # at the first one, torch wraps the step of the class
+shim.activate(); shim.deactivate()  # whatever is imported by now stays imported
+before = originals()
+problems, points, number, outcomes = [], 0, 2, set()  # the first is that we are called at all
+sys.stderr = None
+while True:
+    bootstrap.state["door"] = "sitecustomize"
+    outcome, past_the_end = attempt(lambda: bootstrap.arrived("torch.optim"), number)
+    if past_the_end:
+        break
+    points += 1
+    outcomes.add(outcome)
+    state = guarded()
+    if outcome == "quiet" and shim.status().error is None and state != 0.0:
+        problems.append((number, "quiet, without an error, and not guarded"))
+    if shim.status().error is not None and state is not None:
+        problems.append((number, "failed, and guarded all the same"))
+    shim.activate()
+    if guarded() != 0.0 or shim.status().error:
+        problems.append((number, "cannot be tried again", str(shim.status().error)))
+    shim.deactivate()
+    if guarded() is not None:
+        problems.append((number, "guarded after deactivate"))
+    changed = [a[:3] for a, b in zip(originals(), before) if a[3] is not b[3]]
+    if changed:
+        problems.append((number, "not the original", changed[:3]))
+    number += max(1, number // int(sys.argv[3]))
+print(json.dumps({"points": points, "last": number, "outcomes": sorted(outcomes), "problems": problems[:20]}))
+"""
+
+
+class TestAnyPointOfTheActivation:
+    @pytest.mark.parametrize("fault", ["KeyboardInterrupt", "MemoryError"])
+    def test_a_fault_leaves_all_or_nothing_and_can_be_tried_again(self, python, tmp_path, fault):
+        (tmp_path / "sweep.py").write_text(SWEEP)
+        result = python(["sweep.py", fault, "call", "8"], door="src")
+        assert result.returncode == 0, result.stderr
+        found = json.loads(result.stdout)
+        assert found["points"] > 50
+        assert found["problems"] == []
+        assert found["outcomes"] == {"KeyboardInterrupt": ["raised"], "MemoryError": ["quiet"]}[fault]
