@@ -51,6 +51,7 @@ else:
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_of_a_data_loader(guarded, method):
     program = f"""
+import os
 
 class Dataset(torch.utils.data.Dataset):
     def __len__(self):
@@ -93,18 +94,26 @@ torch.distributed.destroy_process_group()
 """
 
 
+@pytest.fixture
+def elastic():
+    """Skip where torch's own launcher starts nothing: 1.13 trips over the enums of Python 3.11."""
+    pytest.importorskip("torch.distributed.run", reason="this torch has no torchrun")
+    release = sys.modules["torch"].__version__
+    if release.startswith("1.") and sys.version_info >= (3, 11):
+        pytest.skip(f"torchrun of torch {release} does not start on Python 3.11, with or without shim")
+
+
 class TestLaunchers:
     @pytest.fixture
     def both_ranks(self, tmp_path):
         return lambda: [(tmp_path / f"rank{rank}").read_text() for rank in (0, 1)]
 
-    def test_torchrun_with_two_processes(self, guarded, both_ranks):
-        pytest.importorskip("torch.distributed.run", reason="this torch has no torchrun")
+    def test_torchrun_with_two_processes(self, elastic, guarded, both_ranks):
         where = ["--nnodes=1", "--nproc_per_node=2", "--master_addr=127.0.0.1", f"--master_port={free_port()}"]
         guarded(DISTRIBUTED, "-m", "torch.distributed.run", *where, door="sitecustomize")
         assert both_ranks() == ["0.0", "0.0"]
 
-    def test_the_torchrun_command(self, guarded, both_ranks):
+    def test_the_torchrun_command(self, elastic, guarded, both_ranks):
         torchrun = Path(sys.executable).with_name("torchrun")
         if not torchrun.exists():
             pytest.skip("this torch has no torchrun")
