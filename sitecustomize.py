@@ -20,9 +20,9 @@ def _arm(here):
     name = "shim.bootstrap"
     if name not in sys.modules:
         from _frozen_importlib import module_from_spec
-        from _frozen_importlib_external import PathFinder
+        from _frozen_importlib_external import spec_from_file_location
 
-        spec = PathFinder.find_spec(name, [package])
+        spec = spec_from_file_location(name, os.path.join(package, "bootstrap.py"))
         module = module_from_spec(spec)
         sys.modules[name] = module
         try:

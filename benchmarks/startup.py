@@ -73,6 +73,7 @@ TABLES = {
     "every start: python -c pass": [
         Row("bare", "shim", EMPTY, times=8),
         Row("bare, once more", "shim", EMPTY, times=8),
+        Row("an empty sitecustomize", "shim", EMPTY, str(HOME / "empty"), times=8),
         Row("shim", "shim", EMPTY, "shim/site", times=8),
         Row("autowrapt", "autowrapt", EMPTY),
         Row("newrelic", "newrelic", EMPTY, "newrelic/bootstrap"),
@@ -114,6 +115,8 @@ def make_environments() -> None:
     HOME.mkdir(exist_ok=True)
     PASS.write_text("pass\n")
     (HOME / "floor.py").write_text(f"import os, sys\nos.execv(sys.executable, [sys.executable, {str(PASS)!r}])\n")
+    (HOME / "empty").mkdir(exist_ok=True)
+    (HOME / "empty" / "sitecustomize.py").touch()
     for name, packages in ENVIRONMENTS.items():
         home = HOME / name
         if (home / "complete").exists() and name != "shim":
