@@ -1,7 +1,7 @@
 """The guards: what turns ``weight_decay=None`` into ``0.0``, one factory per kind of target.
 
 No wrapper is right everywhere: TorchScript compiles the functionals, torch.compile traces them, torch and LR
-schedulers wrap ``step`` themselves. ``docs/wrappers.md`` says which wrapper breaks what, and where it was measured.
+schedulers wrap ``step`` themselves. What goes wrong with a wrong one is in ``tests/hazards``, hazard by hazard.
 
 A guard looks for None first and asks everything else afterwards, so that a healthy program pays for one look.
 """
