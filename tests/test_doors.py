@@ -157,6 +157,13 @@ class TestTheProgramIsTheSame:
         result = python([script])
         assert result.stdout == "weight decay 0.0\nthe own one\n", result.stderr
 
+    def test_of_two_copies_the_one_that_is_armed_serves(self, python, checkout, tmp_path):
+        shutil.copytree(checkout / "src" / "shim", tmp_path / "installed" / "shim")
+        path = f"{checkout}:{tmp_path / 'installed'}"
+        for code in ("import torch, shim", "import shim, torch"):
+            result = python(code + "; print(shim.status().active, shim.__file__)", env={"PYTHONPATH": path})
+            assert result.stdout == f"True {checkout / 'src' / 'shim' / '__init__.py'}\n", result.stderr
+
     def test_shim_can_be_imported_behind_a_bare_checkout(self, python):
         result = python("import shim; print(shim.status().door); import preimport")
         assert result.stdout == "sitecustomize\n", result.stderr

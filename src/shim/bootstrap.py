@@ -81,7 +81,7 @@ def _import_ours(submodule: "str") -> "Any":
     name = "shim"
     package = sys.modules.get(name)
     spec = package.__spec__ if package else FINDER.find_elsewhere(name, None, None)
-    if spec is not None and not (spec.origin and os.path.dirname(os.path.abspath(spec.origin)) == PACKAGE):
+    if spec is not None and not _is_a_copy(spec):
         name = "_torch_shim"
     if name not in sys.modules:
         sys.modules[name + ".bootstrap"] = sys.modules[__name__]
@@ -94,6 +94,11 @@ def _import_ours(submodule: "str") -> "Any":
             sys.modules.pop(name, None)
             raise
     return __import__(name + "." + submodule, fromlist=[submodule])
+
+
+def _is_a_copy(spec: "ModuleSpec") -> "bool":
+    """Tell this package, here or installed elsewhere, from a project's own of the same name."""
+    return bool(spec.origin) and os.path.exists(os.path.join(os.path.dirname(spec.origin), "site", "sitecustomize.py"))
 
 
 def _own_spec(name: "str") -> "ModuleSpec":
@@ -126,10 +131,11 @@ class Finder:
                 spec.loader = Loader(spec.loader)  # type: ignore[assignment]
             return spec
         if fullname in ("shim", "preimport"):
-            # Last in the queue: whoever has a module of this name keeps it.
+            # Whoever has a module of this name keeps it; of several copies of ours, the one that is armed serves.
             busy = (fullname, _thread.get_ident()) in self._asking
             found = self.find_elsewhere(fullname, path, target)
-            return found if found is not None or busy else _own_spec(fullname)
+            theirs = found is not None and (fullname == "preimport" or not _is_a_copy(found))
+            return found if theirs or busy else _own_spec(fullname)
         return None
 
     def find_elsewhere(

@@ -80,6 +80,8 @@ if __name__ == "__main__":
 
 #: Two processes take a step together, and each says with which weight decay.
 DISTRIBUTED = """
+import os
+
 import torch.distributed
 
 torch.set_num_threads(1)
