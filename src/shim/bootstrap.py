@@ -98,7 +98,8 @@ def _import_ours(submodule: "str") -> "Any":
 
 def _is_a_copy(spec: "ModuleSpec") -> "bool":
     """Tell this package, here or installed elsewhere, from a project's own of the same name."""
-    return bool(spec.origin) and os.path.exists(os.path.join(os.path.dirname(spec.origin), "site", "sitecustomize.py"))
+    directory = os.path.dirname(spec.origin or "")
+    return os.path.exists(os.path.join(directory, "site", "sitecustomize.py"))
 
 
 def _own_spec(name: "str") -> "ModuleSpec":
