@@ -98,8 +98,8 @@ def _import_ours(submodule: "str") -> "Any":
 
 def _is_a_copy(spec: "ModuleSpec") -> "bool":
     """Tell this package, here or installed elsewhere, from a project's own of the same name."""
-    directory = os.path.dirname(spec.origin or "")
-    return os.path.exists(os.path.join(directory, "site", "sitecustomize.py"))
+    directory = os.path.dirname(os.path.abspath(spec.origin or ""))
+    return directory == PACKAGE or os.path.exists(os.path.join(directory, "site", "sitecustomize.py"))
 
 
 def _own_spec(name: "str") -> "ModuleSpec":
