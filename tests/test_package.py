@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -58,6 +59,24 @@ def test_the_sdist_can_build_the_wheel(built):
     with tarfile.open(str(built[1])) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     assert {"sitecustomize.py", "pyproject.toml", "LICENSE", "src/shim/site/sitecustomize.py"} <= names
+
+
+def test_the_native_kernel_is_built_where_there_is_a_compiler_and_else_left_out(built, checkout, tmp_path):
+    """One library for every Python and torch; without it the package is as complete as the bare checkout."""
+    with zipfile.ZipFile(str(built[0])) as wheel:
+        assert ("shim/adopt/_native.abi3.so" in wheel.namelist()) == bool(shutil.which("cc"))
+    assert "-cp38-abi3-" in built[0].name
+    with tarfile.open(str(built[1])) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+        assert {"setup.py", "src/shim/adopt/native.c"} <= names
+        assert not [name for name in names if name.endswith(".so")]
+
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(built[1])]
+    tool = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CC": "false"})
+    assert tool.returncode == 0, tool.stdout + tool.stderr
+    with zipfile.ZipFile(str(next(tmp_path.glob("*.whl")))) as wheel:
+        assert not [name for name in wheel.namelist() if name.endswith(".so")]
+        assert "shim/adopt/native.py" in wheel.namelist()
 
 
 def test_torch_is_required_without_a_version_that_could_replace_it(checkout):

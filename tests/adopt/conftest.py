@@ -1,7 +1,11 @@
 """What the ADOPT tests share: which forms the installed torch can run."""
 
+import warnings
+
 import pytest
 import torch
+
+from shim.adopt import blocked, native
 
 torch.set_num_threads(1)
 
@@ -10,6 +14,7 @@ TORCH = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "torch_from(major, minor, reason): skip on an older torch, which lacks this")
+    config.addinivalue_line("markers", "gpu: skip where there is none")
 
 
 def pytest_runtest_setup(item):
@@ -17,6 +22,11 @@ def pytest_runtest_setup(item):
         major, minor, reason = mark.args
         if (major, minor) > TORCH:
             pytest.skip(f"torch {torch.__version__}: {reason}")
+    if item.get_closest_marker("gpu"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # 1.7 warns where it finds no driver
+            if not torch.cuda.is_available():
+                pytest.skip("no GPU at hand")
 
 
 FORMS = {
@@ -24,6 +34,8 @@ FORMS = {
     "foreach": {"foreach": True},
     "capturable": {"foreach": False, "capturable": True},
     "foreach-capturable": {"foreach": True, "capturable": True},
+    "fused": {"fused": True},
+    "blocked": {},
 }
 NEEDS = {
     "foreach": ((1, 8), "no foreach ops"),
@@ -38,4 +50,32 @@ def form(request):
     since, reason = NEEDS.get(request.param, ((0, 0), ""))
     if since > TORCH:
         pytest.skip(f"torch {torch.__version__}: {reason}")
+    if request.param == "fused":
+        request.getfixturevalue("native_kernel")
+    if request.param == "blocked":
+        request.getfixturevalue("no_native_kernel")
+        request.getfixturevalue("small_blocks")
     return FORMS[request.param]
+
+
+@pytest.fixture
+def native_kernel():
+    """Skip where there is no native kernel."""
+    if native.why_not():
+        pytest.skip(f"no native kernel: {native.why_not()}")
+
+
+@pytest.fixture
+def no_native_kernel(monkeypatch):
+    """Make as if the native kernel had not been built."""
+    monkeypatch.setattr(native, "LIBRARY", native.LIBRARY.with_name("absent.so"))
+    kernel, missing = native._load()
+    monkeypatch.setattr(native, "_kernel", kernel)
+    monkeypatch.setattr(native, "_missing", missing)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Make blocks so small that the parameters of the tests have several."""
+    for name in ("BLOCK", "BLOCK_FOR_THREADS"):
+        monkeypatch.setattr(blocked, name, 3)

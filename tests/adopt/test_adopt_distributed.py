@@ -17,7 +17,6 @@ SOURCE = Path(shim.__file__).parent.parent
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="this torch is built without distributed")
 
-
 TORCH = tuple(int(n) for n in torch.__version__.split("+")[0].split(".")[:2])
 # Since when each way runs on a CPU.
 SINCE = {

@@ -49,7 +49,8 @@ def test_the_forms_have_one_parameter_list():
         ({"lr": torch.tensor(1e-3), "foreach": True}, ValueError, "lr as a Tensor is not supported"),
         ({"lr": torch.tensor([1e-3, 1e-3])}, ValueError, "Tensor lr must be 1-element"),
         ({"betas": (torch.tensor(0.9), 0.9)}, ValueError, "betas as Tensors are not supported"),
-        ({"fused": True}, RuntimeError, "fused"),
+        ({"differentiable": True, "fused": True}, RuntimeError, "`fused` does not support `differentiable`"),
+        ({"foreach": True, "fused": True}, RuntimeError, "cannot be `True` together"),
         ({"differentiable": True, "foreach": True}, RuntimeError, "does not support `differentiable`"),
         ({"differentiable": True, "capturable": True}, RuntimeError, "does not support `differentiable`"),
         ({"weight_decay": None}, TypeError, "weight_decay=0.0"),
@@ -70,7 +71,7 @@ def test_none_in_a_group_says_what_to_write():
         optimizer.step()
 
 
-@pytest.mark.parametrize("form", [_single_tensor_adopt, _multi_tensor_adopt])
+@pytest.mark.parametrize("form", [_single_tensor_adopt, _multi_tensor_adopt, _fused_adopt])
 def test_none_in_the_functional_forms_says_what_to_write(form):
     tensors = [[torch.ones(2)] for _ in range(4)] + [[torch.tensor(0.0)]]
 

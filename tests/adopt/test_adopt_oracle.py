@@ -40,9 +40,9 @@ def randn(generator, *shape, dtype=torch.float32):
     return torch.randn(*shape, generator=generator).to(dtype)
 
 
-def run(params, options, form, oracle_options, gradient, steps=STEPS):
+def run(params, options, form, oracle_options, gradient, steps=STEPS, make=ADOPT):
     """Step ADOPT and one oracle for each parameter with the same gradients; return the oracles."""
-    optimizer = ADOPT(params, **options, **form)
+    optimizer = make(params, **options, **form)
     oracles = [Oracle(real(p)) for p in params]
     for k in range(steps):
         for i, (p, oracle) in enumerate(zip(params, oracles)):

@@ -124,7 +124,7 @@ def test_an_old_pickle_without_the_newer_keys_still_steps():
     train(net, optimizer, 2)
     state = optimizer.__getstate__()
     for group in state["param_groups"]:
-        for name in ("clip_exp", "clip_lambda", "compensate", "maximize", "foreach", "capturable"):
+        for name in ("clip_exp", "clip_lambda", "rounding", "maximize", "foreach", "capturable"):
             del group[name]
 
     optimizer.__setstate__(state)

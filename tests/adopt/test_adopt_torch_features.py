@@ -78,13 +78,13 @@ def compiled(form, calls, lr=0.01):
 # torch itself uses what it deprecates.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.torch_from(2, 4, "torch.compile of optimizers that are not torch's own is not settled")
-@pytest.mark.parametrize("foreach", [False, True])
+@pytest.mark.parametrize("chosen", [{"foreach": False}, {"foreach": True}, {"fused": True}, {}], ids=str)
 @pytest.mark.parametrize("lr", [0.01, torch.tensor(0.01)], ids=["lr is a number", "lr is a tensor"])
-def test_torch_compile_makes_one_graph_and_no_more_in_20_steps(foreach, lr):
-    if isinstance(lr, torch.Tensor) and foreach:
+def test_torch_compile_makes_one_graph_and_no_more_in_20_steps(chosen, lr, native_kernel):
+    if isinstance(lr, torch.Tensor) and chosen.get("foreach"):
         pytest.skip("foreach with a tensor lr needs capturable")
 
-    params, oracles, graphs = compiled({"foreach": foreach}, 20, lr)
+    params, oracles, graphs = compiled(chosen, 20, lr)
 
     assert len(graphs) == 1
     for p, oracle in zip(params, oracles):
@@ -93,10 +93,11 @@ def test_torch_compile_makes_one_graph_and_no_more_in_20_steps(foreach, lr):
 
 @pytest.mark.torch_from(2, 3, "no GradScaler for the CPU")
 @pytest.mark.parametrize("in_step", [False, True], ids=["the scaler unscales", "the step unscales"])
-@pytest.mark.parametrize("foreach", [False, True])
-def test_grad_scaler(foreach, in_step):
+@pytest.mark.parametrize("chosen", [{"foreach": False}, {"foreach": True}, {"fused": True}], ids=str)
+def test_grad_scaler(chosen, in_step, native_kernel):
     p, q = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
-    optimizer, plain = ADOPT([p], lr=0.1, foreach=foreach), ADOPT([q], lr=0.1)
+    optimizer, plain = ADOPT([p], lr=0.1, **chosen), ADOPT([q], lr=0.1, **chosen)
+    assert getattr(optimizer, "_step_supports_amp_scaling", False) == chosen.get("fused", False)
     optimizer._step_supports_amp_scaling = in_step
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     weights = torch.tensor([1.0, -2.0, 3.0])
@@ -176,7 +177,7 @@ def peak_of_a_step(kind, options):
     return mode.peak
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU at hand")
+@pytest.mark.gpu
 @pytest.mark.parametrize("foreach", [False, True])
 def test_a_cuda_graph_replays_the_step(foreach):
     p = torch.nn.Parameter(torch.ones(4, device="cuda"))

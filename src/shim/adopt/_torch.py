@@ -27,6 +27,37 @@ def _never() -> bool:
 is_compiling: Callable[[], bool] = getattr(getattr(torch, "compiler", None), "is_compiling", _never)
 
 
+_in_inference_mode: Callable[[], bool] = getattr(torch, "is_inference_mode_enabled", _never)
+_dispatch_modes: Callable[[], int] = getattr(torch._C, "_len_torch_dispatch_stack", _never)
+
+
+def is_plain_eager() -> bool:
+    """Say whether memory may be written behind torch's back: nothing records, compiles or fakes operations."""
+    return not (is_compiling() or torch.is_grad_enabled() or _in_inference_mode() or _dispatch_modes())
+
+
+def _without_change(tensor: Tensor) -> None:
+    tensor.transpose_(0, 0)  # counts as an in-place operation
+
+
+def _version_counter() -> Callable[[list[Tensor]], None]:
+    """Return what tells autograd that the memory of tensors was written (public from torch 2.1, for lists later)."""
+    count: Any = getattr(getattr(torch.autograd, "graph", None), "increment_version", _without_change)
+
+    def count_each(tensors: list[Tensor]) -> None:
+        for tensor in tensors:
+            count(tensor)
+
+    try:
+        count([torch.zeros(())])
+    except (AttributeError, TypeError, RuntimeError):  # which of them, changes with the release
+        return count_each
+    return count  # type: ignore[no-any-return]
+
+
+increment_version = _version_counter()
+
+
 def _no_grad_unless_differentiable(func: F) -> F:
     @functools.wraps(func)
     def step(self: torch_optimizer.Optimizer, *args: object, **kwargs: object) -> object:
@@ -55,8 +86,7 @@ graph_capture_health_check: Callable[[Any], None] = getattr(
 )
 
 
-@functools.lru_cache(maxsize=None)
-def foreach_broadcasts() -> bool:
+def _foreach_broadcasts() -> bool:
     """Say whether list operations take 0-d tensors, which the capturable foreach form needs (torch 1.13)."""
     try:
         torch._foreach_maximum_([torch.zeros(2)], [torch.zeros(())])
@@ -66,9 +96,12 @@ def foreach_broadcasts() -> bool:
     return True
 
 
+FOREACH_BROADCASTS = _foreach_broadcasts()
+
+
 def foreach_by_default(params: Iterable[Tensor], capturable: bool) -> bool:
     """Say whether torch itself would choose the foreach form here: all parameters plain, all on a GPU."""
-    if not HAS_FOREACH or (capturable and not foreach_broadcasts()):
+    if not HAS_FOREACH or (capturable and not FOREACH_BROADCASTS):
         return False
     utils = getattr(torch.utils, "_foreach_utils", None)
     devices = getattr(utils, "_get_foreach_kernels_supported_devices", lambda: ["cuda"])()

@@ -55,9 +55,9 @@ def state_value(name: str, value: object, param: Tensor, group: dict[str, Any]) 
     if not isinstance(value, Tensor):
         return value
     if name == "step":
-        device = param.device if group["capturable"] else torch.device("cpu")
+        device = param.device if group["capturable"] or group["fused"] else torch.device("cpu")
         return value.detach().to(device=device, dtype=torch.float32, copy=True)
-    wide = name == "compensation" or (group["compensate"] and param.dtype in LOW_PRECISION)
+    wide = name == "compensation" or (group["rounding"] != "nearest" and param.dtype in LOW_PRECISION)
     return value.detach().to(device=param.device, dtype=torch.float32 if wide else param.dtype, copy=True)
 
 

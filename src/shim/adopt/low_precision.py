@@ -1,11 +1,17 @@
-"""Carry what rounding to bfloat16 or float16 would lose from one step to the next.
+"""Keep what rounding to bfloat16 or float16 would lose from one step to the next.
 
 A bfloat16 weight near 1.0 changes in steps of 1/256 or 1/128, so an update of 1e-4 rounds to nothing and the
-weight stands still for ever. Each such weight therefore has a float32 companion, its compensation (Kahan,
-CACM 8(1), 1965): the exact weight is ``param + compensation``, updates go to that sum, and what the parameter
-cannot hold goes back to the compensation. It costs 4 bytes for each parameter, draws no random numbers, and,
-unlike a float32 master copy, lets the user overwrite the parameter: the compensation is at most half a unit
-in its last place.
+weight stands still for ever. A group's ``"rounding"`` says what is done about it:
+
+- ``"compensated"``: each weight has a float32 companion, its compensation (Kahan, CACM 8(1), 1965): the exact
+  weight is ``param + compensation``, updates go to that sum, and what the parameter cannot hold goes back to the
+  compensation. It costs 4 bytes for each parameter and, unlike a float32 master copy, lets the user overwrite the
+  parameter: the compensation is at most half a unit in its last place.
+- ``"stochastic"``: a weight is rounded up or down at random, to the nearer neighbour more often, so that it is right
+  on average (Forsythe, SIAM Review 1(1), 1959). It costs no memory, and noise. The random numbers are a hash of the
+  step, the parameter's position and the element's index: a run can be repeated bit for bit, replicas stay equal, and
+  torch's generators are left alone.
+- ``"nearest"``: nothing is done, and the averages are in the parameter's dtype as well.
 """
 
 from __future__ import annotations
@@ -14,17 +20,74 @@ import torch
 from torch import Tensor
 
 LOW_PRECISION = (torch.bfloat16, torch.float16)
+ROUNDINGS = ("compensated", "stochastic", "nearest")
 
 
-def widen(param: Tensor, compensation: Tensor) -> Tensor:
-    """Return the exact weight, in the compensation's dtype."""
-    return compensation + param
+def is_widened(param: Tensor, exp_avg: Tensor) -> bool:
+    """Say whether the step is made in float32, for a parameter that is not."""
+    return param.dtype in LOW_PRECISION and exp_avg.dtype == torch.float32
 
 
-def narrow_(param: Tensor, compensation: Tensor, weight: Tensor) -> None:
+def widen(param: Tensor, compensation: Tensor | None) -> Tensor:
+    """Return the exact weight, in float32."""
+    return param.to(torch.float32) if compensation is None else compensation + param
+
+
+def narrow_(param: Tensor, compensation: Tensor | None, weight: Tensor, step: Tensor, position: int) -> None:
+    """Store the exact float32 `weight` in `param`, its rest in `compensation`; stochastically if there is none."""
+    if compensation is None:
+        round_stochastically_(param, weight, step, position)
+    else:
+        round_compensated_(param, compensation, weight)
+
+
+def round_compensated_(param: Tensor, compensation: Tensor, weight: Tensor) -> None:
     """Store the exact `weight` as its rounding in `param` and the rest in `compensation`."""
     param.copy_(weight)
     rest = weight.detach() - param.detach()
     # inf - inf is NaN, and an overflow to inf leaves -inf: both would make an infinite weight NaN at the next
     # step.
     compensation.copy_(rest.masked_fill_(~torch.isfinite(rest), 0.0))
+
+
+def round_stochastically_(param: Tensor, weight: Tensor, step: Tensor, position: int) -> None:
+    """Store the float32 `weight` in `param` as one of its two neighbours there, such that it is right on average.
+
+    Rounded to nearest are what is not finite, what has no neighbour above, and, in bfloat16, what is below 1.5e-36,
+    where the distance of neighbours is no normal float32.
+
+    Args:
+        param: where to store it; bfloat16 or float16.
+        weight: what to store, of the same shape.
+        step: the number of the step, a scalar.
+        position: the parameter's position among those of the step, for other random numbers than its neighbours'.
+
+    """
+    uniform = _uniform(weight, step, position)
+    info = torch.finfo(param.dtype)
+    exact = weight.detach()
+    power = (exact.view(torch.int32) & 0x7F800000).view(torch.float32)  # of 2, at most |weight|: only its exponent
+    ulp = power.clamp_(min=info.tiny).mul_(info.eps)
+    units = exact / ulp
+    low = units.floor()
+    up = uniform < units.sub_(low)
+    shift = low.add_(up).mul_(ulp).sub_(exact)
+    param.copy_(weight + shift.masked_fill_((exact.abs() >= info.max) | (ulp < 2.0**-126), 0.0))
+
+
+def _uniform(like: Tensor, step: Tensor, position: int) -> Tensor:
+    """Return random numbers from [0, 1) in the shape of `like`, multiples of 2**-24."""
+    seed = _mix_(_mix_(torch.full_like(step, position, dtype=torch.int64)).add_(step.to(torch.int64)))
+    index = torch.arange(like.numel(), device=like.device).reshape(like.shape)
+    return (_mix_(index.add_(seed)) >> 8).to(torch.float32).mul_(2.0**-24)
+
+
+def _mix_(bits: Tensor) -> Tensor:
+    """Hash the lower 32 bits of each int64, which a product with 31 bits cannot overflow, in place.
+
+    The constants are those that https://github.com/skeeto/hash-prospector found to mix best.
+    """
+    bits.bitwise_and_(0xFFFFFFFF)
+    bits.bitwise_xor_(bits >> 16).mul_(0x21F0AAAD).bitwise_and_(0xFFFFFFFF)
+    bits.bitwise_xor_(bits >> 15).mul_(0x735A2D97).bitwise_and_(0xFFFFFFFF)
+    return bits.bitwise_xor_(bits >> 15)

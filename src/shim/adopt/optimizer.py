@@ -8,15 +8,18 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from . import _torch
+from . import _torch, blocked, native
 from .checkpoint import converted, state_value
-from .low_precision import LOW_PRECISION, narrow_, widen
+from .low_precision import LOW_PRECISION, ROUNDINGS, is_widened, narrow_, widen
+from .memory import at, on_cpu
 
 __all__ = ["ADOPT", "adopt"]
 
 Clip = Callable[[float], float]
 
-_NO_FUSED = "`fused=True` is not implemented for ADOPT, please use fused=None or fused=False"
+_NO_LAMBDA_ON_GPU = (
+    "clip_lambda needs the step as a number, which the fused form keeps on the GPU: use clip_exp, or fused=False"
+)
 _NO_DECAY = (
     "weight_decay=None is not a number, and ADOPT does not guess what it means: write weight_decay=0.0 for "
     "no weight decay, or activate shim (`shim.activate()`, `import preimport` or `python -m shim run`), "
@@ -72,9 +75,10 @@ class ADOPT(Optimizer):
     ============================  ====================================================================
 
     Parameters in bfloat16 and float16 have their state in float32 and a compensation (4 bytes a parameter)
-    that carries what rounding would lose; see :mod:`shim.adopt.low_precision`. A group with
-    ``"compensate": False`` behaves plainly, as the reference does: state in the parameter's dtype, no
-    compensation. Such a parameter may stand still at small learning rates.
+    that carries what rounding would lose. A group with ``"rounding": "stochastic"`` has no compensation and
+    rounds at random, right on average; one with ``"rounding": "nearest"`` behaves plainly, as the reference
+    does: state in the parameter's dtype, and the parameter may stand still at small learning rates. See
+    :mod:`shim.adopt.low_precision`.
 
     Args:
         params (iterable): iterable of parameters (any shape, real or complex) or named_parameters to optimize
@@ -90,13 +94,18 @@ class ADOPT(Optimizer):
         weight_decay (float): weight decay λ (default: 0.0).
         decouple (bool): decay the parameter itself, as AdamW does, not the gradient (default: False).
         clip_exp (float or None): the exponent of the default clip; None for no clip (default: 0.25).
-        foreach (bool or None): whether to use the form that handles all tensors of a group at once; None
-            chooses it on a GPU, as torch does (default: None). Needs torch 1.8.
+        foreach (bool or None): whether to use the form that handles all tensors of a group at once, operation
+            by operation. Needs torch 1.8. If this and `fused` are None, the fastest form that is safe here is
+            chosen: foreach on a GPU, as in torch, and fused on the CPU; ``repr(optimizer)`` says which
+            (default: None).
         maximize (bool): maximize the objective instead of minimizing it (default: False).
         capturable (bool): keep the steps on the parameters' device and never read them on the host, so that
             a CUDA graph can capture the step (default: False).
         differentiable (bool): let autograd go through the step (default: False).
-        fused (bool or None): not implemented yet: True is refused (default: None).
+        fused (bool or None): whether to go through memory only once, in a native kernel on the CPU, which
+            installing builds where there is a C compiler. What it does not take (float16, tensors that are not
+            dense or share memory) is stepped operation by operation, large tensors in blocks that fit into the
+            cache. True is refused where there is no kernel (default: None).
 
     Raises:
         ValueError: an option is outside of its range, or two options exclude each other.
@@ -164,7 +173,7 @@ class ADOPT(Optimizer):
             "clip_lambda": clip_lambda,
             "weight_decay": weight_decay,
             "decouple": decouple,
-            "compensate": True,
+            "rounding": "compensated",
             "maximize": maximize,
             "foreach": foreach,
             "capturable": capturable,
@@ -174,11 +183,18 @@ class ADOPT(Optimizer):
         super().__init__(params, defaults)
 
         if fused:
-            raise RuntimeError(_NO_FUSED)
+            if differentiable:
+                raise RuntimeError("`fused` does not support `differentiable`")
+            if clip_lambda is not None and any(p.is_cuda for group in self.param_groups for p in group["params"]):
+                raise RuntimeError(_NO_LAMBDA_ON_GPU)
+            if foreach:
+                raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+            _check_fused([p for group in self.param_groups for p in group["params"]])
+            self._step_supports_amp_scaling = True  # GradScaler then leaves unscaling to the step
         if foreach:
             if differentiable:
                 raise RuntimeError("`foreach` does not support `differentiable`")
-            if capturable and not _torch.foreach_broadcasts():
+            if capturable and not _torch.FOREACH_BROADCASTS:
                 raise RuntimeError(
                     f"foreach=True with capturable=True needs torch 1.13 or later, this is {torch.__version__}"
                 )
@@ -196,6 +212,11 @@ class ADOPT(Optimizer):
             param_group.setdefault("clip_exp", None)
             param_group.setdefault("clip_lambda", None)
         super().add_param_group(param_group)
+        _check_rounding(self.param_groups[-1]["rounding"])
+
+    def __repr__(self) -> str:  # as of any optimizer, and which form steps each group
+        forms = [f"Form of group {i}: {_form_in_words(group)}\n" for i, group in enumerate(self.param_groups)]
+        return "".join([super().__repr__()[:-1], *forms, ")"])
 
     def __setstate__(self, state: dict[str, Any]) -> None:  # a protocol, as in Adam
         super().__setstate__(state)
@@ -232,32 +253,38 @@ class ADOPT(Optimizer):
         state_steps: list[Tensor],
         compensations: list[Tensor | None],
     ) -> bool:
+        _check_rounding(group["rounding"])
         has_complex = False
         for p in group["params"]:
-            if p.grad is None:
+            grad = p.grad
+            if grad is None:
                 continue
-            has_complex |= torch.is_complex(p)
+            has_complex |= p.is_complex()
             params_with_grad.append(p)
-            if p.grad.is_sparse:
+            if grad.is_sparse:
                 raise RuntimeError("ADOPT does not support sparse gradients, please consider SparseAdam instead")
-            grads.append(p.grad)
+            grads.append(grad)
 
             state = self.state[p]
-            compensate = group["compensate"] and p.dtype in LOW_PRECISION
+            widen_state = group["rounding"] != "nearest" and p.dtype in LOW_PRECISION
+            dtype = torch.float32 if widen_state else p.dtype
+            compensate = group["rounding"] == "compensated" and widen_state
             # Lazy state initialization
             if len(state) == 0:
-                dtype = torch.float32 if compensate else p.dtype
                 # The step is on the CPU, where reading it is cheap, unless the host must not read it at all.
-                device = p.device if group["capturable"] else "cpu"
+                device = p.device if group["capturable"] or group["fused"] else "cpu"
                 state["step"] = torch.zeros((), dtype=torch.float32, device=device)
                 # Exponential moving average of normalized gradients
                 state["exp_avg"] = _zeros_like(p, dtype)
                 # Exponential moving average of squared gradients
                 state["exp_avg_sq"] = _zeros_like(p, dtype)
-            # A state may also come from a plain group, or from before the parameter was cast.
-            if compensate and "compensation" not in state:
-                state["exp_avg"] = state["exp_avg"].to(torch.float32)
-                state["exp_avg_sq"] = state["exp_avg_sq"].to(torch.float32)
+            # A state may also come from a group with another rounding, or from before the parameter was cast.
+            if state["exp_avg"].dtype != dtype:
+                state["exp_avg"] = state["exp_avg"].to(dtype)
+                state["exp_avg_sq"] = state["exp_avg_sq"].to(dtype)
+            if not compensate:
+                state.pop("compensation", None)
+            elif "compensation" not in state:
                 # What rounding took from the parameter
                 state["compensation"] = _zeros_like(p, torch.float32)
 
@@ -369,19 +396,17 @@ def adopt(
 
     The lists have one entry for each parameter. A clip is ``clip_lambda(step)``, or ``step ** clip_exp`` if
     there is no `clip_lambda`, or none if both are None. `compensations` holds a float32 tensor for each
-    parameter whose rounding is compensated, else None. See :class:`ADOPT` for details.
+    parameter whose rounding is compensated, else None; a bfloat16 or float16 parameter with averages in float32
+    and no compensation is rounded stochastically. See :class:`ADOPT` for details.
     """
     if foreach is None and fused is None:
-        foreach = not differentiable and _torch.foreach_by_default(params, capturable)
-        # Do not flip on foreach for the unsupported case where lr is a Tensor and capturable=False.
-        if foreach and isinstance(lr, Tensor) and not capturable:
-            foreach = False
+        foreach, fused = _default_form(params, lr, capturable, differentiable)
 
     # this check is slow during compilation, so we skip it
     if not _torch.is_compiling() and not all(isinstance(t, Tensor) for t in state_steps):
         raise RuntimeError("API has changed, `state_steps` argument must contain a list of singleton tensors")
 
-    if fused:
+    if fused and not _torch.is_compiling():  # a compiler fuses by itself what it can see
         func = _fused_adopt
     elif foreach:
         func = _multi_tensor_adopt
@@ -410,6 +435,28 @@ def adopt(
         capturable=capturable,
         differentiable=differentiable,
     )
+
+
+def _default_form(
+    params: list[Tensor], lr: float | Tensor, capturable: bool, differentiable: bool
+) -> tuple[bool, bool]:
+    """Return whether the foreach form is the fastest that is safe here, and whether the fused form is."""
+    foreach = not differentiable and _torch.foreach_by_default(params, capturable)
+    # Do not flip on foreach for the unsupported case where lr is a Tensor and capturable=False.
+    if foreach and isinstance(lr, Tensor) and not capturable:
+        foreach = False
+    # On the CPU it is the fused form, with the native kernel or without.
+    fused = not (foreach or differentiable or capturable or _torch.is_compiling()) and all(map(on_cpu, params))
+    return foreach, fused
+
+
+def _form_in_words(group: dict[str, Any]) -> str:
+    foreach, fused = group["foreach"], group["fused"]
+    if foreach is None and fused is None:
+        foreach, fused = _default_form(group["params"], group["lr"], group["capturable"], group["differentiable"])
+    if not fused:
+        return "foreach" if foreach else "single tensor"
+    return "fused, " + (native.in_words() if all(map(on_cpu, group["params"])) else "on the GPU")
 
 
 def _single_tensor_adopt(
@@ -454,8 +501,9 @@ def _single_tensor_adopt(
         step_t = state_steps[i]
         compensation = compensations[i] if compensations else None
 
-        weight = param if compensation is None else widen(param, compensation)
-        grad = grads[i] if compensation is None else grads[i].to(weight.dtype)
+        widened = is_widened(param, exp_avg)
+        weight = widen(param, compensation) if widened else param
+        grad = grads[i].to(weight.dtype) if widened else grads[i]
         if grad_scale is not None:
             grad = grad / grad_scale.to(grad.device)
         if maximize:
@@ -521,10 +569,10 @@ def _single_tensor_adopt(
             exp_avg_sq.mul_(beta2 * started).addcmul_(grad, grad * ((1 - beta2) * started + (1 - started)))
         else:
             exp_avg_sq.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-        step_t += 1
 
-        if compensation is not None:
-            narrow_(param, compensation, weight)
+        if widened:
+            narrow_(param, compensation, weight, step_t, i)
+        step_t += 1
 
 
 def _multi_tensor_adopt(
@@ -573,12 +621,12 @@ def _multi_tensor_adopt(
     grads_: Sequence[Tensor]
     normed_grads: Sequence[Tensor]
     lr_: Any = lr
-    for step, (params_, grads_, exp_avgs_, exp_avg_sqs_, steps_, compensations_) in _grouped(
+    for step, (params_, grads_, exp_avgs_, exp_avg_sqs_, steps_, compensations_, positions) in _grouped(
         params, grads, exp_avgs, exp_avg_sqs, state_steps, compensations, by_step=not masked, halves=l2
     ):
-        compensated = compensations_[0] is not None
+        widened = is_widened(params_[0], exp_avgs_[0])
         weights = params_
-        if compensated:
+        if widened:
             weights = [widen(p, c) for p, c in zip(params_, compensations_)]
             grads_ = [g.to(w.dtype) for g, w in zip(grads_, weights)]
         if grad_scale is not None:
@@ -659,11 +707,11 @@ def _multi_tensor_adopt(
         else:
             torch._foreach_mul_(exp_avg_sqs_, beta2)
             torch._foreach_addcmul_(exp_avg_sqs_, grads_, grads_, 1 - beta2)
-        torch._foreach_add_(steps_, 1)
 
-        if compensated:
-            for param, compensation, weight in zip(params_, compensations_, weights):
-                narrow_(param, compensation, weight)
+        if widened:
+            for narrowed in zip(params_, compensations_, weights, steps_, positions):
+                narrow_(*narrowed)
+        torch._foreach_add_(steps_, 1)
 
 
 def _fused_adopt(
@@ -689,12 +737,70 @@ def _fused_adopt(
     capturable: bool,
     differentiable: bool,
 ) -> None:
-    raise RuntimeError(_NO_FUSED)
+    if differentiable:
+        raise RuntimeError("`fused` does not support `differentiable`")
+    _check_weight_decay(weight_decay)
+    lists: list[Any] = [params, grads, exp_avgs, exp_avg_sqs, state_steps, compensations or [None] * len(params)]
+    options: dict[str, Any] = {
+        "beta1": beta1,
+        "beta2": beta2,
+        "lr": lr,
+        "clip_exp": clip_exp,
+        "weight_decay": weight_decay,
+        "decouple": decouple,
+        "eps": eps,
+        "maximize": maximize,
+    }
+    if has_complex:
+        lists = [
+            [torch.view_as_real(t) if t is not None and torch.is_complex(t) else t for t in each] for each in lists
+        ]
+    if any(p.is_cuda for p in params):
+        if clip_lambda is not None:
+            raise RuntimeError(_NO_LAMBDA_ON_GPU)
+        from . import cuda  # which imports Triton, where it is there
+
+        on_gpu = [i for i, p in enumerate(params) if p.is_cuda]
+        cuda.fused_step_(*at(on_gpu, lists), grad_scale=grad_scale, found_inf=found_inf, **options)
+        lists = at([i for i, p in enumerate(params) if not p.is_cuda], lists)
+    if not lists[0] or _found_inf(found_inf, capturable=False):
+        return
+    if any(c is None and is_widened(p, m) for p, m, c in zip(lists[0], lists[2], lists[5])):
+        # Rounded stochastically: the position in the lists is what makes a parameter's random numbers its own.
+        options.update(clip_lambda=clip_lambda, has_complex=False, capturable=False, differentiable=False)
+        form: Callable[..., None] = _single_tensor_adopt
+        form(*lists[:5], grad_scale, None, compensations=lists[5], **options)
+        return
+    others = native.step_(*lists, grad_scale=grad_scale, clip_lambda=clip_lambda, **options)
+    if others:
+        options.update(clip_lambda=clip_lambda, has_complex=False, capturable=False, differentiable=False)
+        blocked.step_(_single_tensor_adopt, *at(others, lists), grad_scale=grad_scale, **options)
 
 
 def _check_weight_decay(weight_decay: object) -> None:
     if weight_decay is None:
         raise TypeError(_NO_DECAY)
+
+
+def _check_rounding(rounding: object) -> None:
+    if rounding not in ROUNDINGS:
+        raise ValueError(f"rounding must be one of {', '.join(map(repr, ROUNDINGS))}, but got {rounding!r}")
+
+
+def _check_fused(params: list[Tensor]) -> None:
+    """Raise where fused=True asks for a kernel that is not there."""
+    kinds = {p.device.type for p in params}
+    reason = None
+    if not kinds <= {"cpu", "cuda"} or not all(torch.is_floating_point(p) or torch.is_complex(p) for p in params):
+        reason = "all the params must be floating point Tensors on the CPU or a GPU"
+    if reason is None and "cpu" in kinds:
+        reason = native.why_not() and f"there is no native kernel for the CPU: {native.why_not()}"
+    if reason is None and "cuda" in kinds:
+        from . import cuda
+
+        reason = cuda.why_not([p for p in params if p.is_cuda])
+    if reason:
+        raise RuntimeError(f"fused=True is not possible here, please use fused=None: {reason}")
 
 
 def _check_capturable(params: list[Tensor], state_steps: list[Tensor]) -> None:
@@ -730,7 +836,7 @@ def _grouped(
     by_step: bool,
     halves: bool,
 ) -> list[tuple[float, tuple[list[Any], ...]]]:
-    """Split the lists into those that one list operation can handle, each with its step.
+    """Split the lists into those that one list operation can handle, each with its step, and their positions.
 
     The step belongs to the key: a parameter that joined late, or left and came back, is not where the others
     are. Without `by_step` the host does not read the steps, and the step returned means nothing.
@@ -745,8 +851,8 @@ def _grouped(
         dtypes = (param.dtype, exp_avgs[i].dtype, grads[i].dtype)
         key = (param.device, dtypes, compensation is None, step, i % 2 if halves else 0)
         if key not in found:
-            found[key] = (step, ([], [], [], [], [], []))
-        tensors = (param, grads[i], exp_avgs[i], exp_avg_sqs[i], step_t, compensation)
-        for column, tensor in zip(found[key][1], tensors):
-            column.append(tensor)
+            found[key] = (step, ([], [], [], [], [], [], []))
+        row = (param, grads[i], exp_avgs[i], exp_avg_sqs[i], step_t, compensation, i)
+        for column, entry in zip(found[key][1], row):
+            column.append(entry)
     return list(found.values())

@@ -1,0 +1,49 @@
+"""Step through large CPU tensors in blocks that stay in the cache.
+
+A form that applies one operation after the other to a whole tensor fetches it from memory each time. Applied to a
+block they fetch it once, and their temporaries are as small as the block.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import torch
+from torch import Tensor
+
+from . import _torch
+from .memory import at, is_elementwise, is_plain
+
+# Elements in a block, for one thread and for more: they, their gradients, state and temporaries fit into the cache.
+BLOCK, BLOCK_FOR_THREADS = 2**15, 2**17
+
+
+def step_(
+    form: Callable[..., None],
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    state_steps: list[Tensor],
+    compensations: list[Tensor | None],
+    *,
+    grad_scale: Tensor | None,
+    **options: Any,
+) -> None:
+    """Run `form`, which goes from one parameter to the next, on each block of each large parameter."""
+    size = BLOCK if torch.get_num_threads() == 1 else BLOCK_FOR_THREADS
+    everything = (params, grads, exp_avgs, exp_avg_sqs, state_steps, compensations)
+    whole = []
+    for i, (*tensors, step, c) in enumerate(zip(*everything)):
+        columns = [[t] for t in (*tensors, c) if t is not None]
+        if tensors[0].numel() <= size or not (
+            _torch.is_plain_eager() and is_plain(columns) and is_elementwise(columns)
+        ):
+            whole.append(i)
+            continue
+        blocks = [t.as_strided((t.numel(),), (1,)).split(size) for (t,) in columns]
+        steps = [step.clone() for _ in blocks[0]]  # each block counts its own
+        form(*blocks[:4], steps, grad_scale, None, compensations=None if c is None else blocks[4], **options)
+        step.copy_(steps[0])
+    *lists, whole_compensations = at(whole, everything)
+    form(*lists, grad_scale, None, compensations=whole_compensations, **options)

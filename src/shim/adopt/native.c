@@ -1,0 +1,221 @@
+/* One step of ADOPT on many tensors, with one pass over memory.
+ *
+ * Plain C without the headers of Python or torch, so that one library serves every release of both; native.py calls
+ * it through ctypes, which releases the GIL, and has checked all that it is given. Built with -ffp-contract=off, so
+ * that every instruction set gives the same bits, and never with -ffast-math: NaN and inf go through.
+ */
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The loops in several instruction sets; the dynamic linker picks one. Elsewhere the compiler's own set. */
+#ifndef CLONES
+#if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__)
+#define CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
+#else
+#define CLONES
+#endif
+#endif
+
+/* How many elements a thread takes at a time. Less work than that is not worth a second thread. */
+#define CHUNK 32768
+
+/* One parameter, all its tensors dense and in the same order of elements. */
+typedef struct {
+    int64_t size, end; /* end: where its elements end when all parameters lie end to end */
+    void *param, *grad, *exp_avg, *exp_avg_sq, *compensation; /* compensation: null but for bfloat16 */
+    float *step;
+    double clip;
+    int first; /* whether this is its first step */
+} Row;
+
+typedef struct {
+    double beta1, beta2, lr, weight_decay, decouple, eps;
+    double grad_factor; /* 1 / grad_scale, negative when maximizing */
+    double clip_exp;    /* negative for no clip */
+} Options;
+
+static inline float wide(uint16_t low) {
+    uint32_t bits = (uint32_t)low << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* To the nearest bfloat16, ties to even. */
+static inline uint16_t narrow(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return value == value ? (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) : 0x7fc0;
+}
+
+/* How a weight is read and written. In bfloat16 it is param + compensation; a rest that is not finite is dropped, as
+ * in low_precision.py. */
+#define READ(p, c, i) p[i]
+#define WRITE(p, c, i, weight) p[i] = weight
+#define READ_BFLOAT16(p, c, i) (c[i] + wide(p[i]))
+#define WRITE_BFLOAT16(p, c, i, weight)         \
+    do {                                        \
+        p[i] = narrow(weight);                  \
+        float rest = weight - wide(p[i]);       \
+        c[i] = rest - rest == 0.0f ? rest : 0;  \
+    } while (0)
+#define SAME(x) (x)
+
+/* Defines the loop over elements [begin, end) of one tensor. The comparisons are such that NaN fails them and stays. */
+#define DEFINE(NAME, PARAM, REAL, SQRT, READ, WRITE, WIDE)                                       \
+    CLONES static void NAME(const Row *row, const Options *o, int64_t begin, int64_t end) {      \
+        PARAM *restrict p = row->param;                                                          \
+        const PARAM *restrict grads = row->grad;                                                 \
+        REAL *restrict m = row->exp_avg, *restrict v = row->exp_avg_sq;                          \
+        REAL *restrict c = row->compensation;                                                    \
+        (void)c;                                                                                 \
+        const int l2 = o->weight_decay != 0 && !o->decouple;                                     \
+        const int decoupled = o->weight_decay != 0 && o->decouple;                               \
+        const REAL decay = l2 ? o->weight_decay : o->lr * o->weight_decay;                       \
+        const REAL factor = o->grad_factor, lr = o->lr, eps = o->eps, clip = row->clip;          \
+        const REAL beta1 = o->beta1, rest1 = 1 - o->beta1;                                       \
+        const REAL beta2 = o->beta2, rest2 = 1 - o->beta2;                                       \
+        if (row->first) {                                                                        \
+            for (int64_t i = begin; i < end; i++) {                                              \
+                REAL g = factor * WIDE(grads[i]);                                                \
+                g = l2 ? g + decay * (READ(p, c, i)) : g;                                        \
+                v[i] = g * g;                                                                    \
+            }                                                                                    \
+            return;                                                                              \
+        }                                                                                        \
+        for (int64_t i = begin; i < end; i++) {                                                  \
+            REAL weight = READ(p, c, i);                                                         \
+            REAL g = factor * WIDE(grads[i]);                                                    \
+            g = l2 ? g + decay * weight : g;                                                     \
+            weight = decoupled ? weight - decay * weight : weight;                               \
+            REAL denom = SQRT(v[i]);                                                             \
+            denom = denom < eps ? eps : denom;                                                   \
+            REAL n = g / denom;                                                                  \
+            n = n < -clip ? -clip : n;                                                           \
+            n = n > clip ? clip : n;                                                             \
+            m[i] = beta1 * m[i] + rest1 * n;                                                     \
+            weight = weight - lr * m[i];                                                         \
+            WRITE(p, c, i, weight);                                                              \
+            v[i] = beta2 * v[i] + rest2 * g * g;                                                 \
+        }                                                                                        \
+    }
+
+DEFINE(step_float32, float, float, sqrtf, READ, WRITE, SAME)
+DEFINE(step_float64, double, double, sqrt, READ, WRITE, SAME)
+DEFINE(step_bfloat16, uint16_t, float, sqrtf, READ_BFLOAT16, WRITE_BFLOAT16, wide)
+
+/* The kinds of parameter, in the order of KINDS in native.py, with the bytes of an element and of its state. */
+static const struct {
+    void (*loop)(const Row *, const Options *, int64_t, int64_t);
+    int64_t param_bytes, state_bytes;
+} KINDS[] = {{step_float32, 4, 4}, {step_float64, 8, 8}, {step_bfloat16, 2, 4}};
+
+typedef struct {
+    uintptr_t begin, end;
+    int written;
+} Span;
+
+static int by_begin(const void *a, const void *b) {
+    uintptr_t x = ((const Span *)a)->begin, y = ((const Span *)b)->begin;
+    return (x > y) - (x < y);
+}
+
+/* Whether nothing that is written shares memory with anything else, so that the order of writing is of no matter.
+ * `spans` is scratch for 6 of each row. */
+static int disjoint(const Row *rows, int64_t count, int kind, Span *spans) {
+    int64_t n = 0;
+    for (const Row *row = rows; row < rows + count; row++) {
+        void *starts[] = {row->step, row->grad, row->param, row->exp_avg, row->exp_avg_sq, row->compensation};
+        int64_t p = KINDS[kind].param_bytes * row->size, s = KINDS[kind].state_bytes * row->size;
+        int64_t bytes[] = {sizeof *row->step, p, p, s, s, row->compensation ? s : 0};
+        for (int k = 0; k < 6; k++)
+            if (bytes[k])
+                spans[n++] = (Span){(uintptr_t)starts[k], (uintptr_t)starts[k] + (uintptr_t)bytes[k], k != 1};
+    }
+    qsort(spans, (size_t)n, sizeof *spans, by_begin);
+    uintptr_t end = 0, written_end = 0;
+    for (const Span *span = spans; span < spans + n; span++) {
+        if (span->begin < (span->written ? end : written_end))
+            return 0;
+        end = span->end > end ? span->end : end;
+        written_end = span->written && span->end > written_end ? span->end : written_end;
+    }
+    return 1;
+}
+
+typedef struct {
+    const Row *rows;
+    const Options *options;
+    int kind;
+    int64_t count, total, next;
+} Job;
+
+/* What each thread runs: take the next chunk until none is left. All is done, however many threads there are. */
+static void work(void *argument) {
+    Job *job = argument;
+    for (;;) {
+        int64_t begin = __atomic_fetch_add(&job->next, CHUNK, __ATOMIC_RELAXED);
+        int64_t end = begin + CHUNK < job->total ? begin + CHUNK : job->total;
+        const Row *row = job->rows;
+        for (int64_t left = job->count; left > 0;) { /* the first that ends after `begin` */
+            int64_t half = left / 2;
+            int before = row[half].end <= begin;
+            row += before ? half + 1 : 0;
+            left = before ? left - half - 1 : half;
+        }
+        for (; begin < end; row++) {
+            int64_t start = row->end - row->size, stop = end < row->end ? end : row->end;
+            KINDS[job->kind].loop(row, job->options, begin - start, stop - start);
+            begin = stop;
+        }
+        if (end == job->total)
+            return;
+    }
+}
+
+/* Returns 0, or 1 if tensors overlap or memory is short, and then has changed nothing. `table` has the sizes of all
+ * parameters, then the addresses of all parameters, and so on in the order of Row. `clips` has the clip of each where
+ * it does not follow from clip_exp, else it is null. `parallel` is GOMP_parallel of torch's OpenMP runtime, or null.
+ * The number in the name is that of this interface: a library that an older build left behind is not called. */
+int shim_adopt_1(int kind, int64_t count, const int64_t *table, const Options *options, const double *clips,
+                 int threads, void (*parallel)(void (*)(void *), void *, unsigned, unsigned)) {
+    Row *rows = malloc((size_t)count * (sizeof(Row) + 6 * sizeof(Span)) + 1);
+    if (!rows)
+        return 1;
+    Job job = {rows, options, kind, count, 0, 0};
+    double step = 0, clip = INFINITY;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t *at = table + i;
+#define NEXT_POINTER ((void *)(intptr_t)*(at += count))
+        Row *row = rows + i;
+        row->size = *at;
+        row->param = NEXT_POINTER;
+        row->grad = NEXT_POINTER;
+        row->exp_avg = NEXT_POINTER;
+        row->exp_avg_sq = NEXT_POINTER;
+        row->compensation = NEXT_POINTER;
+        row->step = NEXT_POINTER;
+        if (options->clip_exp >= 0 && *row->step != step)
+            clip = pow(*row->step, options->clip_exp);
+        step = *row->step;
+        row->first = step == 0;
+        row->clip = clips ? clips[i] : clip;
+        row->end = job.total += row->size;
+    }
+    int refused = !disjoint(rows, count, kind, (Span *)(rows + count));
+    if (!refused) {
+        int64_t chunks = (job.total + CHUNK - 1) / CHUNK;
+        threads = chunks < threads ? (int)chunks : threads;
+        if (threads > 1 && parallel)
+            parallel(work, &job, (unsigned)threads, 0);
+        else if (chunks)
+            work(&job);
+        for (int64_t i = 0; i < count; i++)
+            *rows[i].step += 1;
+    }
+    free(rows);
+    return refused;
+}

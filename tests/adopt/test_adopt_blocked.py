@@ -1,0 +1,68 @@
+"""The blocked form: without the native kernel, large CPU parameters are stepped block by block."""
+
+import pytest
+import torch
+
+from shim.adopt import ADOPT, blocked, optimizer
+
+pytestmark = pytest.mark.usefixtures("no_native_kernel")
+
+
+@pytest.fixture
+def sizes(monkeypatch):
+    """Return the list of how large the parameters of each call of the single-tensor form are."""
+    seen = []
+    single = optimizer._single_tensor_adopt
+
+    def watched(params, *args, **kwargs):
+        seen.append([p.numel() for p in params])
+        return single(params, *args, **kwargs)
+
+    monkeypatch.setattr(optimizer, "_single_tensor_adopt", watched)
+    return seen
+
+
+NEWER = pytest.mark.torch_from(1, 8, "no views of complex numbers, no complete low precision")
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.float32, pytest.param(torch.bfloat16, marks=NEWER), pytest.param(torch.complex64, marks=NEWER)],
+    ids=str,
+)
+def test_no_operation_is_larger_than_a_block(sizes, dtype):
+    size = blocked.BLOCK if torch.get_num_threads() == 1 else blocked.BLOCK_FOR_THREADS
+    whole = torch.view_as_complex if dtype == torch.complex64 else lambda t: t.to(dtype)
+    params = [torch.nn.Parameter(whole(torch.ones(n, 2))) for n in (size + 1, 10)]
+    others = [torch.nn.Parameter(p.detach().clone()) for p in params]
+    optim, plain = ADOPT(params), ADOPT(others, foreach=False)
+
+    for _ in range(3):
+        for p, q in zip(params, others):
+            p.grad, q.grad = torch.ones_like(p), torch.ones_like(q)
+        sizes.clear()
+        optim.step()
+        assert sizes == [[size, size, 2], [20]]
+        plain.step()
+
+    assert optim.state[params[0]]["step"].item() == 3.0
+    assert all(torch.equal(p, q) for p, q in zip(params, others))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"foreach": False},
+        {"differentiable": True},
+        pytest.param({"capturable": True}, marks=pytest.mark.torch_from(1, 12, "no capturable optimizers")),
+    ],
+    ids=str,
+)
+def test_who_asks_for_another_form_gets_it(sizes, form, small_blocks):
+    p = torch.ones(20, requires_grad="differentiable" not in form)
+    optim = ADOPT([p], **form)
+    p.grad = torch.ones(20)
+
+    optim.step()
+
+    assert sizes == [[20]]

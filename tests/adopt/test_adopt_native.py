@@ -1,0 +1,448 @@
+"""The native kernel of ADOPT: what it takes, what it leaves to others, and that it is a good neighbour."""
+
+import shutil
+import subprocess
+import sysconfig
+import threading
+import time
+
+import pytest
+import torch
+from adopt_oracle import assert_close
+
+import shim
+from shim.adopt import ADOPT, adopt, native
+from shim.adopt.low_precision import LOW_PRECISION
+
+pytestmark = [
+    pytest.mark.usefixtures("native_kernel"),
+    pytest.mark.torch_from(1, 8, "no views of complex numbers, no complete low precision"),
+]
+
+OPTIONS = {"lr": 0.1, "weight_decay": 0.1}
+
+
+def steps(params, grads, count=4, **form):
+    """Take steps with the gradients times 1, 2, 3, ...; return the optimizer."""
+    optim = ADOPT(params, **OPTIONS, **form)
+    for k in range(1, count + 1):
+        for p, grad in zip(params, grads):
+            p.grad = grad * k if grad.is_contiguous() else grad
+        optim.step()
+    return optim
+
+
+@pytest.fixture
+def refused(monkeypatch):
+    """Return the list of how many parameters each call of the kernel left to others."""
+    counts = []
+    step = native.step_
+
+    def counting(*args, **kwargs):
+        left = step(*args, **kwargs)
+        counts.append(len(left))
+        return left
+
+    monkeypatch.setattr(native, "step_", counting)
+    return counts
+
+
+def ordinary(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(4, 3, generator=generator) for _ in range(3)]
+
+
+def as_parameters(tensors):
+    return [torch.nn.Parameter(t) for t in tensors]
+
+
+def float16():
+    return as_parameters([t.half() for t in ordinary()])
+
+
+def strided():
+    return as_parameters([torch.zeros(8, 6)[::2, ::2].copy_(t) for t in ordinary()])
+
+
+def of_a_class():
+    class Marked(torch.nn.Parameter):
+        pass
+
+    return [Marked(t) for t in ordinary()]
+
+
+def sharing():
+    base = ordinary()[0]
+    return as_parameters([base, base[1:], base[:2]])
+
+
+def of_all_kinds():
+    a, b, c = ordinary()
+    channels_last = torch.ones(2, 3, 4, 4).contiguous(memory_format=torch.channels_last)
+    return as_parameters([a.t(), a, b.double(), c.bfloat16(), channels_last])
+
+
+# What the parameters are -> how many of them the kernel leaves to others.
+CASES = {of_all_kinds: 0, sharing: 0, float16: 3, strided: 3, of_a_class: 3}
+
+
+@pytest.mark.parametrize("make", CASES, ids=lambda make: make.__name__)
+def test_what_the_kernel_cannot_take_goes_another_way_to_the_same_place(make, refused):
+    params, others = make(), make()
+    with torch.no_grad():
+        for p, q in zip(params, others):
+            q.copy_(p)
+    grads = [torch.ones_like(p) for p in params]
+
+    steps(params, grads, fused=True)
+    steps(others, grads, foreach=False)
+
+    assert refused == [CASES[make]] * 4
+    for p, q in zip(params, others):
+        assert_close(p, q.detach(), 1e-3 if p.dtype in LOW_PRECISION else 2e-6)
+
+
+def odd_gradients():
+    p = ordinary()[0]
+    yield "expanded", torch.ones(4, 1).expand(4, 3)
+    yield "transposed", torch.ones(3, 4).t()
+    yield "every other", torch.arange(48.0).reshape(8, 6)[::2, ::2]
+    if hasattr(torch.Tensor, "is_neg"):
+        yield "negated lazily", torch.randn(4, 3, dtype=torch.complex64).conj().imag
+    yield "the parameter itself", p
+
+
+@pytest.mark.parametrize("name, grad", list(odd_gradients()), ids=lambda value: value if isinstance(value, str) else "")
+def test_a_gradient_in_another_layout_counts_as_what_it_says(name, grad, refused):
+    p, q = (torch.nn.Parameter(ordinary()[0]) for _ in range(2))
+
+    optimizers = ADOPT([p], **OPTIONS, fused=True), ADOPT([q], **OPTIONS, foreach=False)
+    for _ in range(3):
+        p.grad, q.grad = grad, grad.clone()
+        for optim in optimizers:
+            optim.step()
+
+    assert_close(p, q.detach(), 2e-6)
+    assert refused == [0 if name == "the parameter itself" else 1] * 3
+
+
+def test_gradients_that_share_memory_are_only_read(refused):
+    params, grad = as_parameters(ordinary()), torch.ones(4, 3)
+
+    steps(params, [grad] * 3, fused=True)
+
+    assert refused == [0] * 4
+
+
+def functional(params, grads, exp_avgs, exp_avg_sqs, state_steps, **form):
+    adopt(
+        *(params, grads, exp_avgs, exp_avg_sqs, state_steps),
+        beta1=0.9,
+        beta2=0.99,
+        lr=0.1,
+        clip_lambda=None,
+        weight_decay=0.0,
+        decouple=False,
+        **{"eps": 1e-6, "maximize": False, **form},
+    )
+
+
+@pytest.mark.parametrize(
+    "shared", ["a step", "exp_avg and exp_avg_sq", "a parameter and the next one's gradient", "half of exp_avg"]
+)
+def test_state_that_is_shared_is_worked_through_one_after_the_other(shared):
+    def run(**form):
+        params, grads, m, v = ([t.clone() for t in ordinary(seed)] for seed in range(4))
+        v = [t.abs() for t in v]
+        counts = [torch.tensor(2.0) for _ in params]
+        if shared == "a step":
+            counts = [counts[0]] * 3
+        elif shared == "exp_avg and exp_avg_sq":
+            m = v
+        elif shared == "half of exp_avg":
+            whole = torch.ones(6, 3)
+            m[0], m[1] = whole[:4], whole[2:]
+        else:
+            grads[1] = params[0]
+        with torch.no_grad():
+            functional(params, grads, m, v, counts, **form)
+        return [*params, *m, *v, *counts]
+
+    for fused, single in zip(run(fused=True), run(foreach=False)):
+        assert_close(fused, single.detach(), 2e-6)
+
+
+def test_a_state_of_another_shape_is_an_error_as_ever():
+    params, grads, m, v = (ordinary(seed) for seed in range(4))
+    m[1] = m[1].reshape(3, 4)
+
+    with torch.no_grad(), pytest.raises(RuntimeError):
+        functional(params, grads, m, v, [torch.tensor(2.0)] * 3, fused=True)
+
+
+def test_with_grad_enabled_a_leaf_is_protected_as_ever():
+    params, grads, m, v = (ordinary(seed) for seed in range(4))
+
+    with pytest.raises(RuntimeError, match="leaf"):
+        functional(as_parameters(params), grads, m, v, [torch.tensor(2.0) for _ in m], fused=True)
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["first step", "second step"])
+def test_autograd_notices_that_a_parameter_was_changed(count):
+    p = torch.nn.Parameter(torch.ones(3))
+    optim = steps([p], [torch.ones(3)], count, fused=True)
+    loss = (p * p).sum()
+    before = [t._version for t in optim.state[p].values()]
+    p.grad = torch.ones(3)
+
+    optim.step()
+
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+    assert all(t._version > version for t, version in zip(optim.state[p].values(), before))
+    assert p.grad._version == 0, "the gradient is only read"
+
+
+def test_a_clip_gets_each_step_once(refused):
+    seen = []
+    params = as_parameters(ordinary())
+    optim = ADOPT(params, fused=True, clip_lambda=lambda t: seen.append(t) or 1.0)
+    for k in range(3):
+        for p in params[: 2 if k == 0 else 3]:  # the third joins late
+            p.grad = torch.ones_like(p)
+        optim.step()
+
+    assert seen == [1.0, 2.0, 1.0] or seen == [1.0, 1.0, 2.0]
+
+
+def test_in_a_batch_the_kernel_is_called_once_for_each_dtype(monkeypatch):
+    calls = []
+    kernel = native._kernel
+    monkeypatch.setattr(native, "_kernel", lambda *args: calls.append(args[:2]) or kernel(*args))
+    params = as_parameters([t.to(d) for d in (torch.float32, torch.bfloat16, torch.float64) for t in ordinary()])
+
+    steps(params, [torch.ones_like(p) for p in params], 1, fused=True)
+
+    assert sorted(calls) == [(0, 3), (1, 3), (2, 3)]
+
+
+def test_the_gil_is_released(monkeypatch):
+    kernel, inside = native._kernel, []
+
+    def timed(*args):
+        begin = time.perf_counter()
+        refused = kernel(*args)
+        inside.append((begin, time.perf_counter()))
+        return refused
+
+    monkeypatch.setattr(native, "_kernel", timed)
+    seen, stop = [], threading.Event()
+
+    def watch():
+        while not stop.is_set():
+            seen.append(time.perf_counter())
+            time.sleep(0.0005)
+
+    p = torch.nn.Parameter(torch.ones(8_000_000))
+    optim = ADOPT([p], fused=True)
+    p.grad = torch.ones_like(p)
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        for _ in range(10):
+            optim.step()
+    finally:
+        stop.set()
+        watcher.join()
+
+    # With the GIL held, at most one would be seen at either end of a call.
+    assert max(sum(begin < at < end for at in seen) for begin, end in inside) > 2
+
+
+NEIGHBOUR = """
+import os, re, threading, torch
+import shim
+from shim.adopt import ADOPT, native
+assert not native.why_not() and native._parallel
+threads = lambda: len(os.listdir("/proc/self/task"))
+runtimes = lambda: sorted({line.split()[-1] for line in open("/proc/self/maps") if re.search("lib[gi]?omp", line)})
+
+p = torch.nn.Parameter(torch.ones(3_000_000))
+p.grad = torch.ones_like(p)
+optimizer = ADOPT([p], fused=True)
+loaded = runtimes()
+
+def torchs():
+    with torch.no_grad():
+        p.mul_(1.0)
+
+def more(work):
+    before = threads()
+    work()
+    return threads() - before
+
+counts = []
+for number, first, second in [(1, optimizer.step, torchs), (3, optimizer.step, torchs), (2, torchs, optimizer.step)]:
+    torch.set_num_threads(number)
+    counts.append((more(first), more(second)))
+
+class Worker(torch.utils.data.Dataset):
+    def __len__(self):
+        return 2
+    def __getitem__(self, i):
+        alone = threads()
+        q = torch.nn.Parameter(torch.ones(3_000_000))
+        q.grad = torch.ones_like(q)
+        other = ADOPT([q], fused=True)
+        other.step()
+        other.step()
+        return threads() - alone, float(q[0] < 1)
+
+workers = [[float(n) for n in row] for row in torch.utils.data.DataLoader(Worker(), num_workers=2, batch_size=None)]
+print(counts, workers, runtimes() == loaded, len(loaded))
+"""
+
+
+@pytest.mark.skipif(not sysconfig.get_platform().startswith("linux"), reason="counts threads in /proc")
+def test_threads_are_torchs_own_and_as_many_as_it_says(python):
+    if native._parallel is None:
+        pytest.skip("this torch has no OpenMP runtime with GOMP_parallel")
+
+    said = python(NEIGHBOUR, door="src", env={"OMP_NUM_THREADS": "1"})
+
+    assert said.returncode == 0, said.stderr
+    # Three threads are two more, of which torch's own operation then makes use, and two are one less, for both (it may
+    # take its time to end). A DataLoader's worker stays alone. No further runtime is loaded.
+    less = said.stdout.replace("(0, -1)]", "(-1, 0)]")
+    assert less == "[(0, 0), (2, 0), (-1, 0)] [[0.0, 1.0], [0.0, 1.0]] True 1\n"
+
+
+def test_every_instruction_set_gives_the_same_bits(tmp_path, monkeypatch):
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    plain = tmp_path / "plain.so"
+    source = native.LIBRARY.with_name("native.c")
+    flags = ["-std=c11", "-O1", "-ffp-contract=off", "-fPIC", "-shared", "-DCLONES="]
+    subprocess.run([compiler, *flags, str(source), "-o", str(plain), "-lm"], check=True)
+
+    def run():
+        params = as_parameters([torch.randn(1001, generator=torch.Generator().manual_seed(1)).to(d) for d in dtypes])
+        steps(params, [p.detach().clone() for p in params], fused=True)
+        return params
+
+    dtypes = (torch.float32, torch.float64, torch.bfloat16)
+    fast = run()
+    monkeypatch.setattr(native, "LIBRARY", plain)
+    monkeypatch.setattr(native, "_kernel", native._load()[0])
+
+    assert all(torch.equal(p, q) for p, q in zip(fast, run()))
+
+
+def test_a_library_of_another_version_is_not_called(monkeypatch):
+    import _ctypes
+
+    monkeypatch.setattr(native, "LIBRARY", _ctypes.__file__)
+
+    assert native._load() == (None, "it was built from another version, and installing builds it anew")
+
+
+def test_without_the_kernel_fused_is_refused_and_the_default_works(no_native_kernel):
+    p = torch.nn.Parameter(torch.ones(3))
+
+    with pytest.raises(RuntimeError, match="please use fused=None: there is no native kernel for the CPU: it was not"):
+        ADOPT([p], fused=True)
+    steps([p], [torch.ones(3)])
+
+    assert not torch.equal(p, torch.ones(3))
+
+
+def test_the_form_can_be_seen(request):
+    groups = [{"params": as_parameters(ordinary())}, {"params": [torch.nn.Parameter(torch.ones(3))], "foreach": False}]
+
+    assert "Form of group 0: fused, native kernel\nForm of group 1: single tensor\n)" in repr(ADOPT(groups))
+    assert "ADOPT on the CPU: native kernel" in str(shim.status())
+    request.getfixturevalue("no_native_kernel")
+    said = "in blocks, without the native kernel: it was not built"
+    assert f"Form of group 0: fused, {said}" in repr(ADOPT(groups))
+    assert f"ADOPT on the CPU: {said}" in str(shim.status())
+
+
+def test_a_run_with_the_kernel_goes_on_where_there_is_none(no_native_kernel):
+    p = torch.nn.Parameter(torch.ones(3))
+    optim = ADOPT([p], lr=0.1)
+    optim.param_groups[0]["fused"] = True  # as a checkpoint says
+    for _ in range(3):
+        p.grad = torch.ones(3)
+        optim.step()
+
+    assert not torch.equal(p, torch.ones(3))
+
+
+def test_integers_are_refused():
+    with pytest.raises(RuntimeError, match="floating point Tensors"):
+        ADOPT([torch.ones(3, dtype=torch.int64)], fused=True)
+
+
+@pytest.mark.torch_from(1, 9, "no inference mode")
+def test_tensors_of_inference_mode():
+    with torch.inference_mode():
+        p, q = torch.ones(3), torch.ones(3)
+        steps([p], [torch.ones(3)], fused=True)
+        steps([q], [torch.ones(3)], foreach=False)
+
+    assert torch.equal(p, q) and p[0] < 1
+
+
+@pytest.mark.torch_from(2, 0, "no dispatch modes")
+def test_a_mode_that_watches_operations_sees_them():
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Watch(TorchDispatchMode):
+        seen = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            self.seen += 1
+            return func(*args, **(kwargs or {}))
+
+    params = as_parameters(ordinary())
+    optim = steps(params, ordinary(), fused=True)
+
+    with Watch() as watch:
+        optim.step()
+
+    assert watch.seen > len(params)
+
+
+SHARDED = """
+import torch, torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+import shim
+from shim.adopt import ADOPT, native
+
+dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+mesh = init_device_mesh("cpu", (1,))
+left = []
+step = native.step_
+native.step_ = lambda *args, **kwargs: left.append(len(step(*args, **kwargs)))
+start = torch.arange(12.0).reshape(4, 3)
+params = [torch.nn.Parameter(distribute_tensor(start.clone(), mesh, [how])) for how in (Shard(0), Replicate())]
+params.append(torch.nn.Parameter(start.clone()))
+optimizer = ADOPT(params, lr=0.1, fused=True)
+for k in range(4):
+    for p in params:
+        p.grad = torch.ones_like(p) * (k + 1)
+    versions = [p._version for p in params]
+    optimizer.step()
+    assert all(p._version > version for p, version in zip(params, versions))
+values = [getattr(p, "_local_tensor", p).detach() for p in params]
+print(left, all(torch.equal(value, values[-1]) for value in values), bool((values[0] < start).all()))
+"""
+
+
+@pytest.mark.torch_from(2, 6, "no public DTensor")
+def test_of_a_dtensor_the_local_part_is_stepped(python):
+    said = python(SHARDED, door="src", env={"OMP_NUM_THREADS": "1"})
+
+    assert said.stdout.split("\n")[0] == "[0, 0, 0, 0] True True", said.stdout + said.stderr

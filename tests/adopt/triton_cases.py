@@ -1,0 +1,515 @@
+"""What ADOPT's Triton kernels must do; run by test_adopt_triton.py on a GPU and in Triton's interpreter."""
+
+import math
+import os
+
+import pytest
+import torch
+from adopt_oracle import Oracle, assert_close
+from test_adopt_oracle import CLIPS, DECAYS, EXTREMES, check, layouts, randn, run
+
+from shim.adopt import ADOPT, cuda, triton_kernels
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+DEVICE = "cpu" if INTERPRETED else "cuda"
+BLOCK = triton_kernels.BLOCK
+
+needs_gpu = pytest.mark.skipif(INTERPRETED, reason="needs a GPU")
+# numpy, which the interpreter calculates with, tells of NaN and overflow.
+on_purpose = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+
+
+class Fused(ADOPT):
+    """ADOPT whose steps are the kernels', on any device that Triton reaches."""
+
+    def __init__(self, params, **options):
+        super().__init__(params, capturable=True, **options)  # steps on the device
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            lists = [[] for _ in range(6)]
+            self._init_group(group, *lists)
+            cuda.fused_step_(
+                *lists,
+                grad_scale=getattr(self, "grad_scale", None),
+                found_inf=getattr(self, "found_inf", None),
+                beta1=group["betas"][0],
+                beta2=group["betas"][1],
+                **{name: group[name] for name in ("lr", "clip_exp", "weight_decay", "decouple", "eps", "maximize")},
+            )
+
+
+def on_device(tensor):
+    return tensor.detach().to(DEVICE).requires_grad_()
+
+
+def pair(shapes, dtype=torch.float32, **group):
+    """Return equal parameters twice, with the kernels' optimizer for the one and the single-tensor form's."""
+    generator = torch.Generator().manual_seed(0)
+    start = [randn(generator, *shape, dtype=dtype) for shape in shapes]
+    ours, theirs = [[on_device(t.clone()) for t in start] for _ in range(2)]
+    group = {"lr": 1e-2, **group}
+    return (
+        ours,
+        Fused([{"params": ours, **group}]),
+        theirs,
+        ADOPT([{"params": theirs, **group}], foreach=False, capturable=True),
+    )
+
+
+def step_both(ours, fused, theirs, single, steps=5):
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(steps):
+        for p, q in zip(ours, theirs):
+            q.grad = randn(generator, *q.shape, dtype=q.dtype).to(DEVICE)
+            p.grad = q.grad.clone()
+        fused.step()
+        single.step()
+
+
+@pytest.mark.parametrize("maximize", [False, True], ids=["minimize", "maximize"])
+@pytest.mark.parametrize("decay", DECAYS)
+@pytest.mark.parametrize("clip", ["default", "exponent", "none"])
+def test_agrees_with_the_oracle(clip, decay, maximize):
+    clip_options, clip_function = CLIPS[clip]
+    generator = torch.Generator().manual_seed(0)
+    params = [on_device(randn(generator, *shape)) for shape in [(3, 4), (0, 2), (5,)]]
+    shared = {"lr": 3e-3, "betas": (0.9, 0.99), "maximize": maximize, **DECAYS[decay]}
+
+    optimizer, oracles = run(
+        params,
+        {**shared, **clip_options},
+        {},
+        {**shared, "clip": clip_function},
+        lambda k, i, p: (randn(generator, *p.shape) * 10 ** (k % 5 - 2)).to(DEVICE),
+        steps=25 if INTERPRETED else 200,
+        make=Fused,
+    )
+
+    check(params, optimizer, oracles)
+
+
+def test_parameters_that_join_late_leave_and_come_back():
+    present = [lambda k: True, lambda k: k >= 50, lambda k: not 100 <= k < 150, lambda k: False]
+    generator = torch.Generator().manual_seed(1)
+    params = [on_device(randn(generator, 4)) for _ in present]
+
+    optimizer, oracles = run(
+        params,
+        {"lr": 3e-3},
+        {},
+        {"lr": 3e-3},
+        lambda k, i, p: randn(generator, 4).to(DEVICE) if present[i](k) else None,
+        make=Fused,
+    )
+
+    check(params, optimizer, oracles)
+    assert [oracle.t for oracle in oracles] == [200, 150, 150, 0]
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+def test_layouts_and_sizes_around_a_block(decay):
+    generator = torch.Generator().manual_seed(3)
+    tensors = [t for _, t in layouts(generator, torch.float32)]
+    tensors += [randn(generator, n) for n in (BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK)]
+    flat = randn(generator, 2 * BLOCK + 4)
+    tensors += [flat[:3], flat[3 : BLOCK + 3], flat[BLOCK + 3 :]]  # not aligned
+    # (A move to the same device keeps the strides and the views.)
+    params = [t.detach().to(DEVICE).requires_grad_() for t in tensors]
+    strides = [p.stride() for p in params]
+
+    def gradient(k, i, p):
+        grad = torch.randn(p.shape, generator=generator).to(DEVICE)
+        return grad if k % 2 else torch.empty_like(p).detach().copy_(grad)  # in the order of its parameter
+
+    optimizer, oracles = run(
+        params, {"lr": 3e-3, **DECAYS[decay]}, {}, {"lr": 3e-3, **DECAYS[decay]}, gradient, steps=6, make=Fused
+    )
+
+    check(params, optimizer, oracles)
+    assert [p.stride() for p in params] == strides
+
+
+def test_a_state_in_another_order_than_its_parameter():
+    ours, fused, theirs, single = pair([(4, 6)])
+    step_both(ours, fused, theirs, single, steps=2)
+    state = fused.state[ours[0]]
+    state["exp_avg"] = state["exp_avg"].t().contiguous().t()
+
+    step_both(ours, fused, theirs, single)
+
+    assert_close(ours[0], theirs[0], 1e-6)
+    assert not state["exp_avg"].is_contiguous()
+    assert_close(state["exp_avg"], single.state[theirs[0]]["exp_avg"], 1e-6)
+
+
+def test_parameters_that_share_memory_step_one_after_the_other():
+    base, other = (torch.linspace(-1, 1, 3 * BLOCK).to(DEVICE) for _ in range(2))
+    ours, theirs = ([t[: 2 * BLOCK].requires_grad_(), t[BLOCK:].requires_grad_()] for t in (base, other))
+
+    step_both(ours, Fused(ours, lr=0.1), theirs, ADOPT(theirs, lr=0.1, foreach=False, capturable=True), steps=3)
+
+    assert_close(base, other, 1e-6)
+
+
+@on_purpose
+@pytest.mark.parametrize("clip", ["default", "none"])
+@pytest.mark.parametrize("decay", DECAYS)
+def test_extreme_gradients_go_through_as_in_the_oracle(decay, clip):
+    clip_options, clip_function = CLIPS[clip]
+    generator = torch.Generator().manual_seed(5)
+    extremes = EXTREMES[torch.float32]
+    whens = (0, 1, 7)
+    params = [on_device(randn(generator, len(extremes))) for _ in whens]
+    options = {"lr": 1e-3, **DECAYS[decay]}
+
+    def gradient(k, i, p):
+        return (torch.tensor(extremes) if k == whens[i] else randn(generator, len(p))).to(DEVICE)
+
+    optimizer, oracles = run(
+        params,
+        {**options, **clip_options},
+        {},
+        {**options, "clip": clip_function},
+        gradient,
+        steps=12,
+        make=Fused,
+    )
+
+    check(params, optimizer, oracles)
+
+
+def test_found_inf_changes_nothing_at_all():
+    ours, fused, theirs, single = pair([(3,), (2, 2)], dtype=torch.bfloat16, weight_decay=0.1)
+    step_both(ours, fused, theirs, single)
+    before = [[t.clone() for t in (p, *fused.state[p].values())] for p in ours]
+
+    for p in ours:
+        p.grad = torch.full_like(p, math.inf)
+    fused.found_inf = torch.ones((), device=DEVICE)
+    fused.step()
+
+    for p, tensors in zip(ours, before):
+        assert all(torch.equal(a, b) for a, b in zip((p, *fused.state[p].values()), tensors))
+
+    fused.found_inf = torch.zeros((), device=DEVICE)
+    fused.step()
+    assert fused.state[ours[0]]["step"].item() == 6.0
+
+
+def test_the_gradients_are_divided_by_grad_scale_and_left_alone():
+    ours, fused, theirs, single = pair([(7,)])
+    fused.grad_scale = torch.tensor(3.0, device=DEVICE)
+    for k in range(5):
+        theirs[0].grad = torch.sin(torch.arange(7.0) + k).to(DEVICE)
+        scaled = theirs[0].grad * 3.0
+        ours[0].grad = scaled.clone()
+        fused.step()
+        single.step()
+
+    assert torch.equal(ours[0].grad, scaled)
+    assert_close(ours[0], theirs[0], 1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_learning_rate_in_a_tensor_is_read_at_each_step(dtype):
+    lr = torch.tensor([0.1], dtype=dtype, device=DEVICE)
+    p = on_device(torch.ones(3))
+    oracle = Oracle(p)
+    optimizer = Fused([p], lr=lr)
+
+    for k in range(6):
+        lr.fill_(0.1 / (k + 1))
+        p.grad = torch.full((3,), 0.5, device=DEVICE)
+        optimizer.step()
+        oracle.step(p.grad, lr=0.1 / (k + 1))
+
+    assert_close(p, oracle.p, 1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_a_compensated_weight_is_as_good_as_a_float32_one(dtype):
+    p = on_device(torch.ones(5, dtype=dtype))
+    optimizer, (oracle,) = run(
+        [p],
+        {"lr": 1e-4, "weight_decay": 0.1},
+        {},
+        {"lr": 1e-4, "weight_decay": 0.1},
+        lambda k, i, p: torch.full_like(p, 0.5),
+        make=Fused,
+    )
+
+    state = optimizer.state[p]
+    assert_close(p.double() + state["compensation"].double(), oracle.p, 2e-6)
+    # Triton's interpreter cuts bfloat16 off where a GPU rounds it.
+    units = 1.0 if INTERPRETED and dtype == torch.bfloat16 else 0.5
+    assert (p.double() - oracle.p).abs().max().item() <= units * torch.finfo(dtype).eps / 2 + 2e-6
+    assert {state[name].dtype for name in ("exp_avg", "exp_avg_sq", "compensation")} == {torch.float32}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_stochastic_rounding_is_that_of_the_other_forms(dtype):
+    # A float32 parameter between them: the second bfloat16 one is the third parameter.
+    shapes = [(BLOCK + 5,), (3, 3), (100,)]
+    ours, fused, theirs, single = pair(shapes, dtype=dtype, rounding="stochastic", clip_exp=None)
+    for params in (ours, theirs):
+        params[1].data = params[1].data.float()
+
+    step_both(ours, fused, theirs, single, steps=10)
+
+    for p, q in zip(ours, theirs):
+        # The averages may differ in a last place of float32, which hardly ever shows.
+        assert (p != q).double().mean().item() < 0.01
+        assert_close(p, q, 4 * torch.finfo(p.dtype).eps)
+    assert set(fused.state[ours[0]]) == {"step", "exp_avg", "exp_avg_sq"}
+
+
+@on_purpose
+def test_stochastic_rounding_in_extremes_is_that_of_the_other_forms():
+    values = [0.0, 1e-7, -3e-8, 6e-5, 65504.0, -65504.0, math.inf, -math.inf, math.nan]
+    ours, theirs = ([on_device(torch.tensor(values, dtype=torch.float16).repeat(50))] for _ in range(2))
+    group = {"lr": 1e-7, "rounding": "stochastic", "clip_exp": None}
+
+    step_both(
+        ours,
+        Fused([{"params": ours, **group}]),
+        theirs,
+        ADOPT([{"params": theirs, **group}], foreach=False, capturable=True),
+    )
+
+    assert_close(ours[0], theirs[0].double(), 0.0)
+
+
+def test_rounding_to_nearest_keeps_the_state_in_the_parameters_dtype():
+    ours, fused, theirs, single = pair([(50,)], dtype=torch.float16, rounding="nearest")
+
+    step_both(ours, fused, theirs, single)
+
+    # The other forms round after each operation, the kernel once.
+    assert_close(ours[0], theirs[0], 8 * torch.finfo(torch.float16).eps)
+    assert fused.state[ours[0]]["exp_avg"].dtype == torch.float16
+
+
+@pytest.mark.parametrize("rounding", ["compensated", "stochastic"])
+def test_the_first_step_leaves_the_parameter_and_waits_even_for_a_nan(rounding):
+    ours, fused, _, _ = pair([(9,)], dtype=torch.bfloat16, rounding=rounding, weight_decay=0.1, decouple=True)
+    before = ours[0].clone()
+
+    ours[0].grad = torch.full_like(ours[0], math.nan)
+    fused.step()
+
+    assert torch.equal(ours[0], before)
+    assert fused.state[ours[0]]["exp_avg_sq"].isnan().all() and not fused.state[ours[0]]["exp_avg"].any()
+
+
+def test_one_launch_for_each_combination_of_dtypes(monkeypatch):
+    launches = []
+    kernel = triton_kernels.step_kernel
+
+    class Counted:
+        def __getitem__(self, grid):
+            launches.append(grid)
+            return kernel[grid]
+
+    params = [on_device(torch.ones(n, dtype=d)) for n in (3, 5, BLOCK + 1) for d in (torch.float32, torch.bfloat16)]
+    optimizer = Fused(params)
+    monkeypatch.setattr(triton_kernels, "step_kernel", Counted())
+    for p in params:
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+
+    assert launches == [(4,), (4,)]
+
+
+def test_the_table_is_made_anew_only_when_a_tensor_moves():
+    ours, fused, _, _ = pair([(3,), (4,)])
+    cuda._tables.clear()
+    for p in ours:
+        p.grad = torch.ones_like(p)
+    for _ in range(3):
+        fused.step()
+    assert len(cuda._tables) == 1
+
+    kept = ours[0].grad
+    ours[0].grad = kept.clone()
+    fused.step()
+    assert len(cuda._tables) == 2
+
+    for _ in range(cuda._TABLES_KEPT + 2):
+        kept = [kept, ours[0].grad]  # so that each gradient has memory of its own
+        ours[0].grad = torch.ones_like(ours[0])
+        fused.step()
+    assert len(cuda._tables) == cuda._TABLES_KEPT
+
+
+def test_autograd_notices_what_was_changed():
+    ours, fused, _, _ = pair([(3,)], dtype=torch.bfloat16)
+    ours[0].grad = torch.ones_like(ours[0])
+    fused.step()
+    tensors = [ours[0], *fused.state[ours[0]].values()]
+    versions = [t._version for t in tensors]
+    product = (ours[0] * ours[0]).sum()
+
+    fused.step()
+
+    assert all(t._version > version for t, version in zip(tensors, versions))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        product.backward()
+
+
+@pytest.mark.parametrize("damage", ["shape", "dtype", pytest.param("device", marks=needs_gpu)])
+def test_tensors_that_do_not_fit_are_refused_before_anything_is_written(damage):
+    ours, fused, _, _ = pair([(4,), (3,)])
+    for p in ours:
+        p.grad = torch.ones_like(p)
+    fused.step()
+    state = fused.state[ours[1]]
+    if damage == "shape":
+        state["exp_avg"] = torch.zeros(2, device=DEVICE)
+    elif damage == "dtype":
+        state["step"] = state["step"].double()
+    else:
+        state["step"] = state["step"].cpu()
+    before = [p.clone() for p in ours]
+
+    with pytest.raises(RuntimeError, match="fused=True"):
+        fused.step()
+
+    assert all(torch.equal(p, b) for p, b in zip(ours, before))
+
+
+def test_what_the_kernels_cannot_take_is_named():
+    assert cuda.why_not([torch.ones(2, device=DEVICE), torch.ones(0, dtype=torch.float16, device=DEVICE)]) is None
+    for tensor, reason in [
+        (torch.ones(2, dtype=torch.float64, device=DEVICE), "torch.float64"),
+        (torch.ones(2, dtype=torch.complex64, device=DEVICE), "torch.complex64"),
+        (torch.ones(2, device=DEVICE).to_sparse(), "torch.sparse_coo"),
+    ]:
+        assert reason in cuda.why_not([torch.ones(2, device=DEVICE), tensor])
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
+def test_a_dtensor_steps_its_local_tensor(tmp_path):
+    from torch.distributed.tensor import Partial, Replicate, Shard, distribute_tensor, init_device_mesh
+
+    torch.distributed.init_process_group(
+        "gloo" if INTERPRETED else "nccl", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1
+    )
+    try:
+        mesh = init_device_mesh(DEVICE, (1,))
+        ours, fused, theirs, single = pair([(4, 3)])
+        sharded = torch.nn.Parameter(distribute_tensor(ours[0].detach().clone(), mesh, [Shard(0)]))
+        fused = Fused([sharded], lr=1e-2)
+        for k, placement in enumerate([Shard(0), Replicate(), Partial(), Shard(1), Shard(0)]):
+            theirs[0].grad = torch.sin(torch.arange(12.0) + k).reshape(4, 3).to(DEVICE)
+            sharded.grad = torch.distributed.tensor.DTensor.from_local(theirs[0].grad.clone(), mesh, [placement])
+            fused.step()
+            single.step()
+
+        assert cuda.why_not([sharded]) is None
+        assert type(fused.state[sharded]["exp_avg"]) is type(sharded.data)
+        assert_close(sharded.to_local(), theirs[0], 1e-6)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def trained(params, make, steps, step):
+    """Train `params` to the sines of a counter for some steps: `step` makes each, once it can be repeated."""
+    optimizer = make(params)
+    counter = torch.zeros((), device=DEVICE)
+
+    def train():
+        optimizer.zero_grad(set_to_none=True)
+        sum(((p.float() - torch.sin(counter + i)) ** 2).sum() for i, p in enumerate(params)).backward()
+        optimizer.step()
+        counter.add_(1)
+
+    step(train, steps)
+    return optimizer
+
+
+def eagerly(train, steps):
+    for _ in range(steps):
+        train()
+
+
+def in_a_graph(train, steps):
+    # The recipe of torch's documentation: the gradients are allocated anew in the capture.
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        eagerly(train, 3)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        train()
+    # What is kept for eager steps may go, and its memory be used for something else.
+    cuda._tables.clear()
+    junk = [torch.full((1000,), -1, dtype=torch.int64, device=DEVICE) for _ in range(100)]
+    for _ in range(steps - 3):
+        graph.replay()
+    torch.cuda.synchronize()
+    del junk
+
+
+@needs_gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("rounding", ["compensated", "stochastic"])
+def test_a_cuda_graph_captures_the_step(rounding, dtype):
+    def make(params):
+        return Fused([{"params": params, "rounding": rounding}], lr=1e-2, weight_decay=0.1)
+
+    start = [torch.linspace(-1, 1, n).to(DEVICE, dtype) for n in (3, 2 * BLOCK, BLOCK + 7)]
+    eager, replayed = ([t.clone().requires_grad_() for t in start] for _ in range(2))
+
+    trained(eager, make, 20, eagerly)
+    optimizer = trained(replayed, make, 20, in_a_graph)
+
+    assert optimizer.state[replayed[0]]["step"].item() == 20.0
+    assert all(torch.equal(p, q) for p, q in zip(eager, replayed))
+
+
+@needs_gpu
+def test_the_host_never_waits_for_the_device():
+    params = [torch.ones(n, dtype=d, device=DEVICE) for n in (3, BLOCK) for d in (torch.float32, torch.bfloat16)]
+    optimizer = Fused(params, lr=torch.tensor(1e-2, device=DEVICE))
+    optimizer.found_inf = torch.zeros((), device=DEVICE)
+    optimizer.grad_scale = torch.ones((), device=DEVICE)
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            for p in params:
+                p.grad = torch.ones_like(p)
+            optimizer.step()
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+
+    assert optimizer.state[params[0]]["step"].item() == 3.0
+
+
+@needs_gpu
+def test_steps_on_another_stream_have_a_table_of_their_own():
+    ours, fused, theirs, single = pair([(3,), (BLOCK + 1,)])
+    step_both(ours, fused, theirs, single)
+    tables = len(cuda._tables)
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        fused.step()
+    torch.cuda.current_stream().wait_stream(stream)
+    single.step()
+
+    assert len(cuda._tables) == tables + 1
+    assert all(torch.allclose(p, q, atol=1e-6) for p, q in zip(ours, theirs))
+
+
+def test_a_table_made_in_a_capture_is_the_same():
+    values = [0, 3, 2**40 + 1, 2**62 + 1]
+    constants = torch.zeros(len(values), dtype=torch.int64, device=DEVICE)
+
+    # What cuda._constants does in a capture.
+    torch._foreach_add_(constants.unbind(), values)
+
+    assert constants.tolist() == cuda._constants(values, torch.device(DEVICE)).tolist() == values
