@@ -14,7 +14,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 # The tests import shim from this checkout, whatever is installed, and start from a clean set of switches.
 sys.path.insert(0, str(CHECKOUT / "src"))
-for switch in ("SHIM_DISABLE", "SHIM_STRICT", "SHIM_SKIP", "SHIM_LOG", "RANK", "PYTHONPATH"):
+for switch in ("SHIM_DISABLE", "SHIM_STRICT", "SHIM_SKIP", "SHIM_PATCHES", "SHIM_LOG", "RANK", "PYTHONPATH"):
     os.environ.pop(switch, None)
 
 
@@ -75,7 +75,7 @@ def train():
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Print how many of torch's own kinds of optimizer checks ADOPT passed, wherever they ran."""
+    """Print how many of torch's own kinds of optimizer checks ADOPT passed, wherever they ran, and other numbers."""
     passed = [report.nodeid for report in terminalreporter.stats.get("passed", ())]
     checks = {nodeid.partition("[")[0] for nodeid in passed if "test_adopt_torch_declarations.py" in nodeid}
     if checks:
@@ -83,3 +83,6 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(
             f"generic optimizer checks that ADOPT passes as Adam does: {len(checks)}, in {runs} runs"
         )
+    for report in terminalreporter.stats.get("passed", ()):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")

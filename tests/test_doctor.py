@@ -73,6 +73,13 @@ def test_a_switch_that_turns_the_guards_off_is_named(examine, env, sentence):
     assert sentence in as_data(result)["obstacles"]
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.11 brought PYTHONSAFEPATH")
+def test_a_safe_path_is_named_and_stops_no_door(examine):
+    result = examine("--json", env={"PYTHONSAFEPATH": "1"})
+    assert result.returncode == 0, result.stderr
+    assert "PYTHONSAFEPATH is set" in " ".join(as_data(result)["obstacles"])
+
+
 def test_a_sitecustomize_in_front_of_ours_is_named(examine, tmp_path, checkout):
     (tmp_path / "sitecustomize.py").write_text("")
     path = f"{tmp_path}:{checkout}:{checkout / 'src'}"
@@ -111,3 +118,38 @@ def test_a_report_at_exit_says_which_guards_fired(python):
     result = python(code, env={"SHIM_REPORT": "1", "PYTHONWARNINGS": "ignore"})
     assert "AdamW got weight_decay=None in its arguments, at <string>:4, 2x\n" in result.stderr
     assert python("import torch", env={"SHIM_REPORT": "1"}).stderr.endswith("the guards found no weight_decay=None\n")
+
+
+@pytest.mark.parametrize(
+    "message, patch",
+    [
+        ("TypeError: unsupported operand type(s) for *: 'float' and 'NoneType'", "adamw"),
+        ("TypeError: '<=' not supported between instances of 'float' and 'NoneType'", "adamw"),
+        ("TypeError: add(): argument 'alpha' must be Number, not NoneType", "adamw"),
+        ("ModuleNotFoundError: No module named 'torch._six'", "torch._six"),
+        ("ImportError: cannot import name 'LRScheduler' from 'torch.optim.lr_scheduler' (x.py)", "lr_scheduler"),
+        ("TypeError: StepLR.__init__() got an unexpected keyword argument 'verbose'", "verbose"),
+        ("AssertionError: If capturable=False, state_steps should not be\n  CUDA tensors.", "state_steps"),
+        ("API has changed, `state_steps` argument must contain a list of singleton tensors", "resume"),
+        ("KeyError: 'foreach'", "resume"),
+        ("ValueError: betas must be either both floats or both Tensors", "numbers"),
+        ("'<=' not supported between instances of 'float' and 'str'", "numbers"),
+    ],
+)
+def test_a_message_is_explained_by_the_patch_that_answers_it(message, patch, capsys):
+    assert doctor.main(["--explain", message]) == 0
+    names, *rest = capsys.readouterr().out.split("\n    ")
+    assert patch in names.replace(",", " ").split()
+    optional = patch != "adamw"
+    assert (f"SHIM_PATCHES={patch}" in "".join(rest)) == optional
+
+
+def test_a_message_that_no_patch_answers_is_not_explained(examine):
+    result = examine("--explain", "RuntimeError: CUDA out of memory")
+    assert (result.returncode, result.stdout) == (1, "No patch answers this message.\n")
+
+
+def test_every_optional_patch_says_which_messages_it_answers():
+    from shim.patches import optional
+
+    assert all(patch.answers and patch.optional for patch in optional.PATCHES)

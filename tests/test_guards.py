@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import inspect
 import io
 import pickle
@@ -117,7 +118,7 @@ def test_none_handed_to_a_functional_is_zero(path, train, monkeypatch):
     results = []
     for weight_decay in (0.0, None):
         arguments, keywords = copy.deepcopy((args, kwargs))
-        if place.position is None:
+        if place.position is None or "weight_decay" in keywords:
             keywords["weight_decay"] = weight_decay
         else:
             arguments[place.position] = weight_decay
@@ -137,6 +138,8 @@ def _recorded_call(path, train, monkeypatch):
         module = "torch.optim." + {"adafactor": "_adafactor", "muon": "_muon"}.get(name, name)  # what it wraps
     prefix = next((prefix for prefix in REACHED_BY if name.startswith(prefix)), "")
     cls = {cls.__name__.lower(): cls for cls in optimizers()}[name[len(prefix) :]]
+    if module.startswith("torch.optim._multi_tensor."):  # 1.10 and 1.11 have classes of their own for these
+        cls = getattr(importlib.import_module("torch.optim._multi_tensor"), cls.__name__)
     options = {key: value for key, value in REACHED_BY.get(prefix, {}).items() if _takes(cls, key)}
     if name == "adamw" and issubclass(cls, torch.optim.Adam):
         module, name = (

@@ -8,12 +8,16 @@ __version__ = "0.1.0"
 #: Public name -> the module in this package that holds it; a module of that name itself, where they are the same.
 _PUBLIC = {
     "NoneWeightDecayWarning": "guards",
+    "Patch": "registry",
+    "Target": "registry",
     "activate": "activation",
     "activated": "activation",
     "deactivate": "activation",
     "guard": "activation",
     "layout": "layout",
+    "patch": "plugins",
     "patch_adam_optimizer": "activation",
+    "plan": "activation",
     "status": "activation",
 }
 
@@ -25,8 +29,12 @@ if TYPE_CHECKING:
     from .activation import deactivate as deactivate
     from .activation import guard as guard
     from .activation import patch_adam_optimizer as patch_adam_optimizer
+    from .activation import plan as plan
     from .activation import status as status
     from .guards import NoneWeightDecayWarning as NoneWeightDecayWarning
+    from .plugins import patch as patch
+    from .registry import Patch as Patch
+    from .registry import Target as Target
 
 __all__ = [*_PUBLIC]
 

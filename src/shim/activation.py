@@ -8,9 +8,10 @@ import os
 import sys
 import threading
 from contextlib import contextmanager
-from typing import Iterator, NamedTuple, TypeVar
+from importlib.machinery import ModuleSpec
+from typing import Iterable, Iterator, NamedTuple, TypeVar
 
-from . import bootstrap, guards
+from . import bootstrap, guards, plugins
 from .layout import Layout, probe
 from .patches import PATCHES
 from .patches.torch_optim import newcomers
@@ -57,14 +58,23 @@ class Status(NamedTuple):
 
 
 _active = False
+_plugins_loaded = False
+
+#: The optional patches that activate() was given.
+_chosen: set[str] = set()
 
 
-def activate() -> None:
+def activate(*patches: str) -> None:
     """Put the guards in force in this process, now or as soon as torch is imported. A second call changes nothing.
+
+    Args:
+        patches: the names of optional patches to apply too, as in SHIM_PATCHES.
 
     >>> import shim
     >>> shim.activate()
+    >>> shim.activate("verbose")
     """
+    _chosen.update(patches)
     if "torch.optim" in sys.modules:
         import torch.optim  # noqa: F401  # waits for another thread that is importing it, outside our own lock
     bootstrap.arm("activate")
@@ -76,6 +86,11 @@ def deactivate() -> None:
     with _lock:
         bootstrap.disarm()
         REGISTRY.restore()
+        if _active and "torch._dynamo" in sys.modules and probe().strips_wrapped_steps:
+            # What was compiled with our guards looks into their closures to see whether they are still there, and dies
+            # of their absence (2.0 to 2.2).
+            sys.modules["torch._dynamo"].reset()
+        _chosen.clear()
         _active = False
         atexit.unregister(_report)
 
@@ -109,6 +124,22 @@ def status() -> Status:
         fired=tuple(Fired(name, where, line, times) for (name, where, line), times in list(guards.fired.items())),
         error=None if error is None else f"{type(error).__name__}: {error}",
     )
+
+
+def plan(*patches: str) -> tuple[Outcome, ...]:
+    """Say what ``activate`` with the same arguments would do in this process as it is, without doing it: a dry run.
+
+    Raises:
+        RuntimeError: if torch.optim has not been imported in this process.
+
+    >>> import torch, shim
+    >>> {outcome.state for outcome in shim.plan()} <= {"planned", "applied", "skipped", "failed"}
+    True
+    """
+    layout = probe()
+    _load_plugins()
+    with _lock:
+        return REGISTRY.plan(layout, _skipped(patches))
 
 
 def patch_adam_optimizer() -> bool:
@@ -161,8 +192,10 @@ def guard(optimizer: _Class) -> _Class:
 def apply() -> None:
     """Apply the registry to the torch that is loaded, as far as it is; called at every arrival that was awaited."""
     global _active
+    _set_up_logging()
+    if not _is_being_imported("torch"):
+        _load_plugins()
     with _lock:
-        _set_up_logging()
         layout = probe()
         if not layout.known:
             _log.warning(
@@ -179,7 +212,7 @@ def apply() -> None:
             if not _active:
                 REGISTRY.restore()
             raise
-        bootstrap.AWAITED.update(REGISTRY.modules())
+        _await({"torch", *REGISTRY.modules()} - bootstrap.AWAITED)
         if not _active and bootstrap.switched_on("SHIM_REPORT"):
             atexit.register(_report)
         _active = True
@@ -188,14 +221,70 @@ def apply() -> None:
             _log.log(level, "%s: %s (%s)", outcome.patch, outcome.state, outcome.reason)
 
 
-def _skipped() -> list[str]:
-    """Return the patches that SHIM_SKIP leaves out."""
-    names = [name.strip() for name in os.environ.get("SHIM_SKIP", "").split(",") if name.strip()]
-    for name in names:
-        if name not in REGISTRY:
-            known = ", ".join(patch.name for patch in REGISTRY)
-            _log.warning("SHIM_SKIP names %r, which is no patch; there are: %s", name, known)
-    return names
+def _load_plugins() -> bool:
+    """Add the patches of other packages, once, and tell whether there are any.
+
+    Outside our lock, because that imports them, and imports take locks too.
+    """
+    global _plugins_loaded
+    with _lock:
+        first, _plugins_loaded = not _plugins_loaded, True
+    if not first:
+        return False
+    found = plugins.load(REGISTRY, _names("SHIM_SKIP"))
+    for variable in ("SHIM_SKIP", "SHIM_PATCHES"):
+        for name in _names(variable):
+            if name not in REGISTRY:
+                known = ", ".join(patch.name for patch in REGISTRY)
+                _log.warning("%s names %r, which is no patch; there are: %s", variable, name, known)
+    return found
+
+
+def _await(modules: set[str]) -> None:
+    """Wait for the modules that are not there, and for those that are being imported: torch came with one of them."""
+    bootstrap.AWAITED.update(modules)
+    for name in filter(_is_being_imported, modules):
+        spec = sys.modules[name].__spec__
+        if type(spec) is ModuleSpec:
+            spec.__class__ = _SpecInProgress
+
+
+def _is_being_imported(name: str) -> bool:
+    return bool(getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False))
+
+
+class _SpecInProgress(ModuleSpec):
+    """The spec of a module that is being imported; reports when it is done, which the import system notes in it.
+
+    The loader of such a module is running already, so there is nothing else left to wrap.
+    """
+
+    @property
+    def _initializing(self) -> bool:
+        return bool(vars(self)["_initializing"])
+
+    @_initializing.setter
+    def _initializing(self, value: bool) -> None:
+        self.__class__ = ModuleSpec  # type: ignore[assignment]
+        self._initializing = value
+        # Of what is to be patched in torch, only that of other packages is left by now.
+        if self.name != "torch" or (bootstrap.state["door"] and _load_plugins()):
+            bootstrap.arrived(self.name)
+
+
+def _names(variable: str) -> list[str]:
+    """Return what an environment variable lists, by commas."""
+    return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
+
+
+def _skipped(chosen: Iterable[str] = ()) -> dict[str, str]:
+    """Return the patches to leave out, each with the reason."""
+    chosen = {*chosen, *_chosen, *_names("SHIM_PATCHES")}
+    optional = (patch.name for patch in REGISTRY if patch.optional and patch.name not in chosen)
+    return {
+        **{name: f"optional: SHIM_PATCHES={name} switches it on" for name in optional},
+        **dict.fromkeys(_names("SHIM_SKIP"), "left out by SHIM_SKIP"),
+    }
 
 
 def _set_up_logging() -> None:
@@ -230,4 +319,7 @@ def _in_words(status: Status) -> Iterator[str]:
     width = max(len(outcome.patch) for outcome in status.outcomes)
     for outcome in status.outcomes:
         yield f"{outcome.patch:<{width}}  {outcome.state:<8}{outcome.reason}"
+    native = sys.modules.get(f"{__package__}.adopt.native")
+    if native is not None:
+        yield f"ADOPT on the CPU: {native.in_words()}"
     yield from (str(place) for place in status.fired)

@@ -16,11 +16,12 @@ usage: shim run [PYTHON OPTIONS] SCRIPT.py [ARGS...]   run a script with the gua
        shim env                                        print the line that turns the guards on in a shell:
                                                        eval "$(python -m shim env)"
        shim doctor [--json]                            say whether a job started here is guarded, and why not
+       shim doctor --explain MESSAGE                   name the patch that answers an error message
        shim --version
 
 Everything that a command starts is covered too. Switches, in the environment: SHIM_DISABLE=1 (off),
 SHIM_STRICT=1 (an error in place of a repair), SHIM_SKIP=name,name (leave patches out), SHIM_LOG=info|debug,
-SHIM_REPORT=1 (say at exit which guards fired).
+SHIM_REPORT=1 (say at exit which guards fired), SHIM_PATCHES=name,name (optional patches).
 """
 
 

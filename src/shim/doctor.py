@@ -9,13 +9,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import __version__, bootstrap, launch
+
+if TYPE_CHECKING:
+    from .registry import Patch
 
 #: Where the package can be imported from: site-packages, or the src of a checkout.
 ROOT = str(Path(bootstrap.PACKAGE).parent)
@@ -65,15 +69,45 @@ print(json.dumps({
 
 
 def main(argv: list[str]) -> int:
-    """Print the findings; return 0 if a job would be guarded through every door, 1 if not."""
+    """Print the findings; return 0 if a job would be guarded through every door, 1 if not.
+
+    With ``--explain`` print the patches that answer an error message; return 0 if there is one, 1 if not.
+    """
     parser = argparse.ArgumentParser(
         prog="shim doctor", description="Say what shim does for a job that is started here, and what stops it."
     )
     parser.add_argument("--json", action="store_true", help="print the findings as data (docs/doctor.md)")
-    as_data = parser.parse_args(argv).json
+    parser.add_argument("--explain", metavar="MESSAGE", help="name the patch that answers an error message")
+    options = parser.parse_args(argv)
+    if options.explain is not None:
+        lines = explain(options.explain)
+        sys.stdout.write("\n".join(lines or ["No patch answers this message."]) + "\n")
+        return 0 if lines else 1
     found = examine()
-    sys.stdout.write((json.dumps(found, indent=2) if as_data else "\n".join(in_words(found))) + "\n")
+    sys.stdout.write((json.dumps(found, indent=2) if options.json else "\n".join(in_words(found))) + "\n")
     return 0 if found["guarded"] else 1
+
+
+def explain(message: str, width: int = 80) -> list[str]:
+    """Say in words which patches answer an error message, why, and how each is switched on; nothing if none does."""
+    from . import plugins
+    from .activation import REGISTRY
+
+    plugins.load(REGISTRY, ())
+    message = " ".join(message.split())
+    found: dict[tuple[str, ...], list[Patch]] = {}
+    for patch in REGISTRY:
+        if any(re.search(answer, message) for answer in patch.answers):
+            found.setdefault(patch.answers, []).append(patch)
+    lines = []
+    for alike in found.values():
+        first = alike[0]
+        lines += _wrapped("", ", ".join(patch.name for patch in alike), width)
+        lines += _wrapped("    ", first.reason, width)
+        switch = f"SHIM_PATCHES={first.name}, or shim.activate({first.name!r})" if first.optional else "on with shim"
+        only = f", for torch {first.versions}" if first.versions else ""
+        lines += ["    " + switch + only]
+    return [*lines, "", "Start your job with them: python -m shim run YOUR_SCRIPT.py"] if lines else []
 
 
 def examine() -> dict[str, Any]:
@@ -132,6 +166,8 @@ def _obstacles(torch: dict[str, Any]) -> Any:
     for flag, option in (("isolated", "-I"), ("ignore_environment", "-E"), ("no_site", "-S")):
         if getattr(sys.flags, flag):
             yield f"this Python runs with {option}: no sitecustomize is read; use `import preimport`"
+    if getattr(sys.flags, "safe_path", False) and not sys.flags.isolated:
+        yield "PYTHONSAFEPATH is set: `import preimport` finds an installed one, and none that lies beside the script"
     for name, effect in (
         ("SHIM_DISABLE", "shim is off"),
         ("SHIM_STRICT", "a None is an error, not repaired"),

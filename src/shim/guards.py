@@ -80,11 +80,13 @@ def constructor(cls: type, switch: Switch, layout: Layout) -> Undo:
     original: Any = cls.__init__  # type: ignore[misc]
     place = weight_decay_of(original)
     position = place.position if place is not None else None
+    # A constructor that takes None, as others' and torch's up to 1.4 do, may belong to a subclass in which None means
+    # something. One that refuses it may mend it for all.
+    refuses = layout.constructors_check and _of_torch_or_ours(original)
 
     @functools.wraps(original)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        # A constructor that takes None (up to torch 1.4) may belong to a subclass in which None means something.
-        if switch.on and (layout.constructors_check or is_guarded(type(self))):
+        if switch.on and (refuses or is_guarded(type(self))):
             if position is not None and len(args) >= position and args[position - 1] is None:
                 args = (*args[: position - 1], _zero_for(type(self), "its arguments"), *args[position:])
             elif kwargs.get(WEIGHT_DECAY, 0.0) is None:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from ..registry import Patch
-from . import adopt, distributed, torch_optim
+from . import adopt, distributed, optional, third_party, torch_optim
 
 #: In the order in which they are applied.
-PATCHES: tuple[Patch, ...] = (*torch_optim.PATCHES, *distributed.PATCHES, *adopt.PATCHES)
+PATCHES: tuple[Patch, ...] = (
+    *torch_optim.PATCHES,
+    *distributed.PATCHES,
+    *adopt.PATCHES,
+    *third_party.PATCHES,
+    *optional.PATCHES,
+)

@@ -21,6 +21,18 @@ OPTIMIZERS = (
     ("sgd", "SGD", "sgd"),
 )
 
+#: What a None says when it is computed with as a weight_decay.
+NONE_ANSWERS = (
+    r"not supported between instances of '(float|int)' and 'NoneType'",
+    r"not supported between instances of 'NoneType' and '(float|int)'",
+    r"unsupported operand type\(s\) for \*: '(float|int|Tensor|Parameter)' and 'NoneType'",
+    r"unsupported operand type\(s\) for \*: 'NoneType' and '(float|int|Tensor)'",
+    r"bad operand type for unary -: 'NoneType'",
+    r"argument 'alpha' must be Number, not NoneType",
+    r"alpha=None",
+    r"for argument 'weight_decay' but instead found type 'NoneType'",
+)
+
 
 def _targets(module: str, cls: str, functional: str) -> tuple[Target, ...]:
     classes = (
@@ -49,6 +61,7 @@ def none_guard(module: str, cls: str, functional: str) -> Patch:
         name=functional,
         reason=f"{cls} computes with weight_decay: None in a config, a group or a checkpoint is a TypeError there",
         targets=_targets(module, cls, functional),
+        answers=NONE_ANSWERS,
     )
 
 

@@ -1,0 +1,319 @@
+"""Patches of other packages: found, applied, waited for, reported, put back; a broken one is left out."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.metadata
+import json
+import subprocess
+import sys
+import textwrap
+import types
+
+import pytest
+import torch
+import wrapt
+
+import shim
+from shim import activation, plugins, registry
+from shim.layout import probe
+
+
+def package(place, code, entry_points):
+    """Lay an installed package out: its module, and the metadata in which its entry points stand."""
+    (place / "acme.py").write_text(textwrap.dedent(code))
+    metadata = place / "acme-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[shim.patches]\n" + textwrap.dedent(entry_points))
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Return a function that installs a package and returns a registry with what could be loaded."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "acme", raising=False)
+
+    def install(code, entry_points="acme = acme:PATCHES", skip=()):
+        package(tmp_path, code, entry_points)
+        made.append(registry.Registry())
+        plugins.load(made[0], skip)
+        return made[0]
+
+    made = []
+    yield install
+    for one in made:
+        one.restore()
+
+
+def target(name, **attributes):
+    """Put a module to be patched into sys.modules."""
+    module = types.ModuleType(name)
+    vars(module).update(attributes)
+    return module
+
+
+class Greeter:
+    def greet(self, name):
+        return f"hello {name}"
+
+    @staticmethod
+    def shout(name):
+        return name.upper()
+
+    @classmethod
+    def named(cls):
+        return cls.__name__
+
+
+@pytest.fixture
+def patched(monkeypatch):
+    """Return a function that applies patches to a module ``acme_target``, and hands the registry on."""
+    monkeypatch.setitem(sys.modules, "acme_target", target("acme_target", Greeter=Greeter))
+    made = []
+
+    def apply(*patches):
+        made.append(registry.Registry(patches))
+        made[-1].apply(probe(), {})
+        return made[-1]
+
+    yield apply
+    for one in made:
+        one.restore()
+
+
+def around(path, **options):
+    @shim.patch(path, reason="for the test", **options)
+    def twice(wrapped, instance, args, kwargs):
+        return [instance is not None, wrapped(*args, **kwargs)]
+
+    return twice
+
+
+@pytest.mark.parametrize(
+    "attribute, call, result",
+    [
+        ("greet", lambda: Greeter().greet(name="you"), [True, "hello you"]),
+        ("shout", lambda: Greeter.shout("you"), [False, "YOU"]),
+        ("named", lambda: Greeter.named(), [True, "Greeter"]),
+    ],
+)
+def test_a_function_has_wrapts_convention_and_restore_gives_the_same_object_back(patched, attribute, call, result):
+    original = vars(Greeter)[attribute]
+    one = patched(around(f"acme_target:Greeter.{attribute}"))
+    assert one.outcomes() == (registry.Outcome("twice", "applied", f"acme_target: Greeter.{attribute}"),)
+    assert call() == result
+    one.restore()
+    assert vars(Greeter)[attribute] is original
+
+
+def test_a_wrapper_that_somebody_has_wrapped_is_out_of_force_after_restore(patched):
+    original = vars(Greeter)["greet"]
+    one = patched(around("acme_target:Greeter.greet"))
+    ours = vars(Greeter)["greet"]
+    Greeter.greet = wrapt.FunctionWrapper(ours, lambda wrapped, instance, args, kwargs: wrapped(*args, **kwargs))
+    try:
+        one.restore()
+        assert Greeter().greet("you") == "hello you"
+    finally:
+        Greeter.greet = original
+
+
+@pytest.mark.parametrize(
+    "options, reason",
+    [
+        ({"versions": "<1.0"}, "for torch <1.0, this is "),
+        ({"package": "no-such-package>=1"}, "no-such-package is not installed"),
+        ({"package": "wrapt<1"}, f"for wrapt<1, this is {wrapt.__version__}"),
+    ],
+)
+def test_a_patch_for_other_releases_is_skipped_with_that_reason(patched, options, reason):
+    state = patched(around("acme_target:Greeter.greet", **options)).outcomes()[0]
+    assert state.state == "skipped" and state.reason.startswith(reason)
+    assert Greeter().greet("you") == "hello you"
+
+
+def test_a_specifier_that_is_none_is_a_failure_of_that_patch_only(patched):
+    good = around("acme_target:Greeter.greet", name="good")
+    one = patched(around("acme_target:Greeter.shout", versions="newest"), good)
+    assert [outcome.state for outcome in one.outcomes()] == ["failed", "applied"]
+    assert "InvalidSpecifier" in one.outcomes()[0].reason
+
+
+def test_a_dry_run_says_what_would_be_done_and_changes_nothing(patched, monkeypatch):
+    greet = around("acme_target:Greeter.greet", name="planned")
+    other = around("acme_target:Greeter.no_such", name="missing")
+    broken = around("acme_target:Greeter.shout", name="broken", versions="newest")
+    one = registry.Registry([greet, other, broken])
+    original = vars(Greeter)["greet"]
+    assert [(outcome.state, outcome.reason) for outcome in one.plan(probe(), {})[:2]] == [
+        ("planned", "acme_target: Greeter.greet"),
+        ("skipped", "acme_target:Greeter.no_such is not in this torch"),
+    ]
+    assert one.plan(probe(), {})[2].state == "failed"
+    assert vars(Greeter)["greet"] is original
+
+
+def test_the_dry_run_of_this_process(python):
+    code = """
+        import torch, shim
+        before = torch.optim.AdamW.__init__
+        plan = {outcome.patch: outcome for outcome in shim.plan("numbers")}
+        assert torch.optim.AdamW.__init__ is before and not shim.status().active
+        print(plan["adamw"].state, plan["numbers"].state, plan["verbose"].state)
+    """
+    result = python(code, door="src")
+    assert result.stdout == "planned planned skipped\n", result.stderr
+
+
+GOOD = """
+import shim
+
+@shim.patch("acme_target:Greeter.greet", reason="for the test")
+def good(wrapped, instance, args, kwargs):
+    return wrapped(*args, **kwargs)
+
+PATCHES = [good]
+"""
+
+
+def test_an_entry_point_may_name_a_patch_or_several(installed):
+    one = installed(GOOD, "acme = acme:PATCHES\nsingle = acme:good")
+    assert [patch.name for patch in one] == ["good"]
+    assert one.absent["single"].reason.endswith("a patch named 'good' is registered already")
+
+
+@pytest.mark.parametrize(
+    "code, reason",
+    [
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("PATCHES = 3", "TypeError: 'int' object is not iterable"),
+        ("PATCHES = ['adam']", "TypeError: 'adam' is no shim.Patch"),
+        ("NOTHING = ()", "AttributeError: module 'acme' has no attribute 'PATCHES'"),
+        ("def broken():\n    yield 1 / 0\nPATCHES = broken()", "ZeroDivisionError: division by zero"),
+        ("import shim\nPATCHES = shim.patch('acme:f')", "TypeError: patch() missing 1 required"),
+    ],
+)
+def test_a_broken_plugin_is_reported_and_left_out(installed, code, reason):
+    one = installed(code)
+    outcome = one.outcomes()[0]
+    assert (outcome.patch, outcome.state) == ("acme", "failed")
+    assert outcome.reason.startswith(f"shim.patches = acme:PATCHES: {reason}")
+
+
+def test_metadata_that_cannot_be_read_are_reported(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **group: 1 / 0)
+    one = registry.Registry()
+    assert plugins.load(one, ())
+    assert one.outcomes() == (registry.Outcome("shim.patches", "failed", "ZeroDivisionError: division by zero"),)
+
+
+def test_a_plugin_that_is_to_be_skipped_is_not_even_imported(installed):
+    one = installed("1 / 0", skip=["acme"])
+    assert one.outcomes() == (registry.Outcome("acme", "skipped", "left out by SHIM_SKIP"),)
+
+
+def test_a_plugin_meets_a_torch_that_is_all_there_and_its_target_is_waited_for(python, tmp_path, checkout):
+    package(
+        tmp_path,
+        """
+        import shim, torch
+        assert not torch.__spec__._initializing
+
+        @shim.patch("acme_later:answer", reason="for the test")
+        def acme_answer(wrapped, instance, args, kwargs):
+            return -wrapped(*args, **kwargs)
+        """,
+        "acme = acme:acme_answer",
+    )
+    (tmp_path / "acme_later.py").write_text("import torch\ndef answer(): return 42\n")
+    for order in ("import torch, acme_later", "import acme_later"):
+        environment = {"PYTHONPATH": f"{checkout}:{tmp_path}", "SHIM_LOG": "warning"}
+        result = python(f"{order}\nprint(acme_later.answer())\n", env=environment)
+        assert (result.stdout, result.stderr) == ("-42\n", ""), order
+
+
+def test_a_broken_plugin_leaves_the_program_and_the_guards_alone(python, tmp_path, checkout):
+    package(tmp_path, "1 / 0", "acme = acme:PATCHES")
+    code = """
+        import torch, shim
+        print({o.patch: o.state for o in shim.status().outcomes if o.patch in ("acme", "adamw")})
+    """
+    result = python(code, env={"PYTHONPATH": f"{checkout}:{tmp_path}"})
+    assert result.stdout == "{'adamw': 'applied', 'acme': 'failed'}\n", result.stderr
+    environment = {"PYTHONPATH": f"{checkout / 'src'}:{tmp_path}"}
+    data = json.loads(python(["-m", "shim", "doctor", "--json"], env=environment).stdout)
+    row = next(patch for patch in data["torch"]["patches"] if patch["patch"] == "acme")
+    assert row["state"] == "failed" and "ZeroDivisionError" in row["reason"]
+
+
+def test_importing_shim_loads_neither_plugins_nor_torch_nor_wrapt(python, tmp_path):
+    package(tmp_path, "raise SystemExit('imported')", "acme = acme:PATCHES")
+    code = "import shim, sys; print({'torch', 'wrapt', 'acme', 'importlib.metadata'} & {*sys.modules})"
+    assert python(code, door="src").stdout == "set()\n"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, request):
+    """Install the example as a user would, into a directory of its own."""
+    for tool in ("pip", "setuptools"):
+        try:
+            importlib.metadata.distribution(tool)
+        except importlib.metadata.PackageNotFoundError:
+            pytest.skip(f"there is no {tool} here")
+    place = tmp_path_factory.mktemp("site")
+    example = request.config.rootpath / "examples" / "patch_package"
+    source = tmp_path_factory.mktemp("source")
+    for file in example.iterdir():
+        if file.is_file():
+            (source / file.name).write_text(file.read_text())
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-build-isolation", "--no-deps"]
+    tool = subprocess.run([*command, "--target", str(place), str(source)], capture_output=True, text=True)
+    assert tool.returncode == 0, tool.stderr
+    return place
+
+
+class TestTheExamplePackage:
+    def test_its_patches_are_applied_and_shown(self, site, python, tmp_path, checkout):
+        (tmp_path / "acme_optim.py").write_text(
+            "import torch\n"
+            "class Acme(torch.optim.SGD):\n"
+            "    def step(self, closure=None):\n"
+            "        for group in self.param_groups:\n"
+            "            assert 0.5 * group['weight_decay'] == 0.0\n"
+        )
+        code = """
+            import torch, shim, acme_optim
+            p = torch.nn.Parameter(torch.ones(2))
+            p.grad = torch.ones(2)
+            torch.nn.utils.clip_grad_norm_([p], None)
+            assert p.grad.tolist() == [1.0, 1.0]
+            acme_optim.Acme([{"params": [p], "weight_decay": None}], lr=0.1).step()
+            print({o.patch: o.state for o in shim.status().outcomes if o.patch.startswith("acme")})
+        """
+        environment = {"PYTHONPATH": f"{checkout}:{site}", "PYTHONWARNINGS": "ignore"}
+        result = python(code, env=environment)
+        assert result.stdout == "{'acme-clip': 'applied', 'acme': 'applied'}\n", result.stderr
+
+    def test_doctor_explains_with_it(self, site, python, checkout):
+        result = python(
+            ["-m", "shim", "doctor", "--explain", "ValueError: acme: max_norm is None"],
+            env={"PYTHONPATH": f"{checkout / 'src'}:{site}"},
+        )
+        assert result.returncode == 0 and result.stdout.startswith("acme-clip\n")
+
+
+@pytest.mark.parametrize("module", [plugins, registry, activation], ids=lambda module: module.__name__)
+def test_the_examples_in_the_docstrings_run(module):
+    try:
+        ran = doctest.testmod(module)
+    finally:
+        shim.deactivate()
+    assert ran.attempted and not ran.failed
+
+
+def test_each_public_name_has_an_example_that_is_run():
+    for name in ("Patch", "Target", "activate", "guard", "patch", "plan"):
+        assert ">>> " in getattr(shim, name).__doc__, name
+    assert torch.optim.AdamW
