@@ -1,0 +1,138 @@
+"""torch alone, as the code of many projects uses it: None in groups, in checkpoints, in hooks, in worker processes."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import client
+import torch
+
+
+def nanotron(weight_decay):
+    """Named groups, of which the optimizer is given the parameters alone, and the config's value as its default."""
+    config = {"weight_decay": weight_decay, "learning_rate": 0.1, "adam_beta1": 0.9, "adam_beta2": 0.95}
+    model = client.model()
+    named = list(model.named_parameters())
+    named_groups = [
+        {"named_params": [pair for pair in named if pair[0].endswith("weight")], "weight_decay": weight_decay},
+        {"named_params": [pair for pair in named if pair[0].endswith("bias")], "weight_decay": 0.0},
+    ]
+    groups = [
+        {"params": [parameter for _, parameter in group["named_params"]], "weight_decay": group["weight_decay"]}
+        for group in named_groups
+    ]
+    optimizer = torch.optim.AdamW(
+        groups,
+        lr=config["learning_rate"],
+        weight_decay=config["weight_decay"],
+        betas=(config["adam_beta1"], config["adam_beta2"]),
+    )
+    return client.fit(model, optimizer)
+
+
+def detectron2_groups(model, weight_decay):
+    """Each parameter is a group, and biases have a weight decay of their own."""
+    return [
+        {"params": [parameter], "lr": 0.1, "weight_decay": weight_decay if name.endswith("bias") else 1e-4}
+        for name, parameter in model.named_parameters()
+    ]
+
+
+def detectron2(weight_decay):
+    model = client.model()
+    return client.fit(model, torch.optim.SGD(detectron2_groups(model, weight_decay), 0.1, momentum=0.9))
+
+
+def detectron2_clipped(weight_decay):
+    """With gradient clipping, the class is made on the fly; its step ends in SGD's."""
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            torch.nn.utils.clip_grad_norm_(group["params"], 0.1)
+        super(type(self), self).step(closure)
+
+    model = client.model()
+    clipped = type("SGDWithGradientClip", (torch.optim.SGD,), {"step": step})
+    return client.fit(model, clipped(detectron2_groups(model, weight_decay), 0.1, momentum=0.9))
+
+
+def in_backward(weight_decay):
+    """An optimizer for each parameter, which steps as soon as the gradient is there."""
+    model = client.model()
+    optimizers = {
+        parameter: torch.optim.AdamW([{"params": [parameter], "weight_decay": weight_decay}], lr=0.1)
+        for parameter in model.parameters()
+    }
+
+    def step(parameter):
+        optimizers[parameter].step()
+        optimizers[parameter].zero_grad()
+
+    for parameter in model.parameters():
+        parameter.register_post_accumulate_grad_hook(step)
+    for batch in client.batches():
+        model(batch).pow(2).mean().backward()
+    return model.parameters()
+
+
+def compiled(weight_decay):
+    model = client.model()
+    groups = [{"params": list(model.parameters()), "weight_decay": weight_decay}]
+    optimizer = torch.optim.AdamW(groups, lr=0.1)
+
+    @torch.compile
+    def step():
+        optimizer.step()
+
+    for batch in client.batches():
+        optimizer.zero_grad()
+        model(batch).pow(2).mean().backward()
+        step()
+    return model.parameters()
+
+
+def scaled(weight_decay):
+    """A fused Adam, which takes the scale of the gradients from the scaler."""
+    model = client.model()
+    groups = [{"params": list(model.parameters()), "weight_decay": weight_decay}]
+    optimizer = torch.optim.Adam(groups, lr=0.1, fused=True)
+    scaler = torch.amp.GradScaler("cpu")
+    for batch in client.batches():
+        optimizer.zero_grad()
+        scaler.scale(model(batch).pow(2).mean()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    return model.parameters()
+
+
+def resumed(weight_decay):
+    """A checkpoint whose groups hold what the run before was given."""
+    checkpoint = str(Path(tempfile.mkdtemp()) / "checkpoint.pt")
+    model = client.model()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.0)
+    client.fit(model, optimizer)
+    saved = optimizer.state_dict()
+    saved["param_groups"][0]["weight_decay"] = weight_decay
+    torch.save(saved, checkpoint)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    optimizer.load_state_dict(torch.load(checkpoint))
+    return client.fit(model, optimizer)
+
+
+def work(rank, weight_decay, file):
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = client.model()
+    client.fit(model, torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=weight_decay))
+    torch.save(model.state_dict(), file)
+
+
+def spawned(weight_decay):
+    file = str(Path(tempfile.mkdtemp()) / "model.pt")
+    torch.multiprocessing.spawn(work, (weight_decay, file), nprocs=1)
+    return torch.load(file).values()
+
+
+if __name__ == "__main__":
+    client.run(nanotron, detectron2, detectron2_clipped, in_backward, compiled, scaled, resumed, spawned)
