@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -46,6 +48,41 @@ def test_every_optimizer_of_torch_is_found_where_it_is_defined():
     assert found["Adam"].weight_decay == layout.WeightDecay(5, "positional or keyword", 0)
     assert found["AdamW"].weight_decay.default == 0.01
     assert not {"LBFGS", "Rprop", "SparseAdam"} & set(found)
+
+
+# Facts of the real releases 1.4 to 2.15, read from each: for every optimizer and functional form of torch.optim the
+# releases between which it was there, where it takes weight_decay (null: by keyword only), and the default.
+FACTS = json.loads(Path(__file__).with_name("layout_facts.json").read_text())
+
+
+def _facts_of(kind):
+    """Return what is known of the release that is loaded; of a newer one, what held in the newest."""
+    release = min(Version(Version(torch.__version__).base_version), Version("2.15"))
+    minor = Version(f"{release.major}.{release.minor}")
+    return {
+        name: tuple(fact)
+        for name, runs in FACTS[kind].items()
+        for first, last, *fact in runs
+        if Version(first) <= minor <= Version(last)
+    }
+
+
+def test_every_optimizer_takes_weight_decay_where_we_rely_on_it():
+    found = {
+        callee.name: (callee.weight_decay.position, float(callee.weight_decay.default))
+        for callee in layout.probe().optimizers
+        if not callee.paths[0].startswith("torch.optim._multi_tensor:")
+    }
+    assert found == _facts_of("optimizers")
+
+
+def test_every_functional_form_takes_weight_decay_where_we_rely_on_it():
+    found = {
+        path.replace("torch.optim.", "").replace(":", "."): (callee.weight_decay.position,)
+        for callee in layout.probe().functionals
+        for path in callee.paths[:1]
+    }
+    assert found == _facts_of("functionals")
 
 
 def test_looking_changes_nothing():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import sys
 
-from hazard_observer import NONE, observation
+from hazard_observer import CHECKOUT, NONE, observation
 
-CASES = tuple(itertools.product(("Adam", "AdamW", "SGD"), (False, True), ("float", "tensor")))
+CASES = tuple(itertools.product(("Adam", "AdamW", "SGD", "ADOPT"), (False, True), ("float", "tensor")))
 
 
 def _dynamo():
@@ -36,7 +37,20 @@ def _built(name, foreach=False, lr="float", weight_decay=0.0):
         parameter.grad = torch.full_like(parameter, 0.5)
     momentum = {"momentum": 0.9} if name == "SGD" else {}
     rate = torch.tensor(0.1) if lr == "tensor" else 0.1
-    return getattr(torch.optim, name)(parameters, lr=rate, foreach=foreach, weight_decay=weight_decay, **momentum)
+    return _class(name)(parameters, lr=rate, foreach=foreach, weight_decay=weight_decay, **momentum)
+
+
+def _class(name):
+    """Return a class of torch.optim, or ours, which needs no guards and is there without them."""
+    import torch
+
+    if name != "ADOPT":
+        return getattr(torch.optim, name)
+    sys.path.append(str(CHECKOUT / "src"))
+    try:
+        return importlib.import_module("shim.adopt").ADOPT
+    finally:
+        sys.path.remove(str(CHECKOUT / "src"))
 
 
 def _parameters(optimizer):
@@ -70,11 +84,17 @@ def _counts(name, foreach, lr):
     train, counter = _compiled(optimizer)
     seen = []
     for step in range(4):
-        if step == 2:
+        if step > 0:
             optimizer.param_groups[0]["lr"] *= 0.5  # a scheduler would
         train()
-        seen.append([counter.frame_count, counter.op_count, sum(counters["graph_break"].values())])
-    return [seen, len(counters["graph_break"]), counters["stats"].get("unique_graphs"), _parameters(optimizer)]
+        seen.append([counter.frame_count, counter.op_count])
+        if step == 0:
+            breaks = [sum(counters["graph_break"].values()), len(counters["graph_break"])]
+    same = [seen, counters["stats"].get("unique_graphs"), _parameters(optimizer)]
+    if name == "ADOPT" and not hasattr(importlib.import_module("torch.optim.adam"), "_disable_dynamo_if_unsupported"):
+        # Up to 2.3 a break inside of its functional form is counted once more, in the guard around it.
+        return {"same": same}
+    return {"same": same, "breaks": breaks}
 
 
 @observation
@@ -151,11 +171,19 @@ def undone_after_a_compile():
     module = sys.modules["torch.optim.adam"]
     forms = [getattr(module, name, None) for name in ("_multi_tensor_adam", "_fused_adam")]
     disabled = [getattr(form, "_torchdynamo_disable", False) for form in forms]
-    return [disabled, _parameters(optimizer), _counts("Adam", True, "float")]
+    return [disabled, _parameters(optimizer), _counts("Adam", True, "float")["same"]]
 
 
 def test_counts(same):
-    same(counts)
+    def no_worse(ours, plain):
+        if isinstance(plain, list):
+            return len(ours) == len(plain) and all(map(no_worse, ours, plain))
+        if isinstance(plain, dict) and "breaks" in plain:
+            # Where a step has any pre-hook, 2.15 comes to its break once and not twice.
+            return ours["same"] == plain["same"] and all(a <= b for a, b in zip(ours["breaks"], plain["breaks"]))
+        return ours == plain
+
+    same(counts, equal=no_worse)
 
 
 def test_a_none_under_compile(same):
