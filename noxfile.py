@@ -1,0 +1,51 @@
+"""Sessions: ``nox`` runs the suite, ``nox -s clients`` the frameworks, ``nox -s matrix -- 1.8.1`` other torch releases.
+
+Arguments behind ``--`` go to pytest, or to scripts/matrix.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["tests"]
+
+TORCH = "scripts/torch.txt"
+REQUIREMENTS = Path("tests/clients/requirements")
+
+#: Environment -> the clients that run there; the frameworks' own runs those that need torch alone, too.
+CLIENTS = {"frameworks": (), "deepspeed": ("-k", "deepspeed"), "timm": ("-k", "timm")}
+
+
+def install(session: nox.Session, *what: str) -> None:
+    """Install torch at its pin first, and whatever else without touching it."""
+    session.install("-r", TORCH)
+    session.install("-c", TORCH, "numpy", *what)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the suite on the pinned torch."""
+    install(session, "-e", ".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("environment", list(CLIENTS), ids=list(CLIENTS))
+def clients(session: nox.Session, environment: str) -> None:
+    """Run the frameworks of tests/clients, and other packages' optimizers, at their pins."""
+    install(session, "-e", ".", "pytest", "expecttest")
+    session.install("-c", TORCH, "-r", str(REQUIREMENTS / f"{environment}.txt"))
+    if environment == "frameworks":
+        session.install("-c", TORCH, "-r", "tests/third_party.txt")
+    tests = ("tests/clients", "tests/test_third_party.py")
+    session.run("python", "-m", "pytest", *tests, *CLIENTS[environment], *session.posargs)
+
+
+@nox.session(python=False)
+def matrix(session: nox.Session) -> None:
+    """Run guards, hazards and ADOPT on other torch releases."""
+    session.run(sys.executable, "scripts/matrix", *session.posargs)
