@@ -373,8 +373,7 @@ def test_a_program_does_what_it_does(same, tmp_path, name):
 #: Says that it is ready and waits, in short sleeps: a signal that arrives just before a sleep does not end it. All on
 #: one line, so that the traceback is the same wherever the signal arrives.
 WAITING = (
-    "import time; words = iter(['ready\\n'])\n"
-    "while True: print(next(words, ''), end='', flush=True); time.sleep(0.1)"
+    "import time; words = iter(['ready\\n'])\nwhile True: print(next(words, ''), end='', flush=True); time.sleep(0.1)"
 )
 
 
