@@ -9,7 +9,7 @@ import sys
 
 
 def _arm(here):
-    """Load shim's bootstrap by its location, and let it wait for torch."""
+    """Find shim by its location, and wait for torch."""
     package = os.path.dirname(here)  # installed: this file lies alone in shim/site
     if not os.path.exists(os.path.join(package, "bootstrap.py")):
         package = os.path.join(here, "src", "shim")  # a checkout: it lies at the top
@@ -17,20 +17,49 @@ def _arm(here):
     # Installed into an environment that is not this interpreter's: not ours to touch.
     if os.path.basename(root) in ("site-packages", "dist-packages") and root not in sys.path:
         return
-    name = "shim.bootstrap"
-    if name not in sys.modules:
+    if not any(hasattr(finder, "_shim") for finder in sys.meta_path):  # of another copy
+        sys.meta_path.insert(0, Finder(package))
+        if "torch.optim" in sys.modules:  # a .pth file's doing
+            sys.meta_path[0].find_spec("torch.optim")
+
+
+class Finder(object):
+    """Stand in sys.meta_path for shim's own finder, which most processes never need, and load it when they do."""
+
+    def __init__(self, package):
+        self._shim = package
+
+    def find_spec(self, fullname, path=None, target=None):
+        """Let shim's finder answer for the modules that it knows, from now on."""
+        if fullname not in ("torch.optim", "shim.adopt", "shim", "preimport"):
+            return None
+        try:
+            bootstrap = self._load()
+        except Exception as error:
+            _complain(error)
+            return None
+        if self in sys.meta_path and bootstrap.FINDER not in sys.meta_path:
+            sys.meta_path[sys.meta_path.index(self)] = bootstrap.FINDER
+        bootstrap.arm("sitecustomize")
+        return bootstrap.FINDER.find_spec(fullname, path, target)
+
+    def _load(self):
         from _frozen_importlib import module_from_spec
         from _frozen_importlib_external import spec_from_file_location
 
-        spec = spec_from_file_location(name, os.path.join(package, "bootstrap.py"))
-        module = module_from_spec(spec)
-        sys.modules[name] = module
-        try:
+        name = "shim.bootstrap"
+        if name not in sys.modules:
+            spec = spec_from_file_location(name, os.path.join(self._shim, "bootstrap.py"))
+            module = module_from_spec(spec)
             spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-    sys.modules[name].arm("sitecustomize")
+            sys.modules.setdefault(name, module)  # of two threads that import torch, one is first
+        return sys.modules[name]
+
+
+def _complain(error):
+    """Say what went wrong to those who ask for it: shim is never the reason that a program fails."""
+    if os.environ.get("SHIM_LOG") and sys.stderr is not None:
+        sys.stderr.write("shim: not armed, because of %s: %s\n" % (type(error).__name__, error))
 
 
 def _run_shadowed(path):
@@ -65,9 +94,8 @@ def _main():
     if sys.version_info >= (3, 8) and not off:
         try:
             _arm(here)
-        except Exception as error:  # never the reason that a program fails
-            if os.environ.get("SHIM_LOG") and sys.stderr is not None:
-                sys.stderr.write("shim: not armed, because of %s: %s\n" % (type(error).__name__, error))
+        except Exception as error:
+            _complain(error)
     _run_shadowed(behind)
 
 

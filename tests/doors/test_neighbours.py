@@ -24,8 +24,9 @@ print("weight decay", optimizer.defaults["weight_decay"])
 #: Prints which modules arrived, in place of guarding them: a stand-in for our own reaction, not for torch.
 ANNOUNCE = """
 import sys
-if "shim.bootstrap" in sys.modules:
-    sys.modules["shim.bootstrap"].arrived = lambda name: print("arrived:", name)
+if any(type(finder).__name__ == "Finder" for finder in sys.meta_path):
+    from shim import bootstrap
+    bootstrap.arrived = lambda name: print("arrived:", name)
 """
 
 
