@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
-SITE = os.path.join(PACKAGE, "site")
 
 #: The modules whose arrival is waited for. A patch adds those of its targets that are not there yet; the ones named
 #: here must be known before torch comes, because they import torch themselves while they are being imported.

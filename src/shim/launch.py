@@ -8,11 +8,12 @@ imported: this is the start-up of every job.
 import os
 import sys
 
-from .bootstrap import SITE
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, List, Tuple
+
+#: The one directory that goes on PYTHONPATH.
+SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "site")
 
 #: Long interpreter options that take a value, in the next word.
 _WITH_VALUE = ("--check-hash-based-pycs",)

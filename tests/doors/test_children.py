@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shim.bootstrap import SITE
+from shim.launch import SITE
 
 #: Needs a guard, and says in which process it found one.
 GUARDED = """

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from shim.bootstrap import SITE
+from shim.launch import SITE
 
 DIES = "import torch; torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], weight_decay=None)"
 RUNS = "import torch; print(torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], weight_decay=0.5).defaults['lr'])"

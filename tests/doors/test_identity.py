@@ -15,7 +15,8 @@ import zipfile
 
 import pytest
 
-from shim.bootstrap import PACKAGE, SITE
+from shim.bootstrap import PACKAGE
+from shim.launch import SITE
 
 CHECKOUT = os.path.dirname(os.path.dirname(PACKAGE))
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from shim.bootstrap import SITE
+from shim.launch import SITE
 
 DIES = """
 import torch
