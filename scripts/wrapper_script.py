@@ -6,6 +6,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from shim.cli import main
+from shim.__main__ import main
 
 sys.exit(main(["run", *sys.argv[1:]]))

@@ -82,7 +82,7 @@ print(json.dumps({
 def console_script(tmp_path_factory):
     """Return the ``shim`` command as an installer writes it."""
     path = tmp_path_factory.mktemp("bin") / "shim"
-    path.write_text(f"#!{sys.executable}\nimport sys\nfrom shim.cli import main\nsys.exit(main())\n")
+    path.write_text(f"#!{sys.executable}\nimport sys\nfrom shim.__main__ import main\nsys.exit(main())\n")
     path.chmod(0o755)
     return path
 
