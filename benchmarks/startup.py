@@ -114,7 +114,10 @@ def make_environments() -> None:
     """Install what is not installed yet; say what cannot be, and go on without it."""
     HOME.mkdir(exist_ok=True)
     PASS.write_text("pass\n")
-    (HOME / "floor.py").write_text(f"import os, sys\nos.execv(sys.executable, [sys.executable, {str(PASS)!r}])\n")
+    (HOME / "floor").mkdir(exist_ok=True)  # a package, as shim is
+    (HOME / "floor" / "__init__.py").touch()
+    again = f"import os, sys\nos.execv(sys.executable, [sys.executable, {str(PASS)!r}])\n"
+    (HOME / "floor" / "__main__.py").write_text(again)
     (HOME / "empty").mkdir(exist_ok=True)
     (HOME / "empty" / "sitecustomize.py").touch()
     for name, packages in ENVIRONMENTS.items():

@@ -177,7 +177,10 @@ def _obstacles(torch: dict[str, Any]) -> Any:
             yield f"{name} is set: {effect}"
     in_front = _sitecustomize_in_front()
     if in_front:
-        yield f"{in_front} stands in front of ours on PYTHONPATH and must load the next one itself; put ours first"
+        yield (
+            f"{in_front} stands in front of ours on PYTHONPATH and must load the next one itself; put ours first, "
+            "or start the job with `python -m shim run` behind the command that put it there"
+        )
     if torch.get("imported_at_startup"):
         yield "torch is imported while Python starts (a .pth file, usercustomize): shim is late there"
     for target in torch.get("patched_by_others", ()):
@@ -187,12 +190,16 @@ def _obstacles(torch: dict[str, Any]) -> Any:
 
 
 def _sitecustomize_in_front() -> str | None:
-    """Return a sitecustomize that PYTHONPATH finds before ours, if ours is on it at all."""
+    """Return a sitecustomize that is found before ours, or was when this process started, if ours is there at all."""
     before: list[Path] = []
     for entry in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
         ours = (Path(entry) / "src" / "shim" / "bootstrap.py", Path(entry).parent / "bootstrap.py")
         if (Path(entry) / "sitecustomize.py").exists() and any(file.exists() for file in ours):
-            return next((str(file) for file in before if file.exists()), None)
+            loaded = Path(getattr(sys.modules.get("sitecustomize"), "__file__", None) or "")
+            armed = bootstrap.FINDER in sys.meta_path or bootstrap.switched_on("SHIM_DISABLE")
+            if not armed and loaded.parent != Path(entry):
+                before.append(loaded)  # some tools take their own off PYTHONPATH once it is loaded
+            return next((str(file) for file in before if file.is_file()), None)
         before.append(Path(entry) / "sitecustomize.py")
     return None
 

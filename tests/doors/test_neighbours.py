@@ -130,6 +130,12 @@ class TestToolsWithASitecustomize:
         assert result.stdout.startswith("at work True\ntorch.optim runs\n"), result.stderr
         assert ("arrived: torch.optim" in result.stdout) == tool.chains
 
+    def test_doctor_names_theirs_in_front(self, start, tool):
+        result = start("wrapper", "python", program="from shim import doctor\ndoctor.main([])", path=["ours", "src"])
+        # Its lines are wrapped, inside long paths too.
+        said = f"{tool.directory}/sitecustomize.py stands in front of ours".replace(" ", "")
+        assert said in "".join(result.stdout.split()), result.stdout + result.stderr
+
     def test_run_under_its_own_command_guards(self, start):
         result = start("wrapper", "python", "-m", "shim", "run", program=DIES, path=["src"])
         assert result.stdout == "at work True\nweight decay 0.0\n", result.stderr
