@@ -285,6 +285,10 @@ def _zero_for(owner: Any, where: str) -> float:
     return 0.0
 
 
+# Under torch.compile: a graph break without a word, where dynamo would warn that it cannot trace what is in there.
+_zero_for._torchdynamo_disable = True  # type: ignore[attr-defined]
+
+
 def _rank() -> int:
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
