@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +114,8 @@ def explain(message: str, width: int = 80) -> list[str]:
 def examine() -> dict[str, Any]:
     """Look at this interpreter, its torch, the doors and what is in their way. Returns what --json prints."""
     torch = _child_json([sys.executable, "-c", LOOK, ROOT], SHIM_DISABLE="")
-    doors = [] if "missing" in torch else [_try_door(*door) for door in _doors()]
+    with ThreadPoolExecutor() as at_once:  # each imports torch, which takes seconds
+        doors = [] if "missing" in torch else list(at_once.map(_try_door, *zip(*_doors())))
     obstacles = list(_obstacles(torch))
     return {
         "shim": __version__,
