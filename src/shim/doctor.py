@@ -192,16 +192,12 @@ def _obstacles(torch: dict[str, Any]) -> Any:
 
 
 def _sitecustomize_in_front() -> str | None:
-    """Return a sitecustomize that is found before ours, or was when this process started, if ours is there at all."""
+    """Return a sitecustomize that PYTHONPATH finds before ours, if ours is on it at all."""
     before: list[Path] = []
     for entry in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
-        ours = (Path(entry) / "src" / "shim" / "bootstrap.py", Path(entry).parent / "bootstrap.py")
-        if (Path(entry) / "sitecustomize.py").exists() and any(file.exists() for file in ours):
-            loaded = Path(getattr(sys.modules.get("sitecustomize"), "__file__", None) or "")
-            armed = bootstrap.FINDER in sys.meta_path or bootstrap.switched_on("SHIM_DISABLE")
-            if not armed and loaded.parent != Path(entry):
-                before.append(loaded)  # some tools take their own off PYTHONPATH once it is loaded
-            return next((str(file) for file in before if file.is_file()), None)
+        places = (Path(entry) / "src" / "shim" / "site", Path(entry).parent / "site")  # a checkout; an installation
+        if any((place / "sitecustomize.py").exists() for place in places):
+            return next((str(file) for file in before if file.exists()), None)
         before.append(Path(entry) / "sitecustomize.py")
     return None
 
