@@ -125,11 +125,26 @@ def _forget_step(function: Any) -> None:
         del _guarded_steps[function]
 
 
+_torch: Any = None
+
+#: Where the optimizers are whose functional forms have guards of their own.
+_WITH_FUNCTIONALS = ("torch.optim.", "shim.adopt.", "_torch_shim.adopt.")
+
+
 def mend_groups(optimizer: Any, args: Any = (), kwargs: Any = None) -> None:
     """Put 0.0 where a param group of a guarded optimizer holds None. This is torch's step pre-hook, and traceable."""
-    # Not as an attribute: dynamo would watch all that is in the groups, and compile anew with every learning rate.
+    # What dynamo sees us look at it watches, and it compiles anew when a learning rate changes. So there is no look where
+    # the functional form has a guard, and elsewhere not one at an attribute, which most releases would watch.
+    if _torch.compiler.is_compiling() and type(optimizer).__module__.startswith(_WITH_FUNCTIONALS):
+        return
     for group in optimizer.__dict__.get("param_groups", ()):
         if group.get(WEIGHT_DECAY, 0.0) is None and is_guarded(type(optimizer)):
+            _mend(optimizer, group)
+
+
+def _mend_all(optimizer: Any) -> None:
+    for group in optimizer.param_groups:
+        if group.get(WEIGHT_DECAY, 0.0) is None:
             _mend(optimizer, group)
 
 
@@ -144,6 +159,8 @@ _hook: dict[str, Any] = {"users": 0, "handle": None}
 def _hook_steps() -> Undo:
     """Register torch's global step pre-hook once, for all guarded classes together."""
     if not _hook["users"]:
+        global _torch
+        _torch = sys.modules["torch"]  # of which most is still to be imported
         register = sys.modules["torch.optim.optimizer"].register_optimizer_step_pre_hook
         _hook["handle"] = register(mend_groups)
     _hook["users"] += 1
@@ -182,7 +199,7 @@ def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
         else:
             return inner(self, *args, **kwargs)
         if is_guarded(type(self)):
-            mend_groups(self)
+            _mend_all(self)
             return inner(self, *args, **kwargs)
         # A subclass called super().step(): its None may mean something to it, and is there again afterwards.
         with _none_put_aside(self):
@@ -265,6 +282,11 @@ fired: dict[tuple[str, str, str], int] = {}
 
 def _zero_for(owner: Any, where: str) -> float:
     """Return 0.0 for the None that was found, having said so at the user's line; or refuse, in strict mode."""
+    _say(owner, where)
+    return 0.0
+
+
+def _say(owner: Any, where: str) -> None:
     name = owner if isinstance(owner, str) else owner.__name__
     default = None if isinstance(owner, str) else weight_decay_of(owner.__init__)
     own = "" if default is None else " (%s's own default is %s)" % (name, default.default)
@@ -282,11 +304,11 @@ def _zero_for(owner: Any, where: str) -> float:
             NoneWeightDecayWarning,
             stacklevel=level,
         )
-    return 0.0
 
 
-# Under torch.compile: a graph break without a word, where dynamo would warn that it cannot trace what is in there.
-_zero_for._torchdynamo_disable = True  # type: ignore[attr-defined]
+# torch.compile calls it while it traces, so that it says so for each compilation and breaks no graph: the attribute is
+# what torch.compiler.assume_constant_result sets, having imported dynamo. An error is to be raised by the step itself.
+setattr(_say, "_torchdynamo_disable" if switched_on("SHIM_STRICT") else "_dynamo_marked_constant", True)
 
 
 def _rank() -> int:
