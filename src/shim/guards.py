@@ -133,7 +133,7 @@ _WITH_FUNCTIONALS = ("torch.optim.", "shim.adopt.", "_torch_shim.adopt.")
 
 def mend_groups(optimizer: Any, args: Any = (), kwargs: Any = None) -> None:
     """Put 0.0 where a param group of a guarded optimizer holds None. This is torch's step pre-hook, and traceable."""
-    # What dynamo sees us look at it watches, and it compiles anew when a learning rate changes. So there is no look where
+    # Dynamo watches what it sees us look at, and compiles anew when a learning rate changes. So there is no look where
     # the functional form has a guard, and elsewhere not one at an attribute, which most releases would watch.
     if _torch.compiler.is_compiling() and type(optimizer).__module__.startswith(_WITH_FUNCTIONALS):
         return

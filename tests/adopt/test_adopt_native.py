@@ -34,17 +34,32 @@ def steps(params, grads, count=4, **form):
 
 @pytest.fixture
 def refused(monkeypatch):
-    """Return the list of how many parameters each call of the kernel left to others."""
+    """Return the list of how many parameters of each group the kernel left to others."""
     counts = []
-    step = native.step_
+    step, step_group = native.step_, native.step_group
 
     def counting(*args, **kwargs):
         left = step(*args, **kwargs)
         counts.append(len(left))
         return left
 
+    def counting_groups(*args):
+        whole = step_group(*args)
+        counts.extend([0] * whole)
+        return whole
+
     monkeypatch.setattr(native, "step_", counting)
+    monkeypatch.setattr(native, "step_group", counting_groups)
     return counts
+
+
+@pytest.fixture(params=["in C", "in Python"])
+def looked_at(request, monkeypatch):
+    """Have the tensors looked at in each of the two ways, of which an old torch has one."""
+    if request.param == "in Python":
+        monkeypatch.setattr(native, "_look", None)
+    elif native._look is None:
+        pytest.skip(f"torch {torch.__version__}: no C exchange of DLPack")
 
 
 def ordinary(seed=0):
@@ -87,7 +102,7 @@ CASES = {of_all_kinds: 0, sharing: 0, float16: 3, strided: 3, of_a_class: 3}
 
 
 @pytest.mark.parametrize("make", CASES, ids=lambda make: make.__name__)
-def test_what_the_kernel_cannot_take_goes_another_way_to_the_same_place(make, refused):
+def test_what_the_kernel_cannot_take_goes_another_way_to_the_same_place(make, refused, looked_at):
     params, others = make(), make()
     with torch.no_grad():
         for p, q in zip(params, others):
@@ -113,7 +128,7 @@ def odd_gradients():
 
 
 @pytest.mark.parametrize("name, grad", list(odd_gradients()), ids=lambda value: value if isinstance(value, str) else "")
-def test_a_gradient_in_another_layout_counts_as_what_it_says(name, grad, refused):
+def test_a_gradient_in_another_layout_counts_as_what_it_says(name, grad, refused, looked_at):
     p, q = (torch.nn.Parameter(ordinary()[0]) for _ in range(2))
 
     optimizers = ADOPT([p], **OPTIONS, fused=True), ADOPT([q], **OPTIONS, foreach=False)
@@ -126,7 +141,67 @@ def test_a_gradient_in_another_layout_counts_as_what_it_says(name, grad, refused
     assert refused == [0 if name == "the parameter itself" else 1] * 3
 
 
-def test_gradients_that_share_memory_are_only_read(refused):
+def reshaped(p):
+    p.data = p.data.view(3, 4)
+
+
+def shortened(p):
+    p.data = p.data[:2]
+
+
+def of_another_dtype(p):
+    p.grad.data = p.grad.data.double()
+
+
+def sparse(p):
+    p.grad = p.grad.to_sparse()
+
+
+def without_gradient(p):
+    p.grad = None
+
+
+def in_low_precision(p):
+    p.data = p.data.bfloat16()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [reshaped, shortened, of_another_dtype, sparse, without_gradient, in_low_precision],
+    ids=lambda f: f.__name__,
+)
+def test_what_becomes_of_a_tensor_between_two_steps_is_seen(change):
+    def run(**form):
+        params = as_parameters(ordinary())
+        optim = steps(params, [torch.ones_like(p) for p in params], **form)
+        change(params[1])
+        try:
+            optim.step()
+        except RuntimeError as error:
+            return str(error)
+        return [p.detach().float() for p in params]
+
+    fused, single = run(fused=True), run(foreach=False)
+
+    assert type(fused) is type(single)
+    if isinstance(single, str):
+        assert fused == single
+    else:
+        for p, q in zip(fused, single):
+            assert_close(p, q, 1e-2 if change is in_low_precision else 2e-6)
+
+
+def test_many_parameters_are_gone_through_without_a_line_of_python_for_each(monkeypatch):
+    if native._look is None:
+        pytest.skip(f"torch {torch.__version__}: no C exchange of DLPack")
+    params = as_parameters(ordinary())
+    optim = steps(params, [torch.ones_like(p) for p in params], fused=True)
+    monkeypatch.setattr(optim, "_init_group", lambda *args: pytest.fail("went through the group"))
+
+    optim.step()
+
+
+def test_gradients_that_share_memory_are_only_read(refused, looked_at):
     params, grad = as_parameters(ordinary()), torch.ones(4, 3)
 
     steps(params, [grad] * 3, fused=True)

@@ -23,7 +23,7 @@ on_cpu: Callable[[Tensor], bool] = (
     attrgetter("is_cpu") if hasattr(Tensor, "is_cpu") else lambda tensor: tensor.device.type == "cpu"
 )
 # A bit that views such as z.conj().imag have since torch 1.10: the negation is still to be done.
-_is_negated: Callable[[Tensor], bool] = getattr(Tensor, "is_neg", lambda tensor: False)
+is_negated: Callable[[Tensor], bool] = getattr(Tensor, "is_neg", lambda tensor: False)
 
 
 def at(indices: Sequence[int], columns: Columns) -> list[list[Any]]:
@@ -47,8 +47,8 @@ def is_elementwise(columns: Columns) -> bool:
     if (
         not all(all(map(on_cpu, column)) for column in columns)
         or any(list(map(Tensor.size, column)) != sizes for column in others)
-        or any(map(_is_negated, params))
-        or any(map(_is_negated, grads))
+        or any(map(is_negated, params))
+        or any(map(is_negated, grads))
     ):
         return False
     if all(all(map(Tensor.is_contiguous, column)) for column in columns):

@@ -107,11 +107,14 @@ DEFINE(step_float32, float, float, sqrtf, READ, WRITE, SAME)
 DEFINE(step_float64, double, double, sqrt, READ, WRITE, SAME)
 DEFINE(step_bfloat16, uint16_t, float, sqrtf, READ_BFLOAT16, WRITE_BFLOAT16, wide)
 
-/* The kinds of parameter, in the order of KINDS in native.py, with the bytes of an element and of its state. */
+/* The kinds of parameter, in the order of KINDS in native.py: the bytes of an element and of its state, and DLPack's
+ * code for the parameter's dtype. */
 static const struct {
     void (*loop)(const Row *, const Options *, int64_t, int64_t);
     int64_t param_bytes, state_bytes;
-} KINDS[] = {{step_float32, 4, 4}, {step_float64, 8, 8}, {step_bfloat16, 2, 4}};
+    int code;
+} KINDS[] = {{step_float32, 4, 4, 2}, {step_float64, 8, 8, 2}, {step_bfloat16, 2, 4, 4}};
+enum { BFLOAT16 = 2, KIND_COUNT = 3 };
 
 typedef struct {
     uintptr_t begin, end;
@@ -218,4 +221,84 @@ int shim_adopt_1(int kind, int64_t count, const int64_t *table, const Options *o
     }
     free(rows);
     return refused;
+}
+
+/* A tensor as DLPack 1 describes it (DLTensor in https://github.com/dmlc/dlpack, include/dlpack/dlpack.h). */
+typedef struct {
+    char *data;
+    int32_t device_type, device_id, ndim;
+    uint8_t code, bits;
+    uint16_t lanes;
+    int64_t *shape, *strides;
+    uint64_t byte_offset;
+} Tensor;
+
+static int has_dtype(const Tensor *t, int code, int64_t bytes) {
+    return t->code == code && t->bits == 8 * bytes && t->lanes == 1;
+}
+
+static int64_t size_of(const Tensor *t) {
+    int64_t size = 1;
+    for (int d = 0; d < t->ndim; d++)
+        size *= t->shape[d];
+    return size;
+}
+
+/* Whether the elements lie without gaps or overlaps, in whichever order of dimensions. */
+static int is_dense(const Tensor *t, int64_t size) {
+    int64_t expected = 1;
+    for (int found = 1; found && expected < size;) {
+        found = 0;
+        for (int d = 0; d < t->ndim; d++)
+            if (t->shape[d] != 1 && t->strides[d] == expected) {
+                expected *= t->shape[d];
+                found = 1;
+            }
+    }
+    return size == 0 || expected == size;
+}
+
+static int same_layout(const Tensor *a, const Tensor *b) {
+    if (a->ndim != b->ndim)
+        return 0;
+    for (int d = 0; d < a->ndim; d++)
+        if (a->shape[d] != b->shape[d] || (a->shape[d] != 1 && a->strides[d] != b->strides[d]))
+            return 0;
+    return 1;
+}
+
+/* Fills the table that shim_adopt_1 takes from columns of tensors, lists in the same order, where only that of the
+ * compensations may be null; returns the parameters' one kind, or -1 if the kernel cannot take them all. `at` is Python's PyList_GetItem,
+ * `describe` torch's function for DLPack's C exchange: both need the GIL. What they do not tell, native.py has looked
+ * at: classes of tensors whose memory is not their value, and negations still to be done. */
+int shim_adopt_look_1(int64_t count, void *const *columns, int64_t *table, void *(*at)(void *, intptr_t),
+                      int (*describe)(void *, Tensor *)) {
+    enum { CPU = 1, FLOAT = 2, PARAM = 0, GRAD = 1, COMPENSATION = 4, STEP = 5, COLUMNS = 6 };
+    int kind = -1;
+    for (int64_t i = 0; i < count; i++) {
+        Tensor tensors[COLUMNS], *param = &tensors[PARAM], *step = &tensors[STEP];
+        for (int k = 0; k < COLUMNS; k++) {
+            void *tensor = columns[k] ? at(columns[k], i) : 0;
+            if (k == COMPENSATION ? columns[k] && !tensor : !tensor)
+                return -1;
+            if (tensor && (describe(tensor, &tensors[k]) || tensors[k].device_type != CPU))
+                return -1;
+            table[(k + 1) * count + i] = tensor ? (intptr_t)(tensors[k].data + tensors[k].byte_offset) : 0;
+        }
+        for (int k = 0; kind < 0 && k < KIND_COUNT; k++)
+            if (has_dtype(param, KINDS[k].code, KINDS[k].param_bytes) && (k == BFLOAT16) == (columns[COMPENSATION] != 0))
+                kind = k;
+        if (kind < 0 || !has_dtype(param, KINDS[kind].code, KINDS[kind].param_bytes))
+            return -1;
+        for (int k = GRAD; k <= COMPENSATION; k++) {
+            int code = k == GRAD ? KINDS[kind].code : FLOAT;
+            int64_t bytes = k == GRAD ? KINDS[kind].param_bytes : KINDS[kind].state_bytes;
+            if (columns[k] && (!has_dtype(&tensors[k], code, bytes) || !same_layout(param, &tensors[k])))
+                return -1;
+        }
+        table[i] = size_of(param);
+        if (!is_dense(param, table[i]) || !has_dtype(step, FLOAT, sizeof(float)) || size_of(step) != 1)
+            return -1;
+    }
+    return kind;
 }

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import ctypes
 from array import array
-from itertools import repeat
-from operator import attrgetter
+from itertools import chain, repeat
+from operator import attrgetter, itemgetter, methodcaller
 from pathlib import Path
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from . import _torch
-from .memory import Columns, at, is_elementwise, is_plain, on_cpu
+from .memory import Columns, at, is_elementwise, is_negated, is_plain, on_cpu
 
 LIBRARY = Path(__file__).with_name("_native.abi3.so")
 
@@ -29,6 +29,8 @@ KINDS = {
 }
 
 _dtype = attrgetter("dtype")
+_grad = attrgetter("grad")
+_compensation = methodcaller("get", "compensation")
 
 
 def _load() -> tuple[Callable[..., int] | None, str]:
@@ -44,6 +46,27 @@ def _load() -> tuple[Callable[..., int] | None, str]:
     return kernel, ""
 
 
+def _load_look() -> Callable[[int, int, int], int] | None:
+    """Return what looks at tensors in C, or None for a torch without DLPack's C exchange, which came with 2.10.
+
+    https://dmlc.github.io/dlpack/latest/c_api.html has the struct behind the capsule: two 32-bit numbers for the
+    version, and pointers.
+    """
+    try:
+        capsule = Tensor.__dlpack_c_exchange_api__
+        look = ctypes.PyDLL(str(LIBRARY)).shim_adopt_look_1  # which keeps the GIL
+        to_pointer, list_item = ctypes.pythonapi.PyCapsule_GetPointer, ctypes.pythonapi.PyList_GetItem
+    except (AttributeError, OSError):
+        return None
+    to_pointer.restype, to_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    address = to_pointer(capsule, b"dlpack_exchange_api")
+    if ctypes.c_uint32.from_address(address).value != 1:  # another major version has another struct
+        return None
+    describe = ctypes.c_void_p.from_address(address + 40).value  # dltensor_from_py_object_no_sync
+    look.argtypes = [ctypes.c_int64, *[ctypes.c_void_p] * 4]
+    return lambda count, columns, table: int(look(count, columns, table, list_item, describe))
+
+
 def _find_parallel() -> int | None:
     """Return the address of GOMP_parallel in the OpenMP runtime that torch has loaded, if it has one.
 
@@ -56,6 +79,7 @@ def _find_parallel() -> int | None:
 
 
 _kernel, _missing = _load()
+_look = _load_look()
 _parallel = _find_parallel()
 
 
@@ -91,11 +115,7 @@ def step_(
     """Perform one step on the parameters that the kernel can take, and return the indices of the others."""
     if _kernel is None or not _torch.is_plain_eager():
         return list(range(len(params)))
-    factor = (-1.0 if maximize else 1.0) / (1.0 if grad_scale is None else grad_scale.item())
-    lr = lr.item() if isinstance(lr, Tensor) else lr
-    exponent = -1.0 if clip_exp is None else clip_exp
-    options = array("d", [beta1, beta2, lr, weight_decay, decouple, eps, factor, exponent])
-
+    options = _options(grad_scale, beta1, beta2, lr, clip_exp, weight_decay, decouple, eps, maximize)
     everything: Columns = (params, grads, exp_avgs, exp_avg_sqs, compensations, state_steps)
     by_dtype: dict[torch.dtype, list[int]] = {}
     for i, dtype in enumerate(map(_dtype, params)):
@@ -108,19 +128,62 @@ def step_(
     return sorted(left)
 
 
+def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]]) -> bool:
+    """Perform a step on a parameter group if the kernel can take all of it at once, else return False.
+
+    It then does not need a line of Python for each parameter, which takes as long as the step does where the
+    parameters are many and small. Whatever is unusual is left to those who go through the group one by one.
+    """
+    if (
+        not _torch.is_plain_eager()
+        or _kernel is None
+        or _look is None
+        or not (group["fused"] or group["fused"] is group["foreach"] is None)
+        or group["capturable"]
+        or group["differentiable"]
+        or group["clip_lambda"] is not None
+        or group["rounding"] != "compensated"
+        or group["weight_decay"] is None
+    ):
+        return False
+    params = group["params"]
+    states: list[Any] = list(map(state.get, params))
+    try:
+        exp_avgs, exp_avg_sqs, steps = map(list, zip(*map(itemgetter("exp_avg", "exp_avg_sq", "step"), states)))
+    except (KeyError, TypeError, ValueError):  # a parameter without state, or no parameters
+        return False
+    grads, compensations = list(map(_grad, params)), list(map(_compensation, states))
+    if any(grad is None for grad in grads):
+        return False
+    names = ("lr", "clip_exp", "weight_decay", "decouple", "eps", "maximize")
+    options = _options(None, *group["betas"], *map(group.__getitem__, names))
+    return _run((params, grads, exp_avgs, exp_avg_sqs, compensations, steps), options, None)
+
+
+def _options(
+    grad_scale: Tensor | None,
+    beta1: float,
+    beta2: float,
+    lr: float | Tensor,
+    clip_exp: float | None,
+    weight_decay: float,
+    decouple: bool,
+    eps: float,
+    maximize: bool,
+) -> array[float]:
+    """Return the kernel's Options."""
+    factor = (-1.0 if maximize else 1.0) / (1.0 if grad_scale is None else grad_scale.item())
+    lr = lr.item() if isinstance(lr, Tensor) else lr
+    exponent = -1.0 if clip_exp is None else clip_exp
+    return array("d", [beta1, beta2, lr, weight_decay, decouple, eps, factor, exponent])
+
+
 def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float], float] | None) -> bool:
     """Run the kernel on these parameters, or return False and change nothing."""
     assert _kernel is not None
     plain = columns if is_plain(columns) else _local(columns)
-    kind = None if plain is None else _kind(*plain)
-    if plain is None or kind is None:
-        return False
-    count = len(plain[0])
-    table = array("q", map(Tensor.numel, plain[0]))
-    try:
-        for column in plain:
-            table.extend(repeat(0, count) if column[0] is None else map(Tensor.data_ptr, column))
-    except RuntimeError:  # what torch.func wraps has no memory of its own
+    kind, table = (None, None) if plain is None else _kind_and_table(plain)
+    if plain is None or table is None:
         return False
     clips = None
     if clip_lambda is not None:
@@ -128,13 +191,37 @@ def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float],
         by_step = {step: clip_lambda(step) for step in set(steps) if step != 0}
         clips = array("d", [by_step.get(step, 0.0) for step in steps])
     if _kernel(
-        *(kind, count, table.buffer_info()[0], options.buffer_info()[0], clips and clips.buffer_info()[0]),
+        *(kind, len(plain[0]), table.buffer_info()[0], options.buffer_info()[0], clips and clips.buffer_info()[0]),
         *(torch.get_num_threads(), _parallel),
     ):
         return False
     for params, _, *state in (columns,) if plain is columns else (columns, plain):
-        _torch.increment_version([t for column in (params, *state) for t in column if t is not None])
+        _torch.increment_version(list(chain(params, *(column for column in state if column[0] is not None))))
     return True
+
+
+def _kind_and_table(columns: Columns) -> tuple[int, array[int]] | tuple[None, None]:
+    """Return the one kind of all these parameters and the kernel's table, or None if it cannot take them."""
+    count = len(columns[0])
+    if _look is None:
+        kind = _kind(*columns)
+        if kind is None:
+            return None, None
+        table = array("q", map(Tensor.numel, columns[0]))
+        try:
+            for column in columns:
+                table.extend(repeat(0, count) if column[0] is None else map(Tensor.data_ptr, column))
+        except RuntimeError:  # what torch.func wraps has no memory of its own
+            return None, None
+        return kind, table
+    lists = [column if isinstance(column, list) else list(column) for column in columns]
+    addresses = array("q", [0 if column[0] is None else id(column) for column in lists])
+    table = array("q", bytes(addresses.itemsize * count * (len(columns) + 1)))
+    try:
+        kind = _look(count, addresses.buffer_info()[0], table.buffer_info()[0])
+    except Exception:  # no tensor, or one without memory: sparse, on another device, wrapped by torch.func
+        return None, None
+    return (None, None) if kind < 0 or any(map(is_negated, (*columns[0], *columns[1]))) else (kind, table)
 
 
 def _kind(

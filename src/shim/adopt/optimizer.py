@@ -320,7 +320,10 @@ class ADOPT(Optimizer):
             with torch.enable_grad():
                 loss = closure()
 
+        grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         for group in self.param_groups:
+            if grad_scale is None and found_inf is None and native.step_group(group, self.state):
+                continue
             params_with_grad: list[Tensor] = []
             grads: list[Tensor] = []
             exp_avgs: list[Tensor] = []
@@ -349,8 +352,8 @@ class ADOPT(Optimizer):
                 capturable=group["capturable"],
                 differentiable=group["differentiable"],
                 fused=group["fused"],
-                grad_scale=getattr(self, "grad_scale", None),
-                found_inf=getattr(self, "found_inf", None),
+                grad_scale=grad_scale,
+                found_inf=found_inf,
                 has_complex=has_complex,
                 compensations=compensations,
                 beta1=beta1,
