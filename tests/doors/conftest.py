@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -27,7 +28,9 @@ def environment(request):
         home = made / hashlib.sha256(what.encode()).hexdigest()[:16]
         python = home / "bin" / "python"
         if not (home / "complete").exists():
-            venv.create(str(home), with_pip=True, clear=True)
+            # With the packages of this interpreter it has their pip, too; unpacking another takes seconds.
+            shared = with_torch and importlib.util.find_spec("pip") is not None
+            venv.create(str(home), with_pip=not shared, clear=True)
             if with_torch:
                 site_packages = next(home.glob("lib/python*/site-packages"))
                 (site_packages / "zz_torch.pth").write_text(sysconfig.get_path("purelib") + "\n")
