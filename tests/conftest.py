@@ -97,10 +97,17 @@ SLOW = (
     "tests/hazards/",
     "tests/adopt/test_adopt_oracle.py",
     "tests/adopt/test_adopt_triton.py",
-    "tests/doors/",
     "tests/test_package.py",
-    "tests/test_doctor.py",
+    "tests/test_example.py",
     "tests/adopt/test_adopt_example.py",
+    "tests/doors/test_failures.py",
+    "tests/test_doctor.py",
+    "tests/test_plugins.py",
+    "tests/test_doors.py",
+    "tests/test_style.py",
+    "tests/test_scripts.py",
+    "tests/configs/test_configs_workflow.py",
+    "tests/adopt/test_adopt_distributed.py",
 )
 
 #: Files whose classes, and whose functions outside of a class, share nothing that is slow to make.
