@@ -35,6 +35,11 @@ case $("$python" -W ignore -c 'import torch; print(torch.__version__)' 2>/dev/nu
     *) numpy=numpy ;;
 esac
 
+# uv is faster, where it is there; but it does not see what an environment shares with its interpreter.
 install() {
-    "$python" -m pip install --quiet --disable-pip-version-check "$numpy" "$@"
+    if command -v uv >/dev/null && grep -q 'site-packages = false' "$environment/pyvenv.cfg"; then
+        uv pip install --quiet --python "$python" "$numpy" "$@"
+    else
+        "$python" -m pip install --quiet --disable-pip-version-check "$numpy" "$@"
+    fi
 }

@@ -86,3 +86,72 @@ def pytest_terminal_summary(terminalreporter):
     for report in terminalreporter.stats.get("passed", ()):
         for name, value in report.user_properties:
             terminalreporter.write_line(f"{name}: {value}")
+
+
+#: What is slow, the slowest first. It is begun before all that is quick: no worker is to wait for another at the end.
+SLOW = (
+    "tests/hazards/test_hazard_compile.py",
+    "tests/doors/test_children.py",
+    "tests/clients/",
+    "tests/doors/test_neighbours.py",
+    "tests/hazards/",
+    "tests/adopt/test_adopt_oracle.py",
+    "tests/adopt/test_adopt_triton.py",
+    "tests/test_package.py",
+    "tests/test_example.py",
+    "tests/adopt/test_adopt_example.py",
+    "tests/doors/test_failures.py",
+    "tests/test_doctor.py",
+    "tests/test_plugins.py",
+    "tests/test_doors.py",
+    "tests/test_style.py",
+    "tests/test_scripts.py",
+    "tests/configs/test_configs_workflow.py",
+    "tests/adopt/test_adopt_distributed.py",
+)
+
+#: Files whose classes, and whose functions outside of a class, share nothing that is slow to make.
+DIVISIBLE = (
+    "tests/doors/test_children.py",
+    "tests/doors/test_failures.py",
+    "tests/doors/test_identity.py",
+    "tests/doors/test_neighbours.py",
+    "tests/hazards/test_hazard_threads.py",
+    "tests/test_doctor.py",
+    "tests/test_doors.py",
+)
+
+
+def share(nodeid):
+    """Name what a test shares a worker with: as a rule its file, whose tests share what was slow to make."""
+    from hazards.hazard_observer import TOGETHER
+
+    file, _, rest = nodeid.partition("::")
+    if file.startswith("tests/hazards/") and Path(file).stem in TOGETHER:
+        return "tests/hazards/"
+    if file not in DIVISIBLE:
+        return file
+    return f"{file}::{rest.partition('::')[0]}" if "::" in rest.partition("[")[0] else nodeid
+
+
+def rank(scope):
+    """Return the place of what share() names in SLOW."""
+    return next((place for place, name in enumerate(SLOW) if scope.startswith(name)), len(SLOW))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Have --dist loadfile begin with what is slow, and keep together what belongs together, rather than files."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return share(nodeid)
+
+        def _assign_work_unit(self, node):
+            self.workqueue.move_to_end(min(self.workqueue, key=rank), last=False)
+            super()._assign_work_unit(node)
+
+    return Scheduling(config, log)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -26,18 +28,22 @@ def environment(request):
         what = "%s %s %s" % (sys.version, " ".join(packages), sys.prefix if with_torch else "")
         home = made / hashlib.sha256(what.encode()).hexdigest()[:16]
         python = home / "bin" / "python"
-        if not (home / "complete").exists():
-            venv.create(str(home), with_pip=True, clear=True)
-            if with_torch:
-                site_packages = next(home.glob("lib/python*/site-packages"))
-                (site_packages / "zz_torch.pth").write_text(sysconfig.get_path("purelib") + "\n")
-            if packages:
-                pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
-                tool = subprocess.run(pip, capture_output=True, text=True, check=False)
-                if tool.returncode != 0:
-                    why = (tool.stderr.strip().splitlines() or ["no message"])[-1]
-                    pytest.skip(f"{' '.join(packages)} cannot be installed here: {why}")
-            (home / "complete").touch()
+        with home.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two workers may want the same one at once
+            if not (home / "complete").exists():
+                # With the packages of this interpreter it has their pip, too; unpacking another takes seconds.
+                shared = with_torch and importlib.util.find_spec("pip") is not None
+                venv.create(str(home), with_pip=not shared, clear=True)
+                if with_torch:
+                    site_packages = next(home.glob("lib/python*/site-packages"))
+                    (site_packages / "zz_torch.pth").write_text(sysconfig.get_path("purelib") + "\n")
+                if packages:
+                    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
+                    tool = subprocess.run(pip, capture_output=True, text=True, check=False)
+                    if tool.returncode != 0:
+                        why = (tool.stderr.strip().splitlines() or ["no message"])[-1]
+                        pytest.skip(f"{' '.join(packages)} cannot be installed here: {why}")
+                (home / "complete").touch()
         return python
 
     return make

@@ -72,6 +72,8 @@ class TestWhatWeRestOn:
         assert (result.stdout, result.returncode) == ("0.001\n", 0)
         assert result.stderr.startswith("shim: torch goes on unguarded, because of ")
         assert "TypeError" in python(DIES, env=env).stderr
+        if fault != "raise MemoryError":
+            return  # doctor starts four processes that end as these did, whichever error it was
         doctor = python(
             ["-m", "shim", "doctor"], env={"PYTHONPATH": f"{checkout / 'src'}{os.pathsep}{tmp_path / 'broken'}"}
         )
