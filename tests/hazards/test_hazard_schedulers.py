@@ -83,22 +83,32 @@ def none_after_a_scheduler_sgd():
     return (yield from _scheduler_before("SGD", NONE))
 
 
-@observation
-def scheduler_after():
+def _scheduler_after(name):
     early = _model()
     import torch
 
-    optimizer = torch.optim.Adam(early.parameters(), lr=0.1)  # an optimizer was built, its scheduler comes later
+    optimizer = getattr(torch.optim, name)(early.parameters(), lr=0.1)  # was built, its scheduler comes later
     seen = [_train(early, optimizer)]
     yield
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
     optimizer.param_groups[0]["weight_decay"] = NONE
-    late = _pair("Adam", NONE)
+    late = _pair(name, NONE)
     seen += [_train(early, optimizer, scheduler), _train(*late)]
     yield
     for each in (optimizer, late[1]):
         each.param_groups[0]["weight_decay"] = 0.0
     return [*seen, _train(early, optimizer, scheduler), _train(*late)]
+
+
+@observation
+def scheduler_after():
+    return (yield from _scheduler_after("Adam"))
+
+
+@observation
+def scheduler_after_asgd():
+    """Without a functional form up to 1.9, whose guard would do what the step's should have done."""
+    return (yield from _scheduler_after("ASGD"))
 
 
 @observation
@@ -181,6 +191,10 @@ def test_a_none_that_comes_after_an_early_scheduler_with_sgd(same):
 
 def test_a_scheduler_built_after_activation(same):
     same(scheduler_after)
+
+
+def test_a_scheduler_built_after_activation_for_a_step_that_computes_itself(same):
+    same(scheduler_after_asgd)
 
 
 def test_there_are_no_new_warnings(same):

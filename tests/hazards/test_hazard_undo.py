@@ -81,6 +81,9 @@ def test_what_somebody_put_around_a_guard_stays(loaded):
         optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(2))])
         with pytest.raises(TypeError):
             _steps(optimizer, None)
+        with pytest.raises(TypeError):  # by the constructor, or where that lets it pass, by the step
+            given = torch.optim.Adam([torch.nn.Parameter(torch.ones(2))], weight_decay=None)
+            _steps(given, given.defaults["weight_decay"])
     finally:
         torch.optim.Adam.__init__ = original
 
