@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import pydoc
+import sys
 
 from hazard_observer import observation
+from test_hazard_compile import _class
+from test_hazard_torchscript import _functional_optimizers
 
 
 def _attempt(function, value):
@@ -36,30 +39,44 @@ def classes():
     import torch
 
     found = {
-        name: cls
-        for name, cls in sorted(vars(torch.optim).items())
+        f"{module.__name__}.{name}": cls
+        for module in _modules_of_torch_optim()
+        for name, cls in sorted(vars(module).items())
         if inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer)
     }
-    seen = {}
-    for name, cls in found.items():
-        seen[name] = _seen(cls)
-        seen[name + ".__init__"] = _seen(cls.__init__)
-        seen[name + ".step"] = _seen(cls.step)
-    return seen
+    found.update(_functional_optimizers())
+    return {name: _seen_in(cls) for name, cls in found.items()}
+
+
+def _seen_in(cls):
+    return [_seen(cls), _seen(cls.__init__), _seen(cls.step)]
+
+
+def _modules_of_torch_optim():
+    for name in ("functional", "_functional", "_multi_tensor"):
+        try:
+            importlib.import_module("torch.optim." + name)
+        except ImportError:
+            continue
+    return [sys.modules[name] for name in sorted(sys.modules) if f"{name}.".startswith("torch.optim.")]
 
 
 @observation
 def functionals():
     seen = {}
-    for module in ["functional", "_functional", "adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta"]:
-        try:
-            module = importlib.import_module("torch.optim." + module)
-        except ImportError:
-            continue
+    for module in _modules_of_torch_optim():
         for name, value in sorted(vars(module).items()):
             if inspect.isroutine(value) and "weight_decay" in str(_attempt(inspect.signature, value)):
                 seen[f"{module.__name__}.{name}"] = _seen(value)
     return seen or None
+
+
+@observation
+def adopt():
+    cls = _class("ADOPT")
+    module = sys.modules[cls.__module__]
+    forms = [name for name in sorted(vars(module)) if name.endswith("adopt") and inspect.isroutine(vars(module)[name])]
+    return [_seen_in(cls), *(_seen(getattr(module, name)) for name in forms)]
 
 
 @observation
@@ -76,6 +93,10 @@ def test_classes_and_their_methods(same):
 
 def test_functionals(same):
     same(functionals)
+
+
+def test_adopt(same):
+    same(adopt)
 
 
 def test_instances(same):

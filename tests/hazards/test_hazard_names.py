@@ -84,6 +84,20 @@ def early_bound_in_a_module():
     return {name: _called(function, NONE) for name, function in early.items()} or None
 
 
+def adam(params):
+    """A program's own function that happens to have the name of one of torch's."""
+    return params
+
+
+@observation
+def a_namesake():
+    before = {name: globals().get(name) for name in FORMS}
+    yield
+    during = {name: globals().get(name) for name in FORMS}
+    yield
+    return [each[name] is value for name, value in before.items() for each in (during, globals()) if value is not None]
+
+
 @observation
 def early_bound_out_of_reach():
     """Return what a form that chooses among others does where it is held in a list: it finds those anew."""
@@ -144,6 +158,10 @@ def test_a_functional_bound_before_in_a_module(same):
 
 def test_a_functional_bound_before_out_of_reach(same):
     same(early_bound_out_of_reach)
+
+
+def test_a_function_of_ones_own_that_has_the_name_of_one_stays(same):
+    assert same(a_namesake) == [True, True]
 
 
 def test_classes_bound_before(same):

@@ -45,10 +45,14 @@ def _pair(name, weight_decay=0.0):
 
 def _scheduler_before(name, then):
     model, optimizer, scheduler = _pair(name)
+    fresh = _pair(name)  # its scheduler has not seen a step yet, and looks for one
     seen = [_train(model, optimizer, scheduler)]
     yield
     optimizer.param_groups[0]["weight_decay"] = then
-    seen.append(_train(model, optimizer, scheduler))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        seen += [_train(model, optimizer, scheduler), _train(*fresh)]
+    seen.append(_warned(caught))
     yield
     optimizer.param_groups[0]["weight_decay"] = 0.0
     return [*seen, _train(model, optimizer, scheduler)]
@@ -79,22 +83,32 @@ def none_after_a_scheduler_sgd():
     return (yield from _scheduler_before("SGD", NONE))
 
 
-@observation
-def scheduler_after():
+def _scheduler_after(name):
     early = _model()
     import torch
 
-    optimizer = torch.optim.Adam(early.parameters(), lr=0.1)  # an optimizer was built, its scheduler comes later
+    optimizer = getattr(torch.optim, name)(early.parameters(), lr=0.1)  # was built, its scheduler comes later
     seen = [_train(early, optimizer)]
     yield
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
     optimizer.param_groups[0]["weight_decay"] = NONE
-    late = _pair("Adam", NONE)
+    late = _pair(name, NONE)
     seen += [_train(early, optimizer, scheduler), _train(*late)]
     yield
     for each in (optimizer, late[1]):
         each.param_groups[0]["weight_decay"] = 0.0
     return [*seen, _train(early, optimizer, scheduler), _train(*late)]
+
+
+@observation
+def scheduler_after():
+    return (yield from _scheduler_after("Adam"))
+
+
+@observation
+def scheduler_after_asgd():
+    """Without a functional form up to 1.9, whose guard would do what the step's should have done."""
+    return (yield from _scheduler_after("ASGD"))
 
 
 @observation
@@ -120,13 +134,32 @@ def grad_scaler():
         scaler = torch.cuda.amp.GradScaler(enabled=False)
     else:
         return None
-    model, optimizer, _ = _pair("Adam", NONE)
-    for _ in range(3):
-        optimizer.zero_grad()
-        scaler.scale(model(torch.ones(1, 2)).sum()).backward()
-        scaler.step(optimizer)
-        scaler.update()
-    return [model.weight.tolist(), scaler.get_scale()]
+    early = _pair("Adam")
+    yield
+    early[1].param_groups[0]["weight_decay"] = NONE
+    seen = []
+    for model, optimizer, _ in (early, _pair("Adam", NONE), _fused(NONE)):
+        for batch in (1.0, float("inf"), 1.0):  # an infinite gradient: the step is left out, the scale comes down
+            optimizer.zero_grad()
+            scaler.scale(model(torch.full((1, 2), batch)).sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        seen.append([str(model.weight.tolist()), scaler.get_scale()])  # a NaN, too, is to equal itself
+    return seen
+
+
+def _fused(weight_decay):
+    """Return what _pair does with a fused Adam, which unscales by itself, where the release has one for the CPU."""
+    import torch
+
+    model = _model()
+    try:
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.1, weight_decay=weight_decay, fused=True)
+        model(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+    except (TypeError, RuntimeError):  # no such argument; or for GPUs only
+        return _pair("Adam", weight_decay)
+    return model, optimizer, None
 
 
 @observation
@@ -158,6 +191,10 @@ def test_a_none_that_comes_after_an_early_scheduler_with_sgd(same):
 
 def test_a_scheduler_built_after_activation(same):
     same(scheduler_after)
+
+
+def test_a_scheduler_built_after_activation_for_a_step_that_computes_itself(same):
+    same(scheduler_after_asgd)
 
 
 def test_there_are_no_new_warnings(same):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from hazard_observer import NONE, observation
+from hazard_observer import DOOR, NONE, observation
 
 
 def _built(cls=None, **keywords):
@@ -102,10 +102,7 @@ def profiler_records():
 
 @observation
 def activated_twice():
-    import sys
-
-    shim = sys.modules.get("shim") or sys.modules.get("_torch_shim")
-    if shim is not None:
+    if DOOR != "without":
         import shim
 
         shim.activate()
@@ -118,6 +115,23 @@ def activated_twice():
     return [*_fired(_hooked(optimizer, log), log), type(torch.optim.Adam.step).__name__]
 
 
+@observation
+def what_a_closure_returns():
+    """Return how often a closure is called, and what step hands back of it: the loss."""
+
+    def stepped(optimizer):
+        calls = []
+        return [optimizer.step(lambda: calls.append(1) or 0.25), len(calls)]
+
+    early = [_built(), _built(_subclass())]
+    seen = [stepped(optimizer) for optimizer in early]
+    yield
+    built = [*early, _built(weight_decay=NONE), _built(_subclass(), weight_decay=NONE)]
+    seen += [stepped(optimizer) for optimizer in built]
+    yield
+    return [*seen, *(stepped(optimizer) for optimizer in built)]
+
+
 def test_the_hooks_of_an_optimizer_fire_once(same):
     same(step_hooks)
 
@@ -128,6 +142,10 @@ def test_global_hooks_fire_once(same):
 
 def test_the_profiler_records_a_step_once(same):
     same(profiler_records)
+
+
+def test_a_closure_is_called_once_and_its_loss_returned(same):
+    assert same(what_a_closure_returns) == [[0.25, 1]] * 10
 
 
 def test_activating_twice_fires_hooks_once(same):

@@ -58,6 +58,8 @@ def test_threads_that_activate_and_deactivate_leave_torch_as_it_was(python):
     body = """
         import sys, threading, torch, shim
 
+        sys.setswitchinterval(1e-6)  # threads come between each other's steps wherever they can
+
         def held():
             names = ["torch.optim.adam", "torch.optim._functional", "torch.optim.sgd"]
             modules = [vars(sys.modules[name]) for name in names if name in sys.modules]

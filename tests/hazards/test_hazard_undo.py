@@ -21,7 +21,7 @@ MODULES = [
 
 
 def _objects():
-    """Return every class, constructor, step and function of torch.optim, by where it is held."""
+    """Return every class, constructor, step, function and global hook of torch.optim, by where it is held."""
     seen = {}
     for module in list(sys.modules.values()):
         name = getattr(module, "__name__", "")
@@ -32,6 +32,9 @@ def _objects():
                 seen[name, attribute] = value
             if isinstance(value, type) and issubclass(value, torch.optim.Optimizer):
                 seen.update({(name, attribute, method): vars(value).get(method) for method in ("__init__", "step")})
+    for registered in ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks"):
+        for key, value in getattr(sys.modules["torch.optim.optimizer"], registered, {}).items():
+            seen[registered, key] = value
     return seen
 
 
@@ -78,6 +81,9 @@ def test_what_somebody_put_around_a_guard_stays(loaded):
         optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(2))])
         with pytest.raises(TypeError):
             _steps(optimizer, None)
+        with pytest.raises(TypeError):  # by the constructor, or where that lets it pass, by the step
+            given = torch.optim.Adam([torch.nn.Parameter(torch.ones(2))], weight_decay=None)
+            _steps(given, given.defaults["weight_decay"])
     finally:
         torch.optim.Adam.__init__ = original
 
