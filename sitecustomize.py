@@ -1,63 +1,67 @@
 """Door: with this file's directory on PYTHONPATH, shim waits for torch in every Python process that starts.
 
 It runs before everything else, in whatever Python comes along, even one that shim does not support: there it does
-nothing. Hence no import but sys and os, and no syntax that an old Python cannot read.
+nothing. Hence nothing is imported that Python has not loaded, and no syntax that an old Python cannot read.
 """
 
-import os
 import sys
+
+# Not os: it would live as long as this module, which sys.modules does not keep alone, and Python, when it ends, clears
+# what is left name by name. That was a third of what we cost.
 
 
 def _arm(here):
-    """Find shim by its location, and wait for torch."""
-    package = os.path.dirname(here)  # installed: this file lies alone in shim/site
-    if not os.path.exists(os.path.join(package, "bootstrap.py")):
-        package = os.path.join(here, "src", "shim")  # a checkout: it lies at the top
-    root = os.path.dirname(package)
+    """Find shim by its location, and wait for torch: this module stands in sys.meta_path until it comes."""
+    import os
+
+    global _shim
+    _shim = os.path.dirname(here)  # installed: this file lies alone in shim/site
+    if not os.path.exists(os.path.join(_shim, "bootstrap.py")):
+        _shim = os.path.join(here, "src", "shim")  # a checkout: it lies at the top
+    root = os.path.dirname(_shim)
     # Installed into an environment that is not this interpreter's: not ours to touch.
     if os.path.basename(root) in ("site-packages", "dist-packages") and root not in sys.path:
         return
     if not any(hasattr(finder, "_shim") for finder in sys.meta_path):  # of another copy
-        sys.meta_path.insert(0, Finder(package))
+        sys.meta_path.insert(0, _this)
         if "torch.optim" in sys.modules:  # a .pth file's doing
-            sys.meta_path[0].find_spec("torch.optim")
+            find_spec("torch.optim")
 
 
-class Finder(object):
-    """Stand in sys.meta_path for shim's own finder, which most processes never need, and load it when they do."""
-
-    def __init__(self, package):
-        self._shim = package
-
-    def find_spec(self, fullname, path=None, target=None):
-        """Let shim's finder answer for the modules that it knows, from now on."""
-        if fullname not in ("torch.optim", "shim.adopt", "shim", "preimport"):
-            return None
-        try:
-            bootstrap = self._load()
-        except Exception as error:
-            _complain(error)
-            return None
-        if self in sys.meta_path and bootstrap.FINDER not in sys.meta_path:
-            sys.meta_path[sys.meta_path.index(self)] = bootstrap.FINDER
+def find_spec(fullname, path=None, target=None):
+    """Hand over to shim's own finder, which most processes never need, for the modules that it knows."""
+    if fullname not in ("torch.optim", "shim.adopt", "shim", "preimport"):
+        return None
+    try:
+        bootstrap = _load()
+        if _this in sys.meta_path and bootstrap.FINDER not in sys.meta_path:
+            sys.meta_path[sys.meta_path.index(_this)] = bootstrap.FINDER
         bootstrap.arm("sitecustomize")
-        return bootstrap.FINDER.find_spec(fullname, path, target)
+    except Exception as error:
+        if sys.stderr is not None:
+            sys.stderr.write("shim: torch goes on unguarded, because of %s: %s\n" % (type(error).__name__, error))
+        return None
+    return bootstrap.FINDER.find_spec(fullname, path, target)
 
-    def _load(self):
-        from _frozen_importlib import module_from_spec
-        from _frozen_importlib_external import spec_from_file_location
 
-        name = "shim.bootstrap"
-        if name not in sys.modules:
-            spec = spec_from_file_location(name, os.path.join(self._shim, "bootstrap.py"))
-            module = module_from_spec(spec)
-            spec.loader.exec_module(module)
-            sys.modules.setdefault(name, module)  # of two threads that import torch, one is first
-        return sys.modules[name]
+def _load():
+    import os
+    from _frozen_importlib import module_from_spec
+    from _frozen_importlib_external import spec_from_file_location
+
+    name = "shim.bootstrap"
+    if name not in sys.modules:
+        spec = spec_from_file_location(name, os.path.join(_shim, "bootstrap.py"))
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules.setdefault(name, module)  # of two threads that import torch, one is first
+    return sys.modules[name]
 
 
 def _complain(error):
     """Say what went wrong to those who ask for it: shim is never the reason that a program fails."""
+    import os
+
     if os.environ.get("SHIM_LOG") and sys.stderr is not None:
         sys.stderr.write("shim: not armed, because of %s: %s\n" % (type(error).__name__, error))
 
@@ -73,23 +77,24 @@ def _run_shadowed(path):
             return
         imp.load_module("sitecustomize", *found)
         return
-    from _frozen_importlib import module_from_spec
     from _frozen_importlib_external import PathFinder
 
     spec = PathFinder.find_spec("sitecustomize", path)
     if spec is not None and spec.loader is not None:
+        from _frozen_importlib import module_from_spec
+
         module = module_from_spec(spec)
         sys.modules["sitecustomize"] = module
         spec.loader.exec_module(module)
 
 
 def _main():
-    here = os.path.dirname(os.path.abspath(__file__))
-    # Absolute by now, but where there is no current directory; and there abspath would fail.
-    places = [os.path.normpath(entry) for entry in sys.path]
-    behind = sys.path[places.index(here) + 1 :] if here in places else []
+    import os
+
+    here = os.path.dirname(__file__)  # spelled as in sys.path, whose entries Python has made absolute and plain
+    behind = sys.path[sys.path.index(here) + 1 :] if here in sys.path else []
     # The program is to find the sys.path that it would have without us; children inherit PYTHONPATH, not this.
-    sys.path[:] = [entry for entry, place in zip(sys.path, places) if place != here]
+    sys.path[:] = [entry for entry in sys.path if entry != here]
     off = os.environ.get("SHIM_DISABLE", "").strip().lower() not in ("", "0", "false", "no", "off")
     if sys.version_info >= (3, 8) and not off:
         try:
@@ -99,4 +104,5 @@ def _main():
     _run_shadowed(behind)
 
 
+_this = sys.modules[__name__]
 _main()

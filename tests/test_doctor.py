@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 import types
 
 import pytest
 import torch
 
-from shim import doctor
+from shim import doctor, launch
 
 
 @pytest.fixture
@@ -59,7 +61,8 @@ def test_where_all_is_well_it_says_so_and_exits_with_0_and_the_data_say_the_same
     }
     assert {patch["patch"]: patch["state"] for patch in found["torch"]["patches"]}["adamw"] == "applied"
     documented = (checkout / "docs" / "doctor.md").read_text()
-    for key in [*found, *(f"torch.{key}" for key in found["torch"])]:
+    within = [f"{name}.{key}" for name in ("python", "torch") for key in found[name]]
+    for key in [*found, *within, *found["torch"]["patches"][0], *found["doors"][0]]:
         assert f"`{key}`" in documented or f"`{key}." in documented, key
 
 
@@ -110,6 +113,64 @@ def test_another_tools_patch_on_the_same_target_is_named(examine, tmp_path, chec
     assert "another tool has patched torch.optim.adam:Adam, its constructor, in sitecustomize" in " ".join(
         found["obstacles"]
     )
+
+
+def test_another_tools_patch_that_looks_like_the_original_is_named(monkeypatch):
+    wrapt = pytest.importorskip("wrapt")
+    wrapped = wrapt.FunctionWrapper(torch.optim.Adam.step, lambda wrapped, instance, args, kwargs: None)
+    monkeypatch.setattr(torch.optim.Adam, "step", wrapped)
+    assert any(
+        re.search(r"^torch.optim.adam:Adam, its step, in \S*FunctionWrapper$", each)
+        for each in doctor.patched_by_others()
+    )
+
+
+def test_the_options_of_this_python_are_those_of_the_job(examine, python, checkout):
+    result = python(["-E", "-m", "shim", "doctor", "--json"], door=None, cwd=checkout / "src")
+    found = as_data(result)
+    assert result.returncode == 1
+    assert any("runs with -E" in sentence for sentence in found["obstacles"])
+    run, path, _ = found["doors"]
+    assert (run["works"], path["works"]) == (False, False)
+    assert "python is run with -E" in run["reason"]
+
+
+def test_what_is_in_the_way_is_said_where_there_is_no_torch_too(python, checkout):
+    result = python(["-S", "-m", "shim", "doctor"], door="src")
+    assert result.returncode == 1
+    assert "torch   none: ModuleNotFoundError: No module named 'torch'" in result.stdout
+    assert "this Python runs with -S: no sitecustomize is read" in result.stdout
+
+
+def test_all_that_can_be_in_the_way_fits_into_80_columns(monkeypatch, tmp_path):
+    for name in ("isolated", "ignore_environment", "no_site", "safe_path"):
+        flags = dict.fromkeys(("isolated", "ignore_environment", "no_site", "safe_path"), 0)
+        monkeypatch.setattr(sys, "flags", types.SimpleNamespace(**{**flags, name: 1}))
+        (sentence,) = doctor._obstacles({})
+        assert all(len(line) <= 80 for line in doctor._wrapped("  - ", sentence, 80))
+    monkeypatch.undo()
+    (tmp_path / "sitecustomize.py").touch()
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), launch.SITE]))
+    for name in ("SHIM_DISABLE", "SHIM_STRICT", "SHIM_SKIP"):
+        monkeypatch.setenv(name, "adam,adamw," * 20)
+    torch = {
+        "version": "9.9.9+cpu", "location": "/a/torch", "era": 15, "releases": "2.15", "known": False,
+        "imported_at_startup": True, "patched_by_others": ["torch.optim.adam:Adam, its step, in ddtrace"],
+        "patches": [{"patch": "a", "state": "applied", "reason": "x " * 90},
+                    {"patch": "a long name", "state": "failed", "reason": "OSError: a full disk"}],
+        "error": "MemoryError: " + "no memory " * 20,
+    }  # fmt: skip
+    found = {
+        "shim": "1", "python": {"version": "3.8", "executable": "/python"}, "torch": torch, "guarded": False,
+        "doors": [{"door": "PYTHONPATH", "works": False, "reason": "TypeError: " + "None " * 40}],
+        "obstacles": list(doctor._obstacles(torch)),
+    }  # fmt: skip
+    assert len(found["obstacles"]) == 7
+    lines = doctor.in_words(found)
+    assert [line for line in lines if len(line) > 80 and "/" not in line and "adam,adamw" not in line] == []
+    columns = {line.index(state) for line in lines for state in ("applied", "failed   ") if line.startswith("  a")
+               and state in line}  # fmt: skip
+    assert len(columns) == 1
 
 
 @pytest.mark.parametrize("option", ["-E", "-S", "-I"])

@@ -208,17 +208,17 @@ def apply() -> None:
                 REGISTRY.add(patch)
         try:
             REGISTRY.apply(layout, _skipped())
+            _await({"torch", *REGISTRY.modules()} - bootstrap.AWAITED)
+            for outcome in REGISTRY.outcomes():
+                level = {"failed": logging.WARNING, "applied": logging.INFO}.get(outcome.state, logging.DEBUG)
+                _log.log(level, "%s: %s (%s)", outcome.patch, outcome.state, outcome.reason)
+            if not _active and bootstrap.switched_on("SHIM_REPORT"):
+                atexit.register(_report)
         except BaseException:  # a Ctrl-C too: all the patches or none
             if not _active:
                 REGISTRY.restore()
             raise
-        _await({"torch", *REGISTRY.modules()} - bootstrap.AWAITED)
-        if not _active and bootstrap.switched_on("SHIM_REPORT"):
-            atexit.register(_report)
         _active = True
-        for outcome in REGISTRY.outcomes():
-            level = {"failed": logging.WARNING, "applied": logging.INFO}.get(outcome.state, logging.DEBUG)
-            _log.log(level, "%s: %s (%s)", outcome.patch, outcome.state, outcome.reason)
 
 
 def _load_plugins() -> bool:

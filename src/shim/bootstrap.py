@@ -65,11 +65,19 @@ def arrived(name: "str") -> "None":
         _import_ours("activation").apply()
         state["error"] = None
     except Exception as error:
+        _failed(error)
+    except BaseException as error:  # a Ctrl-C is the program's, and the status tells of it
         state["error"] = error
-        if switched_on("SHIM_STRICT"):
-            raise
-        if sys.stderr is not None:
-            sys.stderr.write("shim: torch goes on unguarded, because of %s: %s\n" % (type(error).__name__, error))
+        raise
+
+
+def _failed(error: "Exception") -> "None":
+    """Note what went wrong in us, and say so; torch goes on as if we were not there."""
+    state["error"] = error
+    if switched_on("SHIM_STRICT"):
+        raise error
+    if sys.stderr is not None:
+        sys.stderr.write("shim: torch goes on unguarded, because of %s: %s\n" % (type(error).__name__, error))
 
 
 def _import_ours(submodule: "str") -> "Any":
@@ -115,6 +123,8 @@ def _own_spec(name: "str") -> "ModuleSpec":
 class Finder:
     """The entry in sys.meta_path: lets the other finders find, and asks to be told when the module has run."""
 
+    _shim = PACKAGE  # by which another copy's sitecustomize knows us
+
     def __init__(self) -> "None":
         self._asking: "Set[Tuple[str, int]]" = set()
 
@@ -124,7 +134,20 @@ class Finder:
         path: "Optional[Sequence[str]]" = None,
         target: "Optional[ModuleType]" = None,
     ) -> "Optional[ModuleSpec]":
-        """Return the spec that the other finders have for an awaited module, with its loader wrapped."""
+        """Return the spec that the other finders have for an awaited module, with its loader wrapped.
+
+        What goes wrong here is not the program's: Python then asks the other finders itself, and if it was one of
+        them that failed, it says so again.
+        """
+        try:
+            return self._find_spec(fullname, path, target)
+        except Exception as error:
+            _failed(error)
+            return None
+
+    def _find_spec(
+        self, fullname: "str", path: "Optional[Sequence[str]]", target: "Optional[ModuleType]"
+    ) -> "Optional[ModuleSpec]":
         if fullname in AWAITED:
             spec = self.find_elsewhere(fullname, path, target)
             if spec is not None and hasattr(spec.loader, "exec_module"):

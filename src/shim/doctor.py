@@ -15,6 +15,7 @@ import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from . import __version__, bootstrap, launch
@@ -113,7 +114,7 @@ def explain(message: str, width: int = 80) -> list[str]:
 
 def examine() -> dict[str, Any]:
     """Look at this interpreter, its torch, the doors and what is in their way. Returns what --json prints."""
-    torch = _child_json([sys.executable, "-c", LOOK, ROOT], SHIM_DISABLE="")
+    torch = _child_json([*_python(), "-c", LOOK, ROOT], SHIM_DISABLE="")
     with ThreadPoolExecutor() as at_once:  # each imports torch, which takes seconds
         doors = [] if "missing" in torch else list(at_once.map(_try_door, *zip(*_doors())))
     obstacles = list(_obstacles(torch))
@@ -139,19 +140,27 @@ def patched_by_others() -> list[str]:
             continue
         value = getattr(found[1], {"constructor": "__init__", "step": "step"}.get(target.kind, ""), found[1])
         module = str(getattr(value, "__globals__", {}).get("__name__", "torch"))
+        if target.kind in ("constructor", "step", "functional") and type(value) is not FunctionType:
+            # Such as wrapt's, which shows the globals of what it wraps.
+            module = f"{type(value).__module__}.{type(value).__qualname__}"
         if module.partition(".")[0] not in ("torch", "functools"):
             foreign.append(f"{target.path}, its {target.kind}, in {module}")
     return foreign
 
 
+def _python() -> list[str]:
+    """Return how a job is started as this process was: -I, -E and -S may keep a door shut."""
+    return [sys.executable, *launch._own_options()]
+
+
 def _doors() -> list[tuple[str, list[str], dict[str, str]]]:
-    python = sys.executable
+    python = _python()
     # As it is where the user says `python -m shim`, be that an installation or the checkout's src.
     importable = os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)
     return [
-        ("run", [python, "-m", "shim", "run", "-c", SELF_TEST], {"PYTHONPATH": importable}),
-        ("PYTHONPATH", [python, "-c", SELF_TEST], {"PYTHONPATH": launch.python_path()}),
-        ("preimport", [python, "-c", "import preimport" + SELF_TEST], {"PYTHONPATH": importable}),
+        ("run", [*python, "-m", "shim", "run", "-c", SELF_TEST], {"PYTHONPATH": importable}),
+        ("PYTHONPATH", [*python, "-c", SELF_TEST], {"PYTHONPATH": launch.python_path()}),
+        ("preimport", [*python, "-c", "import preimport" + SELF_TEST], {"PYTHONPATH": importable}),
     ]
 
 
@@ -224,7 +233,8 @@ def in_words(found: dict[str, Any], width: int = 80) -> list[str]:
     torch = found["torch"]
     lines = [f"shim    {found['shim']}", f"Python  {found['python']['version']}, {found['python']['executable']}"]
     if "missing" in torch:
-        return [*lines, *_wrapped("torch   ", "none: " + torch["missing"], width), "", "A job is NOT guarded here."]
+        lines += _wrapped("torch   ", "none: " + torch["missing"], width)
+        return [*lines, *_in_the_way(found, width), "", "A job is NOT guarded here."]
     known = "" if torch["known"] else ", newer than any that shim was run on"
     lines += _wrapped("torch   ", f"{torch['version']}, {torch['location']}", width)
     lines += ["        " + f"era {torch['era']} ({torch['releases']}){known}", "", "Patches"]
@@ -234,11 +244,13 @@ def in_words(found: dict[str, Any], width: int = 80) -> list[str]:
     lines += ["", "Doors, each tried with a few steps of training in a process of its own"]
     for door in found["doors"]:
         lines += _wrapped(f"  {door['door']:<10}  ", "works" if door["works"] else "FAILS: " + door["reason"], width)
-    if found["obstacles"]:
-        lines += ["", "In the way"]
-        for obstacle in found["obstacles"]:
-            lines += _wrapped("  - ", obstacle, width)
+    lines += _in_the_way(found, width)
     return [*lines, "", "A job is guarded here." if found["guarded"] else "A job is NOT guarded here."]
+
+
+def _in_the_way(found: dict[str, Any], width: int) -> list[str]:
+    lines = [line for obstacle in found["obstacles"] for line in _wrapped("  - ", obstacle, width)]
+    return ["", "In the way", *lines] if lines else []
 
 
 def _wrapped(first: str, text: str, width: int) -> list[str]:

@@ -233,7 +233,7 @@ class TestAnotherPython:
         program = """
 import subprocess, sys
 for option in ("-I", "-E", "-S"):
-    code = "import sys; print(type(sys.meta_path[0]).__name__ == 'Finder')"
+    code = "import sys; print(hasattr(sys.meta_path[0], '_shim'))"
     print(subprocess.run([sys.executable, option, "-c", code], stdout=subprocess.PIPE).stdout)
 print(weight_decay())
 """

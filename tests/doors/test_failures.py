@@ -190,6 +190,108 @@ print(json.dumps({"points": points, "last": number, "outcomes": sorted(outcomes)
 """
 
 
+#: Raises at the n-th line that is run of our two files that take part in the import system, in a fork for each n, on
+#: a torch that imports at once, and prints what became of the program's import. The first line of a function that
+#: Python calls is left out: there we could as well not have been called.
+IMPORT_SWEEP = """
+import json, os, sys
+import importlib.metadata, logging, packaging.specifiers, typing  # what ours import: not once more in every fork
+
+fault = {"KeyboardInterrupt": KeyboardInterrupt, "MemoryError": MemoryError}[sys.argv[1]]
+OURS = ("/sitecustomize.py", "/shim/bootstrap.py")
+
+class Tracer:
+    def __init__(self, at):
+        self.seen, self.at, self.where = 0, at, None
+    def __call__(self, frame, event, arg):
+        code, caller = frame.f_code, frame.f_back.f_code
+        if not code.co_filename.endswith(OURS):
+            return None
+        python_calls = code.co_name != "<module>" and not caller.co_filename.endswith(OURS)
+        return self.first_line if python_calls else self.line
+    def first_line(self, frame, event, arg):
+        return self.line
+    def line(self, frame, event, arg):
+        if event == "line":
+            self.seen += 1
+            if self.seen == self.at:
+                self.where = frame.f_code.co_name, frame.f_lineno
+                raise fault
+        return self.line
+
+def attempt(at):
+    sys.stderr = None
+    tracer = Tracer(at)
+    sys.settrace(tracer)
+    try:
+        import torch.optim
+        outcome = "quiet"
+    except BaseException as error:
+        outcome = type(error).__name__
+    sys.settrace(None)
+    there = "torch.optim" in sys.modules
+    import torch.optim
+    return [tracer.where, outcome, there, torch.optim.mark, type(torch.optim.__loader__).__name__,
+            torch.optim.__spec__.loader is torch.optim.__loader__, tracer.seen]
+
+def in_a_fork(at):
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.write(writing, json.dumps(attempt(at)).encode())
+        os._exit(0)
+    os.close(writing)
+    with open(reading) as file:
+        found = json.load(file)
+    os.wait()
+    return found
+
+points = in_a_fork(0)[-1]
+print(json.dumps([in_a_fork(at)[:-1] for at in range(1, points + 1)]))
+"""
+
+
+class TestAnyPointOfTheImport:
+    #: They only hand on to what stands in a try: a MemoryError in their own lines is as one in Python's import system.
+    HAND_ON = ("find_spec", "create_module", "exec_module", "arrived", "_failed", "switched_on")
+
+    @pytest.mark.parametrize("fault", ["KeyboardInterrupt", "MemoryError"])
+    def test_a_fault_in_us_is_not_the_programs_and_a_ctrl_c_is(self, python, tmp_path, fake_torch, fault):
+        (fake_torch / "torch" / "optim" / "__init__.py").write_text("mark = 'original'\n")
+        (tmp_path / "sweep.py").write_text(IMPORT_SWEEP)
+        result = python(["sweep.py", fault], env={"PYTHONPATH": SITE + os.pathsep + str(fake_torch)})
+        assert result.returncode == 0, result.stderr
+        found = json.loads(result.stdout)
+        if fault == "MemoryError":
+            found = [each for each in found if each[0][0] not in self.HAND_ON]
+        assert len(found) > 100
+        ends = {"KeyboardInterrupt": ["KeyboardInterrupt", False], "MemoryError": ["quiet", True]}[fault]
+        assert [each for each in found if each[1:] != [*ends, "original", "SourceFileLoader", True]] == []
+
+    def test_a_bootstrap_that_does_not_load(self, python, copy, fake_torch):
+        (copy / "src" / "shim" / "bootstrap.py").write_text("raise MemoryError('no memory for shim')\n")
+        env = {"PYTHONPATH": os.pathsep.join(map(str, [copy, fake_torch]))}
+        result = python("import torch.optim; print(torch.optim.mark)", env=env)
+        assert (result.stdout, result.returncode) == ("torch.optim runs\noriginal\n", 0)
+        assert result.stderr == "shim: torch goes on unguarded, because of MemoryError: no memory for shim\n"
+        doctor = python(["-m", "shim", "doctor"], env={"PYTHONPATH": str(copy / "src")})
+        assert doctor.returncode == 1
+        assert doctor.stdout == (
+            "doctor cannot start: MemoryError: no memory for shim\nA job is NOT guarded here.\n"
+        ), doctor.stderr
+
+    def test_the_status_tells_of_a_ctrl_c(self, python, copy):
+        layout = copy / "src" / "shim" / "layout.py"
+        layout.write_text(layout.read_text() + "\n\ndef probe():\n    raise KeyboardInterrupt\n")
+        code = """
+            import torch
+            print("not reached")
+        """
+        late = f"try:\n    {RUNS.partition(';')[0]}\nexcept KeyboardInterrupt:\n    from shim import bootstrap\n"
+        result = python(late + "    print(type(bootstrap.state['error']).__name__)", env={"PYTHONPATH": str(copy)})
+        assert result.stdout == "KeyboardInterrupt\n", result.stderr
+        assert python(code, env={"PYTHONPATH": str(copy)}).stdout == ""
+
+
 class TestAnyPointOfTheActivation:
     @pytest.mark.parametrize("fault", ["KeyboardInterrupt", "MemoryError"])
     def test_a_fault_leaves_all_or_nothing_and_can_be_tried_again(self, python, tmp_path, fault):

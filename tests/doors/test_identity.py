@@ -24,7 +24,7 @@ CHECKOUT = os.path.dirname(os.path.dirname(PACKAGE))
 VISIBLE = {
     "PYTHONPATH": ([SITE, CHECKOUT], "children are to find our sitecustomize too"),
     "importers": ([SITE, CHECKOUT], "Python found our sitecustomize there"),
-    "meta_path": (["Finder"], "it waits there for torch"),
+    "meta_path": (["sitecustomize", "Finder"], "it waits there for torch"),
     "modules": (["sitecustomize"], "the program started with it"),
 }
 
@@ -233,11 +233,12 @@ class TestWhatTheProgramSees:
     def test_with_any_python_path_of_the_users(self, same, place, path, checkout):
         assert same(["probe.py"], path=path.format(src=checkout / "src"), clean=without_us)[0] == 0
 
-    def test_with_preimport_as_the_first_line(self, tmp_path, python):
+    @pytest.mark.parametrize("command", [["probe.py", "1"], ["-m", "probe"], ["-c", "import preimport" + PROBE]])
+    def test_with_preimport_as_the_first_line(self, tmp_path, python, command):
         (tmp_path / "probe.py").write_text("import preimport" + PROBE)
-        through = python(["probe.py"], door="src")
+        through = python(command, door="src")
         (tmp_path / "preimport.py").touch()
-        plain = python(["probe.py"], door="src")
+        plain = python(command, door="src")
         out = (
             without_us(through.stdout).replace("'shim', 'shim.bootstrap', ", "").replace(f", '{CHECKOUT}/src/shim'", "")
         )

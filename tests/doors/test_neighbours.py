@@ -24,7 +24,7 @@ print("weight decay", optimizer.defaults["weight_decay"])
 #: Prints which modules arrived, in place of guarding them: a stand-in for our own reaction, not for torch.
 ANNOUNCE = """
 import sys
-if any(type(finder).__name__ == "Finder" for finder in sys.meta_path):
+if any(hasattr(finder, "_shim") for finder in sys.meta_path):
     from shim import bootstrap
     bootstrap.arrived = lambda name: print("arrived:", name)
 """
@@ -169,9 +169,7 @@ class TestCoverage:
 
 
 class TestSitecustomize:
-    FINDERS = (
-        "import sys; print([type(f).__name__ for f in sys.meta_path].count('Finder'), 'sitecustomize' in sys.modules)"
-    )
+    FINDERS = "import sys; print(sum(hasattr(f, '_shim') for f in sys.meta_path), 'sitecustomize' in sys.modules)"
 
     def test_the_distributions_runs_once_and_is_the_one_that_is_seen(self, python, checkout):
         code = "import sitecustomize; print(sitecustomize.__file__)"
