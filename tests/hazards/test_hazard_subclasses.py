@@ -112,6 +112,12 @@ def sgd():
 
 
 @observation
+def asgd():
+    """Without a functional form up to 1.9, whose guard would do what the step's should have done."""
+    return (yield from _through_the_ages("ASGD"))
+
+
+@observation
 def a_none_that_reaches_super_step_is_there_afterwards():
     """Return what Calls, which has a step of its own, finds in its group after super().step()."""
     found = []
@@ -137,6 +143,10 @@ def test_subclasses_of_adamw(same):
 
 def test_subclasses_of_sgd(same):
     same(sgd)
+
+
+def test_subclasses_of_asgd(same):
+    same(asgd)
 
 
 def test_a_none_that_reaches_super_step_is_there_afterwards(same):
