@@ -321,8 +321,9 @@ class ADOPT(Optimizer):
                 loss = closure()
 
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        unusual = _torch.is_compiling() or grad_scale is not None or found_inf is not None
         for group in self.param_groups:
-            if grad_scale is None and found_inf is None and native.step_group(group, self.state):
+            if not unusual and native.step_group(group, self.state):
                 continue
             params_with_grad: list[Tensor] = []
             grads: list[Tensor] = []
