@@ -393,8 +393,8 @@ def test_threads_are_torchs_own_and_as_many_as_it_says(python):
     said = python(NEIGHBOUR, door="src", env={"OMP_NUM_THREADS": "1"})
 
     assert said.returncode == 0, said.stderr
-    # Three threads are two more, of which torch's own operation then makes use, and two are one less, which may take its
-    # time to end. A DataLoader's worker stays alone. No further runtime is loaded.
+    # Three threads are two more, of which torch's own operation then makes use, and two are one less, which may take
+    # its time to end. A DataLoader's worker stays alone. No further runtime is loaded.
     assert said.stdout == "[(0, 0), (2, 0), (-1, 0)] [[0.0, 1.0], [0.0, 1.0]] True 1\n"
 
 
