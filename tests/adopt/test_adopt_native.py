@@ -526,4 +526,5 @@ print(left, all(torch.equal(value, values[-1]) for value in values), bool((value
 def test_of_a_dtensor_the_local_part_is_stepped(python):
     said = python(SHARDED, door="src", env={"OMP_NUM_THREADS": "1"})
 
-    assert said.stdout.split("\n")[0] == "[0, 0, 0, 0] True True", said.stdout + said.stderr
+    # gloo says something on stdout, too, in some releases
+    assert "[0, 0, 0, 0] True True" in said.stdout.splitlines(), said.stdout + said.stderr
