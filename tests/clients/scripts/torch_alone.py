@@ -44,17 +44,29 @@ def detectron2(weight_decay):
     return client.fit(model, torch.optim.SGD(detectron2_groups(model, weight_decay), 0.1, momentum=0.9))
 
 
-def detectron2_clipped(weight_decay):
-    """With gradient clipping, the class is made on the fly; its step ends in SGD's."""
+def with_gradient_clipping(optimizer_class):
+    """Make a class on the fly, whose step ends in the other's."""
 
     def step(self, closure=None):
         for group in self.param_groups:
             torch.nn.utils.clip_grad_norm_(group["params"], 0.1)
         super(type(self), self).step(closure)
 
+    return type(optimizer_class.__name__ + "WithGradientClip", (optimizer_class,), {"step": step})
+
+
+def detectron2_clipped(weight_decay):
     model = client.model()
-    clipped = type("SGDWithGradientClip", (torch.optim.SGD,), {"step": step})
+    clipped = with_gradient_clipping(torch.optim.SGD)
     return client.fit(model, clipped(detectron2_groups(model, weight_decay), 0.1, momentum=0.9))
+
+
+def detectron2_reclassed(weight_decay):
+    """As in its older releases: the optimizer is built first, and is given that class afterwards."""
+    model = client.model()
+    optimizer = torch.optim.SGD(detectron2_groups(model, weight_decay), 0.1, momentum=0.9)
+    optimizer.__class__ = with_gradient_clipping(type(optimizer))
+    return client.fit(model, optimizer)
 
 
 def in_backward(weight_decay):
@@ -135,4 +147,6 @@ def spawned(weight_decay):
 
 
 if __name__ == "__main__":
-    client.run(nanotron, detectron2, detectron2_clipped, in_backward, compiled, scaled, resumed, spawned)
+    client.run(
+        nanotron, detectron2, detectron2_clipped, detectron2_reclassed, in_backward, compiled, scaled, resumed, spawned
+    )
