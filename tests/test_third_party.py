@@ -145,6 +145,19 @@ def test_the_row_is_applied_and_names_the_release_that_it_was_run_with(package):
     assert f"run with {pinned}" in row.reason
 
 
+@pytest.mark.parametrize(
+    "package, names",
+    [
+        ("bitsandbytes", {"AdamW", "AdamW8bit", "AdamW32bit", "PagedAdamW8bit"}),
+        ("pytorch_optimizer", {"ADOPT", "AdaBelief", "Lamb"}),
+        ("timm", {"Adopt", "AdamWLegacy", "Lamb", "LaProp"}),
+        ("torch-optimi", {"Adam", "AdamW", "Lion", "StableAdamW"}),
+    ],
+)
+def test_a_row_for_a_module_is_for_these_too(package, names):
+    assert names <= set(classes(package))
+
+
 def test_a_row_that_was_only_read_says_so():
     unrun = {package: note for package, note, _ in third_party.FAMILIES if package not in FAMILIES}
     assert set(unrun) == {"apex", "deepspeed"}
