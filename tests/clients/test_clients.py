@@ -63,6 +63,7 @@ CLIENTS = (
     Client("transformers_trainer", "from_json", ("transformers", "accelerate")),
     Client("lightning_trainer", "groups", ("lightning",)),
     Client("lightning_trainer", "cli", ("lightning", "jsonargparse")),
+    Client("lightning_trainer", "cli_optimizer", ("lightning", "jsonargparse")),
     Client("accelerate_prepare", "prepare", ("accelerate",)),
     Client("accelerate_prepare", "prepare", ("accelerate",), launcher=ACCELERATE),
     Client("hydra_config", "node", ("hydra",)),
