@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import importlib.metadata
 import json
 import subprocess
 import sys
 import textwrap
 import types
+from operator import attrgetter
 
 import pytest
 import torch  # noqa: F401  # looked at by probe()
@@ -304,11 +306,12 @@ class TestTheExamplePackage:
         assert result.returncode == 0 and result.stdout.startswith("acme-clip\n")
 
 
-@pytest.mark.parametrize("name", shim.__all__)
+@pytest.mark.parametrize("name", [*shim.__all__, "adopt.ADOPT", "adopt.adopt"])
 def test_each_public_name_has_an_example_that_is_run(name):
+    importlib.import_module("shim.adopt")
     runner = doctest.DocTestRunner()
     try:
-        for example in doctest.DocTestFinder(recurse=False).find(getattr(shim, name), name):
+        for example in doctest.DocTestFinder(recurse=False).find(attrgetter(name)(shim), name):
             runner.run(example)
     finally:
         shim.deactivate()
