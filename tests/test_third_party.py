@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,10 @@ from shim.patches import third_party  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # theirs, and ours, which tests/test_guards.py asks for
 
-PINNED = Path(__file__).with_name("third_party.txt").read_text()
+TESTS = Path(__file__).parent
+PINNED = "".join((TESTS / file).read_text() for file in ("third_party.txt", "clients/requirements/timm.txt"))
 FAMILIES = {package: paths for package, note, paths in third_party.FAMILIES if "not run" not in note}
+sys.path.append(str(TESTS / "clients" / "scripts"))
 
 #: What an optimizer must be given beyond parameters and lr.
 NEEDS = {
@@ -53,6 +56,8 @@ def classes(package):
     for path in FAMILIES[package]:
         module_name, _, name = path.partition(":")
         try:
+            if package == "timm":
+                importlib.import_module("cpu_torchvision")
             module = importlib.import_module(module_name)
         except (ImportError, RuntimeError, AttributeError) as error:
             pytest.skip(f"{module_name} cannot be imported: {error}")
