@@ -10,18 +10,18 @@ import torch
 
 
 def nanotron(weight_decay):
-    """Named groups, of which the optimizer is given the parameters alone, and the config's value as its default."""
+    """A named group per parameter, without its name for the optimizer, and the config's value as the default."""
     config = {"weight_decay": weight_decay, "learning_rate": 0.1, "adam_beta1": 0.9, "adam_beta2": 0.95}
     model = client.model()
-    named = list(model.named_parameters())
     named_groups = [
-        {"named_params": [pair for pair in named if pair[0].endswith("weight")], "weight_decay": weight_decay},
-        {"named_params": [pair for pair in named if pair[0].endswith("bias")], "weight_decay": 0.0},
+        {
+            "named_params": [(name, parameter)],
+            "lr": config["learning_rate"],
+            "weight_decay": 0.0 if name.endswith("bias") else config["weight_decay"],
+        }
+        for name, parameter in model.named_parameters()
     ]
-    groups = [
-        {"params": [parameter for _, parameter in group["named_params"]], "weight_decay": group["weight_decay"]}
-        for group in named_groups
-    ]
+    groups = [{"params": [parameter for _, parameter in group.pop("named_params")], **group} for group in named_groups]
     optimizer = torch.optim.AdamW(
         groups,
         lr=config["learning_rate"],
