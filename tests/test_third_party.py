@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,10 @@ from shim.patches import third_party  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # theirs, and ours, which tests/test_guards.py asks for
 
-PINNED = Path(__file__).with_name("third_party.txt").read_text()
+TESTS = Path(__file__).parent
+PINNED = "".join((TESTS / file).read_text() for file in ("third_party.txt", "clients/requirements/timm.txt"))
 FAMILIES = {package: paths for package, note, paths in third_party.FAMILIES if "not run" not in note}
+sys.path.append(str(TESTS / "clients" / "scripts"))
 
 #: What an optimizer must be given beyond parameters and lr.
 NEEDS = {
@@ -53,6 +56,8 @@ def classes(package):
     for path in FAMILIES[package]:
         module_name, _, name = path.partition(":")
         try:
+            if package == "timm":
+                importlib.import_module("cpu_torchvision")
             module = importlib.import_module(module_name)
         except (ImportError, RuntimeError, AttributeError) as error:
             pytest.skip(f"{module_name} cannot be imported: {error}")
@@ -143,6 +148,19 @@ def test_the_row_is_applied_and_names_the_release_that_it_was_run_with(package):
     pinned = re.search(rf"^{re.escape(package)}==(.*)$", PINNED, re.MULTILINE).group(1)
     assert row.state == "applied"
     assert f"run with {pinned}" in row.reason
+
+
+@pytest.mark.parametrize(
+    "package, names",
+    [
+        ("bitsandbytes", {"AdamW", "AdamW8bit", "AdamW32bit", "PagedAdamW8bit"}),
+        ("pytorch_optimizer", {"ADOPT", "AdaBelief", "Lamb"}),
+        ("timm", {"Adopt", "AdamWLegacy", "Lamb", "LaProp"}),
+        ("torch-optimi", {"Adam", "AdamW", "Lion", "StableAdamW"}),
+    ],
+)
+def test_a_row_for_a_module_is_for_these_too(package, names):
+    assert names <= set(classes(package))
 
 
 def test_a_row_that_was_only_read_says_so():

@@ -81,7 +81,15 @@ def activate(*patches: str) -> None:
 
 
 def deactivate() -> None:
-    """Take all guards back, and wait for torch no longer. A second call changes nothing."""
+    """Take all guards back, and wait for torch no longer. A second call changes nothing.
+
+    >>> import torch, shim
+    >>> original = torch.optim.AdamW.__init__
+    >>> shim.activate()
+    >>> shim.deactivate()
+    >>> torch.optim.AdamW.__init__ is original
+    True
+    """
     global _active
     with _lock:
         bootstrap.disarm()
@@ -113,7 +121,13 @@ def activated() -> Iterator[None]:
 
 
 def status() -> Status:
-    """Say what shim does in this process, without changing anything."""
+    """Say what shim does in this process, without changing anything.
+
+    >>> import torch, shim
+    >>> with shim.activated():
+    ...     {outcome.patch: outcome.state for outcome in shim.status().outcomes}["adam"]
+    'applied'
+    """
     error = bootstrap.state["error"]
     return Status(
         active=_active,
@@ -147,6 +161,10 @@ def patch_adam_optimizer() -> bool:
 
     The plain call, for those who know it by this name. Returns False where torch cannot be imported, or where
     SHIM_DISABLE or SHIM_SKIP says so.
+
+    >>> import shim
+    >>> shim.patch_adam_optimizer()
+    True
     """
     try:
         import torch.optim  # noqa: F401

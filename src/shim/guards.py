@@ -28,7 +28,15 @@ WEIGHT_DECAY = "weight_decay"
 
 
 class NoneWeightDecayWarning(UserWarning):
-    """An optimizer was given ``weight_decay=None``, and shim went on with ``0.0``."""
+    """An optimizer was given ``weight_decay=None``, and shim went on with ``0.0``.
+
+    >>> import warnings
+    >>> import torch, shim
+    >>> with shim.activated(), warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", shim.NoneWeightDecayWarning)
+    ...     torch.optim.AdamW([torch.ones(1)], weight_decay=None).defaults["weight_decay"]
+    0.0
+    """
 
 
 class Switch:

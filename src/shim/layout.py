@@ -1,4 +1,11 @@
-"""Look at the torch that is loaded, and say what is where. Changes nothing and imports nothing of torch."""
+"""Look at the torch that is loaded, and say what is where. Changes nothing and imports nothing of torch.
+
+>>> import torch, shim
+>>> layout = shim.layout.probe()
+>>> adam = next(callee for callee in layout.optimizers if callee.name == "Adam")
+>>> adam.paths[0], adam.weight_decay.position
+('torch.optim.adam:Adam', 5)
+"""
 
 from __future__ import annotations
 

@@ -112,6 +112,16 @@ class ADOPT(Optimizer):
         TypeError: weight_decay is None, or clip_lambda is not callable.
         RuntimeError: a combination of forms is not supported.
 
+    >>> import torch
+    >>> from shim.adopt import ADOPT
+    >>> model = torch.nn.Linear(4, 2)
+    >>> optimizer = ADOPT(model.parameters(), lr=1e-3, weight_decay=0.01, decouple=True)
+    >>> for batch in torch.randn(3, 8, 4):
+    ...     optimizer.zero_grad()
+    ...     model(batch).pow(2).mean().backward()
+    ...     optimizer.step()
+    >>> int(optimizer.state[model.weight]["step"])
+    3
     """
 
     def __init__(  # documented with the class, as in Adam
@@ -402,6 +412,16 @@ def adopt(
     there is no `clip_lambda`, or none if both are None. `compensations` holds a float32 tensor for each
     parameter whose rounding is compensated, else None; a bfloat16 or float16 parameter with averages in float32
     and no compensation is rounded stochastically. See :class:`ADOPT` for details.
+
+    >>> import torch
+    >>> from shim.adopt import adopt
+    >>> param, grad, exp_avg, exp_avg_sq = (torch.full((2,), value) for value in (1.0, 0.5, 0.0, 0.0))
+    >>> step = torch.tensor(0.0)
+    >>> options = dict(clip_lambda=None, weight_decay=0.0, decouple=False, eps=1e-6, maximize=False)
+    >>> for _ in range(2):
+    ...     adopt([param], [grad], [exp_avg], [exp_avg_sq], [step], beta1=0.9, beta2=0.9999, lr=0.1, **options)
+    >>> step, param
+    (tensor(2.), tensor([0.9900, 0.9900]))
     """
     if foreach is None and fused is None:
         foreach, fused = _default_form(params, lr, capturable, differentiable)

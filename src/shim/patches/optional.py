@@ -17,7 +17,7 @@ PATCHES = (
         targets=(Target("submodule", "torch:_six", how=breakages.torch_six),),
         versions=">=2.0",
         optional=True,
-        answers=(r"No module named 'torch\._six'",),
+        answers=(r"No module named 'torch\._six'", r"module 'torch' has no attribute '_six'"),
     ),
     Patch(
         name="lr_scheduler",
@@ -27,7 +27,11 @@ PATCHES = (
             for name in ("LRScheduler", "_LRScheduler")
         ),
         optional=True,
-        answers=(r"(cannot import name|has no attribute) '_?LRScheduler'", r"\b_LRScheduler\b"),
+        answers=(
+            r"(cannot import name|has no attribute) '_?LRScheduler'",
+            r"\b_LRScheduler\b",
+            r"doesn't follow PyTorch's LRScheduler API",  # Lightning up to 1.7, of torch's own schedulers
+        ),
     ),
     Patch(
         name="verbose",

@@ -11,7 +11,7 @@ from .torch_optim import NONE_ANSWERS
 
 #: package, what was done with it, the optimizers: those of a module by ``*``, or one by its name
 FAMILIES = (
-    ("apex", "read, not run: it needs a GPU", ("apex.optimizers:*",)),
+    ("apex", "commit 6424da3 read, not run: it needs a GPU", ("apex.optimizers:*",)),
     ("bitsandbytes", "run with 0.50.2, on the CPU", ("bitsandbytes.optim:*",)),
     (
         "deepspeed",

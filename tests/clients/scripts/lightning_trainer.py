@@ -1,7 +1,8 @@
-"""Lightning: None in the groups of configure_optimizers, and in the YAML file of a LightningCLI."""
+"""Lightning: None in the groups of configure_optimizers, and in the YAML file of a LightningCLI, in two places."""
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -20,17 +21,22 @@ TRAINER = {
 }
 
 
-class Model(lightning.LightningModule):
-    def __init__(self, weight_decay: float | None = 0.01):
+class Unoptimized(lightning.LightningModule):
+    def __init__(self):
         super().__init__()
         self.layers = client.model()
-        self.weight_decay = weight_decay
 
     def training_step(self, batch, _):
         return self.layers(batch).pow(2).mean()
 
     def train_dataloader(self):
         return torch.utils.data.DataLoader(client.batches(), batch_size=None)
+
+
+class Model(Unoptimized):
+    def __init__(self, weight_decay: float | None = 0.01):
+        super().__init__()
+        self.weight_decay = weight_decay
 
     def configure_optimizers(self):
         raise NotImplementedError
@@ -54,13 +60,22 @@ def groups(weight_decay):
     return model.parameters()
 
 
-def cli(weight_decay):
-    config = Path(tempfile.mkdtemp()) / "config.yaml"
+def fit(model_class, config):
+    """Do what the command line ``fit --config config.yaml`` does."""
+    file = Path(tempfile.mkdtemp()) / "config.yaml"
     settings = "".join(f"  {name}: {str(value).lower()}\n" for name, value in TRAINER.items())
-    number = "null" if weight_decay is None else weight_decay
-    config.write_text(f"seed_everything: 0\ntrainer:\n{settings}model:\n  weight_decay: {number}\n")
-    return LightningCLI(Plain, args=["fit", "--config", str(config)], save_config_callback=None).model.parameters()
+    file.write_text(f"seed_everything: 0\ntrainer:\n{settings}{config}")
+    return LightningCLI(model_class, args=["fit", "--config", str(file)], save_config_callback=None).model.parameters()
+
+
+def cli(weight_decay):
+    return fit(Plain, f"model:\n  weight_decay: {json.dumps(weight_decay)}\n")
+
+
+def cli_optimizer(weight_decay):
+    arguments = {"lr": 0.1, "weight_decay": weight_decay}
+    return fit(Unoptimized, f"optimizer:\n  class_path: torch.optim.AdamW\n  init_args: {json.dumps(arguments)}\n")
 
 
 if __name__ == "__main__":
-    client.run(groups, cli)
+    client.run(groups, cli, cli_optimizer)

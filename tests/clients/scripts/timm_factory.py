@@ -3,17 +3,7 @@
 from __future__ import annotations
 
 import client
-import torch
-
-try:
-    import torchvision  # noqa: F401
-except RuntimeError:
-    # One that was built for CUDA has no operators beside a torch for the CPU, and misses these two at import. timm
-    # imports it, but the factory of optimizers uses none of it: a declaration will do.
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-
+import cpu_torchvision  # noqa: F401
 from timm.optim import create_optimizer_v2
 
 

@@ -10,18 +10,18 @@ import torch
 
 
 def nanotron(weight_decay):
-    """Named groups, of which the optimizer is given the parameters alone, and the config's value as its default."""
+    """A named group per parameter, without its name for the optimizer, and the config's value as the default."""
     config = {"weight_decay": weight_decay, "learning_rate": 0.1, "adam_beta1": 0.9, "adam_beta2": 0.95}
     model = client.model()
-    named = list(model.named_parameters())
     named_groups = [
-        {"named_params": [pair for pair in named if pair[0].endswith("weight")], "weight_decay": weight_decay},
-        {"named_params": [pair for pair in named if pair[0].endswith("bias")], "weight_decay": 0.0},
+        {
+            "named_params": [(name, parameter)],
+            "lr": config["learning_rate"],
+            "weight_decay": 0.0 if name.endswith("bias") else config["weight_decay"],
+        }
+        for name, parameter in model.named_parameters()
     ]
-    groups = [
-        {"params": [parameter for _, parameter in group["named_params"]], "weight_decay": group["weight_decay"]}
-        for group in named_groups
-    ]
+    groups = [{"params": [parameter for _, parameter in group.pop("named_params")], **group} for group in named_groups]
     optimizer = torch.optim.AdamW(
         groups,
         lr=config["learning_rate"],
@@ -44,17 +44,29 @@ def detectron2(weight_decay):
     return client.fit(model, torch.optim.SGD(detectron2_groups(model, weight_decay), 0.1, momentum=0.9))
 
 
-def detectron2_clipped(weight_decay):
-    """With gradient clipping, the class is made on the fly; its step ends in SGD's."""
+def with_gradient_clipping(optimizer_class):
+    """Make a class on the fly, whose step ends in the other's."""
 
     def step(self, closure=None):
         for group in self.param_groups:
             torch.nn.utils.clip_grad_norm_(group["params"], 0.1)
         super(type(self), self).step(closure)
 
+    return type(optimizer_class.__name__ + "WithGradientClip", (optimizer_class,), {"step": step})
+
+
+def detectron2_clipped(weight_decay):
     model = client.model()
-    clipped = type("SGDWithGradientClip", (torch.optim.SGD,), {"step": step})
+    clipped = with_gradient_clipping(torch.optim.SGD)
     return client.fit(model, clipped(detectron2_groups(model, weight_decay), 0.1, momentum=0.9))
+
+
+def detectron2_reclassed(weight_decay):
+    """As in its older releases: the optimizer is built first, and is given that class afterwards."""
+    model = client.model()
+    optimizer = torch.optim.SGD(detectron2_groups(model, weight_decay), 0.1, momentum=0.9)
+    optimizer.__class__ = with_gradient_clipping(type(optimizer))
+    return client.fit(model, optimizer)
 
 
 def in_backward(weight_decay):
@@ -135,4 +147,6 @@ def spawned(weight_decay):
 
 
 if __name__ == "__main__":
-    client.run(nanotron, detectron2, detectron2_clipped, in_backward, compiled, scaled, resumed, spawned)
+    client.run(
+        nanotron, detectron2, detectron2_clipped, detectron2_reclassed, in_backward, compiled, scaled, resumed, spawned
+    )
