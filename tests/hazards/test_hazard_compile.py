@@ -92,8 +92,9 @@ def _counts(name, foreach, lr):
         if step == 0:
             breaks = [sum(counters["graph_break"].values()), len(counters["graph_break"])]
     same = [seen, counters["stats"].get("unique_graphs"), _parameters(optimizer)]
-    if name == "ADOPT" and not hasattr(importlib.import_module("torch.optim.adam"), "_disable_dynamo_if_unsupported"):
-        # Up to 2.3 a break inside of its functional form is counted once more, in the guard around it.
+    inside = name == "ADOPT" or (name == "SGD" and foreach and lr == "tensor")
+    if inside and not hasattr(importlib.import_module("torch.optim.adam"), "_disable_dynamo_if_unsupported"):
+        # Up to 2.3 a break inside of the functional form is counted once more, in the guard around it.
         return {"same": same}
     return {"same": same, "breaks": breaks}
 
