@@ -164,6 +164,8 @@ def test_forloop_equals_the_other_forms(kind, kwargs, device, dtype, other):
         pytest.skip(f"no native kernel: {native.why_not()}")
     if other.get("fused") and dtype == torch.bfloat16 and kind is not ADOPT:
         pytest.skip("Adam's fused form rounds a bfloat16 otherwise than its others")
+    if other.get("fused") and kind is not ADOPT and not ADAM_FUSES_ON_CPU:
+        pytest.skip("torch's own: Adam has no fused form for the CPU up to 2.3")
     one, two = (Problem(kind, {**kwargs, **f}, device, dtype).run(7) for f in ({"foreach": False}, other))
     for p, q in zip(one.params, two.params):
         torch.testing.assert_close(p, q)
