@@ -396,6 +396,8 @@ class TestSignals:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     text=True,
+                    # whatever the tests themselves were started by, such as nohup
+                    preexec_fn=None if before else lambda: signal.signal(number, signal.SIG_DFL),
                 ) as process:
                     try:
                         assert process.stdout.readline() == "ready\n"
