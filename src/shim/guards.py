@@ -166,8 +166,8 @@ _hook: dict[str, Any] = {"users": 0, "handle": None}
 
 def _hook_steps() -> Undo:
     """Register torch's global step pre-hook once, for all guarded classes together."""
+    global _torch
     if not _hook["users"]:
-        global _torch
         _torch = sys.modules["torch"]  # of which most is still to be imported
         register = sys.modules["torch.optim.optimizer"].register_optimizer_step_pre_hook
         _hook["handle"] = register(mend_groups)
