@@ -268,9 +268,9 @@ static int same_layout(const Tensor *a, const Tensor *b) {
 }
 
 /* Fills the table that shim_adopt_1 takes from columns of tensors, lists in the same order, where only that of the
- * compensations may be null; returns the parameters' one kind, or -1 if the kernel cannot take them all. `at` is Python's PyList_GetItem,
- * `describe` torch's function for DLPack's C exchange: both need the GIL. What they do not tell, native.py has looked
- * at: classes of tensors whose memory is not their value, and negations still to be done. */
+ * compensations may be null; returns the parameters' one kind, or -1 if the kernel cannot take them all. `at` is
+ * Python's PyList_GetItem, `describe` torch's function for DLPack's C exchange: both need the GIL. What they do not
+ * tell, native.py looks at: classes of tensors whose memory is not their value, and negations still to be done. */
 int shim_adopt_look_1(int64_t count, void *const *columns, int64_t *table, void *(*at)(void *, intptr_t),
                       int (*describe)(void *, Tensor *)) {
     enum { CPU = 1, FLOAT = 2, PARAM = 0, GRAD = 1, COMPENSATION = 4, STEP = 5, COLUMNS = 6 };

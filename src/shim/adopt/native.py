@@ -11,7 +11,7 @@ from array import array
 from itertools import chain, repeat
 from operator import attrgetter, itemgetter, methodcaller
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -102,20 +102,16 @@ def step_(
     compensations: list[Tensor | None],
     *,
     grad_scale: Tensor | None,
-    beta1: float,
-    beta2: float,
-    lr: float | Tensor,
-    clip_exp: float | None,
     clip_lambda: Callable[[float], float] | None,
-    weight_decay: float,
-    decouple: bool,
-    eps: float,
-    maximize: bool,
+    **options: Any,
 ) -> list[int]:
-    """Perform one step on the parameters that the kernel can take, and return the indices of the others."""
+    """Perform one step on the parameters that the kernel can take, and return the indices of the others.
+
+    The other options are those of :func:`_options`.
+    """
     if _kernel is None or not _torch.is_plain_eager():
         return list(range(len(params)))
-    options = _options(grad_scale, beta1, beta2, lr, clip_exp, weight_decay, decouple, eps, maximize)
+    packed = _options(grad_scale, **options)
     everything: Columns = (params, grads, exp_avgs, exp_avg_sqs, compensations, state_steps)
     by_dtype: dict[torch.dtype, list[int]] = {}
     for i, dtype in enumerate(map(_dtype, params)):
@@ -123,8 +119,8 @@ def step_(
     left = []
     for indices in by_dtype.values():
         batch = everything if len(by_dtype) == 1 else at(indices, everything)
-        if not _run(batch, options, clip_lambda):  # because of one of them, or because they share memory
-            left += [i for i in indices if not _run(at([i], everything), options, clip_lambda)]
+        if not _run(batch, packed, clip_lambda):  # because of one of them, or because they share memory
+            left += [i for i in indices if not _run(at([i], everything), packed, clip_lambda)]
     return sorted(left)
 
 
@@ -147,21 +143,25 @@ def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]]) ->
     ):
         return False
     params = group["params"]
+    if not params or not on_cpu(params[0]):
+        return False
     states: list[Any] = list(map(state.get, params))
     try:
         exp_avgs, exp_avg_sqs, steps = map(list, zip(*map(itemgetter("exp_avg", "exp_avg_sq", "step"), states)))
-    except (KeyError, TypeError, ValueError):  # a parameter without state, or no parameters
+    except (KeyError, TypeError, ValueError):  # a parameter without state
         return False
     grads, compensations = list(map(_grad, params)), list(map(_compensation, states))
     if any(grad is None for grad in grads):
         return False
+    beta1, beta2 = group["betas"]
     names = ("lr", "clip_exp", "weight_decay", "decouple", "eps", "maximize")
-    options = _options(None, *group["betas"], *map(group.__getitem__, names))
+    options = _options(None, beta1=beta1, beta2=beta2, **{name: group[name] for name in names})
     return _run((params, grads, exp_avgs, exp_avg_sqs, compensations, steps), options, None)
 
 
 def _options(
     grad_scale: Tensor | None,
+    *,
     beta1: float,
     beta2: float,
     lr: float | Tensor,
@@ -182,9 +182,10 @@ def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float],
     """Run the kernel on these parameters, or return False and change nothing."""
     assert _kernel is not None
     plain = columns if is_plain(columns) else _local(columns)
-    kind, table = (None, None) if plain is None else _kind_and_table(plain)
-    if plain is None or table is None:
+    seen = None if plain is None else (_look_from_python if _look is None else _look_in_c)(plain)
+    if plain is None or seen is None:
         return False
+    kind, table = seen
     clips = None
     if clip_lambda is not None:
         steps = [step.item() for step in plain[-1]]
@@ -200,48 +201,39 @@ def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float],
     return True
 
 
-def _kind_and_table(columns: Columns) -> tuple[int, array[int]] | tuple[None, None]:
+def _look_in_c(columns: Columns) -> tuple[int, array[int]] | None:
     """Return the one kind of all these parameters and the kernel's table, or None if it cannot take them."""
-    count = len(columns[0])
-    if _look is None:
-        kind = _kind(*columns)
-        if kind is None:
-            return None, None
-        table = array("q", map(Tensor.numel, columns[0]))
-        try:
-            for column in columns:
-                table.extend(repeat(0, count) if column[0] is None else map(Tensor.data_ptr, column))
-        except RuntimeError:  # what torch.func wraps has no memory of its own
-            return None, None
-        return kind, table
+    assert _look is not None
     lists = [column if isinstance(column, list) else list(column) for column in columns]
     addresses = array("q", [0 if column[0] is None else id(column) for column in lists])
+    count = len(columns[0])
     table = array("q", bytes(addresses.itemsize * count * (len(columns) + 1)))
     try:
         kind = _look(count, addresses.buffer_info()[0], table.buffer_info()[0])
     except Exception:  # no tensor, or one without memory: sparse, on another device, wrapped by torch.func
-        return None, None
-    return (None, None) if kind < 0 or any(map(is_negated, (*columns[0], *columns[1]))) else (kind, table)
+        return None
+    return None if kind < 0 or any(map(is_negated, (*columns[0], *columns[1]))) else (kind, table)
 
 
-def _kind(
-    params: Sequence[Tensor],
-    grads: Sequence[Tensor],
-    exp_avgs: Sequence[Tensor],
-    exp_avg_sqs: Sequence[Tensor],
-    compensations: Sequence[Tensor | None],
-    state_steps: Sequence[Tensor],
-) -> int | None:
-    """Return the one kind of all these parameters, if the kernel can take them."""
-    columns: list[Sequence[Any]] = [params, grads, exp_avgs, exp_avg_sqs]
-    dtypes = [set(map(_dtype, column)) for column in columns] + [{c if c is None else c.dtype for c in compensations}]
+def _look_from_python(columns: Columns) -> tuple[int, array[int]] | None:
+    """Return the same without DLPack's C exchange."""
+    *tensors, compensations, steps = columns
+    dtypes = [set(map(_dtype, column)) for column in tensors] + [{c if c is None else c.dtype for c in compensations}]
     kind = KINDS.get(tuple(column.pop() for column in dtypes))
     if kind is None or any(dtypes):  # more than one in a column
         return None
     if compensations[0] is not None:
-        columns.append(compensations)
-    one_number = set(map(_dtype, state_steps)) == {torch.float32} and set(map(Tensor.numel, state_steps)) == {1}
-    return kind if one_number and all(map(on_cpu, state_steps)) and is_elementwise(columns) else None
+        tensors.append(compensations)
+    one_number = set(map(_dtype, steps)) == {torch.float32} and set(map(Tensor.numel, steps)) == {1}
+    if not (one_number and all(map(on_cpu, steps)) and is_elementwise(tensors)):
+        return None
+    table = array("q", map(Tensor.numel, columns[0]))
+    try:
+        for column in columns:
+            table.extend(repeat(0, len(column)) if column[0] is None else map(Tensor.data_ptr, column))
+    except RuntimeError:  # what torch.func wraps has no memory of its own
+        return None
+    return kind, table
 
 
 def _local(columns: Columns) -> Columns | None:
