@@ -94,9 +94,8 @@ def deactivate() -> None:
     with _lock:
         bootstrap.disarm()
         REGISTRY.restore()
-        if _active and "torch._dynamo" in sys.modules and probe().era.number <= 11:
-            # What was compiled with our guards looks into their closures to see whether they are still there, and dies
-            # of their absence (2.0 to 2.3).
+        if _active and "torch._dynamo" in sys.modules and probe().compiled_reads_closures:
+            # What was compiled with our guards would die of their absence.
             sys.modules["torch._dynamo"].reset()
         _chosen.clear()
         _active = False

@@ -139,20 +139,19 @@ _torch: Any = None
 _WITH_FUNCTIONALS = ("torch.optim.", "shim.adopt.", "_torch_shim.adopt.")
 
 
-def mend_groups(optimizer: Any, args: Any = (), kwargs: Any = None) -> None:
-    """Put 0.0 where a param group of a guarded optimizer holds None. This is torch's step pre-hook, and traceable."""
+def before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
+    """Mend the groups, as torch's step pre-hook, and traceable."""
     # Dynamo watches what it sees us look at, and compiles anew when a learning rate changes. So there is no look where
-    # the functional form has a guard, and elsewhere not one at an attribute, which most releases would watch.
-    if _torch.compiler.is_compiling() and type(optimizer).__module__.startswith(_WITH_FUNCTIONALS):
-        return
+    # the functional form has a guard.
+    if not (_torch.compiler.is_compiling() and type(optimizer).__module__.startswith(_WITH_FUNCTIONALS)):
+        mend_groups(optimizer)
+
+
+def mend_groups(optimizer: Any) -> None:
+    """Put 0.0 where a param group of a guarded optimizer holds None."""
+    # Not as an attribute, which dynamo would watch in most releases.
     for group in optimizer.__dict__.get("param_groups", ()):
         if group.get(WEIGHT_DECAY, 0.0) is None and is_guarded(type(optimizer)):
-            _mend(optimizer, group)
-
-
-def _mend_all(optimizer: Any) -> None:
-    for group in optimizer.param_groups:
-        if group.get(WEIGHT_DECAY, 0.0) is None:
             _mend(optimizer, group)
 
 
@@ -170,7 +169,7 @@ def _hook_steps() -> Undo:
     if not _hook["users"]:
         _torch = sys.modules["torch"]  # of which most is still to be imported
         register = sys.modules["torch.optim.optimizer"].register_optimizer_step_pre_hook
-        _hook["handle"] = register(mend_groups)
+        _hook["handle"] = register(before_step)
     _hook["users"] += 1
 
     def unhook() -> None:
@@ -207,7 +206,7 @@ def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
         else:
             return inner(self, *args, **kwargs)
         if is_guarded(type(self)):
-            _mend_all(self)
+            mend_groups(self)
             return inner(self, *args, **kwargs)
         # A subclass called super().step(): its None may mean something to it, and is there again afterwards.
         with _none_put_aside(self):

@@ -60,6 +60,9 @@ class Layout(NamedTuple):
     step_wrapper: str
     #: torch._dynamo replaces a hooked step by its ``__wrapped__`` at the first torch.compile (2.0 to 2.2).
     strips_wrapped_steps: bool
+    #: What torch._dynamo has compiled looks into the closures of functions, to see whether they are as they were (2.0
+    #: to 2.3).
+    compiled_reads_closures: bool
 
 
 class _Facts(NamedTuple):
@@ -123,6 +126,7 @@ def probe() -> Layout:
         constructors_check=_checks_weight_decay(modules),
         step_wrapper="hook" if step_hooks and not strips else "function",
         strips_wrapped_steps=strips,
+        compiled_reads_closures=step_hooks and not _since("2.4")(facts),
     )
 
 
