@@ -45,9 +45,8 @@ def main(argv: "Optional[List[str]]" = None) -> "int":
         try:
             from . import doctor
         except Exception as error:  # of an installation that is damaged
-            return (
-                _say("doctor cannot start: %s: %s\nA job is NOT guarded here.\n" % (type(error).__name__, error)) or 1
-            )
+            _say("doctor cannot start: %s: %s\nA job is NOT guarded here.\n" % (type(error).__name__, error))
+            return 1
         return doctor.main(rest)
     if command == "--version":
         from . import __version__

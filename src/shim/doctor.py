@@ -150,7 +150,7 @@ def patched_by_others() -> list[str]:
 
 def _python() -> list[str]:
     """Return how a job is started as this process was: -I, -E and -S may keep a door shut."""
-    return [sys.executable, *launch._own_options()]
+    return [sys.executable, *launch.own_options()]
 
 
 def _doors() -> list[tuple[str, list[str], dict[str, str]]]:

@@ -96,7 +96,7 @@ def _command(argv: "List[str]") -> "Tuple[str, List[str]]":
     if not program:
         raise RefusalError("run what? Give a script, -m MODULE, -c CODE or a command (shim --help)")
     if program[0].startswith("-") or options or _is_for_python(program[0]):
-        own = _own_options()
+        own = own_options()
         _refuse_lock_out([*own, *options], "python")
         return sys.executable, [_argv0(), *own, *options, *program]
     executable = _which(program[0])
@@ -143,7 +143,7 @@ def _which(command: "str") -> "str | None":
     return which(command)
 
 
-def _own_options() -> "List[str]":
+def own_options() -> "List[str]":
     """Return the interpreter options that this process was started with, to be handed on."""
     orig_argv = getattr(sys, "orig_argv", None)
     if orig_argv is not None:
