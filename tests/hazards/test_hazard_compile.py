@@ -74,6 +74,12 @@ def _compiled(optimizer, **options):
     return torch._dynamo.optimize(counter, **options)(train), counter
 
 
+def _is_torch_2_3():
+    import torch
+
+    return torch.__version__.startswith("2.3.")
+
+
 def _counts(name, foreach, lr):
     from torch._dynamo.utils import counters
 
@@ -92,7 +98,7 @@ def _counts(name, foreach, lr):
         if step == 0:
             breaks = [sum(counters["graph_break"].values()), len(counters["graph_break"])]
     same = [seen, counters["stats"].get("unique_graphs"), _parameters(optimizer)]
-    inside = name == "ADOPT" or (name == "SGD" and foreach and lr == "tensor")
+    inside = name == "ADOPT" or (name == "SGD" and foreach and lr == "tensor" and _is_torch_2_3())
     if inside and not hasattr(importlib.import_module("torch.optim.adam"), "_disable_dynamo_if_unsupported"):
         # Up to 2.3 a break inside of the functional form is counted once more, in the guard around it.
         return {"same": same}
