@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import importlib.util
 import os
 import subprocess
 import sys
 import sysconfig
 import venv
+from pathlib import Path
 
 import pytest
 
@@ -32,7 +32,7 @@ def environment(request):
             fcntl.flock(lock, fcntl.LOCK_EX)  # two workers may want the same one at once
             if not (home / "complete").exists():
                 # With the packages of this interpreter it has their pip, too; unpacking another takes seconds.
-                shared = with_torch and importlib.util.find_spec("pip") is not None
+                shared = with_torch and Path(sysconfig.get_path("purelib"), "pip").is_dir()
                 venv.create(str(home), with_pip=not shared, clear=True)
                 if with_torch:
                     site_packages = next(home.glob("lib/python*/site-packages"))
