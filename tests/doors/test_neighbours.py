@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import os
+import py_compile
 import re
 import shutil
 import subprocess
@@ -198,6 +200,29 @@ class TestSitecustomize:
         result = python(code, env={"PYTHONPATH": path})
         assert result.stdout == f"torch.optim runs\narrived: torch.optim\n1 True\n['{fake_torch}']\n", result.stderr
 
+    @pytest.fixture
+    def behind(self, python, tmp_path):
+        """Return what runs Python with a directory behind ours that nothing was searched for in, as site-packages is.
+
+        Those of PYTHONPATH were: Python comes by them before it finds what it needs to start. So one in front of ours
+        lets them be forgotten.
+        """
+        first = tmp_path / "first"
+        first.mkdir()
+
+        def run(place, *, door=SITE, prepare=""):
+            (first / "sitecustomize.py").write_text(
+                prepare + "import os, sys\n"
+                "sys.path.remove(os.path.dirname(__file__))\n"
+                "sys.path_importer_cache.clear()\n"
+                "del sys.modules['sitecustomize']\n"
+                "import sitecustomize\n"
+            )
+            path = [str(first), *([door] if door else []), str(place)]
+            return python("pass", door=None, env={"PYTHONPATH": os.pathsep.join(path)})
+
+        return run
+
     def test_a_chain_of_three_runs_in_turn_and_each_once(self, python, tmp_path):
         entries = []
         for name in ("first", "second"):
@@ -234,13 +259,52 @@ class TestSitecustomize:
         assert (with_us.stdout, with_us.returncode) == (without.stdout, without.returncode)
         assert without_our_frames(with_us.stderr) == without_our_frames(without.stderr)
 
-    def test_a_package_and_a_zip_are_found_too(self, python, tmp_path):
-        (tmp_path / "theirs" / "sitecustomize").mkdir(parents=True)
-        (tmp_path / "theirs" / "sitecustomize" / "__init__.py").write_text("print(__name__, __path__ != [])\n")
-        packed = shutil.make_archive(str(tmp_path / "packed"), "zip", str(tmp_path / "theirs"))
-        for place in (tmp_path / "theirs", packed):
-            result = python("pass", env={"PYTHONPATH": SITE + os.pathsep + str(place)})
-            assert result.stdout == "sitecustomize True\n", result.stderr
+    def test_it_is_found_wherever_python_would_find_it(self, behind, tmp_path):
+        source = tmp_path / "source.py"
+        source.write_text("print(__name__, 'runs')\n")
+        for place in ("package/sitecustomize", "file", "compiled"):
+            (tmp_path / place).mkdir(parents=True)
+        shutil.copy(str(source), str(tmp_path / "package" / "sitecustomize" / "__init__.py"))
+        shutil.copy(str(source), str(tmp_path / "file" / "sitecustomize.py"))
+        py_compile.compile(str(source), str(tmp_path / "compiled" / "sitecustomize.pyc"), doraise=True)
+        packed = shutil.make_archive(str(tmp_path / "packed"), "zip", str(tmp_path / "file"))
+        for place in (tmp_path / "package", tmp_path / "file", tmp_path / "compiled", packed):
+            result = behind(place)
+            assert result.stdout == "sitecustomize runs\n", (place, result.stderr)
+
+    @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+    @pytest.mark.parametrize("suffix", importlib.machinery.EXTENSION_SUFFIXES)
+    def test_an_extension_module_runs_as_it_would(self, behind, tmp_path, suffix):
+        """This one runs, and then fails to become a module."""
+        source = '#include <stdio.h>\nvoid *PyInit_sitecustomize(void) { puts("runs"); fflush(stdout); return 0; }\n'
+        (tmp_path / "source.c").write_text(source)
+        library = str(tmp_path / ("sitecustomize" + suffix))
+        subprocess.run(["cc", "-shared", "-fPIC", str(tmp_path / "source.c"), "-o", library], check=True)
+        with_us, without = behind(tmp_path), behind(tmp_path, door=None)
+        assert with_us.stdout == without.stdout == "runs\n"
+        assert without_our_frames(with_us.stderr) == without_our_frames(without.stderr)
+
+    def test_it_is_found_by_a_path_hook_of_somebody_else(self, behind, tmp_path):
+        """As an encrypted or a remote directory has one, which looks empty to all others."""
+        hook = """
+            import importlib.util, os, sys
+
+            class Finder:
+                def __init__(self, path):
+                    if os.path.basename(path) != "behind":
+                        raise ImportError
+                def find_spec(self, name, target=None):
+                    return importlib.util.spec_from_loader(name, self) if name == "sitecustomize" else None
+                def create_module(self, spec):
+                    return None
+                def exec_module(self, module):
+                    print("found by the hook")
+
+            sys.path_hooks.insert(0, Finder)
+            """
+        (tmp_path / "behind").mkdir()
+        result = behind(tmp_path / "behind", prepare=textwrap.dedent(hook))
+        assert result.stdout == "found by the hook\n", result.stderr
 
 
 def without_our_frames(stderr):
