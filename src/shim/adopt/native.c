@@ -286,16 +286,31 @@ static int same_layout(const Tensor *a, const Tensor *b) {
     return 1;
 }
 
+/* Asks for the memory of a tensor that is looked at soon. One that was used a step ago is in no cache, and what lies
+ * behind its Python object is reached through a pointer: in torch's objects the third or the fourth word. That is a
+ * guess, which costs nothing where it is wrong, as no memory is read but the object's own; it saves a third of a look. */
+static void soon(void *const *tensor) {
+#if defined(__GNUC__)
+    for (int word = 2; tensor && word < 4; word++)
+        for (int byte = 0; byte < 256; byte += 64)
+            __builtin_prefetch((const char *)tensor[word] + byte);
+#else
+    (void)tensor;
+#endif
+}
+
 /* Fills the table that shim_adopt_1 takes from columns of tensors, lists in the same order, where only that of the
  * compensations may be null; returns the parameters' one kind, or -1 if the kernel cannot take them all. `at` is
  * Python's PyList_GetItem, `describe` torch's function for DLPack's C exchange: both need the GIL. What they do not
  * tell, native.py looks at: classes of tensors whose memory is not their value, and negations still to be done. */
 int shim_adopt_look_1(int64_t count, void *const *columns, int64_t *table, void *(*at)(void *, intptr_t),
                       int (*describe)(void *, Tensor *)) {
-    enum { CPU = 1, FLOAT = 2, PARAM = 0, GRAD = 1, COMPENSATION = 4, STEP = 5, COLUMNS = 6 };
+    enum { CPU = 1, FLOAT = 2, PARAM = 0, GRAD = 1, COMPENSATION = 4, STEP = 5, COLUMNS = 6, SOON = 6 };
     int kind = -1;
     for (int64_t i = 0; i < count; i++) {
         Tensor tensors[COLUMNS], *param = &tensors[PARAM], *step = &tensors[STEP];
+        for (int k = 0; k < COLUMNS && i + SOON < count; k++)
+            soon(columns[k] ? at(columns[k], i + SOON) : 0);
         for (int k = 0; k < COLUMNS; k++) {
             void *tensor = columns[k] ? at(columns[k], i) : 0;
             if (k == COMPENSATION ? columns[k] && !tensor : !tensor)

@@ -179,7 +179,7 @@ def _options(
 
 
 def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float], float] | None) -> bool:
-    """Run the kernel on these parameters, or return False and change nothing."""
+    """Run the kernel on these parameters, or return False and change no value."""
     assert _kernel is not None
     plain = columns if is_plain(columns) else _local(columns)
     seen = None if plain is None else (_look_from_python if _look is None else _look_in_c)(plain)
@@ -191,14 +191,14 @@ def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float],
         steps = [step.item() for step in plain[-1]]
         by_step = {step: clip_lambda(step) for step in set(steps) if step != 0}
         clips = array("d", [by_step.get(step, 0.0) for step in steps])
-    if _kernel(
-        *(kind, len(plain[0]), table.buffer_info()[0], options.buffer_info()[0], clips and clips.buffer_info()[0]),
-        *(torch.get_num_threads(), _parallel),
-    ):
-        return False
+    # Before the kernel: it drives what is known of the tensors out of the cache. If it refuses, others write to them.
     for params, _, *state in (columns,) if plain is columns else (columns, plain):
         _torch.increment_version(list(chain(params, *(column for column in state if column[0] is not None))))
-    return True
+    refused = _kernel(
+        *(kind, len(plain[0]), table.buffer_info()[0], options.buffer_info()[0], clips and clips.buffer_info()[0]),
+        *(torch.get_num_threads(), _parallel),
+    )
+    return not refused
 
 
 def _look_in_c(columns: Columns) -> tuple[int, array[int]] | None:
