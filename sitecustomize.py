@@ -99,8 +99,8 @@ def _worth_searching(path):
     suffixes.extend(_imp.extension_suffixes())
     kept = []
     for entry in path:
-        listed = entry in sys.path_importer_cache or not os.path.isdir(entry)
-        if listed or any(os.access(entry + "/sitecustomize" + suffix, os.F_OK) for suffix in suffixes):
+        other = not isinstance(entry, str) or entry in sys.path_importer_cache or not os.path.isdir(entry)
+        if other or any(os.access(entry + "/sitecustomize" + suffix, os.F_OK) for suffix in suffixes):
             kept.append(entry)
     return kept
 

@@ -272,6 +272,12 @@ class TestSitecustomize:
             result = behind(place)
             assert result.stdout == "sitecustomize runs\n", (place, result.stderr)
 
+    def test_an_entry_that_is_no_string_is_passed_over(self, behind, tmp_path):
+        (tmp_path / "sitecustomize.py").write_text("print('runs')\n")
+        odd = "import pathlib, sys\nsys.path[1:1] = [pathlib.Path('/'), b'/', None, ['/']]\n"
+        with_us, without = behind(tmp_path, prepare=odd), behind(tmp_path, prepare=odd, door=None)
+        assert (with_us.stdout, with_us.stderr) == (without.stdout, without.stderr) == ("runs\n", "")
+
     @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
     @pytest.mark.parametrize("suffix", importlib.machinery.EXTENSION_SUFFIXES)
     def test_an_extension_module_runs_as_it_would(self, behind, tmp_path, suffix):

@@ -310,7 +310,8 @@ int shim_adopt_look_1(int64_t count, void *const *columns, int64_t *table, void 
     for (int64_t i = 0; i < count; i++) {
         Tensor tensors[COLUMNS], *param = &tensors[PARAM], *step = &tensors[STEP];
         for (int k = 0; k < COLUMNS && i + SOON < count; k++)
-            soon(columns[k] ? at(columns[k], i + SOON) : 0);
+            if (k != COMPENSATION) /* which may be None, a smaller object */
+                soon(at(columns[k], i + SOON));
         for (int k = 0; k < COLUMNS; k++) {
             void *tensor = columns[k] ? at(columns[k], i) : 0;
             if (k == COMPENSATION ? columns[k] && !tensor : !tensor)
