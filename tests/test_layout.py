@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 import types
@@ -119,3 +120,34 @@ def test_without_torch_it_says_what_is_missing(python):
 def test_it_is_at_hand_from_the_package(python):
     result = python("import torch, shim; print(shim.layout.probe().version)", door="src")
     assert result.stdout.strip() == str(layout.probe().version), result.stderr
+
+
+def test_a_place_is_where_the_signature_has_it():
+    """It is read from the code where that says all, and by inspect.signature, far slower, where it does not."""
+    compared = 0
+    for name, module in list(sys.modules.items()):
+        if not (name + ".").startswith("torch.optim."):
+            continue
+        for value in list(vars(module).values()):
+            for function in (value, vars(value).get("__init__")) if inspect.isclass(value) else (value,):
+                if not callable(function):
+                    continue
+                parameters = list(inspect.signature(function).parameters.values()) if _is_readable(function) else []
+                names = [parameter.name for parameter in parameters]
+                place = layout.weight_decay_of(function)
+                assert (place is not None) == ("weight_decay" in names), function
+                if place is not None:
+                    at = parameters[names.index("weight_decay")]
+                    default = None if at.default is at.empty else at.default
+                    position = None if at.kind is at.KEYWORD_ONLY else names.index("weight_decay")
+                    assert (place.position, place.default) == (position, default), function
+                    compared += 1
+    assert compared > 20
+
+
+def _is_readable(function):
+    try:
+        inspect.signature(function)
+    except (TypeError, ValueError):
+        return False
+    return True

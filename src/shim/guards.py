@@ -363,7 +363,7 @@ def swap_everywhere(pairs: Iterable[tuple[Any, Any]]) -> None:
     if not new_for:
         return
     for module in list(sys.modules.values()):
-        if isinstance(module, ModuleType):
+        if isinstance(module, ModuleType) and not new_for.keys().isdisjoint(map(id, list(vars(module).values()))):
             held = [(name, id(value)) for name, value in list(vars(module).items()) if id(value) in new_for]
             for name, old in held:
                 setattr(module, name, new_for[old])
