@@ -259,6 +259,14 @@ class TestSitecustomize:
         assert (with_us.stdout, with_us.returncode) == (without.stdout, without.returncode)
         assert without_our_frames(with_us.stderr) == without_our_frames(without.stderr)
 
+    def test_a_package_and_a_zip_are_found_too(self, python, tmp_path):
+        (tmp_path / "theirs" / "sitecustomize").mkdir(parents=True)
+        (tmp_path / "theirs" / "sitecustomize" / "__init__.py").write_text("print(__name__, __path__ != [])\n")
+        packed = shutil.make_archive(str(tmp_path / "packed"), "zip", str(tmp_path / "theirs"))
+        for place in (tmp_path / "theirs", packed):
+            result = python("pass", env={"PYTHONPATH": SITE + os.pathsep + str(place)})
+            assert result.stdout == "sitecustomize True\n", result.stderr
+
     def test_it_is_found_wherever_python_would_find_it(self, behind, tmp_path):
         source = tmp_path / "source.py"
         source.write_text("print(__name__, 'runs')\n")
