@@ -1,5 +1,6 @@
 """The native kernel of ADOPT: what it takes, what it leaves to others, and that it is a good neighbour."""
 
+import random
 import shutil
 import subprocess
 import sysconfig
@@ -245,6 +246,31 @@ def test_state_that_is_shared_is_worked_through_one_after_the_other(shared):
 
     for fused, single in zip(run(fused=True), run(foreach=False)):
         assert_close(fused, single.detach(), 2e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_overlap_is_found_wherever_the_tensors_lie(seed, monkeypatch):
+    draw = random.Random(seed)
+    answers = []
+    kernel = native._kernel
+    monkeypatch.setattr(native, "_kernel", lambda *args: answers.append(kernel(*args)) or answers[-1])
+
+    def step(starts):
+        # Of a buffer each, and of many buffers, so that addresses differ in high digits and in low ones.
+        buffers = [torch.zeros(16 * 64 + 1 + draw.randrange(9999)) for _ in range(8)]
+        params = [torch.nn.Parameter(buffer[start : start + 16]) for buffer in buffers for start in starts]
+        draw.shuffle(params)
+        for p in params:
+            p.grad = torch.ones(16)
+        ADOPT(params, fused=True).step()
+
+    starts = [16 * k for k in range(64)]
+    step(starts)
+    assert answers == [0]
+
+    starts[draw.randrange(63)] += 1
+    step(starts)
+    assert answers[1:] == [1] + [0] * 8 * 64  # and then one by one
 
 
 def test_a_state_of_another_shape_is_an_error_as_ever():

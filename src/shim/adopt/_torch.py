@@ -40,16 +40,16 @@ def _without_change(tensor: Tensor) -> None:
     tensor.transpose_(0, 0)  # counts as an in-place operation
 
 
-def _version_counter() -> Callable[[list[Tensor]], None]:
-    """Return what tells autograd that the memory of tensors was written (public from torch 2.1, for lists later)."""
+def _version_counter() -> Callable[[Iterable[Tensor]], None]:
+    """Return what tells autograd that the memory of tensors was written (public from torch 2.1, for many later)."""
     count: Any = getattr(getattr(torch.autograd, "graph", None), "increment_version", _without_change)
 
-    def count_each(tensors: list[Tensor]) -> None:
+    def count_each(tensors: Iterable[Tensor]) -> None:
         for tensor in tensors:
             count(tensor)
 
     try:
-        count([torch.zeros(())])
+        count(iter([torch.zeros(())]))
     except (AttributeError, TypeError, RuntimeError):  # which of them, changes with the release
         return count_each
     return count  # type: ignore[no-any-return]

@@ -136,17 +136,36 @@ static const struct {
 enum { BFLOAT16 = 2, KIND_COUNT = 3 };
 
 typedef struct {
-    uintptr_t begin, end;
+    uint64_t begin, end;
     int written;
 } Span;
 
-static int by_begin(const void *a, const void *b) {
-    uintptr_t x = ((const Span *)a)->begin, y = ((const Span *)b)->begin;
-    return (x > y) - (x < y);
+/* Sorts spans by where they begin, a digit of 11 bits after the other; where all have the same one, none is moved.
+ * Returns where they are then: in `spans` or in `spare`, which is as long. */
+static Span *sorted(Span *spans, Span *spare, int64_t count) {
+    enum { BITS = 11, DIGITS = 1 << BITS };
+    for (int shift = 0; shift < 64; shift += BITS) {
+        int64_t ends[DIGITS] = {0}, end = 0;
+        for (int64_t i = 0; i < count; i++)
+            ends[spans[i].begin >> shift & (DIGITS - 1)]++;
+        if (count && ends[spans->begin >> shift & (DIGITS - 1)] == count)
+            continue;
+        for (int digit = 0; digit < DIGITS; digit++) {
+            int64_t here = ends[digit];
+            ends[digit] = end;
+            end += here;
+        }
+        for (int64_t i = 0; i < count; i++)
+            spare[ends[spans[i].begin >> shift & (DIGITS - 1)]++] = spans[i];
+        Span *other = spans;
+        spans = spare;
+        spare = other;
+    }
+    return spans;
 }
 
 /* Whether nothing that is written shares memory with anything else, so that the order of writing is of no matter.
- * `spans` is scratch for 6 of each row. */
+ * `spans` is scratch for 12 of each row. */
 static int disjoint(const Row *rows, int64_t count, int kind, Span *spans) {
     int64_t n = 0;
     for (const Row *row = rows; row < rows + count; row++) {
@@ -155,10 +174,10 @@ static int disjoint(const Row *rows, int64_t count, int kind, Span *spans) {
         int64_t bytes[] = {sizeof *row->step, p, p, s, s, row->compensation ? s : 0};
         for (int k = 0; k < 6; k++)
             if (bytes[k])
-                spans[n++] = (Span){(uintptr_t)starts[k], (uintptr_t)starts[k] + (uintptr_t)bytes[k], k != 1};
+                spans[n++] = (Span){(uintptr_t)starts[k], (uintptr_t)starts[k] + (uint64_t)bytes[k], k != 1};
     }
-    qsort(spans, (size_t)n, sizeof *spans, by_begin);
-    uintptr_t end = 0, written_end = 0;
+    spans = sorted(spans, spans + n, n);
+    uint64_t end = 0, written_end = 0;
     for (const Span *span = spans; span < spans + n; span++) {
         if (span->begin < (span->written ? end : written_end))
             return 0;
@@ -204,7 +223,7 @@ static void work(void *argument) {
  * The number in the name is that of this interface: a library that an older build left behind is not called. */
 int shim_adopt_1(int kind, int64_t count, const int64_t *table, const Options *options, const double *clips,
                  int threads, void (*parallel)(void (*)(void *), void *, unsigned, unsigned)) {
-    Row *rows = malloc((size_t)count * (sizeof(Row) + 6 * sizeof(Span)) + 1);
+    Row *rows = malloc((size_t)count * (sizeof(Row) + 12 * sizeof(Span)) + 1);
     if (!rows)
         return 1;
     Job job = {rows, options, kind, count, 0, 0};
@@ -286,35 +305,54 @@ static int same_layout(const Tensor *a, const Tensor *b) {
     return 1;
 }
 
-/* Asks for the memory of a tensor that is looked at soon. One that was used a step ago is in no cache, and what lies
- * behind its Python object is reached through a pointer: in torch's objects the third or the fourth word. That is a
- * guess, which costs nothing where it is wrong, as no memory is read but the object's own; it saves a third of a look. */
-static void soon(void *const *tensor) {
-#if defined(__GNUC__)
-    for (int word = 2; tensor && word < 4; word++)
-        for (int byte = 0; byte < 256; byte += 64)
-            __builtin_prefetch((const char *)tensor[word] + byte);
-#else
-    (void)tensor;
-#endif
+/* What native.py knows of the objects of Python and torch, and has checked. */
+typedef struct {
+    const void *plain[2]; /* the classes of which the memory is the value: Tensor and Parameter */
+    int64_t class_at;     /* where in an object the pointer to its class is, in bytes */
+    int64_t impl_at;      /* where in a tensor the pointer to torch's own object is, or 0 */
+} Objects;
+
+static int is_plain(const char *tensor, const Objects *objects) {
+    const void *class = *(void *const *)(tensor + objects->class_at);
+    return class == objects->plain[0] || class == objects->plain[1];
 }
+
+/* Asks for the memory behind a tensor before it is looked at, because one that was used a step ago is in no cache: for
+ * torch's own object, and later, when that has arrived, for what it points to, its storage and version counter among
+ * them. Where it points to nothing, asking does nothing. Inlined always, as GCC drops calls of what only asks. */
+#if defined(__GNUC__)
+__attribute__((always_inline)) static inline void ask_for(const char *tensor, const Objects *objects, int behind) {
+    if (!objects->impl_at || !is_plain(tensor, objects))
+        return;
+    char *const *impl = *(char *const *const *)(tensor + objects->impl_at);
+    for (int word = 2; impl && word < 6; word++) {
+        const char *at = behind ? impl[word] : (const char *)impl + 64 * (word - 2);
+        __builtin_prefetch(at);
+        if (behind)
+            __builtin_prefetch(at + 64);
+    }
+}
+#else
+#define ask_for(tensor, objects, behind) (void)(tensor)
+#endif
 
 /* Fills the table that shim_adopt_1 takes from columns of tensors, lists in the same order, where only that of the
  * compensations may be null; returns the parameters' one kind, or -1 if the kernel cannot take them all. `at` is
- * Python's PyList_GetItem, `describe` torch's function for DLPack's C exchange: both need the GIL. What they do not
- * tell, native.py looks at: classes of tensors whose memory is not their value, and negations still to be done. */
-int shim_adopt_look_1(int64_t count, void *const *columns, int64_t *table, void *(*at)(void *, intptr_t),
-                      int (*describe)(void *, Tensor *)) {
-    enum { CPU = 1, FLOAT = 2, PARAM = 0, GRAD = 1, COMPENSATION = 4, STEP = 5, COLUMNS = 6, SOON = 6 };
+ * Python's PyList_GetItem, `describe` torch's function for DLPack's C exchange: both need the GIL. Neither they nor the
+ * class tell whether a negation is still to be done, which native.py looks at. */
+int shim_adopt_look_2(int64_t count, void *const *columns, int64_t *table, const Objects *objects,
+                      void *(*at)(void *, intptr_t), int (*describe)(void *, Tensor *)) {
+    enum { CPU = 1, FLOAT = 2, PARAM = 0, GRAD = 1, COMPENSATION = 4, STEP = 5, COLUMNS = 6, SOON = 3 };
     int kind = -1;
     for (int64_t i = 0; i < count; i++) {
         Tensor tensors[COLUMNS], *param = &tensors[PARAM], *step = &tensors[STEP];
-        for (int k = 0; k < COLUMNS && i + SOON < count; k++)
-            if (k != COMPENSATION) /* which may be None, a smaller object */
-                soon(at(columns[k], i + SOON));
+        for (int behind = 0; behind < 2; behind++)
+            for (int k = 0, j = i + (behind ? SOON : 2 * SOON); k < COLUMNS && j < count; k++)
+                if (columns[k])
+                    ask_for(at(columns[k], j), objects, behind);
         for (int k = 0; k < COLUMNS; k++) {
             void *tensor = columns[k] ? at(columns[k], i) : 0;
-            if (k == COMPENSATION ? columns[k] && !tensor : !tensor)
+            if (tensor ? !is_plain(tensor, objects) : columns[k] || k != COMPENSATION)
                 return -1;
             if (tensor && (describe(tensor, &tensors[k]) || tensors[k].device_type != CPU))
                 return -1;

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from . import _torch
+from .low_precision import LOW_PRECISION
 from .memory import Columns, at, is_elementwise, is_negated, is_plain, on_cpu
 
 LIBRARY = Path(__file__).with_name("_native.abi3.so")
@@ -54,7 +55,7 @@ def _load_look() -> Callable[[int, int, int], int] | None:
     """
     try:
         capsule = Tensor.__dlpack_c_exchange_api__
-        look = ctypes.PyDLL(str(LIBRARY)).shim_adopt_look_1  # which keeps the GIL
+        look = ctypes.PyDLL(str(LIBRARY)).shim_adopt_look_2  # which keeps the GIL
         to_pointer, list_item = ctypes.pythonapi.PyCapsule_GetPointer, ctypes.pythonapi.PyList_GetItem
     except (AttributeError, OSError):
         return None
@@ -63,8 +64,26 @@ def _load_look() -> Callable[[int, int, int], int] | None:
     if ctypes.c_uint32.from_address(address).value != 1:  # another major version has another struct
         return None
     describe = ctypes.c_void_p.from_address(address + 40).value  # dltensor_from_py_object_no_sync
-    look.argtypes = [ctypes.c_int64, *[ctypes.c_void_p] * 4]
-    return lambda count, columns, table: int(look(count, columns, table, list_item, describe))
+    objects = _objects()
+    if objects is None:
+        return None
+    look.argtypes = [ctypes.c_int64, *[ctypes.c_void_p] * 5]
+    return lambda count, columns, table: int(look(count, columns, table, objects, list_item, describe))
+
+
+def _objects() -> ctypes.Array[ctypes.c_int64] | None:
+    """Return the library's Objects, or None where an object does not begin as expected."""
+    tensor, pointer = torch.zeros(()), ctypes.sizeof(ctypes.c_void_p)
+
+    def holds(offset: int, address: int) -> bool:
+        return ctypes.c_void_p.from_address(id(tensor) + offset).value == address
+
+    class_at = object.__basicsize__ - pointer  # the last field that every object has
+    if not holds(class_at, id(Tensor)):
+        return None
+    own = range(object.__basicsize__, Tensor.__basicsize__, pointer)
+    impl_at = next((offset for offset in own if holds(offset, getattr(tensor, "_cdata", 0))), 0)
+    return (ctypes.c_int64 * 4)(id(Tensor), id(torch.nn.Parameter), class_at, impl_at)
 
 
 def _find_parallel() -> int | None:
@@ -150,9 +169,8 @@ def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]]) ->
         exp_avgs, exp_avg_sqs, steps = map(list, zip(*map(itemgetter("exp_avg", "exp_avg_sq", "step"), states)))
     except (KeyError, TypeError, ValueError):  # a parameter without state
         return False
-    grads, compensations = list(map(_grad, params)), list(map(_compensation, states))
-    if any(grad is None for grad in grads):
-        return False
+    grads = list(map(_grad, params))
+    compensations = list(map(_compensation, states)) if params[0].dtype in LOW_PRECISION else [None] * len(params)
     beta1, beta2 = group["betas"]
     names = ("lr", "clip_exp", "weight_decay", "decouple", "eps", "maximize")
     options = _options(None, beta1=beta1, beta2=beta2, **{name: group[name] for name in names})
@@ -181,8 +199,12 @@ def _options(
 def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float], float] | None) -> bool:
     """Run the kernel on these parameters, or return False and change no value."""
     assert _kernel is not None
-    plain = columns if is_plain(columns) else _local(columns)
-    seen = None if plain is None else (_look_from_python if _look is None else _look_in_c)(plain)
+    look = _look_from_python if _look is None else _look_in_c
+    plain: Columns | None = columns
+    seen = look(columns)
+    if seen is None:
+        plain = _local(columns)
+        seen = None if plain is None else look(plain)
     if plain is None or seen is None:
         return False
     kind, table = seen
@@ -193,7 +215,7 @@ def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float],
         clips = array("d", [by_step.get(step, 0.0) for step in steps])
     # Before the kernel: it drives what is known of the tensors out of the cache. If it refuses, others write to them.
     for params, _, *state in (columns,) if plain is columns else (columns, plain):
-        _torch.increment_version(list(chain(params, *(column for column in state if column[0] is not None))))
+        _torch.increment_version(chain(params, *(column for column in state if column[0] is not None)))
     refused = _kernel(
         *(kind, len(plain[0]), table.buffer_info()[0], options.buffer_info()[0], clips and clips.buffer_info()[0]),
         *(torch.get_num_threads(), _parallel),
@@ -217,6 +239,8 @@ def _look_in_c(columns: Columns) -> tuple[int, array[int]] | None:
 
 def _look_from_python(columns: Columns) -> tuple[int, array[int]] | None:
     """Return the same without DLPack's C exchange."""
+    if not is_plain(columns):
+        return None
     *tensors, compensations, steps = columns
     dtypes = [set(map(_dtype, column)) for column in tensors] + [{c if c is None else c.dtype for c in compensations}]
     kind = KINDS.get(tuple(column.pop() for column in dtypes))
@@ -243,5 +267,4 @@ def _local(columns: Columns) -> Columns | None:
         layouts = {(getattr(t, "device_mesh", None), getattr(t, "placements", None)) for t in row if t is not None}
         if len(layouts) != 1 or (None, None) in layouts:
             return None
-    local = [*([t if t is None else t.to_local() for t in column] for column in tensors), steps]
-    return local if is_plain(local) else None
+    return [*([t if t is None else t.to_local() for t in column] for column in tensors), steps]
