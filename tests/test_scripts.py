@@ -1,7 +1,8 @@
-"""The front doors for workflows that call files."""
+"""The front doors for workflows that call files, and the script that puts wrong guards in."""
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 
@@ -57,3 +58,12 @@ def test_patch_adam_optimizer_tells_whether_the_guards_are_in_force(python):
     assert python(code, door="src").stdout == "True True\n"
     assert python(code, door="src", env={"SHIM_SKIP": "adam"}).stdout == "False False\n"
     assert python(code, door="src", env={"SHIM_DISABLE": "1"}).stdout == "False False\n"
+
+
+def test_the_text_that_wrong_guards_take_the_place_of_is_there(checkout):
+    script = runpy.run_path(str(checkout / "scripts" / "wrong_wrappers"))
+    changes = [change for wrong in script["WRONG"] for change in wrong.changes]
+    assert changes
+    for file, old, new in changes:
+        assert (checkout / file).read_text(encoding="utf-8").count(old) == 1, (file, old)
+        assert new != old
