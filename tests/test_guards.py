@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import shim
+import shim.guards
 import shim.layout
 from shim.layout import weight_decay_of
 
@@ -129,6 +130,14 @@ def test_none_handed_to_a_functional_is_zero(path, train, monkeypatch):
         results.append(arguments[0][0])
     assert torch.equal(*results)
     assert not torch.equal(results[0], args[0][0]), "the call must have moved the parameter"
+
+
+@pytest.mark.skipif(shim.layout.probe().era.number < 13, reason="Adam's forms have other parameters before torch 2.7")
+@pytest.mark.parametrize("name", ["_single_tensor_adam", "_multi_tensor_adam"])
+def test_adams_forms_have_a_guard_that_packs_no_arguments(name):
+    code = getattr(sys.modules["torch.optim.adam"], name).__code__
+    assert code.co_filename == shim.guards.__file__
+    assert not code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
 
 
 def _recorded_call(path, train, monkeypatch):
