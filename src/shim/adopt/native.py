@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from array import array
 from itertools import chain, repeat
-from operator import attrgetter, itemgetter, methodcaller
+from operator import attrgetter, is_, itemgetter, methodcaller
 from pathlib import Path
 from typing import Any, Callable, Mapping
 
@@ -164,7 +164,9 @@ def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]]) ->
     params = group["params"]
     if not params or not on_cpu(params[0]):
         return False
-    states: list[Any] = list(map(state.get, params))
+    # Where these are all the parameters that there are, none needs to be looked up, which calls Tensor.__hash__.
+    alone = len(state) == len(params) and all(map(is_, state, params))
+    states: list[Any] = list(state.values() if alone else map(state.get, params))
     try:
         exp_avgs, exp_avg_sqs, steps = map(list, zip(*map(itemgetter("exp_avg", "exp_avg_sq", "step"), states)))
     except (KeyError, TypeError, ValueError):  # a parameter without state
