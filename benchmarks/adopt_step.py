@@ -291,7 +291,8 @@ def draw(results: list[dict[str, Any]], about: str, file: str) -> None:
         rows = result["rows"]
         colors = ["#d1495b" if row["name"].startswith("ADOPT") else "#9aa5b1" for row in rows]
         bars = axis.barh([row["name"] for row in rows], [row["ratio"] for row in rows], color=colors)
-        axis.bar_label(bars, [f"{row['ratio']:.2f}" for row in rows], padding=3, fontsize=8)
+        over_the_line = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        axis.bar_label(bars, [f"{row['ratio']:.2f}" for row in rows], padding=3, fontsize=8, bbox=over_the_line)
         axis.axvline(1, color="black", linewidth=0.8)
         axis.set_xlim(0, 1.15 * max(row["ratio"] for one in results for row in one["rows"]))
         threads = "one thread" if result["threads"] == 1 else f"{result['threads']} threads"
