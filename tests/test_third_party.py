@@ -75,6 +75,8 @@ def classes(package):
 def train(cls, weight_decay, in_group, size=4):
     """Take eight steps, long enough for those that warm up, and return the parameters."""
     torch.manual_seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)  # pytorch_optimizer's Kron balances when numpy's random number is small
     model = torch.nn.Sequential(torch.nn.Linear(size, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
     parameters = list(model.parameters())
     by_matrix = cls.__module__.startswith("pytorch_optimizer.optimizer.muon")
