@@ -198,8 +198,32 @@ def test_many_parameters_are_gone_through_without_a_line_of_python_for_each(monk
     params = as_parameters(ordinary())
     optim = steps(params, [torch.ones_like(p) for p in params], fused=True)
     monkeypatch.setattr(optim, "_init_group", lambda *args: pytest.fail("went through the group"))
+    before = [p.detach().clone() for p in params]
 
     optim.step()
+    params[1].grad = None  # nor if one of them has no gradient
+    optim.step()
+
+    assert [int(optim.state[p]["step"]) for p in params] == [6, 5, 6]
+    assert not any(torch.equal(p, q) for p, q in zip(params, before))
+
+
+def test_parameters_that_are_frozen_stay_and_cost_no_line_of_python(monkeypatch):
+    if native._look is None:
+        pytest.skip(f"torch {torch.__version__}: no C exchange of DLPack")
+    params = as_parameters(ordinary())
+    params[0].requires_grad_(False)
+    frozen = params[0].clone()
+    optim = ADOPT(params, **OPTIONS, fused=True)
+    for k in range(3):
+        optim.zero_grad()
+        sum((p * p).sum() for p in params).backward()
+        if k > 0:
+            monkeypatch.setattr(optim, "_init_group", lambda *args: pytest.fail("went through the group"))
+        optim.step()
+
+    assert torch.equal(params[0], frozen)
+    assert [params[0] in optim.state, *(int(optim.state[p]["step"]) for p in params[1:])] == [False, 3, 3]
 
 
 def test_gradients_that_share_memory_are_only_read(refused, looked_at):

@@ -164,14 +164,17 @@ def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]]) ->
     params = group["params"]
     if not params or not on_cpu(params[0]):
         return False
+    grads = list(map(_grad, params))
+    if type(None) in map(type, grads):  # frozen, or not reached by this backward pass
+        params = [param for param, grad in zip(params, grads) if grad is not None]
+        grads = [grad for grad in grads if grad is not None]
     # Where these are all the parameters that there are, none needs to be looked up, which calls Tensor.__hash__.
     alone = len(state) == len(params) and all(map(is_, state, params))
     states: list[Any] = list(state.values() if alone else map(state.get, params))
     try:
         exp_avgs, exp_avg_sqs, steps = map(list, zip(*map(itemgetter("exp_avg", "exp_avg_sq", "step"), states)))
-    except (KeyError, TypeError, ValueError):  # a parameter without state
+    except (KeyError, TypeError, ValueError):  # a parameter without state, or no parameter
         return False
-    grads = list(map(_grad, params))
     compensations = list(map(_compensation, states)) if params[0].dtype in LOW_PRECISION else [None] * len(params)
     beta1, beta2 = group["betas"]
     names = ("lr", "clip_exp", "weight_decay", "decouple", "eps", "maximize")
