@@ -305,6 +305,15 @@ def test_a_state_of_another_shape_is_an_error_as_ever():
         functional(params, grads, m, v, [torch.tensor(2.0)] * 3, fused=True)
 
 
+@pytest.mark.parametrize("column", range(1, 5))
+def test_a_list_that_is_too_short_is_an_error_as_ever(column, looked_at):
+    columns = [[torch.ones(4) for _ in range(12)] for _ in range(4)] + [[torch.tensor(2.0) for _ in range(12)]]
+    del columns[column][8:]
+
+    with torch.no_grad(), pytest.raises(IndexError):
+        functional(*columns, fused=True)
+
+
 def test_with_grad_enabled_a_leaf_is_protected_as_ever():
     params, grads, m, v = (ordinary(seed) for seed in range(4))
 

@@ -204,6 +204,8 @@ def _options(
 def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float], float] | None) -> bool:
     """Run the kernel on these parameters, or return False and change no value."""
     assert _kernel is not None
+    if len(set(map(len, columns))) != 1:  # the library reads as many of each; others say what is missing
+        return False
     look = _look_from_python if _look is None else _look_in_c
     plain: Columns | None = columns
     seen = look(columns)
