@@ -140,23 +140,22 @@ typedef struct {
     int written;
 } Span;
 
-/* Sorts spans by where they begin, a digit of 11 bits after the other; where all have the same one, none is moved.
- * Returns where they are then: in `spans` or in `spare`, which is as long. */
+/* Sorts spans by where they begin, a byte after the other; where all have the same one, none is moved. Returns where
+ * they are then: in `spans` or in `spare`, which is as long. */
 static Span *sorted(Span *spans, Span *spare, int64_t count) {
-    enum { BITS = 11, DIGITS = 1 << BITS };
-    for (int shift = 0; shift < 64; shift += BITS) {
-        int64_t ends[DIGITS] = {0}, end = 0;
+    for (int shift = 0; shift < 64; shift += 8) {
+        int64_t ends[256] = {0}, end = 0;
         for (int64_t i = 0; i < count; i++)
-            ends[spans[i].begin >> shift & (DIGITS - 1)]++;
-        if (count && ends[spans->begin >> shift & (DIGITS - 1)] == count)
+            ends[(uint8_t)(spans[i].begin >> shift)]++;
+        if (count && ends[(uint8_t)(spans->begin >> shift)] == count)
             continue;
-        for (int digit = 0; digit < DIGITS; digit++) {
-            int64_t here = ends[digit];
-            ends[digit] = end;
+        for (int byte = 0; byte < 256; byte++) {
+            int64_t here = ends[byte];
+            ends[byte] = end;
             end += here;
         }
         for (int64_t i = 0; i < count; i++)
-            spare[ends[spans[i].begin >> shift & (DIGITS - 1)]++] = spans[i];
+            spare[ends[(uint8_t)(spans[i].begin >> shift)]++] = spans[i];
         Span *other = spans;
         spans = spare;
         spare = other;
@@ -336,8 +335,8 @@ __attribute__((always_inline)) static inline void ask_for(const char *tensor, co
 #define ask_for(tensor, objects, behind) (void)(tensor)
 #endif
 
-/* Fills the table that shim_adopt_1 takes from columns of tensors, lists in the same order, where only that of the
- * compensations may be null; returns the parameters' one kind, or -1 if the kernel cannot take them all. `at` is
+/* Fills the table that shim_adopt_1 takes from columns of tensors, lists of `count` in the same order, where only that
+ * of the compensations may be null; returns the parameters' one kind, or -1 if the kernel cannot take them all. `at` is
  * Python's PyList_GetItem, `describe` torch's function for DLPack's C exchange: both need the GIL. Neither they nor the
  * class tell whether a negation is still to be done, which native.py looks at. */
 int shim_adopt_look_2(int64_t count, void *const *columns, int64_t *table, const Objects *objects,
