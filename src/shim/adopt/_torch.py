@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim import optimizer as torch_optimizer
 
+from .memory import PLAIN
+
 F = TypeVar("F", bound=Callable[..., Any])
 Tensors = Union[List[Tensor], Tuple[Tensor, ...]]
 
@@ -105,8 +107,7 @@ def foreach_by_default(params: Iterable[Tensor], capturable: bool) -> bool:
         return False
     utils = getattr(torch.utils, "_foreach_utils", None)
     devices = getattr(utils, "_get_foreach_kernels_supported_devices", lambda: ["cuda"])()
-    plain = (Tensor, torch.nn.Parameter)
-    return all(type(p) in plain and p.device.type in devices for p in params)
+    return all(type(p) in PLAIN and p.device.type in devices for p in params)
 
 
 def foreach_clamp_min_(tensors: Tensors, low: float) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .low_precision import LOW_PRECISION
+from .memory import PLAIN
 
 try:
     import triton
@@ -40,7 +41,7 @@ def why_not(params: Iterable[Tensor]) -> str | None:
     except (AttributeError, TypeError, RuntimeError):
         return f"fused=True on a GPU needs a later torch, {torch.__version__} cannot mark tensors as changed"
     for param in map(_local, params):
-        if type(param) not in (Tensor, torch.nn.Parameter) or param.layout != torch.strided:
+        if type(param) not in PLAIN or param.layout != torch.strided:
             return f"fused=True takes dense tensors and DTensors, not {type(param).__name__} with {param.layout}"
         if param.dtype != torch.float32 and param.dtype not in LOW_PRECISION:
             return f"fused=True on a GPU takes float32, bfloat16 and float16, not {param.dtype}"

@@ -15,8 +15,9 @@ from torch import Tensor
 
 Columns = Sequence[Sequence[Any]]
 
-# In these, and only in these, memory is the value. None stands for a tensor that there is not.
-_PLAIN = {Tensor, torch.nn.Parameter, type(None)}
+# In these, and only in these, memory is the value.
+PLAIN = (Tensor, torch.nn.Parameter)
+_PLAIN_OR_NONE = {*PLAIN, type(None)}  # None stands for a tensor that there is not
 
 # Tensor.is_cpu came in torch 1.13.
 on_cpu: Callable[[Tensor], bool] = (
@@ -33,7 +34,7 @@ def at(indices: Sequence[int], columns: Columns) -> list[list[Any]]:
 
 def is_plain(columns: Columns) -> bool:
     """Say whether these are plain tensors, none of a class that gives its memory another meaning."""
-    return all(_PLAIN.issuperset(map(type, column)) for column in columns)
+    return all(_PLAIN_OR_NONE.issuperset(map(type, column)) for column in columns)
 
 
 def is_elementwise(columns: Columns) -> bool:

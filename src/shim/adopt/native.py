@@ -18,7 +18,7 @@ from torch import Tensor
 
 from . import _torch
 from .low_precision import LOW_PRECISION
-from .memory import Columns, at, is_elementwise, is_negated, is_plain, on_cpu
+from .memory import PLAIN, Columns, at, is_elementwise, is_negated, is_plain, on_cpu
 
 LIBRARY = Path(__file__).with_name("_native.abi3.so")
 
@@ -83,7 +83,7 @@ def _objects() -> ctypes.Array[ctypes.c_int64] | None:
         return None
     own = range(object.__basicsize__, Tensor.__basicsize__, pointer)
     impl_at = next((offset for offset in own if holds(offset, getattr(tensor, "_cdata", 0))), 0)
-    return (ctypes.c_int64 * 4)(id(Tensor), id(torch.nn.Parameter), class_at, impl_at)
+    return (ctypes.c_int64 * 4)(*map(id, PLAIN), class_at, impl_at)
 
 
 def _find_parallel() -> int | None:
