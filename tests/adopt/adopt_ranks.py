@@ -3,6 +3,7 @@
 Run by test_adopt_distributed.py as ``adopt_ranks.py WAY,WAY OUTPUT STORE RANK``. Rank -1 is one process.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -140,3 +141,4 @@ if __name__ == "__main__":
     if rank >= 0:
         dist.barrier()
         dist.destroy_process_group()
+        os._exit(0)  # as in tests/clients/scripts/torch_parallel.py: gloo's threads may abort a Python that ends

@@ -78,7 +78,9 @@ if __name__ == "__main__":
     assert guarded(program) == "0 0.0\n"
 
 
-#: Two processes take a step together, and each says with which weight decay.
+#: Two processes take a step together, and each says with which weight decay. Their gradients are averaged by hand:
+#: DistributedDataParallel keeps gloo's threads alive until Python ends, which at times aborts it, with or without shim
+#: (https://github.com/pytorch/pytorch/issues/190489). tests/clients/scripts/torch_parallel.py trains with it.
 DISTRIBUTED = """
 import os
 
@@ -86,9 +88,11 @@ import torch.distributed
 
 torch.set_num_threads(1)
 torch.distributed.init_process_group("gloo")
-model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 1))
+model = torch.nn.Linear(2, 1)
 optimizer = torch.optim.AdamW(model.parameters(), weight_decay=None)
 model(torch.ones(1, 2)).sum().backward()
+for parameter in model.parameters():
+    torch.distributed.all_reduce(parameter.grad)
 optimizer.step()
 with open("rank" + os.environ["RANK"], "w") as file:
     file.write(str(optimizer.param_groups[0]["weight_decay"]))
