@@ -78,24 +78,24 @@ if __name__ == "__main__":
     assert guarded(program) == "0 0.0\n"
 
 
-#: Two processes take a step together, and each says with which weight decay. Their gradients are averaged by hand:
-#: DistributedDataParallel keeps gloo's threads alive until Python ends, which at times aborts it, with or without shim
-#: (https://github.com/pytorch/pytorch/issues/190489). tests/clients/scripts/torch_parallel.py trains with it.
+#: Two processes take a step together, and each says with which weight decay. Nothing may hold the group when it is
+#: destroyed: gloo's threads would live on and at times abort a Python that ends beside them, with or without shim
+#: (https://github.com/pytorch/pytorch/issues/190489). Building an optimizer imports torch.distributed.nn, whose default
+#: arguments hold the group that is there by then; DistributedDataParallel holds it, too.
 DISTRIBUTED = """
 import os
 
-import torch.distributed
+import torch.distributed.nn
 
 torch.set_num_threads(1)
 torch.distributed.init_process_group("gloo")
-model = torch.nn.Linear(2, 1)
+model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 1))
 optimizer = torch.optim.AdamW(model.parameters(), weight_decay=None)
 model(torch.ones(1, 2)).sum().backward()
-for parameter in model.parameters():
-    torch.distributed.all_reduce(parameter.grad)
 optimizer.step()
 with open("rank" + os.environ["RANK"], "w") as file:
     file.write(str(optimizer.param_groups[0]["weight_decay"]))
+del model, optimizer
 torch.distributed.destroy_process_group()
 """
 

@@ -49,6 +49,6 @@ if __name__ == "__main__":
     dist.init_process_group("gloo")
     client.run(ddp, zero, fsdp2)
     dist.destroy_process_group()
-    # gloo's threads outlive the group where DistributedDataParallel holds it, and at times abort a Python that ends
-    # beside them, with or without shim (https://github.com/pytorch/pytorch/issues/190489): end without ending Python.
+    # gloo's threads outlive the group where something holds it (see tests/doors/test_children.py), and at times abort
+    # a Python that ends beside them, with or without shim: end without ending Python.
     os._exit(0)
