@@ -16,7 +16,7 @@ from shim import layout
 
 
 def test_the_version_is_the_release_that_is_loaded():
-    assert layout.probe().version == Version(torch.__version__)
+    assert str(layout.probe().version) == torch.__version__
 
 
 @pytest.mark.parametrize(
@@ -25,12 +25,12 @@ def test_the_version_is_the_release_that_is_loaded():
         ("2.4.0a0+git1234", (2, 4, 0)),
         ("1.13.1+cu117", (1, 13, 1)),
         ("2.6.0.dev20250101+cpu", (2, 6, 0)),
-        ("2.3.0a0-my-cluster", (2, 3)),
-        ("unknown", (0,)),
+        ("2.3.0a0-my-cluster", (2, 3, 0)),
+        ("unknown", (0, 0, 0)),
     ],
 )
 def test_any_version_string_is_read(text, release):
-    assert layout._version(types.SimpleNamespace(__version__=text)).release == release
+    assert layout._version(types.SimpleNamespace(__version__=text)).numbers == release
 
 
 def test_the_era_found_by_looking_is_the_era_of_the_release():

@@ -14,7 +14,7 @@ import sys
 from types import FunctionType, ModuleType
 from typing import Any, Callable, NamedTuple
 
-from packaging.version import InvalidVersion, Version
+from .releases import TORCH, Release, is_in, release
 
 
 class Era(NamedTuple):
@@ -48,7 +48,7 @@ class Callee(NamedTuple):
 class Layout(NamedTuple):
     """What the loaded torch looks like."""
 
-    version: Version
+    version: Release
     era: Era
     #: False for a torch newer than any that this release of shim was run on.
     known: bool
@@ -66,16 +66,16 @@ class Layout(NamedTuple):
 
 
 class _Facts(NamedTuple):
-    version: Version
+    version: Release
     modules: dict[str, ModuleType]
 
     def has(self, module: str, attribute: str) -> bool:
         return hasattr(self.modules.get("torch.optim" + module), attribute)
 
 
-def _since(release: str) -> Callable[[_Facts], bool]:
+def _since(first: str) -> Callable[[_Facts], bool]:
     """For what cannot be seen from outside: what an old release does with a function later on."""
-    return lambda facts: facts.version >= Version(release + ".dev0")
+    return lambda facts: is_in(facts.version.numbers, ">=" + first)
 
 
 _STEP_HOOK = (".optimizer", "register_optimizer_step_pre_hook")
@@ -101,7 +101,7 @@ ERAS = (
 )  # fmt: skip
 
 #: The newest release that the guards were run on.
-NEWEST_KNOWN = Version("2.15")
+NEWEST_KNOWN = max(TORCH)
 
 
 def probe() -> Layout:
@@ -120,7 +120,7 @@ def probe() -> Layout:
     return Layout(
         version=version,
         era=next(era for era in ERAS if era.fits(facts)),
-        known=version.release[:2] <= NEWEST_KNOWN.release,
+        known=version.numbers[:2] <= NEWEST_KNOWN,
         optimizers=_callees(modules, _optimizer_classes),
         functionals=_callees(modules, _functions),
         constructors_check=_checks_weight_decay(modules),
@@ -171,15 +171,9 @@ def _place(position: int, keyword_only: bool, default: Any) -> WeightDecay:
     return WeightDecay(position, "positional or keyword", default)
 
 
-def _version(torch: ModuleType) -> Version:
-    """Parse the version of a torch that may be half imported, and may be someone's own build."""
-    text = str(getattr(torch, "__version__", None) or getattr(sys.modules.get("torch.version"), "__version__", ""))
-    try:
-        return Version(text)
-    except InvalidVersion:
-        # A name of one's own ("2.4.0a0-nightly-x"): its leading number is what decisions need.
-        number = "".join(character if character.isdigit() else " " for character in text).split()
-        return Version(".".join(number[:2]) or "0")
+def _version(torch: ModuleType) -> Release:
+    """Read the version of a torch that may be half imported, and may be someone's own build."""
+    return release(getattr(torch, "__version__", None) or getattr(sys.modules.get("torch.version"), "__version__", ""))
 
 
 def _in_torch_optim(name: str) -> bool:

@@ -8,10 +8,9 @@ from operator import attrgetter
 from types import ModuleType
 from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple
 
-from packaging.specifiers import SpecifierSet
-
 from . import guards
 from .layout import Layout, weight_decay_of
+from .releases import is_in, release
 
 
 class Target(NamedTuple):
@@ -54,7 +53,7 @@ class Patch(NamedTuple):
     name: str
     reason: str
     targets: tuple[Target, ...]
-    #: The torch releases that it is for, as a specifier of the ``packaging`` library; empty for all.
+    #: The torch releases that it is for, as a specifier (``releases.is_in``); empty for all.
     versions: str = ""
     #: Another package that must be installed, and its releases: ``"acme>=1.2,<2"``.
     package: str = ""
@@ -211,7 +210,7 @@ def _misfit(patch: Patch, layout: Layout, skip: Mapping[str, str]) -> str:
     """Say why a patch is not for here, whatever its targets; nothing if it is."""
     if patch.name in skip:
         return skip[patch.name]
-    if patch.versions and not SpecifierSet(patch.versions).contains(layout.version, prereleases=True):
+    if not is_in(layout.version.numbers, patch.versions):
         return f"for torch {patch.versions}, this is {layout.version}"
     if patch.package:
         from importlib.metadata import PackageNotFoundError, version
@@ -221,7 +220,7 @@ def _misfit(patch: Patch, layout: Layout, skip: Mapping[str, str]) -> str:
             installed = version(name)
         except PackageNotFoundError:
             return f"{name} is not installed"
-        if not SpecifierSet(specifier).contains(installed, prereleases=True):
+        if not is_in(release(installed).numbers, specifier):
             return f"for {patch.package}, this is {installed}"
     return ""
 

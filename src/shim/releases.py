@@ -1,0 +1,106 @@
+"""Release numbers: read them, compare them, and tell which releases of torch there were.
+
+A build has the features of the release that it leads to: NVIDIA's ``2.0.0a0+1767026.nv23.05``, a nightly
+``2.16.0.dev20261101`` and ``2.4.0a0+git1a2b3c4`` count as 2.0.0, 2.16.0 and 2.4.0. By the rules of version specifiers
+(PEP 440) an alpha of 2.0 is neither ``>=2.0`` nor ``<2.0``; so numbers are compared here, and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+#: Each minor release of torch, oldest first, and its last patch release.
+TORCH = {
+    (0, 1): 12, (0, 2): 0, (0, 3): 1, (0, 4): 1,
+    (1, 0): 1, (1, 1): 0, (1, 2): 0, (1, 3): 1, (1, 4): 0, (1, 5): 1, (1, 6): 0, (1, 7): 1, (1, 8): 2, (1, 9): 1,
+    (1, 10): 2, (1, 11): 0, (1, 12): 1, (1, 13): 1,
+    (2, 0): 1, (2, 1): 2, (2, 2): 2, (2, 3): 1, (2, 4): 1, (2, 5): 1, (2, 6): 0, (2, 7): 1, (2, 8): 0, (2, 9): 1,
+    (2, 10): 0, (2, 11): 0, (2, 12): 1, (2, 13): 0, (2, 14): 1, (2, 15): 0,
+}  # fmt: skip
+
+
+class Release(NamedTuple):
+    """A version as it was spelled, and the three numbers that are compared."""
+
+    text: str
+    numbers: tuple[int, int, int]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def release(text: object) -> Release:
+    """Read a version, whatever stands behind its numbers; what has no number is 0.0.0.
+
+    >>> release("2.0.0a0+1767026.nv23.05").numbers
+    (2, 0, 0)
+    """
+    found = re.search(r"\d+(\.\d+)*", str(text))
+    numbers = [int(number) for number in found.group().split(".")[:3]] if found else []
+    major, minor, patch = [*numbers, 0, 0, 0][:3]
+    return Release(str(text), (major, minor, patch))
+
+
+def is_in(numbers: tuple[int, ...], specifier: str) -> bool:
+    """Tell whether a release is one that ``specifier`` describes: ``"<2.0"``, ``">=1.1,<1.8"``, ``"==1.12.0"``.
+
+    ``||`` joins alternatives: ``"<1.8 || >=2.1"``. An empty specifier describes all releases.
+
+    Raises:
+        ValueError: if it is no such specifier.
+
+    >>> is_in((1, 13, 1), ">=1.1,<2"), is_in((2, 0, 0), "<2.0")
+    (True, False)
+    """
+    return any(
+        all(_holds(numbers, clause.strip()) for clause in alternative.split(",") if clause.strip())
+        for alternative in specifier.split("||")
+    )
+
+
+def _holds(numbers: tuple[int, ...], clause: str) -> bool:
+    found = re.fullmatch(r"(<=|>=|==|!=|~=|<|>)\s*(\d+(?:\.\d+)*)(\.\*)?", clause)
+    if found is None:
+        raise ValueError(f"{clause!r} is no version specifier; >=1.7 and <2.0 are")
+    sign, text, star = found.groups()
+    given = tuple(int(number) for number in text.split("."))
+    if sign == "~=":
+        return numbers >= _padded(given) and numbers[: len(given) - 1] == given[:-1]
+    if star:
+        return (numbers[: len(given)] == given) == (sign == "==")
+    other = _padded(given)
+    return {
+        "<": numbers < other,
+        "<=": numbers <= other,
+        ">": numbers > other,
+        ">=": numbers >= other,
+        "==": numbers == other,
+        "!=": numbers != other,
+    }[sign]
+
+
+def _padded(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    return (*numbers, 0, 0, 0)[:3]
+
+
+def written_for(text: str) -> Release:
+    """Read the release of torch that a program was written for; a minor release stands for its last patch release.
+
+    Raises:
+        ValueError: if it is a word, or a release that never was.
+
+    >>> written_for("1.7").numbers
+    (1, 7, 1)
+    """
+    found = re.fullmatch(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:[+.a-z].*)?", text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is no release of torch; give one as 1.7 or 2.3.1")
+    major, minor = int(found.group(1)), int(found.group(2))
+    last = TORCH.get((major, minor))
+    newer = (major, minor) > max(TORCH)  # one that came after this table
+    if (last is None and not newer) or (last is not None and int(found.group(3) or 0) > last):
+        near = [f"{a}.{b}" for a, b in TORCH if a == major] or [f"{a}.{b}" for a, b in TORCH]
+        raise ValueError(f"there is no torch {text.strip()}; releases of {near[0]} to {near[-1]} are known")
+    patch = int(found.group(3)) if found.group(3) else last or 0
+    return Release(text.strip(), (major, minor, patch))
