@@ -23,19 +23,38 @@ def _arm(here):
     if os.path.basename(root) in ("site-packages", "dist-packages") and root not in sys.path:
         return
     if not any(hasattr(finder, "_shim") for finder in sys.meta_path):  # of another copy
-        sys.meta_path.insert(0, _this)
+        sys.meta_path.insert(0, _finder)
+        if os.environ.get("SHIM_FOR"):  # what programs written for another torch import before it, or without it
+            Finder.awaited += ("numpy", "PIL", "torchvision", "torchaudio")
         if "torch.optim" in sys.modules:  # a .pth file's doing
-            find_spec("torch.optim")
+            _find_spec("torch.optim", None, None)
 
 
-def find_spec(fullname, path=None, target=None):
+class Finder(object):
+    """The entry in sys.meta_path, until the first module arrives that is waited for."""
+
+    _shim = "armed"  # by which another copy's sitecustomize knows us
+    awaited = ("torch.optim", "shim.adopt", "shim", "preimport")
+
+    def find_spec(self, fullname, path=None, target=None):
+        return _find_spec(fullname, path, target) if fullname in self.awaited else None
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def invalidate_caches(self):
+        pass
+
+
+_finder = Finder()
+
+
+def _find_spec(fullname, path, target):
     """Hand over to shim's own finder, which most processes never need, for the modules that it knows."""
-    if fullname not in ("torch.optim", "shim.adopt", "shim", "preimport"):
-        return None
     try:
         bootstrap = _load()
-        if _this in sys.meta_path and bootstrap.FINDER not in sys.meta_path:
-            sys.meta_path[sys.meta_path.index(_this)] = bootstrap.FINDER
+        if _finder in sys.meta_path and bootstrap.FINDER not in sys.meta_path:
+            sys.meta_path[sys.meta_path.index(_finder)] = bootstrap.FINDER
         bootstrap.arm("sitecustomize")
     except Exception as error:
         if sys.stderr is not None:
@@ -121,5 +140,4 @@ def _main():
     _run_shadowed(behind)
 
 
-_this = sys.modules[__name__]
 _main()

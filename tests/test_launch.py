@@ -215,12 +215,12 @@ class TestPythonPath:
         script = f"""
             eval "$({sys.executable} -m shim env)"
             echo "$PYTHONPATH"
-            {sys.executable} -c 'import sys; print(sys.meta_path[0].__name__)'
+            {sys.executable} -c 'import sys; print(type(sys.meta_path[0]).__name__)'
         """
         env = {"PYTHONPATH": os.pathsep.join([os.path.dirname(os.path.dirname(launch.SITE)), "/it's here"])}
         shell_path = shutil.which(shell)
         result = python(["-c", script], executable=shell_path, env=env)
-        assert result.stdout.splitlines() == [os.pathsep.join([launch.SITE, env["PYTHONPATH"]]), "sitecustomize"]
+        assert result.stdout.splitlines() == [os.pathsep.join([launch.SITE, env["PYTHONPATH"]]), "Finder"]
 
 
 class TestWindows:

@@ -13,7 +13,8 @@ import shim
 from shim import guards
 from shim.layout import probe
 from shim.patches import PATCHES
-from shim.registry import Outcome, Patch, Registry, Target
+from shim.registry import Choice, Outcome, Patch, Registry
+from shim.targets import Target
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_every_patch_has_a_name_a_reason_and_targets_of_its_own():
 def test_a_patch_is_applied_and_restored(registry):
     one = registry(ADAM)
     assert not adam_takes_none()
-    one.apply(probe(), {})
+    one.apply(probe(), Choice())
     assert one.outcomes() == (Outcome("adam", "applied", "torch.optim.adam: Adam"),)
     assert adam_takes_none()
     one.restore()
@@ -83,20 +84,20 @@ def test_before_it_is_applied_a_patch_says_so(registry):
 )
 def test_a_patch_whose_target_is_missing_is_skipped_with_that_reason(registry, path, reason):
     one = registry(Patch("missing", "for the test", (Target("constructor", path),)))
-    one.apply(probe(), {})
+    one.apply(probe(), Choice())
     assert one.outcomes() == (Outcome("missing", "skipped", reason),)
 
 
 def test_a_patch_for_other_releases_is_skipped_with_that_reason(registry):
     one = registry(ADAM._replace(versions="<1.0"))
-    one.apply(probe(), {})
+    one.apply(probe(), Choice())
     assert one.outcomes()[0].state == "skipped"
     assert "for torch <1.0, this is" in one.outcomes()[0].reason
 
 
 def test_a_patch_that_is_to_be_skipped_is_skipped(registry):
     one = registry(ADAM)
-    one.apply(probe(), {"adam": "left out by SHIM_SKIP"})
+    one.apply(probe(), Choice({"adam": "left out by SHIM_SKIP"}))
     assert one.outcomes() == (Outcome("adam", "skipped", "left out by SHIM_SKIP"),)
 
 
@@ -105,7 +106,7 @@ def test_a_patch_that_raises_is_failed_and_taken_back_and_the_others_are_applied
     monkeypatch.setattr(guards, "functional", lambda *args: 1 / 0)
     sgd = (Target("constructor", "torch.optim.sgd:SGD"), Target("functional", "torch.optim.sgd:SGD.step"))
     one = registry(Patch("broken", "for the test", sgd), ADAM)
-    one.apply(probe(), {})
+    one.apply(probe(), Choice())
     assert [outcome.state for outcome in one.outcomes()] == ["failed", "applied"]
     assert one.outcomes()[0].reason == "ZeroDivisionError: division by zero"
     assert torch.optim.SGD.__init__ is original

@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "NoneWeightDecayWarning": "guards",
     "Patch": "registry",
-    "Target": "registry",
+    "Target": "targets",
     "activate": "activation",
     "activated": "activation",
     "deactivate": "activation",
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .guards import NoneWeightDecayWarning as NoneWeightDecayWarning
     from .plugins import patch as patch
     from .registry import Patch as Patch
-    from .registry import Target as Target
+    from .targets import Target as Target
 
 __all__ = [*_PUBLIC]
 

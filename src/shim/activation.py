@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from typing import Iterable, Iterator, NamedTuple, TypeVar
 
-from . import bootstrap, guards, plugins
+from . import bootstrap, guards, plugins, releases
 from .layout import Layout, probe
 from .patches import PATCHES
 from .patches.torch_optim import newcomers
-from .registry import Outcome, Patch, Registry, Target
+from .registry import Choice, Outcome, Patch, Registry
+from .releases import Release
+from .targets import Target, is_being_imported
 
 REGISTRY = Registry(PATCHES)
 
@@ -48,6 +50,8 @@ class Status(NamedTuple):
     #: What the loaded torch looks like; None as long as torch.optim is not imported.
     layout: Layout | None
     outcomes: tuple[Outcome, ...]
+    #: The release of torch that the program was written for, as the user says; None if nobody did.
+    written_for: str | None
     #: Where the guards found a None so far: optimizer, place, the program's line, how often.
     fired: tuple[Fired, ...]
     #: What went wrong in shim itself, if anything did.
@@ -60,24 +64,39 @@ class Status(NamedTuple):
 _active = False
 _plugins_loaded = False
 
-#: The optional patches that activate() was given.
+#: What activate() was given: optional patches, and the release that the program was written for.
 _chosen: set[str] = set()
+_written_for: str | None = None
 
 
-def activate(*patches: str) -> None:
+def activate(*patches: str, written_for: str | None = None) -> None:
     """Put the guards in force in this process, now or as soon as torch is imported. A second call changes nothing.
 
     Args:
         patches: the names of optional patches to apply too, as in SHIM_PATCHES.
+        written_for: the release of torch that the program was written for, ``"1.7"``. What worked there and does not
+            work with the torch that is installed is then given back, as with ``--for`` and SHIM_FOR.
+
+    Raises:
+        ValueError: if there is no patch of such a name, or no such release of torch.
 
     >>> import shim
     >>> shim.activate()
-    >>> shim.activate("verbose")
+    >>> shim.activate("verbose", written_for="1.7")
     """
+    global _written_for
+    if written_for is not None:
+        releases.written_for(written_for)
+        _written_for = written_for
+    if patches or written_for is not None:
+        _add_rows({*patches}, every=written_for is not None)
+        unknown = [name for name in patches if not _is_known(name)]
+        if unknown:
+            raise ValueError(f"there is no patch {unknown[0]!r}; there are: {_known_names()}")
     _chosen.update(patches)
     if "torch.optim" in sys.modules:
         import torch.optim  # noqa: F401  # waits for another thread that is importing it, outside our own lock
-    bootstrap.arm("activate")
+    bootstrap.arm("activate", _written_for)
 
 
 def deactivate() -> None:
@@ -90,14 +109,18 @@ def deactivate() -> None:
     >>> torch.optim.AdamW.__init__ is original
     True
     """
-    global _active
+    global _active, _written_for
     with _lock:
         bootstrap.disarm()
         REGISTRY.restore()
         if _active and "torch._dynamo" in sys.modules and probe().compiled_reads_closures:
             # What was compiled with our guards would die of their absence.
             sys.modules["torch._dynamo"].reset()
+        if _rows_added:
+            REGISTRY.remove(_rows_added)
+            _rows_added.clear()
         _chosen.clear()
+        _written_for = None
         _active = False
         atexit.unregister(_report)
 
@@ -134,16 +157,18 @@ def status() -> Status:
         late=bootstrap.state["late"],
         layout=probe() if "torch.optim" in sys.modules else None,
         outcomes=REGISTRY.outcomes(),
+        written_for=None if (program := _program()) is None else str(program),
         fired=tuple(Fired(name, where, line, times) for (name, where, line), times in list(guards.fired.items())),
         error=None if error is None else f"{type(error).__name__}: {error}",
     )
 
 
-def plan(*patches: str) -> tuple[Outcome, ...]:
+def plan(*patches: str, written_for: str | None = None) -> tuple[Outcome, ...]:
     """Say what ``activate`` with the same arguments would do in this process as it is, without doing it: a dry run.
 
     Raises:
         RuntimeError: if torch.optim has not been imported in this process.
+        ValueError: if ``written_for`` is no release of torch.
 
     >>> import torch, shim
     >>> {outcome.state for outcome in shim.plan()} <= {"planned", "applied", "skipped", "failed"}
@@ -151,8 +176,12 @@ def plan(*patches: str) -> tuple[Outcome, ...]:
     """
     layout = probe()
     _load_plugins()
+    program = _program() if written_for is None else releases.written_for(written_for)
+    choice = _choice()
+    planned = Choice(choice.left_out, choice.named | {*patches}, program)
     with _lock:
-        return REGISTRY.plan(layout, _skipped(patches))
+        more = Registry(row for row in _rows_for(program, planned.named) if row.name not in REGISTRY)
+        return (*REGISTRY.plan(layout, planned), *more.plan(layout, planned))
 
 
 def patch_adam_optimizer() -> bool:
@@ -202,17 +231,23 @@ def guard(optimizer: _Class) -> _Class:
             targets = tuple(Target(kind, path, optimizer) for kind in ("constructor", "step"))
             REGISTRY.add(Patch(path, "registered by shim.guard()", targets))
         if not bootstrap.switched_on("SHIM_DISABLE"):
-            REGISTRY.apply(probe(), _skipped(), only=path)
+            REGISTRY.apply(probe(), _choice(), [path])
     return optimizer
 
 
-def apply() -> None:
-    """Apply the registry to the torch that is loaded, as far as it is; called at every arrival that was awaited."""
+def apply(module: str) -> None:
+    """Apply the registry, as far as its targets are there; called at every arrival of a module that was awaited."""
     global _active
     _set_up_logging()
-    if not _is_being_imported("torch"):
+    torch_is_there = "torch.optim" in sys.modules and not _is_being_imported("torch.optim")
+    if torch_is_there and not _is_being_imported("torch"):
         _load_plugins()
     with _lock:
+        _add_rows(_choice().named, every=_program() is not None)
+        if not torch_is_there:
+            # A package that is imported before torch, or without it.
+            REGISTRY.apply(None, _choice(), [row.name for row in REGISTRY if row.works and row.of != "torch"])
+            return
         layout = probe()
         if not layout.known:
             _log.warning(
@@ -224,7 +259,7 @@ def apply() -> None:
             if patch.name not in REGISTRY:
                 REGISTRY.add(patch)
         try:
-            REGISTRY.apply(layout, _skipped())
+            REGISTRY.apply(layout, _choice(), _due(module))
             _await({"torch", *REGISTRY.modules()} - bootstrap.AWAITED)
             for outcome in REGISTRY.outcomes():
                 level = {"failed": logging.WARNING, "applied": logging.INFO}.get(outcome.state, logging.DEBUG)
@@ -236,6 +271,63 @@ def apply() -> None:
                 REGISTRY.restore()
             raise
         _active = True
+
+
+def _due(module: str) -> list[str]:
+    """Return the names of the patches to apply now that a module has arrived.
+
+    The guards act as soon as torch.optim is there; a breakage is mended when torch has been imported to its end, so
+    that torch itself meets nothing of an older or newer release.
+    """
+    everything = not _active or module in ("torch", "torch.optim")
+    names = [patch.name for patch in REGISTRY] if everything else REGISTRY.touching(module)
+    if not _is_being_imported("torch"):
+        return names
+    return [patch.name for patch in REGISTRY if patch.name in names and not patch.works]
+
+
+def _rows() -> tuple[Patch, ...]:
+    """Return the table of breakages. Most processes never need it."""
+    from .rows import load
+
+    return load()
+
+
+def _rows_for(program: Release | None, named: Iterable[str]) -> list[Patch]:
+    """Return the rows that are asked for: all, for a program that was written for another torch; else those named."""
+    named = {*named}
+    if program is None and all(name in REGISTRY for name in named):
+        return []
+    return [row for row in _rows() if program is not None or row.name in named]
+
+
+def _add_rows(named: Iterable[str], every: bool) -> None:
+    for row in _rows_for(_program() if every else None, named):
+        if row.name not in REGISTRY:
+            REGISTRY.add(row)
+            _rows_added.append(row.name)
+
+
+#: The rows of the table of breakages that stand in our registry.
+_rows_added: list[str] = []
+
+
+def _program() -> Release | None:
+    """Return the release of torch that the program was written for; None if nobody says."""
+    text = _written_for if _written_for is not None else os.environ.get("SHIM_FOR", "").strip()
+    if not text:
+        return None
+    try:
+        return releases.written_for(text)
+    except ValueError as error:
+        if text not in _complained:
+            _complained.add(text)
+            _log.warning("SHIM_FOR is not used: %s", error)
+        return None
+
+
+#: What was wrong in the environment, and has been said.
+_complained: set[str] = set()
 
 
 def _load_plugins() -> bool:
@@ -251,10 +343,18 @@ def _load_plugins() -> bool:
     found = plugins.load(REGISTRY, _names("SHIM_SKIP"))
     for variable in ("SHIM_SKIP", "SHIM_PATCHES"):
         for name in _names(variable):
-            if name not in REGISTRY:
-                known = ", ".join(patch.name for patch in REGISTRY)
-                _log.warning("%s names %r, which is no patch; there are: %s", variable, name, known)
+            if not _is_known(name):
+                _log.warning("%s names %r, which is no patch; there are: %s", variable, name, _known_names())
     return found
+
+
+def _is_known(name: str) -> bool:
+    return name in REGISTRY or any(row.name == name or row.name.startswith(name + ".") for row in _rows())
+
+
+def _known_names() -> str:
+    names = {patch.name: None for patch in (*REGISTRY, *_rows()) if patch.targets}
+    return ", ".join(names)
 
 
 def _await(modules: set[str]) -> None:
@@ -267,7 +367,7 @@ def _await(modules: set[str]) -> None:
 
 
 def _is_being_imported(name: str) -> bool:
-    return bool(getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False))
+    return is_being_imported(sys.modules.get(name))
 
 
 class _SpecInProgress(ModuleSpec):
@@ -294,14 +394,18 @@ def _names(variable: str) -> list[str]:
     return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
 
 
-def _skipped(chosen: Iterable[str] = ()) -> dict[str, str]:
-    """Return the patches to leave out, each with the reason."""
-    chosen = {*chosen, *_chosen, *_names("SHIM_PATCHES")}
-    optional = (patch.name for patch in REGISTRY if patch.optional and patch.name not in chosen)
-    return {
-        **{name: f"optional: SHIM_PATCHES={name} switches it on" for name in optional},
-        **dict.fromkeys(_names("SHIM_SKIP"), "left out by SHIM_SKIP"),
-    }
+def _choice() -> Choice:
+    """Return what the user has chosen, by the environment and by ``activate``."""
+    named = {*_chosen, *_names("SHIM_PATCHES")}
+    left_out = {*_names("SHIM_SKIP")}
+    for row in _rows() if named or left_out and _program() else ():
+        # A name stands for the rows of its family, too: `torchvision` for `torchvision.transforms.Scale`.
+        family = {row.name[:end] for end, letter in enumerate(row.name) if letter == "."}
+        if not row.optional and named & family:
+            named.add(row.name)
+        if left_out & family:
+            left_out.add(row.name)
+    return Choice(dict.fromkeys(left_out, "left out by SHIM_SKIP"), frozenset(named), _program())
 
 
 def _set_up_logging() -> None:
@@ -330,12 +434,15 @@ def _in_words(status: Status) -> Iterator[str]:
         yield f"shim: active, armed by {status.door}" + (", after torch was imported (late)" * status.late)
     if status.error:
         yield f"error: {status.error}"
+    if status.written_for:
+        yield f"written for: torch {status.written_for}"
     if status.layout:
         known = "" if status.layout.known else ", newer than any that shim was run on"
         yield f"torch: {status.layout.version} (era {status.layout.era.number}, {status.layout.era.releases}{known})"
     width = max(len(outcome.patch) for outcome in status.outcomes)
+    states = max(len(outcome.state) for outcome in status.outcomes)
     for outcome in status.outcomes:
-        yield f"{outcome.patch:<{width}}  {outcome.state:<8}{outcome.reason}"
+        yield f"{outcome.patch:<{width}}  {outcome.state:<{states}} {outcome.reason}"
     native = sys.modules.get(f"{__package__}.adopt.native")
     if native is not None:
         yield f"ADOPT on the CPU: {native.in_words()}"

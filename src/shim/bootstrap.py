@@ -24,6 +24,14 @@ PACKAGE = os.path.dirname(os.path.abspath(__file__))
 #: here must be known before torch comes, because they import torch themselves while they are being imported.
 AWAITED: "Set[str]" = {"torch.optim", "shim.adopt"}
 
+#: What programs written for another torch import before it, or without it; waited for under SHIM_FOR alone.
+BESIDE_TORCH = ("numpy", "PIL", "torchvision", "torchaudio")
+
+#: The awaited modules that are being run. A lazy import does not say so in the module's spec.
+RUNNING: "Set[str]" = set()
+#: Those that have run, while we are told of it: the import system still takes them for unfinished.
+ARRIVING: "Set[str]" = set()
+
 #: How this process was armed: the door, and whether torch.optim was there before it was.
 state: "Dict[str, Any]" = {"door": None, "late": False, "error": None}
 
@@ -33,11 +41,12 @@ def switched_on(name: "str") -> "bool":
     return os.environ.get(name, "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
-def arm(door: "str") -> "None":
+def arm(door: "str", written_for: "Optional[str]" = None) -> "None":
     """Wait for torch.optim, and activate when it arrives; at once if it is there already.
 
     Args:
         door: who arms, for the status: ``"sitecustomize"``, ``"preimport"`` or ``"activate"``.
+        written_for: the release of torch that the program was written for, if ``activate`` was told.
     """
     if switched_on("SHIM_DISABLE"):
         return
@@ -46,6 +55,11 @@ def arm(door: "str") -> "None":
         state["late"] = "torch.optim" in sys.modules
     if FINDER not in sys.meta_path:
         sys.meta_path.insert(0, FINDER)
+    if written_for or os.environ.get("SHIM_FOR"):
+        AWAITED.update(BESIDE_TORCH)
+        for name in BESIDE_TORCH:
+            if name in sys.modules:
+                arrived(name)
     if "torch.optim" in sys.modules:
         arrived("torch.optim")
 
@@ -59,23 +73,24 @@ def disarm() -> "None":
 
 def arrived(name: "str") -> "None":
     """Apply the patches, now that the module ``name`` is there. What goes wrong in it stays in here."""
-    if state["door"] is None or "torch.optim" not in sys.modules:
+    if state["door"] is None:
         return
+    ARRIVING.add(name)
     try:
-        _import_ours("activation").apply()
+        _import_ours("activation").apply(name)
         state["error"] = None
     except Exception as error:
         _failed(error)
     except BaseException as error:  # a Ctrl-C is the program's, and the status tells of it
         state["error"] = error
         raise
+    finally:
+        ARRIVING.discard(name)
 
 
 def _failed(error: "Exception") -> "None":
     """Note what went wrong in us, and say so; torch goes on as if we were not there."""
     state["error"] = error
-    if switched_on("SHIM_STRICT"):
-        raise error
     if sys.stderr is not None:
         sys.stderr.write("shim: torch goes on unguarded, because of %s: %s\n" % (type(error).__name__, error))
 
@@ -127,6 +142,13 @@ class Finder:
 
     def __init__(self) -> "None":
         self._asking: "Set[Tuple[str, int]]" = set()
+
+    def __deepcopy__(self, memo: "object") -> "Finder":
+        """Return this very one: there is one in a process, as of the finders of Python, which are classes."""
+        return self
+
+    def invalidate_caches(self) -> "None":
+        """Do nothing: there are none."""
 
     def find_spec(
         self,
@@ -205,8 +227,19 @@ class Loader:
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         module.__loader__ = self._loader
-        self._loader.exec_module(module)
-        arrived(module.__name__)
+        name = module.__name__
+        RUNNING.add(name)
+        try:
+            self._loader.exec_module(module)
+        finally:
+            RUNNING.discard(name)
+        arrived(name)
 
+
+# Python leaves the frames of the import system out of a traceback, by their file (remove_importlib_frames in
+# Python/import.c). Ours stand between them, and would let all of them be shown.
+Loader.exec_module.__code__ = Loader.exec_module.__code__.replace(
+    co_filename=_frozen_importlib_external.spec_from_file_location.__code__.co_filename
+)
 
 FINDER = Finder()

@@ -131,11 +131,11 @@ def examine() -> dict[str, Any]:
 def patched_by_others() -> list[str]:
     """List the targets that are not torch's own functions any more, before we touch them; called in the child."""
     from .activation import REGISTRY
-    from .registry import resolve
+    from . import targets
 
     foreign = []
     for target in (target for patch in REGISTRY for target in patch.targets):
-        found = resolve(target)
+        found = targets.find(target)
         if found is None or target.kind == "submodule":
             continue
         value = getattr(found[1], {"constructor": "__init__", "step": "step"}.get(target.kind, ""), found[1])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Callable, Container, Iterable
 
-from .registry import Outcome, Patch, Registry, Target
+from .registry import Outcome, Patch, Registry
+from .targets import Target
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

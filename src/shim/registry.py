@@ -4,43 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-from operator import attrgetter
-from types import ModuleType
-from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple
+from typing import Any, Iterable, Iterator, Mapping, NamedTuple
 
-from . import guards
-from .layout import Layout, weight_decay_of
-from .releases import is_in, release
-
-
-class Target(NamedTuple):
-    """A place to patch.
-
-    ``path`` is a module and a dotted attribute, ``"torch.optim.adam:Adam"``. A ``*`` in place of a class stands for
-    every class that the module holds and its package defines, of optimizers those that take weight_decay. ``kind``
-    says what is done there:
-
-    - ``"constructor"``, ``"step"``: the None guard of an optimizer class;
-    - ``"functional"``: the None guard of a function, in every module that holds it;
-    - ``"submodule"``: the attribute is given the module of that name, which torch has deleted from its package;
-      where there is none any more, the one that ``how()`` makes;
-    - ``"attribute"``: the attribute is given what ``how(owner)`` returns;
-    - ``"wrapper"``: ``how(wrapped, instance, args, kwargs)`` is called in place of the function, as in wrapt.
-
-    >>> import shim
-    >>> shim.Target("step", "acme.optim:Acme").path
-    'acme.optim:Acme'
-    """
-
-    kind: str
-    path: str
-    #: The object itself, where it may not be found by its path: a class that a function defines, say.
-    value: Any = None
-    how: Callable[..., Any] | None = None
+from . import guards, releases, targets
+from .layout import Layout
+from .targets import Change, Target
 
 
 class Patch(NamedTuple):
-    """A named, reversible change to one or more targets.
+    """A named, reversible change to one or more targets; without targets, advice.
 
     The None guards for an optimizer, for one; ``shim.patch`` makes a patch out of a function.
 
@@ -63,31 +35,41 @@ class Patch(NamedTuple):
     note: str = ""
     #: The error messages that it is the answer to, as regular expressions.
     answers: tuple[str, ...] = ()
+    #: Of a breakage: the releases on which a program that relies on it works without us. What is applied where follows
+    #: from it: the patch acts where the release that the program was written for is among them, and the installed one
+    #: is not.
+    works: str = ""
+    #: The package whose releases ``works`` counts.
+    of: str = "torch"
+    #: Of a breakage: a program that dies outside ``works`` with a message that the patch answers, and prints a result.
+    example: str = ""
 
 
 class Outcome(NamedTuple):
     """What became of a patch here."""
 
     patch: str
-    #: ``"applied"``, ``"skipped"`` or ``"failed"``; ``"planned"`` from a dry run
+    #: ``"applied"``, ``"skipped"`` or ``"failed"``; ``"planned"`` from a dry run. Of a breakage also ``"not needed
+    #: here"``, ``"not for this program"``, ``"left out"`` and ``"advice"``.
     state: str
     #: In words: where it is applied, why it was skipped, which error it failed with.
     reason: str
 
 
-class _Change(NamedTuple):
-    """A target that was found and changed. For a functional ``old`` and ``new`` say what was swapped."""
+class Choice(NamedTuple):
+    """What the user has chosen."""
 
-    target: Target
-    owner: Any
-    old: Any
-    new: Any
-    undo: Callable[[], None] | None
+    #: The names of patches to leave out, each with the reason.
+    left_out: Mapping[str, str] = {}
+    #: The names of optional patches to apply.
+    named: frozenset[str] = frozenset()
+    #: The release of torch that the program was written for.
+    written_for: releases.Release | None = None
 
 
 class _Applied(NamedTuple):
     switch: guards.Switch
-    changes: list[_Change]
+    changes: list[Change]
 
 
 class Registry:
@@ -99,6 +81,8 @@ class Registry:
 
     def __init__(self, patches: Iterable[Patch] = ()) -> None:
         self._patches: dict[str, Patch] = {}
+        #: Module -> the names of the patches that touch it.
+        self._touching: dict[str, dict[str, None]] = {}
         self._applied: dict[str, _Applied] = {}
         self._outcomes: dict[str, Outcome] = {}
         #: What is to be said of patches that are not here, by name.
@@ -110,7 +94,26 @@ class Registry:
         """Append a patch to the table; it takes effect when the table is applied next."""
         if patch.name in self._patches:
             raise ValueError(f"a patch named {patch.name!r} is registered already")
+        self._set_patch(patch)
+
+    def replace(self, patch: Patch) -> None:
+        """Take back the patch of that name, if there is one, and append this one."""
+        if patch.name in self._applied:
+            self._take_back([self._applied.pop(patch.name)])
+        self._set_patch(patch)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Strike patches that are not applied from the table."""
+        for name in names:
+            del self._patches[name]
+            self._outcomes.pop(name, None)
+            for touching in self._touching.values():
+                touching.pop(name, None)
+
+    def _set_patch(self, patch: Patch) -> None:
         self._patches[patch.name] = patch
+        for target in patch.targets:
+            self._touching.setdefault(target.module, {})[patch.name] = None
 
     def __iter__(self) -> Iterator[Patch]:
         return iter(list(self._patches.values()))
@@ -118,82 +121,91 @@ class Registry:
     def __contains__(self, name: str) -> bool:
         return name in self._patches or name in self.absent
 
-    def modules(self) -> list[str]:
-        """List the modules that the targets lie in."""
-        return sorted({target.path.partition(":")[0] for patch in self for target in patch.targets})
+    def modules(self) -> set[str]:
+        """Return the modules that the targets lie in, of the patches that may act once these are there."""
+        final = ("not needed here", "not for this program", "left out")
+        return {
+            module
+            for module, names in self._touching.items()
+            if any(name not in self._outcomes or self._outcomes[name].state not in final for name in names)
+        }
 
     def outcomes(self) -> tuple[Outcome, ...]:
         """Tell what became of each patch, in the order of the table."""
         here = (self._outcomes.get(patch.name, Outcome(patch.name, "skipped", "not applied yet")) for patch in self)
         return (*here, *self.absent.values())
 
-    def plan(self, layout: Layout, skip: Mapping[str, str]) -> tuple[Outcome, ...]:
+    def plan(self, layout: Layout, choice: Choice) -> tuple[Outcome, ...]:
         """Tell what ``apply`` would do as things are, and change nothing. The arguments are those of ``apply``."""
-        return (*(self._plan(patch, layout, skip) for patch in self), *self.absent.values())
+        return (*(self._plan(patch, layout, choice) for patch in self), *self.absent.values())
 
-    def apply(self, layout: Layout, skip: Mapping[str, str], only: str | None = None) -> None:
+    def apply(self, layout: Layout | None, choice: Choice, names: Iterable[str] | None = None) -> None:
         """Apply every patch as far as its targets are there; what is applied already stays as it is.
 
         Nothing that goes wrong in a patch gets out of here: the patch is taken back and its outcome says why.
 
         Args:
-            layout: of the torch that is loaded.
-            skip: the names of patches to leave out, each with the reason.
-            only: the name of the one patch to apply; None for all.
+            layout: of the torch that is loaded; None as long as there is none.
+            choice: what the user has chosen.
+            names: of the patches to apply; None for all.
         """
         swaps: list[tuple[Any, Any]] = []
-        for patch in self if only is None else (self._patches[only],):
-            swaps += self._apply_one(patch, layout, skip)
+        for name in list(self._patches) if names is None else names:
+            swaps += self._apply_one(self._patches[name], layout, choice)
         guards.swap_everywhere(swaps)
+
+    def touching(self, module: str) -> list[str]:
+        """Return the names of the patches that touch a module."""
+        return list(self._touching.get(module, ()))
 
     def restore(self) -> None:
         """Put everything back as it was, wherever it is still ours."""
         self._take_back([self._applied.pop(name) for name in reversed(list(self._applied))])
         self._outcomes.clear()
 
-    def _plan(self, patch: Patch, layout: Layout, skip: Mapping[str, str]) -> Outcome:
+    def _plan(self, patch: Patch, layout: Layout, choice: Choice) -> Outcome:
         if patch.name in self._applied:
             return self._outcomes[patch.name]
         try:
-            misfit = _misfit(patch, layout, skip)
-            if misfit:
-                return Outcome(patch.name, "skipped", misfit)
-            found = [target for target in _expanded(patch.targets) if resolve(target) is not None]
+            verdict = _verdict(patch, layout, choice)
+            if verdict is not None:
+                return verdict
+            found = [target for target in targets.expanded(patch.targets) if targets.find(target) is not None]
         except Exception as error:
             return Outcome(patch.name, "failed", f"{type(error).__name__}: {error}")
         return Outcome(patch.name, "planned" if found else "skipped", _places(found) or _missing(patch.targets))
 
-    def _apply_one(self, patch: Patch, layout: Layout, skip: Mapping[str, str]) -> list[tuple[Any, Any]]:
-        """Apply a patch but for its functionals, whose swaps are returned, to be made for all patches at once."""
+    def _apply_one(self, patch: Patch, layout: Layout | None, choice: Choice) -> list[tuple[Any, Any]]:
+        """Apply a patch, and return what is to be swapped in all modules, for all patches at once."""
         applied = self._applied.get(patch.name) or _Applied(guards.Switch(), [])
-        new: list[_Change] = []
+        new: list[Change] = []
         try:
-            misfit = _misfit(patch, layout, skip)
-            if misfit:
-                self._set(patch, "skipped", misfit)
+            verdict = _verdict(patch, layout, choice)
+            if verdict is not None:
+                self._outcomes[patch.name] = verdict
                 return []
-            for target in _expanded(patch.targets):
-                found = resolve(target)
-                if found is not None and not _is_done(target, found, applied.changes + new):
-                    new.append(_change(target, found, applied.switch, layout))
+            for target in targets.expanded(patch.targets):
+                kind = targets.KINDS[target.kind]
+                found = kind.find(target)
+                alike = [change for change in applied.changes + new if change.target.kind == target.kind]
+                if found is not None and not kind.is_done(target, found, alike):
+                    new.append(kind.change(target, found, applied.switch, layout))
         except BaseException as error:
             self._applied.pop(patch.name, None)
             self._take_back([_Applied(applied.switch, applied.changes + new)])
             if not isinstance(error, Exception):
                 raise
-            self._set(patch, "failed", f"{type(error).__name__}: {error}")
+            self._outcomes[patch.name] = Outcome(patch.name, "failed", f"{type(error).__name__}: {error}")
             return []
         applied.changes.extend(new)
         if applied.changes:
             self._applied[patch.name] = applied
             note = f" ({patch.note})" if patch.note else ""
-            self._set(patch, "applied", _places([change.target for change in applied.changes]) + note)
+            places = _places([change.target for change in applied.changes])
+            self._outcomes[patch.name] = Outcome(patch.name, "applied", places + note)
         else:
-            self._set(patch, "skipped", _missing(patch.targets))
-        return [(change.old, change.new) for change in new if change.undo is None]
-
-    def _set(self, patch: Patch, state: str, reason: str) -> None:
-        self._outcomes[patch.name] = Outcome(patch.name, state, reason)
+            self._outcomes[patch.name] = Outcome(patch.name, "skipped", _missing(patch.targets))
+        return [(change.old, change.new) for change in new if change.swap]
 
     @staticmethod
     def _take_back(patches: list[_Applied]) -> None:
@@ -203,15 +215,25 @@ class Registry:
         for change in changes:
             if change.undo is not None:
                 change.undo()
-        guards.swap_everywhere((change.new, change.old) for change in changes if change.undo is None)
+        guards.swap_everywhere((change.new, change.old) for change in changes if change.swap)
 
 
-def _misfit(patch: Patch, layout: Layout, skip: Mapping[str, str]) -> str:
-    """Say why a patch is not for here, whatever its targets; nothing if it is."""
-    if patch.name in skip:
-        return skip[patch.name]
-    if not is_in(layout.version.numbers, patch.versions):
-        return f"for torch {patch.versions}, this is {layout.version}"
+def _verdict(patch: Patch, layout: Layout | None, choice: Choice) -> Outcome | None:
+    """Say why a patch is not for here, whatever its targets; None if it is."""
+    breakage = bool(patch.works)
+    if patch.name in choice.left_out:
+        return Outcome(patch.name, "left out" if breakage else "skipped", choice.left_out[patch.name])
+    if not patch.targets:
+        return Outcome(patch.name, "advice", patch.reason)
+    named = patch.name in choice.named
+    if patch.optional and not named:
+        return Outcome(patch.name, "skipped", f"optional: SHIM_PATCHES={patch.name} switches it on")
+    if breakage:
+        return _verdict_on_breakage(patch, layout, choice, named)
+    if layout is None:
+        return Outcome(patch.name, "skipped", "torch is not imported")
+    if not releases.is_in(layout.version.numbers, patch.versions):
+        return Outcome(patch.name, "skipped", f"for torch {patch.versions}, this is {layout.version}")
     if patch.package:
         from importlib.metadata import PackageNotFoundError, version
 
@@ -219,108 +241,45 @@ def _misfit(patch: Patch, layout: Layout, skip: Mapping[str, str]) -> str:
         try:
             installed = version(name)
         except PackageNotFoundError:
-            return f"{name} is not installed"
-        if not is_in(release(installed).numbers, specifier):
-            return f"for {patch.package}, this is {installed}"
-    return ""
+            return Outcome(patch.name, "skipped", f"{name} is not installed")
+        if not releases.is_in(releases.release(installed).numbers, specifier):
+            return Outcome(patch.name, "skipped", f"for {patch.package}, this is {installed}")
+    return None
 
 
-def _expanded(targets: tuple[Target, ...]) -> Iterator[Target]:
-    """Yield the targets, each with a ``*`` once for every class that it stands for."""
-    for target in targets:
-        module_name, _, path = target.path.partition(":")
-        if not path.startswith("*"):
-            yield target
-            continue
-        for name, value in list(getattr(sys.modules.get(module_name), "__dict__", {}).items()):
-            if not isinstance(value, type) or not f"{value.__module__}.".startswith(module_name + "."):
-                continue
-            if _name(target) in vars(value) or (path == "*" and _takes_weight_decay(value)):
-                yield target._replace(path=f"{module_name}:{name}{path[1:]}")
-
-
-def _takes_weight_decay(cls: Any) -> bool:
-    return issubclass(cls, sys.modules["torch.optim"].Optimizer) and weight_decay_of(cls.__init__) is not None
-
-
-def resolve(target: Target) -> tuple[Any, Any] | None:
-    """Return the owner of a target's last attribute, and what it holds; None if it is not there."""
-    if target.value is not None:
-        return target.value, target.value
-    module_name, _, path = target.path.partition(":")
-    module = sys.modules.get(module_name)
-    owner_path, _, name = path.rpartition(".")
-    try:
-        owner = attrgetter(owner_path)(module) if owner_path else module
-        if target.kind == "submodule":
-            return (owner, target.how or sys.modules[f"{module_name}.{path}"]) if name not in vars(owner) else None
-        if target.kind == "attribute":
-            return (owner, vars(owner).get(name))
-        return owner, getattr(owner, name)
-    except (AttributeError, KeyError, TypeError):
+def _verdict_on_breakage(patch: Patch, layout: Layout | None, choice: Choice, named: bool) -> Outcome | None:
+    installed = layout.version if patch.of == "torch" and layout else installed_release(patch.of)
+    if installed is None:
+        return Outcome(patch.name, "skipped", f"{patch.of} is not imported")
+    if releases.is_in(installed.numbers, patch.works):
+        return Outcome(patch.name, "not needed here", f"works with {patch.of} {patch.works}, this is {installed}")
+    if named:
         return None
+    if choice.written_for is None:
+        return Outcome(patch.name, "skipped", f"off: SHIM_PATCHES={patch.name} or SHIM_FOR switches it on")
+    of_its_time = releases.of_the_time(patch.of, choice.written_for)
+    if not releases.is_in(of_its_time, patch.works):
+        told = ".".join(map(str, of_its_time))
+        return Outcome(
+            patch.name, "not for this program", f"works with {patch.of} {patch.works}, it was written for {told}"
+        )
+    return None
 
 
-def _is_done(target: Target, found: tuple[Any, Any], changes: list[_Change]) -> bool:
-    """Tell whether this very object is patched already: through this path, an alias, or before torch wrapped it."""
-    owner, value = found
-    same_kind = [change for change in changes if change.target.kind == target.kind]
-    if target.kind == "functional":
-        if guards.hands_on(value):
-            return True
-        while value is not None:
-            if any(value is change.new or value is change.old for change in same_kind):
-                return True
-            value = vars(value).get("__wrapped__") if hasattr(value, "__dict__") else None
-        return False
-    if target.kind in ("constructor", "step"):
-        return any(value is change.old for change in same_kind)
-    return any(owner is change.owner and _name(target) == _name(change.target) for change in same_kind)
+def installed_release(package: str) -> releases.Release | None:
+    """Return the release of a package that is loaded; None if it is not."""
+    if package == "python":
+        return releases.release(sys.version)
+    version = getattr(sys.modules.get(package), "__version__", None)
+    return None if version is None else releases.release(version)
 
 
-def _change(target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Layout) -> _Change:
-    owner, value = found
-    name = _name(target)
-    if target.kind == "functional":
-        return _Change(target, owner, value, guards.functional(value, switch, layout), undo=None)
-    if target.kind in ("constructor", "step"):
-        guard = {"constructor": guards.constructor, "step": guards.step}[target.kind]
-        return _Change(target, owner, value, None, guard(value, switch, layout))
-    if target.kind == "wrapper":
-        from wrapt import FunctionWrapper, resolve_path
-
-        value = resolve_path(owner, name)[2]  # the function, staticmethod or classmethod itself, not bound by a look
-        how: Any = target.how
-        new = FunctionWrapper(value, how, enabled=lambda: switch.on)
-        return _Change(target, owner, value, new, guards.replace(owner, name, new))
-    new = target.how(owner) if target.how else value
-    undo = guards.replace(owner, name, new)
-    return _Change(target, owner, value, new, _with_entry(new, undo) if isinstance(new, ModuleType) else undo)
-
-
-def _with_entry(module: ModuleType, undo: guards.Undo) -> guards.Undo:
-    """Make a module importable under its name; the returned function takes that back, and calls ``undo``."""
-    added = module.__name__ not in sys.modules
-    sys.modules.setdefault(module.__name__, module)
-
-    def undo_both() -> None:
-        undo()
-        if added and sys.modules.get(module.__name__) is module:
-            del sys.modules[module.__name__]
-
-    return undo_both
-
-
-def _name(target: Target) -> str:
-    return target.path.partition(":")[2].rpartition(".")[2]
-
-
-def _places(targets: list[Target]) -> str:
+def _places(found: list[Target]) -> str:
     """Name what is changed, each module once: ``torch.optim.adam: Adam, _single_tensor_adam; …``."""
     names: dict[str, dict[str, None]] = {}
-    for target in targets:
+    for target in found:
         module, _, name = target.path.partition(":")
-        names.setdefault(module, {})[name] = None
+        names.setdefault(module, {})[name or "the module"] = None
     return "; ".join(f"{module}: {', '.join(_some(list(inside)))}" for module, inside in names.items())
 
 
@@ -328,8 +287,8 @@ def _some(names: list[str]) -> list[str]:
     return names if len(names) <= 20 else [*names[:3], f"and {len(names) - 3} more"]
 
 
-def _missing(targets: tuple[Target, ...]) -> str:
-    modules = sorted({target.path.partition(":")[0] for target in targets})
+def _missing(wanted: tuple[Target, ...]) -> str:
+    modules = sorted({target.module for target in wanted})
     if any(name in sys.modules for name in modules):
-        return f"{targets[0].path} is not in this torch"
+        return f"{wanted[0].path} is not in this torch"
     return f"{modules[0]} is not imported" + (f", nor are {len(modules) - 1} more" if modules[1:] else "")

@@ -104,3 +104,41 @@ def written_for(text: str) -> Release:
         raise ValueError(f"there is no torch {text.strip()}; releases of {near[0]} to {near[-1]} are known")
     patch = int(found.group(3)) if found.group(3) else last or 0
     return Release(text.strip(), (major, minor, patch))
+
+
+#: Each release of NumPy and Pillow that was the newest when a release of torch came out.
+_OF_THE_TIME = {
+    "numpy": {
+        (1, 0): (1, 15), (1, 2): (1, 17), (1, 4): (1, 18), (1, 6): (1, 19), (1, 8): (1, 20), (1, 9): (1, 21),
+        (1, 11): (1, 22), (1, 12): (1, 23), (2, 0): (1, 24), (2, 1): (1, 26), (2, 4): (2, 0), (2, 5): (2, 1),
+        (2, 6): (2, 2), (2, 8): (2, 3), (2, 10): (2, 4),
+    },
+    "PIL": {
+        (1, 0): (5, 4), (1, 2): (6, 1), (1, 4): (7, 0), (1, 7): (8, 0), (1, 11): (9, 0), (2, 0): (9, 4), (2, 1): (10, 0),
+        (2, 5): (11, 0), (2, 9): (12, 0),
+    },
+    "python": {
+        (1, 0): (3, 6), (1, 4): (3, 7), (1, 8): (3, 8), (1, 11): (3, 9), (2, 0): (3, 10), (2, 1): (3, 11), (2, 5): (3, 12),
+        (2, 9): (3, 13),
+    },
+}  # fmt: skip
+
+
+def of_the_time(package: str, torch: Release) -> tuple[int, int, int]:
+    """Return the release of a package that a program written for this torch had beside it.
+
+    torchvision 0.(n+1) belongs to torch 1.n and 0.(n+15) to 2.n; torchaudio 0.n to 1.n, and then it has torch's number.
+
+    >>> of_the_time("torchvision", release("1.7")), of_the_time("torchaudio", release("2.1"))
+    ((0, 8, 0), (2, 1, 0))
+    """
+    major, minor, patch = torch.numbers
+    if package == "torchvision":
+        return (0, minor + 1 if major < 2 else minor + 15, patch)
+    if package == "torchaudio":
+        return (0, minor, patch) if major < 2 else torch.numbers
+    table = _OF_THE_TIME.get(package)
+    if table is None:
+        return torch.numbers
+    first = max((since for since in table if since <= (major, minor)), default=min(table))
+    return (*table[first], 0)

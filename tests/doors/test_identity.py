@@ -24,7 +24,7 @@ CHECKOUT = os.path.dirname(os.path.dirname(PACKAGE))
 VISIBLE = {
     "PYTHONPATH": ([SITE, CHECKOUT], "children are to find our sitecustomize too"),
     "importers": ([SITE, CHECKOUT], "Python found our sitecustomize there"),
-    "meta_path": (["sitecustomize", "Finder"], "it waits there for torch"),
+    "meta_path": (["Finder"], "it waits there for torch"),
     "modules": (["sitecustomize"], "the program started with it"),
 }
 

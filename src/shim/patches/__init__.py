@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..registry import Patch
-from . import adopt, distributed, optional, third_party, torch_optim
+from . import adopt, distributed, third_party, torch_optim
 
 #: In the order in which they are applied.
 PATCHES: tuple[Patch, ...] = (
@@ -11,5 +11,4 @@ PATCHES: tuple[Patch, ...] = (
     *distributed.PATCHES,
     *adopt.PATCHES,
     *third_party.PATCHES,
-    *optional.PATCHES,
 )

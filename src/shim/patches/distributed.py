@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..registry import Patch, Target
+from ..registry import Patch
+from ..targets import Target
 
 #: module in torch.distributed.optim, class
 OPTIMIZERS = (

@@ -6,7 +6,8 @@ or that it was read only.
 
 from __future__ import annotations
 
-from ..registry import Patch, Target
+from ..registry import Patch
+from ..targets import Target
 from .torch_optim import NONE_ANSWERS
 
 #: package, what was done with it, the optimizers: those of a module by ``*``, or one by its name

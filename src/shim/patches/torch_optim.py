@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..layout import Layout
-from ..registry import Patch, Target
+from ..registry import Patch
+from ..targets import Target
 
 #: module in torch.optim, class, functional form
 OPTIMIZERS = (

@@ -1,0 +1,22 @@
+"""The table of breakages between releases: what a program written for another torch needs, a row each.
+
+A file holds a family, named after the module of torch where its names are, and each row stands beside what it does.
+Nothing of this is imported unless ``--for``, SHIM_PATCHES, doctor or the hint asks.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from ..registry import Patch
+from .row import TABLE
+
+#: The files of the table, in the order in which their rows are applied.
+FAMILIES = ("moved", "linalg", "optim", "advice")
+
+
+def load() -> tuple[Patch, ...]:
+    """Return all rows."""
+    for family in FAMILIES:
+        import_module(f"{__name__}.{family}")
+    return tuple(TABLE)

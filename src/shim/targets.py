@@ -1,0 +1,357 @@
+"""Targets: the places to patch. Each kind of target is a small class that finds its place, and puts something there."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from operator import attrgetter
+from types import FunctionType, ModuleType
+from typing import Any, Callable, Iterator, NamedTuple
+
+from . import bootstrap, guards
+from .layout import Layout, weight_decay_of
+
+
+class Target(NamedTuple):
+    """A place to patch.
+
+    ``path`` is a module and a dotted attribute, ``"torch.optim.adam:Adam"``. A ``*`` in place of a class stands for
+    every class that the module holds and its package defines, of optimizers those that take weight_decay. ``kind``
+    says what is done there:
+
+    - ``"constructor"``, ``"step"``: the None guard of an optimizer class;
+    - ``"functional"``: the None guard of a function, in every module that holds it;
+    - ``"submodule"``: the attribute is given the module of that name, which torch has deleted from its package;
+    - ``"names"``: the module ``path``, which has no attribute, is given those names of the dictionary ``how()`` that it
+      lacks;
+    - ``"module"``: the same, and where there is no such module, it can be imported again;
+    - ``"name"``: the attribute is given ``how``, unless the program has put something of its own there;
+    - ``"made"``: the same with what ``how(owner)`` returns;
+    - ``"attribute"``: the attribute is given what ``how(owner)`` returns, whatever stands there;
+    - ``"around"``: ``how(original, *args, **kwargs)`` is called in place of a function, in every module that holds it;
+    - ``"wrapper"``: ``how(wrapped, instance, args, kwargs)`` is called in place of the function, as in wrapt.
+
+    >>> import shim
+    >>> shim.Target("step", "acme.optim:Acme").path
+    'acme.optim:Acme'
+    """
+
+    kind: str
+    path: str
+    #: The object itself, where it may not be found by its path: a class that a function defines, say.
+    value: Any = None
+    how: Any = None
+
+    @property
+    def module(self) -> str:
+        """The module that the target lies in."""
+        return self.path.partition(":")[0]
+
+    @property
+    def attribute(self) -> str:
+        """The name of the last attribute."""
+        return self.path.partition(":")[2].rpartition(".")[2]
+
+
+class Change(NamedTuple):
+    """A target that was found and changed.
+
+    What ``swap`` is true for stands wherever a module holds ``old``: it is swapped by identity, all at once, by the
+    registry. The rest is done by ``undo`` alone.
+    """
+
+    target: Target
+    owner: Any
+    old: Any
+    new: Any
+    undo: Callable[[], None] | None = None
+    swap: bool = False
+
+
+class Kind:
+    """How targets of one kind are found and changed. This one is found by its path."""
+
+    def find(self, target: Target) -> tuple[Any, Any] | None:
+        """Return the owner of the last attribute, and what it holds; None if it is not there."""
+        if target.value is not None:
+            return target.value, target.value
+        module = sys.modules.get(target.module)
+        owner_path, _, name = target.path.partition(":")[2].rpartition(".")
+        try:
+            return self.look(attrgetter(owner_path)(module) if owner_path else module, name)
+        except (AttributeError, KeyError, TypeError):
+            return None
+
+    def look(self, owner: Any, name: str) -> tuple[Any, Any] | None:
+        """Return the owner and what it holds under that name."""
+        return owner, getattr(owner, name)
+
+    def is_done(self, target: Target, found: tuple[Any, Any], changes: list[Change]) -> bool:
+        """Tell whether this very place is patched already."""
+        return any(found[0] is change.owner and target.attribute == change.target.attribute for change in changes)
+
+    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
+        """Put something there."""
+        raise NotImplementedError
+
+
+class Guard(Kind):
+    """The None guard of an optimizer class, in its constructor or in its step."""
+
+    def __init__(self, guard: str) -> None:
+        self._guard = guard
+
+    def is_done(self, target: Target, found: tuple[Any, Any], changes: list[Change]) -> bool:
+        """Tell whether the class is guarded already, through this path or an alias."""
+        return any(found[1] is change.old for change in changes)
+
+    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Layout) -> Change:
+        """Guard the class."""
+        owner, value = found
+        return Change(target, owner, value, None, getattr(guards, self._guard)(value, switch, layout))
+
+
+class Functional(Kind):
+    """The None guard of a function, which stands in several modules."""
+
+    def is_done(self, target: Target, found: tuple[Any, Any], changes: list[Change]) -> bool:
+        """Tell whether the function is guarded already: itself, or what torch has wrapped."""
+        value = found[1]
+        if guards.hands_on(value):
+            return True
+        while value is not None:
+            if any(value is change.new or value is change.old for change in changes):
+                return True
+            value = vars(value).get("__wrapped__") if hasattr(value, "__dict__") else None
+        return False
+
+    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Layout) -> Change:
+        """Make the guard, to be swapped in."""
+        owner, value = found
+        return Change(target, owner, value, guards.functional(value, switch, layout), swap=True)
+
+
+class Attribute(Kind):
+    """An attribute that is given what ``how(owner)`` returns."""
+
+    def look(self, owner: Any, name: str) -> tuple[Any, Any] | None:
+        """Return the owner and what it holds itself; None where there is nothing yet."""
+        return owner, vars(owner).get(name)
+
+    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
+        """Set the attribute."""
+        owner, value = found
+        new = target.how(owner)
+        return Change(target, owner, value, new, guards.replace(owner, target.attribute, new))
+
+
+class Submodule(Kind):
+    """A submodule that torch has deleted from its package after importing it."""
+
+    def find(self, target: Target) -> tuple[Any, Any] | None:
+        """Return the package and the submodule, if the package lacks it."""
+        owner = sys.modules.get(target.module)
+        module = sys.modules.get(f"{target.module}.{target.attribute}")
+        return (owner, module) if owner and module and target.attribute not in vars(owner) else None
+
+    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
+        """Set the attribute."""
+        owner, module = found
+        return Change(target, owner, None, module, guards.replace(owner, target.attribute, module))
+
+
+class Name(Kind):
+    """A name that is given back, or brought early. A removed one often lives on as a stub that raises."""
+
+    def look(self, owner: Any, name: str) -> tuple[Any, Any] | None:
+        """Return the owner and what it holds itself, unless that is somebody's own."""
+        held = vars(owner).get(name)
+        package = (owner.__name__ if isinstance(owner, ModuleType) else owner.__module__).partition(".")[0]
+        theirs = held is not None and str(getattr(held, "__module__", package)).partition(".")[0] != package
+        return None if theirs else (owner, held)
+
+    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
+        """Set the attribute; a stub is swapped wherever it is held."""
+        owner, stub = found
+        new = self.new(target, owner)
+        undo = guards.replace(owner, target.attribute, new)
+        return Change(target, owner, stub, new, undo, swap=isinstance(stub, FunctionType))
+
+    def new(self, target: Target, owner: Any) -> Any:
+        """Return what is put there."""
+        return target.how
+
+
+class Made(Name):
+    """A name whose object is made when its place is there."""
+
+    def new(self, target: Target, owner: Any) -> Any:
+        """Return what is put there."""
+        return target.how(owner)
+
+
+class Names(Kind):
+    """Several names of a module."""
+
+    def find(self, target: Target) -> tuple[Any, Any] | None:
+        """Return the module twice; None as long as it is not there."""
+        module = sys.modules.get(target.path)
+        return None if module is None or is_being_imported(module) else (module, module)
+
+    def is_done(self, target: Target, found: tuple[Any, Any], changes: list[Change]) -> bool:
+        """Tell whether the module has been given the names already."""
+        return any(target.path == change.target.path for change in changes)
+
+    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
+        """Give the module what it lacks; what it may make on demand (PEP 562) it has made by now, or lacks."""
+        module = found[1]
+        given = {name: value for name, value in target.how().items() if name not in vars(module)}
+        undos = [guards.replace(module, name, value) for name, value in given.items()]
+        return Change(target, module, module, module, _all(undos))
+
+
+class Module(Names):
+    """A module that is no more, or lacks names. ``import`` finds it in sys.modules, where the import system looks."""
+
+    def find(self, target: Target) -> tuple[Any, Any] | None:
+        """Return the package and the module; None as long as the package is not there, or the module is not loaded."""
+        package = sys.modules.get(target.path.rpartition(".")[0])
+        if package is None or is_being_imported(package):
+            return None
+        if target.path in sys.modules:
+            return super().find(target)
+        return None if _can_be_imported(target.path) else (package, None)
+
+    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
+        """Make the module, or give the one that is there what it lacks."""
+        package, module = found
+        if module is not None:
+            return super().change(target, found, switch, layout)
+        new = ModuleType(target.path, f"What {target.path} held in older releases, given back by shim.")
+        vars(new).update(target.how())
+        sys.modules[target.path] = new
+        undo_attribute = guards.replace(package, target.path.rpartition(".")[2], new)
+
+        def undo() -> None:
+            undo_attribute()
+            if sys.modules.get(target.path) is new:
+                del sys.modules[target.path]
+
+        return Change(target, package, None, new, undo)
+
+
+def _can_be_imported(name: str) -> bool:
+    from importlib.machinery import PathFinder
+
+    package = sys.modules[name.rpartition(".")[0]]
+    return PathFinder.find_spec(name, getattr(package, "__path__", [])) is not None
+
+
+class Around(Kind):
+    """A function that takes what it no longer or not yet takes, or does what it did."""
+
+    def look(self, owner: Any, name: str) -> tuple[Any, Any] | None:
+        """Return the owner and the function itself, not bound by a look."""
+        return owner, inspect.getattr_static(owner, name)
+
+    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
+        """Call ``how`` with the original in its place."""
+        owner, held = found
+        original = held.__func__ if isinstance(held, (staticmethod, classmethod)) else held
+        how = target.how
+
+        @functools.wraps(original)
+        def around(*args: Any, **kwargs: Any) -> Any:
+            return how(original, *args, **kwargs)
+
+        new: Any = type(held)(around) if original is not held else around
+        undos = [guards.replace(owner, target.attribute, new), _as_a_builtin_of_torchscript(original, around)]
+        swap = isinstance(owner, ModuleType)
+        return Change(target, owner, held, new, _all(undos), swap)
+
+
+def _all(undos: list[guards.Undo]) -> guards.Undo:
+    def undo() -> None:
+        for undo_one in undos:
+            undo_one()
+
+    return undo
+
+
+def _as_a_builtin_of_torchscript(original: Any, new: Any) -> Callable[[], None]:
+    """Let TorchScript take ``new`` for the operator that it takes ``original`` for.
+
+    It knows functions like torch.stft by their identity (``torch/jit/_builtins.py``) and compiles any other.
+    """
+    builtins = sys.modules.get("torch.jit._builtins")
+    table = builtins._get_builtin_table() if builtins is not None else {}
+    if id(original) not in table:
+        return lambda: None
+    table[id(new)] = table[id(original)]
+
+    def undo() -> None:
+        table.pop(id(new), None)
+
+    return undo
+
+
+class Wrapper(Kind):
+    """A function around which another is called, in wrapt's convention."""
+
+    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
+        """Wrap the function."""
+        from wrapt import FunctionWrapper, resolve_path
+
+        owner, _ = found
+        value = resolve_path(owner, target.attribute)[2]  # the function, static or class method, not bound by a look
+        new = FunctionWrapper(value, target.how, enabled=lambda: switch.on)
+        return Change(target, owner, value, new, guards.replace(owner, target.attribute, new))
+
+
+KINDS: dict[str, Kind] = {
+    "constructor": Guard("constructor"),
+    "step": Guard("step"),
+    "functional": Functional(),
+    "submodule": Submodule(),
+    "names": Names(),
+    "module": Module(),
+    "name": Name(),
+    "made": Made(),
+    "attribute": Attribute(),
+    "around": Around(),
+    "wrapper": Wrapper(),
+}
+
+
+def is_being_imported(module: Any) -> bool:
+    """Tell whether a module has not run to its end yet; one of importlib.util.LazyLoader may not even have begun."""
+    if module is None or type(module).__name__ == "_LazyModule":
+        return module is not None
+    name = getattr(module, "__name__", None)
+    if name in bootstrap.ARRIVING:
+        return False
+    return name in bootstrap.RUNNING or bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
+
+
+def find(target: Target) -> tuple[Any, Any] | None:
+    """Return the owner of a target's last attribute, and what it holds; None if it is not there."""
+    return KINDS[target.kind].find(target)
+
+
+def expanded(targets: tuple[Target, ...]) -> Iterator[Target]:
+    """Yield the targets, each with a ``*`` once for every class that it stands for."""
+    for target in targets:
+        path = target.path.partition(":")[2]
+        if not path.startswith("*"):
+            yield target
+            continue
+        for name, value in list(getattr(sys.modules.get(target.module), "__dict__", {}).items()):
+            if not isinstance(value, type) or not f"{value.__module__}.".startswith(target.module + "."):
+                continue
+            if target.attribute in vars(value) or (path == "*" and _takes_weight_decay(value)):
+                yield target._replace(path=f"{target.module}:{name}{path[1:]}")
+
+
+def _takes_weight_decay(cls: Any) -> bool:
+    return issubclass(cls, sys.modules["torch.optim"].Optimizer) and weight_decay_of(cls.__init__) is not None

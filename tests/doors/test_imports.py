@@ -1,0 +1,81 @@
+"""Modules arrive in any order, more than once, lazily or not at all: nothing is applied to one that has not run."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+BUILD = "torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))], weight_decay=None).defaults['weight_decay']"
+
+WAYS = {
+    "torch.optim and all below it, again": """
+        import sys, torch
+        for name in [name for name in sys.modules if name == "torch.optim" or name.startswith("torch.optim.")]:
+            del sys.modules[name]
+        import torch.optim
+        """,
+    "one module of it, again": """
+        import sys, torch
+        del sys.modules["torch.optim.adamw"]
+        import torch.optim.adamw
+        """,
+    "reloaded": """
+        import importlib, torch
+        importlib.reload(sys.modules["torch.optim.adam"])
+        importlib.reload(sys.modules["torch.optim.adamw"])
+        """,
+    "lazily, the recipe of importlib": """
+        import importlib.util, sys, torch
+        for name in [name for name in sys.modules if name == "torch.optim" or name.startswith("torch.optim.")]:
+            del sys.modules[name]
+        spec = importlib.util.find_spec("torch.optim")
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["torch.optim"] = torch.optim = module
+        spec.loader.exec_module(module)
+        import torch.optim.adam
+        """,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_it_is_guarded_and_nothing_is_said(python, way):
+    code = "import sys, warnings\n" + textwrap.dedent(WAYS[way])
+    code += f"warnings.simplefilter('ignore')\nprint({BUILD})\n"
+    env = {"SHIM_LOG": "warning"}
+    result = python(code, env=env)
+    assert (result.stdout, result.stderr) == ("0.0\n", "")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_without_a_none_strict_changes_nothing(python, way):
+    code = "import sys\n" + textwrap.dedent(WAYS[way])
+    code += "print(type(torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=0.1)).__name__)\n"
+    result = python(code, env={"SHIM_STRICT": "1"})
+    assert (result.stdout, result.stderr) == ("SGD\n", "")
+
+
+@pytest.mark.parametrize("error", ["ImportError('no')", "ValueError('no')", "KeyError(1)"])
+def test_an_error_in_an_awaited_module_shows_no_frame_of_ours(python, tmp_path, error):
+    (tmp_path / "torch" / "optim").mkdir(parents=True)
+    (tmp_path / "torch" / "__init__.py").write_text("import torch.optim\n")
+    (tmp_path / "torch" / "optim" / "__init__.py").write_text(f"raise {error}\n")
+    plain, ours = (python("import torch", door=door, cwd=tmp_path) for door in (None, "sitecustomize"))
+    assert plain.returncode == ours.returncode == 1
+    assert ours.stderr == plain.stderr
+
+
+def test_the_entries_of_the_meta_path_can_be_copied_and_have_what_finders_have(python):
+    code = """
+        import copy, importlib, sys
+        for _ in range(2):
+            copied = copy.deepcopy(sys.meta_path)
+            ours = [finder for finder in sys.meta_path if hasattr(finder, "_shim")]
+            print(len(ours), [callable(finder.find_spec) for finder in ours], type(ours[0]).__name__)
+            importlib.invalidate_caches()
+            sys.meta_path[:] = copied
+            import torch.optim
+    """
+    result = python(code)
+    assert result.stdout == "1 [True] Finder\n" * 2, result.stderr
