@@ -37,13 +37,14 @@ class Finder(object):
     awaited = ("torch.optim", "shim.adopt", "shim", "preimport")
 
     def find_spec(self, fullname, path=None, target=None):
+        """Find nothing but the modules that shim waits for."""
         return _find_spec(fullname, path, target) if fullname in self.awaited else None
 
     def __deepcopy__(self, memo):
         return self
 
     def invalidate_caches(self):
-        pass
+        """Do nothing: there are none."""
 
 
 _finder = Finder()

@@ -398,7 +398,7 @@ def _choice() -> Choice:
     """Return what the user has chosen, by the environment and by ``activate``."""
     named = {*_chosen, *_names("SHIM_PATCHES")}
     left_out = {*_names("SHIM_SKIP")}
-    for row in _rows() if named or left_out and _program() else ():
+    for row in _rows() if named or (left_out and _program()) else ():
         # A name stands for the rows of its family, too: `torchvision` for `torchvision.transforms.Scale`.
         family = {row.name[:end] for end, letter in enumerate(row.name) if letter == "."}
         if not row.optional and named & family:

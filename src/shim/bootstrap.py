@@ -238,7 +238,8 @@ class Loader:
 
 # Python leaves the frames of the import system out of a traceback, by their file (remove_importlib_frames in
 # Python/import.c). Ours stand between them, and would let all of them be shown.
-Loader.exec_module.__code__ = Loader.exec_module.__code__.replace(
+_frozen = _frozen_importlib_external.spec_from_file_location.__code__.co_filename
+Loader.exec_module.__code__ = Loader.exec_module.__code__.replace(co_filename=_frozen)
     co_filename=_frozen_importlib_external.spec_from_file_location.__code__.co_filename
 )
 

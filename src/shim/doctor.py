@@ -130,8 +130,8 @@ def examine() -> dict[str, Any]:
 
 def patched_by_others() -> list[str]:
     """List the targets that are not torch's own functions any more, before we touch them; called in the child."""
-    from .activation import REGISTRY
     from . import targets
+    from .activation import REGISTRY
 
     foreign = []
     for target in (target for patch in REGISTRY for target in patch.targets):
