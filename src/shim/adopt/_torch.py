@@ -33,9 +33,38 @@ _in_inference_mode: Callable[[], bool] = getattr(torch, "is_inference_mode_enabl
 _dispatch_modes: Callable[[], int] = getattr(torch._C, "_len_torch_dispatch_stack", _never)
 
 
+def _redirections() -> tuple[Callable[[], bool], ...]:
+    """Return what tells whether this thread's operations are traced or transformed: vmap, functionalize and the like."""
+    included = getattr(torch._C, "_dispatch_tls_is_dispatch_key_included", None)
+    found = []
+    for key in ("FuncTorchDynamicLayerFrontMode", "Functionalize", "Tracer", "PreDispatch"):
+        try:
+            included(key)  # type: ignore[misc]
+        except (TypeError, RuntimeError):  # this torch has no such function, or no such key
+            continue
+        found.append(functools.partial(included, key))  # type: ignore[arg-type]
+    return tuple(found)
+
+
+_redirected = _redirections()
+
+
+def _in_dual_level() -> bool:
+    """Say whether tensors may have a tangent, which an operation in forward mode carries along."""
+    forward_ad = getattr(torch.autograd, "forward_ad", None)
+    return getattr(forward_ad, "_current_level", -1) >= 0
+
+
 def is_plain_eager() -> bool:
     """Say whether memory may be written behind torch's back: nothing records, compiles or fakes operations."""
-    return not (is_compiling() or torch.is_grad_enabled() or _in_inference_mode() or _dispatch_modes())
+    return not (
+        is_compiling()
+        or torch.is_grad_enabled()
+        or _in_inference_mode()
+        or _dispatch_modes()
+        or _in_dual_level()
+        or any(redirected() for redirected in _redirected)
+    )
 
 
 def _without_change(tensor: Tensor) -> None:
