@@ -27,9 +27,11 @@ class BuildLibrary(build_ext):
     """Build under one name for every interpreter, and with none of the flags that change numbers."""
 
     def get_ext_filename(self, fullname: str) -> str:
+        """Return where the library goes below a directory of packages."""
         return str(Path(*fullname.split(".")).with_suffix(".so"))  # native.LIBRARY
 
     def build_extensions(self) -> None:
+        """Build, once the compiler's commands are known."""
         for name in ("compiler", "compiler_so", "linker_so", "linker_exe"):
             command = getattr(self.compiler, name, None) or []
             left_out = [flag for flag in command if flag in UNSAFE]

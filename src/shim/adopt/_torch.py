@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, Callable, Iterable, List, Tuple, TypeVar, Union
 
 import torch
@@ -34,15 +35,15 @@ _dispatch_modes: Callable[[], int] = getattr(torch._C, "_len_torch_dispatch_stac
 
 
 def _redirections() -> tuple[Callable[[], bool], ...]:
-    """Return what tells whether this thread's operations are traced or transformed: vmap, functionalize and the like."""
-    included = getattr(torch._C, "_dispatch_tls_is_dispatch_key_included", None)
+    """Return what tells whether this thread's operations are traced or transformed, by vmap or functionalize, say."""
+    included: Any = getattr(torch._C, "_dispatch_tls_is_dispatch_key_included", None)
     found = []
     for key in ("FuncTorchDynamicLayerFrontMode", "Functionalize", "Tracer", "PreDispatch"):
         try:
-            included(key)  # type: ignore[misc]
+            included(key)
         except (TypeError, RuntimeError):  # this torch has no such function, or no such key
             continue
-        found.append(functools.partial(included, key))  # type: ignore[arg-type]
+        found.append(functools.partial(included, key))
     return tuple(found)
 
 
@@ -148,11 +149,22 @@ def foreach_clamp_min_(tensors: Tensors, low: float) -> None:
             tensor.clamp_(min=low)
 
 
-def foreach_clamp_(tensors: Tensors, low: float, high: float) -> None:
-    """Confine every element to [low, high], in place; NaN stays NaN."""
-    if hasattr(torch, "_foreach_clamp_min_"):
-        torch._foreach_clamp_min_(tensors, low)
-        torch._foreach_clamp_max_(tensors, high)
+def _is_nan(clip: Any) -> bool:
+    return isinstance(clip, float) and math.isnan(clip)
+
+
+def clamp(tensor: Tensor, clip: Any) -> Tensor:
+    """Confine every element to [-clip, clip]; a clip of NaN makes all of them NaN, which older releases ignore."""
+    return tensor * clip if _is_nan(clip) else tensor.clamp(-clip, clip)
+
+
+def foreach_clamp_(tensors: Tensors, clip: Any) -> None:
+    """Do the same in place."""
+    if _is_nan(clip):
+        torch._foreach_mul_(tensors, clip)
+    elif hasattr(torch, "_foreach_clamp_min_"):
+        torch._foreach_clamp_min_(tensors, -clip)
+        torch._foreach_clamp_max_(tensors, clip)
     else:
         for tensor in tensors:
-            tensor.clamp_(low, high)
+            tensor.clamp_(-clip, clip)

@@ -21,14 +21,15 @@ of Python take as long as the step does.
 
 from __future__ import annotations
 
-from operator import add, attrgetter, le, methodcaller, mod, mul
-from typing import Any, Callable, List, Sequence
+from functools import reduce
+from itertools import repeat
+from operator import add, attrgetter, le, mul, or_
+from typing import Any, Callable, Sequence
 
 import torch
 from torch import Tensor
 
 Columns = Sequence[Sequence[Any]]
-Storages = List[List[Any]]
 
 # In these, and only in these, memory is the value.
 PLAIN = (Tensor, torch.nn.Parameter)
@@ -38,16 +39,14 @@ on_cpu: Callable[[Tensor], bool] = (
     attrgetter("is_cpu") if hasattr(Tensor, "is_cpu") else lambda tensor: tensor.device.type == "cpu"
 )
 
-# What a release has of these methods, and what says that a tensor is of inference mode, which may be read.
-_UNLIKE_MEMORY = [getattr(Tensor, name) for name in ("is_conj", "is_neg", "_is_zerotensor") if hasattr(Tensor, name)]
+# These came in torch 1.10 and 1.9. (The numbers of a ZeroTensor or of a functional wrapper have no address.)
+_is_negated: Callable[[Tensor], bool] | None = getattr(Tensor, "is_neg", None)
 _is_inference: Callable[[Tensor], bool] | None = getattr(Tensor, "is_inference", None)
 
 # The fastest of what a release has; that of 1.11 and 1.12 which is made in Python would be slow.
 _storage: Callable[[Tensor], Any] = getattr(Tensor, "untyped_storage", getattr(Tensor, "_storage", Tensor.storage))
-_storage_bytes: Callable[[Any], int] = (
-    methodcaller("nbytes")
-    if hasattr(_storage(torch.zeros(())), "nbytes")
-    else lambda storage: storage.size() * storage.element_size()
+_storage_bytes: Callable[[Any], int] = getattr(
+    type(_storage(torch.zeros(()))), "nbytes", lambda storage: storage.size() * storage.element_size()
 )
 
 
@@ -56,41 +55,41 @@ def at(indices: Sequence[int], columns: Columns) -> list[list[Any]]:
     return [[column[i] for i in indices] for column in columns]
 
 
-def storages_of(columns: Columns) -> Storages | None:
-    """Return the storages, if all of these are plain tensors whose memory is the value, else None.
+def memory_of(columns: Columns) -> tuple[list[list[int]], object] | None:
+    """Return the addresses of these tensors, and what holds the memory, if the memory is the value, else None.
 
-    That they have no gaps is left to :func:`is_elementwise`. Who keeps the storages holds the memory. The second column
-    is that of the gradients.
+    That they have no gaps is left to :func:`is_elementwise`. The second column is that of the gradients, and each is of
+    one dtype, complex ones seen as pairs of reals.
     """
     if not all({*PLAIN}.issuperset(map(type, column)) for column in columns):
         return None
-    if any(any(map(unlike, column)) for unlike in _UNLIKE_MEMORY for column in columns):
-        return None
-    if _is_inference and any(any(map(_is_inference, column)) for k, column in enumerate(columns) if k != 1):
-        return None
+    for k, column in enumerate(columns):
+        if column[0].is_complex() or (_is_negated and any(map(_is_negated, column))):
+            return None
+        if _is_inference and k != 1 and any(map(_is_inference, column)):
+            return None
     try:
+        addresses = [list(map(Tensor.data_ptr, column)) for column in columns]
         storages = [list(map(_storage, column)) for column in columns]
-        lie_there = all(map(_lie_in, columns, storages))
     except (RuntimeError, NotImplementedError):  # what torch.func wraps, and what is sparse, has no memory of its own
         return None
-    return storages if lie_there else None
+    return (addresses, storages) if all(map(_lie_in, columns, addresses, storages)) else None
 
 
-def _lie_in(column: Sequence[Tensor], storages: Sequence[Any]) -> bool:
-    sizes, numels = list(map(Tensor.element_size, column)), list(map(Tensor.numel, column))
-    ends = map(mul, map(add, map(Tensor.storage_offset, column), numels), sizes)
-    addresses = list(map(Tensor.data_ptr, column))
+def _lie_in(column: Sequence[Tensor], addresses: Sequence[int], storages: Sequence[Any]) -> bool:
+    size = column[0].element_size()
+    ends = map(add, map(Tensor.storage_offset, column), map(Tensor.numel, column))
     return (
-        all(map(le, ends, map(_storage_bytes, storages)))
-        and not any(map(mod, addresses, sizes))
-        and not (0 in addresses and any(numel and not address for address, numel in zip(addresses, numels)))
+        all(map(le, map(mul, ends, repeat(size)), map(_storage_bytes, storages)))
+        and not reduce(or_, addresses) & (size - 1)  # a power of 2
+        and (all(addresses) or not any(tensor.numel() for tensor, address in zip(column, addresses) if not address))
     )
 
 
 def is_elementwise(columns: Columns) -> bool:
     """Say whether all tensors of an index have the same elements in the same order, without gaps, on the CPU.
 
-    The columns are parameters, gradients, and then state, all for which :func:`storages_of` has storages.
+    The columns are parameters, gradients, and then state, all for which :func:`memory_of` has an answer.
     """
     params, *others = columns
     sizes = list(map(Tensor.size, params))

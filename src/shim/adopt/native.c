@@ -95,6 +95,7 @@ static inline uint16_t narrow(float value) {
                 REAL g = factor * WIDE(grads[i]);                                                \
                 g = l2 ? g + decay * (READ(p, c, i)) : g;                                        \
                 v[i] = g * g;                                                                    \
+                m[i] = 0;                                                                        \
             }                                                                                    \
             return;                                                                              \
         }                                                                                        \

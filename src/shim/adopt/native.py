@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from array import array
-from itertools import chain, repeat
+from itertools import chain
 from operator import attrgetter, is_, itemgetter, methodcaller
 from pathlib import Path
 from typing import Any, Callable, Mapping
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from . import _torch
 from .low_precision import LOW_PRECISION
-from .memory import PLAIN, Columns, Storages, at, is_elementwise, on_cpu, storages_of
+from .memory import PLAIN, Columns, at, is_elementwise, memory_of, on_cpu
 
 LIBRARY = Path(__file__).with_name("_native.so")  # no module, so that no interpreter names it, but setup.py
 
@@ -317,24 +317,24 @@ def _look_in_c(columns: Columns) -> tuple[int, array[int], array[int]] | None:
     return None if kind < 0 else (kind, table, addresses)
 
 
-def _look_from_python(columns: Columns) -> tuple[int, array[int], Storages] | None:
+def _look_from_python(columns: Columns) -> tuple[int, array[int], object] | None:
     """Return the same from Python, with what holds the memory in place of the addresses."""
     *tensors, compensations, steps = columns
-    present = [column for column in columns if column[0] is not None]
-    storages = storages_of(present)
-    if storages is None:
+    if not {type(None), *PLAIN}.issuperset(map(type, chain(*columns))):
         return None
     dtypes = [set(map(_dtype, column)) for column in tensors] + [{c if c is None else c.dtype for c in compensations}]
     kind = KINDS.get(tuple(column.pop() for column in dtypes))
     if kind is None or any(dtypes):  # more than one in a column
         return None
     one_number = set(map(_dtype, steps)) == {torch.float32} and set(map(Tensor.numel, steps)) == {1}
-    if not (one_number and all(map(on_cpu, steps)) and is_elementwise(present[:-1])):
+    present = [column for column in columns if column[0] is not None]
+    memory = memory_of(present) if one_number and all(map(on_cpu, steps)) else None
+    if memory is None or not is_elementwise(present[:-1]):
         return None
-    table = array("q", map(Tensor.numel, columns[0]))
-    for column in columns:
-        table.extend(repeat(0, len(column)) if column[0] is None else map(Tensor.data_ptr, column))
-    return kind, table, storages
+    addresses, held = memory
+    if compensations[0] is None:
+        addresses.insert(4, [0] * len(steps))
+    return kind, array("q", chain(map(Tensor.numel, columns[0]), *addresses)), held
 
 
 def _local(columns: Columns) -> Columns | None:

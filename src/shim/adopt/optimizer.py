@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Callable, Iterable, Sequence
 
 import torch
@@ -11,7 +12,7 @@ from torch.optim.optimizer import Optimizer
 from . import _torch, blocked, native
 from .checkpoint import converted, state_value
 from .low_precision import LOW_PRECISION, ROUNDINGS, is_widened, narrow_, widen
-from .memory import at, on_cpu
+from .memory import at, on_cpu, reaches_beyond
 
 __all__ = ["ADOPT", "adopt"]
 
@@ -519,6 +520,7 @@ def _single_tensor_adopt(
     step: Any
     started: Any
     clip: Any
+    waits: Tensor | None
     for i, param in enumerate(params):
         exp_avg = exp_avgs[i]
         exp_avg_sq = exp_avg_sqs[i]
@@ -537,18 +539,24 @@ def _single_tensor_adopt(
 
         if torch.is_complex(weight):
             weight = torch.view_as_real(weight)
-            grad = torch.view_as_real(grad)
+            grad = _real(grad)
             exp_avg = torch.view_as_real(exp_avg)
             exp_avg_sq = torch.view_as_real(exp_avg_sq)
 
+        waits = None
         if masked:
             step = step_t.to(weight.dtype)
             started = (step != 0).to(weight.dtype)  # 0-d: 0.0 in the first step, then 1.0
+            waits = _waits(step, lr, grads[i])
+            if waits is not None:
+                grad = grad.masked_fill(waits, 0.0)
         else:
             step = step_t.item()
             if step == 0:
-                exp_avg_sq.addcmul_(grad, grad)
-                step_t += 1
+                if not _waits(step, lr, grads[i]):
+                    exp_avg.zero_()
+                    exp_avg_sq.zero_().addcmul_(grad, grad)
+                    step_t += 1
                 continue
             started = 1.0
 
@@ -567,11 +575,9 @@ def _single_tensor_adopt(
             denom = exp_avg_sq.sqrt().clamp_(min=eps)
         normed_grad = grad / denom
         if clip_lambda is not None:
-            clip = clip_lambda(float(step))
-            normed_grad = normed_grad.clamp(-clip, clip)
+            normed_grad = _torch.clamp(normed_grad, clip_lambda(float(step)))
         elif clip_exp is not None and not masked:
-            clip = step**clip_exp
-            normed_grad = normed_grad.clamp(-clip, clip)
+            normed_grad = _torch.clamp(normed_grad, _power(step, clip_exp))
         elif clip_exp is not None:
             clip = step**clip_exp
             normed_grad = torch.minimum(torch.maximum(normed_grad, -clip), clip)
@@ -580,7 +586,10 @@ def _single_tensor_adopt(
             normed_grad = normed_grad.masked_fill(started == 0, 0.0)
 
         # Two operations where one lerp_ would do: its inf - inf would make an infinite average NaN.
-        exp_avg.mul_(beta1).add_(normed_grad, alpha=1 - beta1)
+        exp_avg.mul_(beta1)
+        if masked:
+            exp_avg.masked_fill_(started == 0, 0.0)
+        exp_avg.add_(normed_grad, alpha=1 - beta1)
 
         if isinstance(lr, Tensor):
             # In differentiable mode autograd keeps the product's factors, and exp_avg will change.
@@ -590,13 +599,15 @@ def _single_tensor_adopt(
 
         if masked:
             # The factors are 0 and 1 in the first step. 1 - beta2 is taken in double precision.
-            exp_avg_sq.mul_(beta2 * started).addcmul_(grad, grad * ((1 - beta2) * started + (1 - started)))
+            exp_avg_sq.mul_(beta2).masked_fill_(started == 0, 0.0).addcmul_(
+                grad, grad * ((1 - beta2) * started + (1 - started))
+            )
         else:
             exp_avg_sq.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
 
         if widened:
             narrow_(param, compensation, weight, step_t, i)
-        step_t += 1
+        step_t += 1 if waits is None else ~waits
 
 
 def _multi_tensor_adopt(
@@ -655,10 +666,12 @@ def _multi_tensor_adopt(
             grads_ = [g.to(w.dtype) for g, w in zip(grads_, weights)]
         if grad_scale is not None:
             grads_ = [g / grad_scale.to(g.device) for g in grads_]
+        unscaled = [grads[i] for i in positions]
         if has_complex:
-            weights, grads_, exp_avgs_, exp_avg_sqs_ = (
+            grads_ = [_real(g) for g in grads_]
+            weights, exp_avgs_, exp_avg_sqs_ = (
                 [torch.view_as_real(t) if torch.is_complex(t) else t for t in tensors]
-                for tensors in (weights, grads_, exp_avgs_, exp_avg_sqs_)
+                for tensors in (weights, exp_avgs_, exp_avg_sqs_)
             )
         # Only L2 mixes the sign of the gradient with another one: else it is the normalized gradient that is
         # negated, in place.
@@ -675,9 +688,17 @@ def _multi_tensor_adopt(
             real = weights[0].dtype
             steps = [step_t.to(real) for step_t in steps_]
             started = [(step_t != 0).to(real) for step_t in steps]  # 0-d: 0.0 in the first step, then 1.0
+            waiting = [_waits(step_t, lr, g) for step_t, g in zip(steps, unscaled)]
+            if waiting[0] is not None:
+                grads_ = [g.masked_fill(waits, 0.0) for g, waits in zip(grads_, waiting)]
         elif step == 0:
-            torch._foreach_addcmul_(exp_avg_sqs_, grads_, grads_)
-            torch._foreach_add_(steps_, 1)
+            counted = [k for k, g in enumerate(unscaled) if not _waits(step, lr, g)]
+            if counted:
+                exp_avgs_, exp_avg_sqs_, grads_, steps_ = at(counted, (exp_avgs_, exp_avg_sqs_, grads_, steps_))
+                for average in (*exp_avgs_, *exp_avg_sqs_):
+                    average.zero_()
+                torch._foreach_addcmul_(exp_avg_sqs_, grads_, grads_)
+                torch._foreach_add_(steps_, 1)
             continue
 
         if weight_decay != 0 and decouple:
@@ -699,11 +720,9 @@ def _multi_tensor_adopt(
         if negate:
             torch._foreach_neg_(normed_grads)
         if clip_lambda is not None:
-            clip = clip_lambda(float(step))
-            _torch.foreach_clamp_(normed_grads, -clip, clip)
+            _torch.foreach_clamp_(normed_grads, clip_lambda(float(step)))
         elif clip_exp is not None and not masked:
-            clip = step**clip_exp
-            _torch.foreach_clamp_(normed_grads, -clip, clip)
+            _torch.foreach_clamp_(normed_grads, _power(step, clip_exp))
         elif clip_exp is not None:
             clips = [step_t**clip_exp for step_t in steps]
             torch._foreach_maximum_(normed_grads, [-clip for clip in clips])
@@ -715,6 +734,8 @@ def _multi_tensor_adopt(
 
         # Two operations where one lerp_ would do: its inf - inf would make an infinite average NaN.
         torch._foreach_mul_(exp_avgs_, beta1)
+        if masked:
+            torch._foreach_mul_(exp_avgs_, started)
         torch._foreach_add_(exp_avgs_, normed_grads, alpha=1 - beta1)
         del normed_grads
 
@@ -735,7 +756,11 @@ def _multi_tensor_adopt(
         if widened:
             for narrowed in zip(params_, compensations_, weights, steps_, positions):
                 narrow_(*narrowed)
-        torch._foreach_add_(steps_, 1)
+        if masked and waiting[0] is not None:
+            for step_t, waits in zip(steps_, waiting):
+                step_t += ~waits
+        else:
+            torch._foreach_add_(steps_, 1)
 
 
 def _fused_adopt(
@@ -776,6 +801,7 @@ def _fused_adopt(
         "maximize": maximize,
     }
     if has_complex:
+        lists[1] = [_real(g) for g in grads]
         lists = [
             [torch.view_as_real(t) if t is not None and torch.is_complex(t) else t for t in each] for each in lists
         ]
@@ -797,8 +823,43 @@ def _fused_adopt(
         return
     others = native.step_(*lists, grad_scale=grad_scale, clip_lambda=clip_lambda, **options)
     if others:
+        lists = at(others, lists)
+        _check_storages(lists)
         options.update(clip_lambda=clip_lambda, has_complex=False, capturable=False, differentiable=False)
-        blocked.step_(_single_tensor_adopt, *at(others, lists), grad_scale=grad_scale, **options)
+        blocked.step_(_single_tensor_adopt, *lists, grad_scale=grad_scale, **options)
+
+
+def _waits(step: Any, lr: float | Tensor, grad: Tensor) -> Any:
+    """Say whether this first step measures nothing, with a tensor where `step` is one, None where none can.
+
+    That is how torch.distributed.checkpoint makes the state of a fresh optimizer: with gradients of zero and an lr of
+    zero. The state is made, and the first step is still to come.
+    """
+    if isinstance(step, Tensor):
+        return (step == 0) & (lr == 0) & ~(grad != 0).any() if isinstance(lr, Tensor) or lr == 0 else None
+    return bool(step == 0 and lr == 0 and not (grad != 0).any())
+
+
+def _power(step: float, exponent: float) -> float:
+    """Return the clip; NaN for a step that there cannot be, where Python's own power would be complex."""
+    try:
+        return math.pow(step, exponent)
+    except ValueError:
+        return math.nan
+
+
+def _real(grad: Tensor) -> Tensor:
+    """Return a gradient as pairs of reals if it is complex; it may still have to be conjugated."""
+    if not torch.is_complex(grad):
+        return grad
+    return torch.view_as_real(grad.resolve_conj() if hasattr(grad, "resolve_conj") else grad)
+
+
+def _check_storages(lists: Iterable[list[Tensor | None]]) -> None:
+    if any(any(map(reaches_beyond, tensors)) for tensors in lists):
+        raise RuntimeError(
+            "A parameter, its gradient or its state has less memory than its sizes say: its storage was freed"
+        )
 
 
 def _check_weight_decay(weight_decay: object) -> None:
