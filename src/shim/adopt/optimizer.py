@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import pickle
+import warnings
 from typing import Any, Callable, Iterable, Sequence
 
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from . import _torch, blocked, native
-from .checkpoint import converted, state_value
+from .checkpoint import Loading
 from .low_precision import LOW_PRECISION, ROUNDINGS, is_widened, narrow_, widen
 from .memory import at, on_cpu, reaches_beyond
 
@@ -21,6 +23,7 @@ Clip = Callable[[float], float]
 _NO_LAMBDA_ON_GPU = (
     "clip_lambda needs the step as a number, which the fused form keeps on the GPU: use clip_exp, or fused=False"
 )
+_NO_TENSOR_LR = "lr as a Tensor is not supported for capturable=False and foreach=True"
 _NO_DECAY = (
     "weight_decay=None is not a number, and ADOPT does not guess what it means: write weight_decay=0.0 for "
     "no weight decay, or activate shim (`shim.activate()`, `import preimport` or `python -m shim run`), "
@@ -90,8 +93,8 @@ class ADOPT(Optimizer):
             gradients (default: (0.9, 0.9999)).
         eps (float): floor for the denominator (default: 1e-6).
         clip_lambda (callable or None): c as a function of the step, which it gets as a float; None for no
-            clip (default: not given, c(t) is ``t ** clip_exp``). It is saved along with the group, as far as
-            it can be pickled.
+            clip (default: not given, c(t) is ``t ** clip_exp``). It is saved along with the group if it can be
+            pickled; else, as a lambda, it stays with this optimizer.
         weight_decay (float): weight decay λ (default: 0.0).
         decouple (bool): decay the parameter itself, as AdamW does, not the gradient (default: False).
         clip_exp (float or None): the exponent of the default clip; None for no clip (default: 0.25).
@@ -144,7 +147,7 @@ class ADOPT(Optimizer):
     ) -> None:
         if isinstance(lr, Tensor):
             if foreach and not capturable:
-                raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
+                raise ValueError(_NO_TENSOR_LR)
             if lr.numel() != 1:
                 raise ValueError("Tensor lr must be 1-element")
         if not lr >= 0.0:
@@ -171,10 +174,6 @@ class ADOPT(Optimizer):
             if clip_exp not in (None, 0.25):
                 raise ValueError(f"clip_lambda and clip_exp={clip_exp} cannot be given together: both say how to clip")
             clip_exp = None
-        if clip_lambda is not None and capturable:
-            raise ValueError(
-                "clip_lambda needs the step as a number, which capturable=True keeps on the device: use clip_exp"
-            )
 
         defaults: dict[str, Any] = {
             "lr": lr,
@@ -191,28 +190,28 @@ class ADOPT(Optimizer):
             "differentiable": differentiable,
             "fused": fused,
         }
+        _check_exclusive(defaults)
         super().__init__(params, defaults)
 
         if fused:
-            if differentiable:
-                raise RuntimeError("`fused` does not support `differentiable`")
             if clip_lambda is not None and any(p.is_cuda for group in self.param_groups for p in group["params"]):
                 raise RuntimeError(_NO_LAMBDA_ON_GPU)
-            if foreach:
-                raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
             _check_fused([p for group in self.param_groups for p in group["params"]])
             self._step_supports_amp_scaling = True  # GradScaler then leaves unscaling to the step
         if foreach:
-            if differentiable:
-                raise RuntimeError("`foreach` does not support `differentiable`")
             if capturable and not _torch.FOREACH_BROADCASTS:
                 raise RuntimeError(
                     f"foreach=True with capturable=True needs torch 1.13 or later, this is {torch.__version__}"
                 )
             if not _torch.HAS_FOREACH:
                 raise RuntimeError(f"foreach=True needs torch 1.8 or later, this is {torch.__version__}")
-        if capturable and differentiable:
-            raise RuntimeError("`capturable` does not support `differentiable`")
+        unsaved = [clip for clip in (group["clip_lambda"] for group in self.param_groups) if not _can_be_saved(clip)]
+        if unsaved:
+            warnings.warn(
+                f"clip_lambda={getattr(unsaved[0], '__name__', type(unsaved[0]).__name__)} cannot be pickled, so that "
+                "state_dict() leaves it out: give it to the optimizer that loads the state, too. clip_exp is saved.",
+                stacklevel=2,
+            )
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a parameter group, as in any optimizer.
@@ -235,24 +234,60 @@ class ADOPT(Optimizer):
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, as of any optimizer.
+
+        A `clip_lambda` that cannot be pickled is left out: the optimizer that loads the state goes on with its own.
+        """
+        state_dict: dict[str, Any] = super().state_dict()
+        groups = [
+            {key: value for key, value in group.items() if key not in ("clip_lambda", "clip_exp")}
+            if isinstance(group, dict) and not _can_be_saved(group.get("clip_lambda"))
+            else group
+            for group in state_dict["param_groups"]
+        ]
+        return {**state_dict, "param_groups": groups}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state that ADOPT saved: this one, the reference's, timm's or pytorch_optimizer's.
 
-        What an older or other implementation did not save is taken from this optimizer. Tensors are copied.
+        What an older or other implementation did not save is taken from this optimizer. Tensors are copied. Either all
+        of the state is loaded or nothing is changed.
 
         Raises:
-            ValueError: the state is of another optimizer, or of an ADOPT whose mathematics is not the same.
+            ValueError: the state is of another optimizer, or of an ADOPT whose mathematics is not the same; a tensor
+                or a step does not fit its parameter, which is named, or options exclude each other.
 
         """
-        state_dict = converted(state_dict, self.param_groups)
-        super().load_state_dict(state_dict)
-        # torch casts each state tensor to its parameter's dtype, and may keep the caller's very tensors: put
-        # in copies, in the dtype that the state has here.
-        saved_ids = [i for group in state_dict["param_groups"] for i in group["params"]]
-        params = [(p, group) for group in self.param_groups for p in group["params"]]
-        for saved_id, (p, group) in zip(saved_ids, params):
-            for name, value in state_dict["state"].get(saved_id, {}).items():
-                self.state[p][name] = state_value(name, value, p, group)
+        loading: list[Loading] = []
+
+        def before(_: Optimizer, given: dict[str, Any]) -> dict[str, Any]:
+            loading.append(Loading(given, self.param_groups))
+            for i, group in enumerate(loading[0].groups):
+                try:
+                    _check_exclusive(group)
+                    _check_rounding(group["rounding"])
+                except (ValueError, RuntimeError) as error:
+                    raise ValueError(f"param_groups[{i}] of the state_dict: {error}") from None
+            return loading[0].without_state()
+
+        def after(_: Optimizer) -> None:
+            loading[0].finish(self)
+
+        if hasattr(self, "register_load_state_dict_pre_hook"):  # torch 2.1
+            # The user's own hooks come before, and may bring a state into shape, or after, and see what is loaded.
+            hooks = (
+                self.register_load_state_dict_pre_hook(before),
+                self.register_load_state_dict_post_hook(after, prepend=True),
+            )
+            try:
+                super().load_state_dict(state_dict)
+            finally:
+                for hook in hooks:
+                    hook.remove()
+        else:
+            super().load_state_dict(before(self, state_dict))
+            after(self)
 
     def _init_group(
         self,
@@ -308,7 +343,7 @@ class ADOPT(Optimizer):
 
             # Foreach without capturable does not support a tensor lr
             if group["foreach"] and isinstance(group["lr"], Tensor) and not group["capturable"]:
-                raise RuntimeError("lr as a Tensor is not supported for capturable=False and foreach=True")
+                raise RuntimeError(_NO_TENSOR_LR)
 
             state_steps.append(state["step"])
         return has_complex
@@ -598,7 +633,7 @@ def _single_tensor_adopt(
             weight.add_(exp_avg, alpha=-lr)
 
         if masked:
-            # The factors are 0 and 1 in the first step. 1 - beta2 is taken in double precision.
+            # The factor is 1 in the first step. 1 - beta2 is taken in double precision.
             exp_avg_sq.mul_(beta2).masked_fill_(started == 0, 0.0).addcmul_(
                 grad, grad * ((1 - beta2) * started + (1 - started))
             )
@@ -638,7 +673,7 @@ def _multi_tensor_adopt(
     _check_weight_decay(weight_decay)
     if isinstance(lr, Tensor):
         if not capturable:
-            raise RuntimeError("lr as a Tensor is not supported for capturable=False and foreach=True")
+            raise RuntimeError(_NO_TENSOR_LR)
         if lr.numel() != 1:
             raise ValueError("Tensor lr must be 1-element")
     if differentiable:
@@ -865,6 +900,32 @@ def _check_storages(lists: Iterable[list[Tensor | None]]) -> None:
 def _check_weight_decay(weight_decay: object) -> None:
     if weight_decay is None:
         raise TypeError(_NO_DECAY)
+
+
+def _check_exclusive(group: dict[str, Any]) -> None:
+    """Raise where options exclude each other."""
+    if group["clip_lambda"] is not None:
+        if group["clip_exp"] is not None:
+            raise ValueError("clip_lambda and clip_exp cannot be given together: both say how to clip")
+        if group["capturable"]:
+            raise ValueError(
+                "clip_lambda needs the step as a number, which capturable=True keeps on the device: use clip_exp"
+            )
+    if group["foreach"] and isinstance(group["lr"], Tensor) and not group["capturable"]:
+        raise ValueError(_NO_TENSOR_LR)
+    for one in ("fused", "foreach", "capturable"):
+        if group[one] and group["differentiable"]:
+            raise RuntimeError(f"`{one}` does not support `differentiable`")
+    if group["fused"] and group["foreach"]:
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+
+
+def _can_be_saved(clip: Clip | None) -> bool:
+    try:
+        pickle.dumps(clip)
+    except Exception:  # whatever its own pickling raises
+        return False
+    return True
 
 
 def _check_rounding(rounding: object) -> None:

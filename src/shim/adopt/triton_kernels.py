@@ -119,7 +119,8 @@ def count_kernel(table, n, found_inf, lr_tensor, lr, nonzero, block: tl.constexp
     if nonzero is not None:
         if lr_tensor is not None:
             lr = tl.load(lr_tensor).to(tl.float32)
-        mask &= (t != 0) | (lr != 0) | (tl.load(nonzero + columns, mask, other=1) != 0)
+        if lr == 0:
+            mask = mask & ((t != 0) | (tl.load(nonzero + columns, mask, other=1) != 0))
     tl.store(steps, t + 1, mask)
 
 
