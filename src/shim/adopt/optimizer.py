@@ -459,12 +459,14 @@ def adopt(
     >>> step, param
     (tensor(2.), tensor([0.9900, 0.9900]))
     """
-    if foreach is None and fused is None:
-        foreach, fused = _default_form(params, lr, capturable, differentiable)
-
     # this check is slow during compilation, so we skip it
     if not _torch.is_compiling() and not all(isinstance(t, Tensor) for t in state_steps):
         raise RuntimeError("API has changed, `state_steps` argument must contain a list of singleton tensors")
+
+    if foreach is None and fused is None:
+        foreach, fused = _default_form(params, lr, capturable, differentiable)
+        if not (foreach or fused or _torch.is_compiling()):
+            _check_storages([params, grads, exp_avgs, exp_avg_sqs, state_steps, compensations or []])
 
     if fused and not _torch.is_compiling():  # a compiler fuses by itself what it can see
         func = _fused_adopt
@@ -702,11 +704,10 @@ def _multi_tensor_adopt(
         if grad_scale is not None:
             grads_ = [g / grad_scale.to(g.device) for g in grads_]
         unscaled = [grads[i] for i in positions]
-        if has_complex:
+        if has_complex and torch.is_complex(weights[0]):
             grads_ = [_real(g) for g in grads_]
             weights, exp_avgs_, exp_avg_sqs_ = (
-                [torch.view_as_real(t) if torch.is_complex(t) else t for t in tensors]
-                for tensors in (weights, exp_avgs_, exp_avg_sqs_)
+                [torch.view_as_real(t) for t in tensors] for tensors in (weights, exp_avgs_, exp_avg_sqs_)
             )
         # Only L2 mixes the sign of the gradient with another one: else it is the normalized gradient that is
         # negated, in place.
@@ -836,10 +837,7 @@ def _fused_adopt(
         "maximize": maximize,
     }
     if has_complex:
-        lists[1] = [_real(g) for g in grads]
-        lists = [
-            [torch.view_as_real(t) if t is not None and torch.is_complex(t) else t for t in each] for each in lists
-        ]
+        lists = _as_reals(lists)
     if any(p.is_cuda for p in params):
         if clip_lambda is not None:
             raise RuntimeError(_NO_LAMBDA_ON_GPU)
@@ -852,6 +850,7 @@ def _fused_adopt(
         return
     if any(c is None and is_widened(p, m) for p, m, c in zip(lists[0], lists[2], lists[5])):
         # Rounded stochastically: the position in the lists is what makes a parameter's random numbers its own.
+        _check_storages(lists)
         options.update(clip_lambda=clip_lambda, has_complex=False, capturable=False, differentiable=False)
         form: Callable[..., None] = _single_tensor_adopt
         form(*lists[:5], grad_scale, None, compensations=lists[5], **options)
@@ -884,13 +883,29 @@ def _power(step: float, exponent: float) -> float:
 
 
 def _real(grad: Tensor) -> Tensor:
-    """Return a gradient as pairs of reals if it is complex; it may still have to be conjugated."""
-    if not torch.is_complex(grad):
-        return grad
+    """Return a complex gradient as pairs of reals; it may still have to be conjugated."""
     return torch.view_as_real(grad.resolve_conj() if hasattr(grad, "resolve_conj") else grad)
 
 
-def _check_storages(lists: Iterable[list[Tensor | None]]) -> None:
+def _as_reals(lists: list[list[Any]]) -> list[list[Any]]:
+    """Return the lists with pairs of reals for complex numbers, where all tensors of a parameter are complex.
+
+    What cannot be seen so is left to the single-tensor form, as is a parameter that is still to be conjugated.
+    """
+    lists = [list(column) for column in lists]
+    for i, (param, grad, *averages) in enumerate(zip(*lists[:4])):
+        written = (param, *averages)
+        if all(isinstance(t, Tensor) and torch.is_complex(t) for t in (grad, *written)) and not any(
+            hasattr(t, "is_conj") and t.is_conj() for t in written
+        ):
+            views = (torch.view_as_real(param), _real(grad), *map(torch.view_as_real, averages))
+            for column, view in zip(lists, views):
+                column[i] = view
+    return lists
+
+
+def _check_storages(lists: Iterable[Iterable[Tensor | None]]) -> None:
+    """Raise where torch's own operations would end the process, which its fused Adam says, too."""
     if any(any(map(reaches_beyond, tensors)) for tensors in lists):
         raise RuntimeError(
             "A parameter, its gradient or its state has less memory than its sizes say: its storage was freed"
