@@ -22,8 +22,8 @@ of Python take as long as the step does.
 from __future__ import annotations
 
 from functools import reduce
-from itertools import repeat
-from operator import add, attrgetter, le, mul, or_
+from itertools import compress, repeat
+from operator import add, attrgetter, le, mul, not_, or_
 from typing import Any, Callable, Sequence
 
 import torch
@@ -42,6 +42,8 @@ on_cpu: Callable[[Tensor], bool] = (
 # These came in torch 1.10 and 1.9. (The numbers of a ZeroTensor or of a functional wrapper have no address.)
 _is_negated: Callable[[Tensor], bool] | None = getattr(Tensor, "is_neg", None)
 _is_inference: Callable[[Tensor], bool] | None = getattr(Tensor, "is_inference", None)
+
+_is_functional: Callable[[Tensor], bool] = getattr(torch, "_is_functional_tensor", lambda tensor: False)
 
 # The fastest of what a release has; that of 1.11 and 1.12 which is made in Python would be slow.
 _storage: Callable[[Tensor], Any] = getattr(Tensor, "untyped_storage", getattr(Tensor, "_storage", Tensor.storage))
@@ -82,8 +84,13 @@ def _lie_in(column: Sequence[Tensor], addresses: Sequence[int], storages: Sequen
     return (
         all(map(le, map(mul, ends, repeat(size)), map(_storage_bytes, storages)))
         and not reduce(or_, addresses) & (size - 1)  # a power of 2
-        and (all(addresses) or not any(tensor.numel() for tensor, address in zip(column, addresses) if not address))
+        and (all(addresses) or not any(map(_is_elsewhere, compress(column, map(not_, addresses)))))
     )
+
+
+def _is_elsewhere(tensor: Tensor) -> bool:
+    """Say whether a tensor without memory has values all the same, or stands for a tensor that may have some."""
+    return bool(tensor.numel() or _is_functional(tensor))
 
 
 def is_elementwise(columns: Columns) -> bool:
@@ -101,6 +108,21 @@ def is_elementwise(columns: Columns) -> bool:
         return True
     strides = list(map(Tensor.stride, params))
     return all(list(map(Tensor.stride, column)) == strides for column in others) and all(map(_is_dense, params))
+
+
+def begin_together(columns: Columns) -> bool:
+    """Say whether a tensor that is written begins where another one does, so that the order of steps is of matter.
+
+    The columns are parameters, gradients, and then what else is written.
+    """
+    grads: Sequence[Any]
+    params, grads, *others = ([tensor for tensor in column if tensor is not None] for column in columns)
+    try:
+        written = [address for column in (params, *others) for address in map(Tensor.data_ptr, column) if address]
+        read = set(map(Tensor.data_ptr, grads))
+    except (RuntimeError, TypeError):  # no memory of its own, or no tensor
+        return True
+    return len(set(written)) < len(written) or not read.isdisjoint(written)
 
 
 def reaches_beyond(tensor: Tensor | None) -> bool:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from . import _torch
 from .low_precision import LOW_PRECISION
-from .memory import PLAIN, Columns, at, is_elementwise, memory_of, on_cpu
+from .memory import PLAIN, Columns, at, begin_together, is_elementwise, memory_of, on_cpu
 
 LIBRARY = Path(__file__).with_name("_native.so")  # no module, so that no interpreter names it, but setup.py
 
@@ -201,11 +201,17 @@ def step_(
     by_dtype: dict[torch.dtype, list[int]] = {}
     for i, dtype in enumerate(map(_dtype, params)):
         by_dtype.setdefault(dtype, []).append(i)
+    if len(by_dtype) == 1 and _run(everything, packed, clip_lambda):
+        return []
+    if begin_together(everything):  # in their order, then
+        indices = iter(range(len(params)))
+        refused = next((i for i in indices if not _run(at([i], everything), packed, clip_lambda)), None)
+        return [] if refused is None else [refused, *indices]
     left = []
-    for indices in by_dtype.values():
-        batch = everything if len(by_dtype) == 1 else at(indices, everything)
-        if not _run(batch, packed, clip_lambda):  # because of one of them, or because they share memory
-            left += [i for i in indices if not _run(at([i], everything), packed, clip_lambda)]
+    for positions in by_dtype.values():
+        # One of them may be in the way of all.
+        if len(by_dtype) == 1 or not _run(at(positions, everything), packed, clip_lambda):
+            left += [i for i in positions if not _run(at([i], everything), packed, clip_lambda)]
     return sorted(left)
 
 
@@ -320,9 +326,9 @@ def _look_in_c(columns: Columns) -> tuple[int, array[int], array[int]] | None:
 def _look_from_python(columns: Columns) -> tuple[int, array[int], object] | None:
     """Return the same from Python, with what holds the memory in place of the addresses."""
     *tensors, compensations, steps = columns
-    if not {type(None), *PLAIN}.issuperset(map(type, chain(*columns))):
+    if not {*PLAIN}.issuperset(map(type, chain(*tensors, steps))):
         return None
-    dtypes = [set(map(_dtype, column)) for column in tensors] + [{c if c is None else c.dtype for c in compensations}]
+    dtypes = [set(map(_dtype, column)) for column in tensors] + [{getattr(c, "dtype", None) for c in compensations}]
     kind = KINDS.get(tuple(column.pop() for column in dtypes))
     if kind is None or any(dtypes):  # more than one in a column
         return None

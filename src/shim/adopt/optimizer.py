@@ -14,7 +14,7 @@ from torch.optim.optimizer import Optimizer
 from . import _torch, blocked, native
 from .checkpoint import Loading
 from .low_precision import LOW_PRECISION, ROUNDINGS, is_widened, narrow_, widen
-from .memory import at, on_cpu, reaches_beyond
+from .memory import at, begin_together, on_cpu, reaches_beyond
 
 __all__ = ["ADOPT", "adopt"]
 
@@ -825,7 +825,8 @@ def _fused_adopt(
     if differentiable:
         raise RuntimeError("`fused` does not support `differentiable`")
     _check_weight_decay(weight_decay)
-    lists: list[Any] = [params, grads, exp_avgs, exp_avg_sqs, state_steps, compensations or [None] * len(params)]
+    in_order: Callable[..., None] = _single_tensor_adopt
+    lists: Any = [params, grads, exp_avgs, exp_avg_sqs, state_steps, compensations or [None] * len(params)]
     options: dict[str, Any] = {
         "beta1": beta1,
         "beta2": beta2,
@@ -852,15 +853,17 @@ def _fused_adopt(
         # Rounded stochastically: the position in the lists is what makes a parameter's random numbers its own.
         _check_storages(lists)
         options.update(clip_lambda=clip_lambda, has_complex=False, capturable=False, differentiable=False)
-        form: Callable[..., None] = _single_tensor_adopt
-        form(*lists[:5], grad_scale, None, compensations=lists[5], **options)
+        in_order(*lists[:5], grad_scale, None, compensations=lists[5], **options)
         return
     others = native.step_(*lists, grad_scale=grad_scale, clip_lambda=clip_lambda, **options)
     if others:
         lists = at(others, lists)
         _check_storages(lists)
         options.update(clip_lambda=clip_lambda, has_complex=False, capturable=False, differentiable=False)
-        blocked.step_(_single_tensor_adopt, *lists, grad_scale=grad_scale, **options)
+        if begin_together(lists):
+            in_order(*lists[:5], grad_scale, None, compensations=lists[5], **options)
+        else:
+            blocked.step_(in_order, *lists, grad_scale=grad_scale, **options)
 
 
 def _waits(step: Any, lr: float | Tensor, grad: Tensor) -> Any:
@@ -887,7 +890,7 @@ def _real(grad: Tensor) -> Tensor:
     return torch.view_as_real(grad.resolve_conj() if hasattr(grad, "resolve_conj") else grad)
 
 
-def _as_reals(lists: list[list[Any]]) -> list[list[Any]]:
+def _as_reals(lists: list[Any]) -> Any:
     """Return the lists with pairs of reals for complex numbers, where all tensors of a parameter are complex.
 
     What cannot be seen so is left to the single-tensor form, as is a parameter that is still to be conjugated.
