@@ -411,7 +411,7 @@ def go_beyond():
     from array import array
 
     tensors, count = [torch.ones(10) for _ in range(4)], torch.tensor(2.0)
-    table = array("q", [1000, *(t.data_ptr() for t in tensors), 0, count.data_ptr()])
+    table = array("q", [12, *(t.data_ptr() for t in tensors), 0, count.data_ptr()])
     options = native._options(
         None, beta1=0.9, beta2=0.9, lr=0.1, clip_exp=None, weight_decay=0.0, decouple=False, eps=1e-6, maximize=False
     )
@@ -439,6 +439,7 @@ def main():
     print(f"torch {torch.__version__}, {native.in_words()}, look in C: {native._look is not None}")
     if options.beyond:
         go_beyond()
+        return
     wrong = 0
     for number in range(options.seed, options.seed + options.cases):
         if options.last:
