@@ -50,7 +50,7 @@ def _redirections() -> tuple[Callable[[], bool], ...]:
 _redirected = _redirections()
 
 
-def _in_dual_level() -> bool:
+def in_dual_level() -> bool:
     """Say whether tensors may have a tangent, which an operation in forward mode carries along."""
     forward_ad = getattr(torch.autograd, "forward_ad", None)
     return getattr(forward_ad, "_current_level", -1) >= 0
@@ -63,7 +63,7 @@ def is_plain_eager() -> bool:
         or torch.is_grad_enabled()
         or _in_inference_mode()
         or _dispatch_modes()
-        or _in_dual_level()
+        or in_dual_level()
         or any(redirected() for redirected in _redirected)
     )
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 from functools import reduce
 from itertools import compress, repeat
 from operator import add, attrgetter, le, mul, not_, or_
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -110,19 +110,26 @@ def is_elementwise(columns: Columns) -> bool:
     return all(list(map(Tensor.stride, column)) == strides for column in others) and all(map(_is_dense, params))
 
 
+def is_negated(columns: Columns) -> bool:
+    """Say whether the memory of some plain tensor is the negative of its value, as of z.conj().imag."""
+    return _is_negated is not None and any(any(map(_is_negated, _plain(column))) for column in columns)
+
+
 def begin_together(columns: Columns) -> bool:
-    """Say whether a tensor that is written begins where another one does, so that the order of steps is of matter.
+    """Say whether a plain tensor that is written begins where another one does: then the order of steps is of matter.
 
     The columns are parameters, gradients, and then what else is written.
     """
-    grads: Sequence[Any]
-    params, grads, *others = ([tensor for tensor in column if tensor is not None] for column in columns)
+    params, grads, *others = map(_plain, columns)
     try:
         written = [address for column in (params, *others) for address in map(Tensor.data_ptr, column) if address]
-        read = set(map(Tensor.data_ptr, grads))
-    except (RuntimeError, TypeError):  # no memory of its own, or no tensor
+        return len(set(written)) < len(written) or not set(written).isdisjoint(map(Tensor.data_ptr, grads))
+    except RuntimeError:  # no memory of its own
         return True
-    return len(set(written)) < len(written) or not read.isdisjoint(written)
+
+
+def _plain(column: Sequence[Any]) -> Iterator[Any]:
+    return compress(column, map({*PLAIN}.__contains__, map(type, column)))
 
 
 def reaches_beyond(tensor: Tensor | None) -> bool:

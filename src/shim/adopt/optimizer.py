@@ -14,7 +14,7 @@ from torch.optim.optimizer import Optimizer
 from . import _torch, blocked, native
 from .checkpoint import Loading
 from .low_precision import LOW_PRECISION, ROUNDINGS, is_widened, narrow_, widen
-from .memory import at, begin_together, on_cpu, reaches_beyond
+from .memory import at, begin_together, is_negated, on_cpu, reaches_beyond
 
 __all__ = ["ADOPT", "adopt"]
 
@@ -682,6 +682,34 @@ def _multi_tensor_adopt(
         raise AssertionError("_foreach ops don't support autograd")
     if _found_inf(found_inf, capturable):
         return
+    written = (exp_avgs, exp_avg_sqs, state_steps, compensations or ())
+    if not _torch.is_compiling() and (
+        _torch.in_dual_level() or is_negated((params, *written)) or begin_together((params, grads, *written))
+    ):
+        # torch's list operations carry no tangents, do not write to what is still to be negated, and know no order.
+        _single_tensor_adopt(
+            params,
+            grads,
+            exp_avgs,
+            exp_avg_sqs,
+            state_steps,
+            grad_scale,
+            found_inf,
+            has_complex=has_complex,
+            compensations=compensations,
+            beta1=beta1,
+            beta2=beta2,
+            lr=lr,
+            clip_exp=clip_exp,
+            clip_lambda=clip_lambda,
+            weight_decay=weight_decay,
+            decouple=decouple,
+            eps=eps,
+            maximize=maximize,
+            capturable=capturable,
+            differentiable=differentiable,
+        )
+        return
     masked = (capturable or _torch.is_compiling()) and clip_lambda is None
     if masked:
         _check_capturable(params, state_steps)
@@ -1009,7 +1037,8 @@ def _grouped(
     one after the other, both lists together take what one would.
     """
     found: dict[Any, tuple[float, tuple[list[Any], ...]]] = {}
-    for i, (param, step_t) in enumerate(zip(params, state_steps)):
+    for i, param in enumerate(params):
+        step_t = state_steps[i]
         step = step_t.item() if by_step else -1.0
         compensation = compensations[i] if compensations else None
         dtypes = (param.dtype, exp_avgs[i].dtype, grads[i].dtype)
