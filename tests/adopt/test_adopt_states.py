@@ -46,7 +46,7 @@ def test_a_first_step_without_lr_and_gradient_makes_the_state_and_does_not_count
     lr, group["lr"] = group["lr"], lr_of(kind, form)
     for _ in range(2):
         step(params, optimizer, 0.0)
-        assert all(not any(value.any() for value in optimizer.state[p].values()) for p in params)
+        assert not any((value != 0).any() for p in params for value in optimizer.state[p].values())
     group["lr"] = lr
     for gradient in (0.5, -1.0, 2.0):
         step(params, optimizer, gradient)
@@ -106,7 +106,7 @@ def test_a_step_that_there_cannot_be_gives_the_same_numbers(form, count, clip):
     for one, other in zip(run(form), run({"foreach": False})):
         assert_close(one, other.detach(), 2e-6)
     if clip and not count > 0:
-        assert run(form)[0].isnan().all()
+        assert torch.isnan(run(form)[0]).all()
 
 
 def test_a_step_that_is_set_back_starts_the_state_anew(form):
@@ -167,6 +167,9 @@ def test_a_gradient_that_is_still_to_be_conjugated_counts_as_what_it_says(form, 
 @pytest.mark.torch_from(2, 0, "no functionalize in torch")
 def test_inside_functionalize_it_steps_as_ever(form):
     from shim.adopt import adopt
+
+    if form.get("foreach") and not hasattr(torch, "_foreach_rsqrt"):
+        pytest.skip("torch lacks list operations in there")
 
     if form.get("capturable"):
         form = {**form, "capturable": False}
