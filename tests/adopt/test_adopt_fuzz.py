@@ -1,9 +1,6 @@
 """Whatever ADOPT is given and whatever happens around it, it does what foreach=False does, and the process lives."""
 
-import ctypes
 import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -205,24 +202,3 @@ def test_torchs_objects_are_read_only_where_they_are_as_expected(monkeypatch):
     monkeypatch.setattr(torch._C, "_dispatch_keys", lambda tensor: torch.zeros(()))  # which has no raw_repr
 
     assert native._load_look()[0] is None
-
-
-def test_a_library_that_was_built_with_fast_math_asked_for_has_the_same_bits(tmp_path):
-    """It says so, and leaves the process's arithmetic alone: crtfastmath would make 5e-324 zero."""
-    pytest.importorskip("setuptools")
-    root = HERE.parents[1]
-    flags = "-Ofast -ffast-math -funsafe-math-optimizations"
-    built = subprocess.run(
-        [sys.executable, "setup.py", "build_ext", "--build-lib", tmp_path, "--build-temp", tmp_path / "temp"],
-        env={**os.environ, "CFLAGS": flags, "LDFLAGS": "-ffast-math"},
-        cwd=root,
-        capture_output=True,
-        text=True,
-    )
-    assert built.returncode == 0 and "ADOPT's kernel is built without -Ofast -ffast-math" in built.stderr, built.stderr
-    library = tmp_path / "shim" / "adopt" / native.LIBRARY.name
-    assert library.exists(), "under the name that native.py looks for, whatever the interpreter's suffixes are"
-
-    ctypes.CDLL(str(library))
-
-    assert 5e-324 * 1.0 != 0.0
