@@ -1,11 +1,13 @@
 """Sessions: ``nox`` runs the suite, ``nox -s clients`` the frameworks, ``nox -s matrix -- 1.8.1`` other torch releases.
 
 ``nox -s optional`` runs the patches of known breakages, each on the torch where it bites.
-Arguments behind ``--`` go to pytest, or to scripts/matrix.
+``nox -s sanitize`` fuzzes ADOPT's kernel under AddressSanitizer and UBSan, ``-- --cases N`` as long as you like.
+Other arguments behind ``--`` go to pytest, or to scripts/matrix.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -22,6 +24,14 @@ CLIENTS = {"frameworks": (), "deepspeed": ("-k", "deepspeed"), "timm": ("-k", "t
 
 #: Where the optional patches bite: Python, torch.
 BITES = (("3.8", "1.11.0"), ("3.8", "1.12.0"), ("3.8", "1.13.1"), ("3.11", "2.13.0"), ("3.13", "2.15.0"))
+
+SANITIZED = ("-std=c11", "-O1", "-g", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-shared")
+SANITIZED += ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer")
+#: Compiler -> its own flags, and the runtimes that must be there before Python's memory is.
+SANITIZERS = {
+    "gcc": ((), ("libasan.so", "libubsan.so", "libstdc++.so.6")),
+    "clang": (("-shared-libsan",), ("libclang_rt.asan-x86_64.so", "libstdc++.so.6")),
+}
 
 
 def install(session: nox.Session, *what: str) -> None:
@@ -56,6 +66,24 @@ def optional(session: nox.Session, torch: str) -> None:
     numpy = "numpy<2" if torch.startswith("1.") else "numpy"
     session.install(f"torch=={torch}", numpy, "packaging", "wrapt", "pytest")
     session.run("python", "-m", "pytest", "tests/test_optional.py", *session.posargs)
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """Fuzz ADOPT's kernel with sanitizers, on one thread and on two, with either way of looking at tensors."""
+    compiler = next(filter(shutil.which, SANITIZERS), None)
+    if compiler is None:
+        session.error("no gcc or clang at hand")
+    flags, runtimes = SANITIZERS[compiler]
+    install(session, "-e", ".")
+    library = str(Path(session.create_tmp()).resolve() / "native.so")
+    session.run(compiler, *SANITIZED, *flags, "src/shim/adopt/native.c", "-o", library, "-lm", external=True)
+    found = [session.run(compiler, f"-print-file-name={name}", silent=True, external=True) for name in runtimes]
+    env = {"LD_PRELOAD": " ".join(map(str.strip, found)), "ASAN_OPTIONS": "detect_leaks=0:exitcode=99"}
+    fuzz = ("python", "tests/adopt/adopt_fuzz.py", "--library", library)
+    session.run(*fuzz, "--beyond", env=env, success_codes=[99], silent=True)  # or it would see nothing
+    for threads, look in (("1", ()), ("2", ()), ("1", ("--python",))):
+        session.run(*fuzz, *look, *(session.posargs or ("--cases", "10000")), env={**env, "OMP_NUM_THREADS": threads})
 
 
 @nox.session(python=False)

@@ -1,15 +1,50 @@
 """Build the native kernel of ADOPT where there is a compiler; everything else is in pyproject.toml."""
 
-from setuptools import Extension, setup
+from __future__ import annotations
 
-# No Python module, but a plain library that native.py loads. It uses nothing of Python, hence the stable ABI's name.
+import sysconfig
+import warnings
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+# They change what numbers come out, and at linking that of the whole process which loads the library.
+UNSAFE = ("-ffast-math", "-Ofast", "-funsafe-math-optimizations", "-fassociative-math", "-freciprocal-math")
+UNSAFE += ("-ffinite-math-only", "-fno-signed-zeros", "-mdaz-ftz")
+
+# No Python module, but a plain library that native.py loads. It uses nothing of Python.
 KERNEL = Extension(
     "shim.adopt._native",
     ["src/shim/adopt/native.c"],
     extra_compile_args=["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno"],
     libraries=["m"],
-    py_limited_api=True,
     optional=True,  # without a compiler the package installs and works all the same
 )
 
-setup(ext_modules=[KERNEL], options={"bdist_wheel": {"py_limited_api": "cp38"}})
+
+class BuildLibrary(build_ext):
+    """Build under one name for every interpreter, and with none of the flags that change numbers."""
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """Return where the library goes below a directory of packages."""
+        return str(Path(*fullname.split(".")).with_suffix(".so"))  # native.LIBRARY
+
+    def build_extensions(self) -> None:
+        """Build, once the compiler's commands are known."""
+        for name in ("compiler", "compiler_so", "linker_so", "linker_exe"):
+            command = getattr(self.compiler, name, None) or []
+            left_out = [flag for flag in command if flag in UNSAFE]
+            if left_out:
+                warnings.warn(f"ADOPT's kernel is built without {' '.join(left_out)}, for right numbers", stacklevel=1)
+                setattr(self.compiler, name, [flag for flag in command if flag not in UNSAFE])
+        super().build_extensions()
+
+
+# The wheel is good for every Python from 3.8 on. For a free-threaded one, wheels know no such tag.
+free_threaded = sysconfig.get_config_var("Py_GIL_DISABLED")
+setup(
+    ext_modules=[KERNEL],
+    cmdclass={"build_ext": BuildLibrary},
+    options={} if free_threaded else {"bdist_wheel": {"py_limited_api": "cp38"}},
+)

@@ -64,7 +64,7 @@ def test_the_sdist_can_build_the_wheel(built):
 def test_the_native_kernel_is_built_where_there_is_a_compiler_and_else_left_out(built, checkout, tmp_path):
     """One library for every Python and torch; without it the package is as complete as the bare checkout."""
     with zipfile.ZipFile(str(built[0])) as wheel:
-        assert ("shim/adopt/_native.abi3.so" in wheel.namelist()) == bool(shutil.which("cc"))
+        assert ("shim/adopt/_native.so" in wheel.namelist()) == bool(shutil.which("cc"))
     assert "-cp38-abi3-" in built[0].name
     with tarfile.open(str(built[1])) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}

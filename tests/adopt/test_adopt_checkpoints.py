@@ -3,6 +3,8 @@
 The dictionaries below have the names that torch-adopt 0.1.0, timm 1.0.31 and pytorch_optimizer 4.1.0 write.
 """
 
+import copy
+
 import pytest
 import torch
 from adopt_oracle import Oracle, assert_close
@@ -129,6 +131,119 @@ def test_other_mathematics_is_refused(key):
 
     with pytest.raises(ValueError, match=key):
         ADOPT([torch.nn.Parameter(torch.ones(3))]).load_state_dict(saved)
+
+
+def trained():
+    """Return an optimizer of two named parameters after two steps, in two groups."""
+    params = [torch.nn.Parameter(torch.ones(2, 3)), torch.nn.Parameter(torch.ones(4))]
+    optimizer = ADOPT([{"params": [p], "param_names": [n]} for p, n in zip(params, ("weight", "bias"))], lr=0.5)
+    for _ in range(2):
+        for p in params:
+            p.grad = torch.ones_like(p)
+        optimizer.step()
+    return optimizer
+
+
+def put(name, value):
+    def damage(saved):
+        state = saved["state"][saved["param_groups"][1]["params"][0]]  # torch 1.4 has no numbers for it
+        state[name] = value(state[name]) if callable(value) else value
+
+    return damage
+
+
+def put_option(**options):
+    return lambda saved: saved["param_groups"][1].update(options)
+
+
+# What is wrong with a checkpoint -> what is done to it, and what the error says.
+PARAMETER, GROUP = r"of parameter 1 \('bias'\) in the state_dict", r"param_groups\[1\] of the state_dict"
+DAMAGES = {
+    "shape": (put("exp_avg", torch.ones(5)), f"exp_avg {PARAMETER} has the shape \\[5\\], the parameter \\[4\\]"),
+    "shape that broadcasts": (put("exp_avg_sq", torch.ones(())), f"exp_avg_sq {PARAMETER} has the shape"),
+    "shape of the compensation": (put("compensation", lambda _: torch.ones(5)), f"compensation {PARAMETER} has"),
+    "integers": (put("exp_avg", lambda v: v.long()), f"exp_avg {PARAMETER} has the dtype torch.int64"),
+    "sparse": (put("exp_avg", lambda v: v.to_sparse()), f"exp_avg {PARAMETER} is a Tensor with torch.sparse_coo"),
+    "a list": (put("exp_avg", [1.0] * 4), f"exp_avg {PARAMETER} is no tensor but list"),
+    "negative step": (put("step", torch.tensor(-1.0)), f"step {PARAMETER} is no number of steps"),
+    "NaN step": (put("step", float("nan")), f"step {PARAMETER} is no number of steps: nan"),
+    "infinite step": (put("step", torch.tensor(float("inf"))), f"step {PARAMETER} is no number"),
+    "half a step": (put("step", 2.5), f"step {PARAMETER} is no number"),
+    "two steps": (put("step", torch.ones(2)), f"step {PARAMETER} is no number"),
+    "a word": (put("step", "many"), f"step {PARAMETER} is no number"),
+    "fused and foreach": (put_option(fused=True, foreach=True), f"{GROUP}: `fused` and `foreach`"),
+    "fused and differentiable": (put_option(fused=True, differentiable=True), f"{GROUP}: `fused` does not"),
+    "foreach and differentiable": (put_option(foreach=True, differentiable=True), f"{GROUP}: `foreach` does not"),
+    "capturable and differentiable": (put_option(capturable=True, differentiable=True), f"{GROUP}: `capturable`"),
+    "foreach and a tensor lr": (put_option(foreach=True, lr=torch.tensor(0.1)), f"{GROUP}: lr as a Tensor"),
+    "two clips": (put_option(clip_lambda=one_later, clip_exp=0.5), f"{GROUP}: clip_lambda and clip_exp"),
+    "capturable and a callable": (put_option(clip_lambda=one_later, clip_exp=None, capturable=True), "needs the step"),
+    "rounding": (put_option(rounding="up"), f"{GROUP}: rounding must be one of"),
+    "fewer parameters": (put_option(params=[]), "doesn't match the size"),
+}
+META = {
+    "complex": (put("exp_avg_sq", lambda v: v.to(torch.complex64)), f"exp_avg_sq {PARAMETER} has the dtype"),
+    "state on meta": (put("exp_avg", lambda v: v.to("meta")), f"exp_avg {PARAMETER} is on the meta device"),
+    "step on meta": (put("step", lambda v: v.to("meta")), f"step {PARAMETER} is no number of steps"),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [*DAMAGES, *(pytest.param(n, marks=pytest.mark.torch_from(2, 0, "meta")) for n in META)]
+)
+def test_what_does_not_fit_is_named_and_nothing_is_changed(name):
+    damage, message = {**DAMAGES, **META}[name]
+    optimizer = trained()
+    saved = optimizer.state_dict()
+    saved["state"] = {i: {"compensation": None, **state} for i, state in copy.deepcopy(saved["state"]).items()}
+    saved["param_groups"][0]["lr"] = 0.125
+    saved["state"][saved["param_groups"][0]["params"][0]]["exp_avg"] += 1
+    damage(saved)
+    before = [{n: t.clone() for n, t in state.items()} for state in optimizer.state.values()]
+    same = list(optimizer.state.values())
+
+    with pytest.raises(ValueError, match=message):
+        optimizer.load_state_dict(saved)
+
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.5]
+    assert all(old is new for old, new in zip(same, optimizer.state.values()))
+    assert all(torch.equal(b[n], state[n]) for b, state in zip(before, optimizer.state.values()) for n in b)
+
+
+@pytest.mark.torch_from(2, 1, "no hooks of load_state_dict")
+def test_hooks_see_a_state_before_it_is_checked_and_after_it_is_loaded():
+    optimizer, other = trained(), trained()
+    saved = optimizer.state_dict()
+    saved["state"] = {i: {"momentum": s["exp_avg"], **s} for i, s in saved["state"].items()}  # which ADOPT refuses
+    seen = []
+
+    def before(_, state_dict):
+        return {**state_dict, "state": {i: without(s, "momentum") for i, s in state_dict["state"].items()}}
+
+    def after(optimizer):
+        seen.extend(state["exp_avg"] for state in optimizer.state.values())
+
+    other.register_load_state_dict_pre_hook(before)
+    other.register_load_state_dict_post_hook(after)
+    other.load_state_dict(saved)
+    other.load_state_dict(saved)
+
+    assert [a is b["exp_avg"] for a, b in zip(seen[2:], other.state.values())] == [True, True]
+    assert len(other._optimizer_load_state_dict_pre_hooks) == len(other._optimizer_load_state_dict_post_hooks) == 1
+
+
+def without(state, name):
+    return {n: value for n, value in state.items() if n != name}
+
+
+def test_state_of_no_parameter_is_loaded_as_it_is():
+    optimizer = trained()
+    saved = optimizer.state_dict()
+    saved["state"]["epoch"] = 3
+
+    optimizer.load_state_dict(saved)
+
+    assert optimizer.state["epoch"] == 3
 
 
 def test_a_refused_checkpoint_changes_nothing():

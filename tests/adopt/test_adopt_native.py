@@ -337,6 +337,7 @@ def test_autograd_notices_that_a_parameter_was_changed(count):
     assert p.grad._version == 0, "the gradient is only read"
 
 
+@pytest.mark.filterwarnings("ignore:clip_lambda=<lambda> cannot be pickled")
 def test_a_clip_gets_each_step_once(refused):
     seen = []
     params = as_parameters(ordinary())

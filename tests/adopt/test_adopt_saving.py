@@ -100,6 +100,65 @@ def test_a_restored_run_is_bit_equal(way, options, dtype):
         assert restored.param_groups[0][name] == optimizer.param_groups[0][name]
 
 
+def cannot_be_pickled():
+    def half(t):
+        return 0.5
+
+    class Half:
+        def __call__(self, t):
+            return 0.5
+
+        def __reduce__(self):
+            raise RuntimeError("not this one")
+
+    return {"lambda": lambda t: 0.5, "closure": half, "object": Half()}
+
+
+@pytest.mark.parametrize("name", cannot_be_pickled())
+def test_a_clip_that_cannot_be_pickled_stays_with_its_optimizer(name):
+    mine, theirs = cannot_be_pickled()[name], cannot_be_pickled()[name]
+    net, other = model(), model()
+    with pytest.warns(UserWarning, match="cannot be pickled") as said:
+        optimizer = ADOPT([{"params": [p]} for p in net.parameters()], clip_lambda=mine)
+    with pytest.warns(UserWarning, match="cannot be pickled"):
+        restored = ADOPT([{"params": [p]} for p in other.parameters()], clip_lambda=theirs)
+    train(net, optimizer, 3)
+
+    saved = through_a_file(optimizer.state_dict(), **({"weights_only": True} if TORCH >= (2, 1) else {}))
+    other.load_state_dict(net.state_dict())
+    restored.load_state_dict(saved)
+    train(net, optimizer, 3, start=3)
+    train(other, restored, 3, start=3)
+
+    assert len(said) == 1, "once for all groups"
+    assert said[0].filename == __file__
+    assert all(group["clip_lambda"] is theirs and group["clip_exp"] is None for group in restored.param_groups)
+    assert all(group["clip_lambda"] is mine for group in optimizer.param_groups)
+    assert all(torch.equal(p, q) for p, q in zip(net.parameters(), other.parameters()))
+
+
+def test_an_optimizer_without_a_clip_lambda_keeps_its_own_clip_when_it_loads_a_state_that_has_none():
+    net = model()
+    with pytest.warns(UserWarning, match="cannot be pickled"):
+        optimizer = ADOPT(net.parameters(), clip_lambda=lambda t: 0.5)
+    train(net, optimizer, 2)
+
+    restored = ADOPT(net.parameters(), clip_exp=0.3)
+    restored.load_state_dict(optimizer.state_dict())
+
+    assert restored.param_groups[0]["clip_exp"] == 0.3 and restored.param_groups[0]["clip_lambda"] is None
+
+
+def test_a_saved_exponent_takes_the_place_of_a_clip_lambda():
+    net = model()
+    optimizer = ADOPT(net.parameters(), clip_exp=0.3)
+    restored = ADOPT(net.parameters(), clip_lambda=root)
+
+    restored.load_state_dict(optimizer.state_dict())
+
+    assert restored.param_groups[0]["clip_exp"] == 0.3 and restored.param_groups[0]["clip_lambda"] is None
+
+
 def test_loading_copies_the_tensors_and_leaves_the_state_dict_alone():
     net = model()
     optimizer = ADOPT(net.parameters(), lr=0.01)

@@ -63,6 +63,7 @@ OPTIONAL = {
     "grad_scale": "*fp32",
     "found_inf": "*fp32",
     "lr_tensor": "*fp32",
+    "nonzero": "*i32",
     "weight_decay": "fp32",
     "clip_exp": "fp32",
 }
@@ -103,14 +104,27 @@ def test_the_step_kernel_compiles_for_gpus_and_moves_16_bytes_at_a_time(
 
 
 @needs_triton
-@pytest.mark.parametrize("found_inf", [{}, {"found_inf": "*fp32"}], ids=["plain", "found_inf"])
-def test_the_count_kernel_compiles_for_gpus(found_inf, tmp_path, monkeypatch):
+@pytest.mark.parametrize("options", [[], ["found_inf"], ["nonzero"], ["found_inf", "nonzero", "lr_tensor"]])
+def test_the_count_kernel_compiles_for_gpus(options, tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     from shim.adopt.triton_kernels import count_kernel
 
-    constants = {"block": 256} if found_inf else {"block": 256, "found_inf": None}
+    types = {"table": "*i64", "n": "i32", "lr": "fp32", **{name: OPTIONAL[name] for name in options}}
+    off = {name: None for name in ("found_inf", "nonzero", "lr_tensor") if name not in options}
 
-    assert "st.global.b32" in compiled(count_kernel, 90, {"table": "*i64", "n": "i32", **found_inf}, constants)
+    assert "st.global.b32" in compiled(count_kernel, 90, types, {"block": 256, **off})
+
+
+@needs_triton
+@pytest.mark.parametrize("options", [[], ["lr_tensor"]], ids=["number", "tensor"])
+def test_the_kernel_that_looks_for_zeros_compiles_for_gpus(options, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    from shim.adopt.triton_kernels import BLOCK, look_kernel, tl
+
+    types = {"table": "*i64", "owners": "*i64", "n": "i32", "nonzero": "*i32", "lr_tensor": "*fp32"}
+    off = {} if options else {"lr_tensor": None}
+
+    assert "st.global.b32" in compiled(look_kernel, 90, types, {"grad_dtype": tl.float32, "block": BLOCK, **off})
 
 
 def compiled(kernel, capability, types, constants):

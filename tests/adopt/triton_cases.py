@@ -303,6 +303,48 @@ def test_the_first_step_leaves_the_parameter_and_waits_even_for_a_nan(rounding):
     assert fused.state[ours[0]]["exp_avg_sq"].isnan().all() and not fused.state[ours[0]]["exp_avg"].any()
 
 
+@pytest.mark.parametrize("lr", [0.0, "tensor"])
+def test_a_first_step_with_neither_lr_nor_gradient_makes_the_state_and_does_not_count(lr):
+    params = [on_device(torch.ones(n)) for n in (3, 2 * BLOCK + 1, 4, 0)]
+    lr = torch.zeros((), device=DEVICE) if lr == "tensor" else lr
+    optimizer = Fused(params, lr=lr, weight_decay=0.1)
+    for p in params:
+        p.grad = torch.zeros_like(p)
+    params[1].grad[-1] = 1.0  # in the second block only
+    params[2].grad[0] = math.nan
+    optimizer.step()
+
+    states = [optimizer.state[p] for p in params]
+    assert [state["step"].item() for state in states] == [0.0, 1.0, 1.0, 0.0]
+    assert not states[0]["exp_avg_sq"].any() and states[1]["exp_avg_sq"].all()
+
+    optimizer.step()
+    assert [state["step"].item() for state in states] == [0.0, 2.0, 2.0, 0.0]
+
+
+@pytest.mark.parametrize("t", [-1.0, math.nan])
+def test_a_step_that_there_cannot_be_is_as_in_the_other_forms(t):
+    ours, fused, theirs, single = pair([(3,)])
+    step_both(ours, fused, theirs, single, steps=1)
+    for optimizer, params in ((fused, ours), (single, theirs)):
+        optimizer.state[params[0]]["step"].fill_(t)
+
+    step_both(ours, fused, theirs, single, steps=1)
+
+    assert ours[0].isnan().all() and theirs[0].isnan().all()
+
+
+def test_a_step_that_is_set_back_starts_anew():
+    ours, fused, theirs, single = pair([(3,)])
+    step_both(ours, fused, theirs, single)
+    for optimizer, params in ((fused, ours), (single, theirs)):
+        optimizer.state[params[0]]["step"].zero_()
+
+    step_both(ours, fused, theirs, single)
+
+    assert_close(ours[0], theirs[0], 1e-6)
+
+
 def test_one_launch_for_each_combination_of_dtypes(monkeypatch):
     launches = []
     kernel = triton_kernels.step_kernel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, Callable, Iterable, List, Tuple, TypeVar, Union
 
 import torch
@@ -33,9 +34,38 @@ _in_inference_mode: Callable[[], bool] = getattr(torch, "is_inference_mode_enabl
 _dispatch_modes: Callable[[], int] = getattr(torch._C, "_len_torch_dispatch_stack", _never)
 
 
+def _redirections() -> tuple[Callable[[], bool], ...]:
+    """Return what tells whether this thread's operations are traced or transformed, by vmap or functionalize, say."""
+    included: Any = getattr(torch._C, "_dispatch_tls_is_dispatch_key_included", None)
+    found = []
+    for key in ("FuncTorchDynamicLayerFrontMode", "Functionalize", "Tracer", "PreDispatch"):
+        try:
+            included(key)
+        except (TypeError, RuntimeError):  # this torch has no such function, or no such key
+            continue
+        found.append(functools.partial(included, key))
+    return tuple(found)
+
+
+_redirected = _redirections()
+
+
+def in_dual_level() -> bool:
+    """Say whether tensors may have a tangent, which an operation in forward mode carries along."""
+    forward_ad = getattr(torch.autograd, "forward_ad", None)
+    return getattr(forward_ad, "_current_level", -1) >= 0
+
+
 def is_plain_eager() -> bool:
     """Say whether memory may be written behind torch's back: nothing records, compiles or fakes operations."""
-    return not (is_compiling() or torch.is_grad_enabled() or _in_inference_mode() or _dispatch_modes())
+    return not (
+        is_compiling()
+        or torch.is_grad_enabled()
+        or _in_inference_mode()
+        or _dispatch_modes()
+        or in_dual_level()
+        or any(redirected() for redirected in _redirected)
+    )
 
 
 def _without_change(tensor: Tensor) -> None:
@@ -119,11 +149,22 @@ def foreach_clamp_min_(tensors: Tensors, low: float) -> None:
             tensor.clamp_(min=low)
 
 
-def foreach_clamp_(tensors: Tensors, low: float, high: float) -> None:
-    """Confine every element to [low, high], in place; NaN stays NaN."""
-    if hasattr(torch, "_foreach_clamp_min_"):
-        torch._foreach_clamp_min_(tensors, low)
-        torch._foreach_clamp_max_(tensors, high)
+def _is_nan(clip: Any) -> bool:
+    return isinstance(clip, float) and math.isnan(clip)
+
+
+def clamp(tensor: Tensor, clip: Any) -> Tensor:
+    """Confine every element to [-clip, clip]; a clip of NaN makes all of them NaN, which older releases ignore."""
+    return tensor * clip if _is_nan(clip) else tensor.clamp(-clip, clip)
+
+
+def foreach_clamp_(tensors: Tensors, clip: Any) -> None:
+    """Do the same in place."""
+    if _is_nan(clip):
+        torch._foreach_mul_(tensors, clip)
+    elif hasattr(torch, "_foreach_clamp_min_"):
+        torch._foreach_clamp_min_(tensors, -clip)
+        torch._foreach_clamp_max_(tensors, clip)
     else:
         for tensor in tensors:
-            tensor.clamp_(low, high)
+            tensor.clamp_(-clip, clip)

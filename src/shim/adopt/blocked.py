@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from . import _torch
-from .memory import at, is_elementwise, is_plain
+from .memory import at, is_elementwise, memory_of
 
 # Elements in a block, for one thread and for more: they, their gradients, state and temporaries fit into the cache.
 BLOCK, BLOCK_FOR_THREADS = 2**15, 2**17
@@ -36,8 +36,11 @@ def step_(
     whole = []
     for i, (*tensors, step, c) in enumerate(zip(*everything)):
         columns = [[t] for t in (*tensors, c) if t is not None]
-        if tensors[0].numel() <= size or not (
-            _torch.is_plain_eager() and is_plain(columns) and is_elementwise(columns)
+        # In a first step without lr it is of matter whether all of a gradient is zero.
+        if (
+            tensors[0].numel() <= size
+            or options["lr"] == 0
+            or not (_torch.is_plain_eager() and memory_of(columns) and is_elementwise(columns))
         ):
             whole.append(i)
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -30,35 +31,99 @@ STATE_NAMES = ("step", "exp_avg", "exp_avg_sq", "compensation")
 NONE_SAYS_SOMETHING = ("clip_exp", "clip_lambda", "foreach", "fused", "weight_decay")
 
 
-def converted(state_dict: dict[str, Any], groups: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return `state_dict` in our names, with what it lacks taken from the present `groups`.
-
-    Neither the argument nor its tensors are changed.
+class Loading:
+    """A state_dict on its way into an optimizer: all of it is checked before anything is changed.
 
     Raises:
-        ValueError: it is not ADOPT's, or its mathematics is not ours.
+        ValueError: it is not ADOPT's, its mathematics is not ours, or it does not fit these parameters.
 
     """
-    saved_groups, state = state_dict["param_groups"], state_dict["state"]
-    new_groups, new_state = [], dict(state)
-    for i, saved in enumerate(saved_groups):
-        present = groups[i] if i < len(groups) else groups[-1]  # torch itself refuses another number of groups
-        new_groups.append(_converted_group(saved, present, i))
-        for param_id in saved["params"]:
-            if param_id in state:
-                new_state[param_id] = _converted_state(state[param_id], saved, param_id)
-    return {**state_dict, "param_groups": new_groups, "state": new_state}
+
+    def __init__(self, state_dict: dict[str, Any], present: list[dict[str, Any]]) -> None:
+        self._given = state_dict
+        saved = state_dict["param_groups"]
+        self.groups = [
+            # torch itself refuses another number of groups
+            _converted_group(group, present[i] if i < len(present) else present[-1], i)
+            for i, group in enumerate(saved)
+        ]
+        # The optimizer's own callables stay as they are: torch would copy them.
+        self._clips = [
+            group["clip_lambda"] if "clip_lambda" not in old else None for group, old in zip(self.groups, saved)
+        ]
+        self._states: list[tuple[Tensor, dict[str, Any]]] = []
+        self._others = dict(state_dict["state"])  # of no parameter, or of none that there is
+        if [len(group["params"]) for group in saved] != [len(group["params"]) for group in present]:
+            return  # which torch refuses, too
+        number = 0
+        for group, new, old in zip(saved, self.groups, present):
+            names = old.get("param_names", ())
+            for k, (param_id, param) in enumerate(zip(group["params"], old["params"])):
+                where = f"parameter {number}" + (f" ({names[k]!r})" if k < len(names) else "")
+                number += 1
+                if param_id in self._others:
+                    state = _converted_state(self._others.pop(param_id), group, where)
+                    self._states.append((param, _state_of(param, state, new, where)))
+
+    def without_state(self) -> dict[str, Any]:
+        """Return what torch is to load: the groups, in which a callable must not be copied."""
+        groups = [
+            {key: value for key, value in group.items() if clip is None or key != "clip_lambda"}
+            for group, clip in zip(self.groups, self._clips)
+        ]
+        return {**self._given, "param_groups": groups, "state": {}}
+
+    def finish(self, optimizer: Any) -> None:
+        """Give the optimizer its state, once torch has given it the groups."""
+        for group, clip in zip(optimizer.param_groups, self._clips):
+            if clip is not None:
+                group["clip_lambda"] = clip
+        optimizer.state.update(self._others)
+        optimizer.state.update(self._states)
 
 
-def state_value(name: str, value: object, param: Tensor, group: dict[str, Any]) -> object:
-    """Return a copy of one saved state tensor, on the device and in the dtype that it has for `param`."""
+def _state_of(param: Tensor, state: dict[str, Any], group: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return copies of the saved tensors, on the devices and in the dtypes that they have for `param`."""
+    copies = {}
+    for name, value in state.items():
+        if name == "step":
+            device = param.device if group["capturable"] or group["fused"] else torch.device("cpu")
+            copies[name] = torch.full((), _step(value, where), dtype=torch.float32, device=device)
+            continue
+        wrong = _misfit(param, value)
+        if wrong:
+            raise ValueError(f"{name} of {where} in the state_dict {wrong}")
+        wide = name == "compensation" or (group["rounding"] != "nearest" and param.dtype in LOW_PRECISION)
+        dtype = torch.float32 if wide else param.dtype
+        copies[name] = value.detach().to(device=param.device, dtype=dtype, copy=True)
+    return copies
+
+
+def _misfit(param: Tensor, value: Any) -> str:
+    """Say why `value` cannot be of the state of `param`, or nothing."""
     if not isinstance(value, Tensor):
-        return value
-    if name == "step":
-        device = param.device if group["capturable"] or group["fused"] else torch.device("cpu")
-        return value.detach().to(device=device, dtype=torch.float32, copy=True)
-    wide = name == "compensation" or (group["rounding"] != "nearest" and param.dtype in LOW_PRECISION)
-    return value.detach().to(device=param.device, dtype=torch.float32 if wide else param.dtype, copy=True)
+        return f"is no tensor but {type(value).__name__}"
+    if value.shape != param.shape:
+        return f"has the shape {list(value.shape)}, the parameter {list(param.shape)}"
+    if value.layout != param.layout or hasattr(value, "device_mesh") != hasattr(param, "device_mesh"):
+        return f"is a {type(value).__name__} with {value.layout}, the parameter has {param.layout}"
+    if value.is_complex() != param.is_complex() or not (value.is_floating_point() or value.is_complex()):
+        return f"has the dtype {value.dtype}, the parameter {param.dtype}"
+    if value.device.type == "meta" != param.device.type:
+        return "is on the meta device, where it has no values"
+    return ""
+
+
+def _step(value: Any, where: str) -> float:
+    wrong = f"step of {where} in the state_dict is no number of steps: {value!r}"
+    value = value.to_local() if hasattr(value, "to_local") else value
+    try:
+        step = float(value)
+    except (TypeError, ValueError, RuntimeError, NotImplementedError):  # more than one number, or none on meta
+        raise ValueError(wrong) from None
+    if not math.isfinite(step) or step < 0 or step != math.floor(step):
+        raise ValueError(wrong)
+    return step
 
 
 def _converted_group(saved: dict[str, Any], present: dict[str, Any], index: int) -> dict[str, Any]:
@@ -77,6 +142,8 @@ def _converted_group(saved: dict[str, Any], present: dict[str, Any], index: int)
                 "the state_dict to go on without it."
             )
     group = {RENAMED.get(key, key): value for key, value in saved.items()}
+    if "clip_exp" in group or "clip_lambda" in group:  # together they say how to clip
+        group = {"clip_exp": None, "clip_lambda": None, **group}
     return {
         **group,
         **{
@@ -87,19 +154,19 @@ def _converted_group(saved: dict[str, Any], present: dict[str, Any], index: int)
     }
 
 
-def _converted_state(saved: dict[str, Any], group: dict[str, Any], param_id: object) -> dict[str, Any]:
+def _converted_state(saved: dict[str, Any], group: dict[str, Any], where: str) -> dict[str, Any]:
     strangers = [name for name in saved if name not in STATE_NAMES]
     if strangers:
         raise ValueError(
-            f"The state of parameter {param_id} has {strangers[0]!r}, which no ADOPT saves: the state_dict "
+            f"The state of {where} has {strangers[0]!r}, which no ADOPT saves: the state_dict "
             "is of another optimizer. Load the model only, and let ADOPT start with an empty state."
         )
     state = {name: value for name, value in saved.items() if value is not None}
     if "exp_avg_sq" not in state:
         return {}  # nothing to divide by: this parameter starts anew
-    state.setdefault("exp_avg", torch.zeros_like(state["exp_avg_sq"]))
+    if "exp_avg" not in state:
+        state["exp_avg"] = torch.zeros_like(state["exp_avg_sq"])
     # pytorch_optimizer counts in the group. Where nothing counts, v is at least there, so one step was made.
     step = state.get("step", group.get("step"))
-    step = 1.0 if step is None else step
-    state["step"] = step if isinstance(step, Tensor) else torch.tensor(float(step), dtype=torch.float32)
+    state["step"] = 1.0 if step is None else step
     return state

@@ -130,14 +130,23 @@ def _launch(
         return
     addresses, owners = table
     n = len(steps)
+    lr_tensor, lr = settings["lr_tensor"], settings["lr"]
+    nonzero = None  # needed where the first step may be one that only makes the state
+    if lr_tensor is not None or lr == 0:
+        nonzero = torch.zeros(n, dtype=torch.int32, device=steps[0].device)
     with torch.cuda.device_of(steps[0]):  # type: ignore[no-untyped-call]
+        if len(owners) and nonzero is not None:
+            grad_dtype = settings["grad_dtype"]
+            kernels.look_kernel[(len(owners),)](
+                addresses, owners, n, lr_tensor, lr, nonzero, grad_dtype, block=kernels.BLOCK
+            )
         if len(owners):
             # Without fusing a product and a sum, for the same rounding as in the other forms.
             kernels.step_kernel[(len(owners),)](
-                addresses, owners, n, found_inf=found_inf, **settings,
+                addresses, owners, n, found_inf=found_inf, nonzero=nonzero, **settings,
                 block=kernels.BLOCK, num_warps=8, enable_fp_fusion=False,
             )  # fmt: skip
-        kernels.count_kernel[(-(-n // 256),)](addresses, n, found_inf, block=256)
+        kernels.count_kernel[(-(-n // 256),)](addresses, n, found_inf, lr_tensor, lr, nonzero, block=256)
     for column, copies in zip(columns, ordered):
         for tensor, copy in zip(column, copies):
             if copy is not tensor and column is not columns[1]:

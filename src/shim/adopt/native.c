@@ -1,8 +1,8 @@
 /* One step of ADOPT on many tensors, with one pass over memory.
  *
  * Plain C without the headers of Python or torch, so that one library serves every release of both; native.py calls
- * it through ctypes, which releases the GIL, and has checked all that it is given. Built with -ffp-contract=off, so
- * that every instruction set gives the same bits, and never with -ffast-math: NaN and inf go through.
+ * it through ctypes. What may be taken is said in memory.py. Built with -ffp-contract=off, so that every instruction
+ * set gives the same bits, and never with -ffast-math: NaN and inf go through.
  */
 
 #include <math.h>
@@ -95,6 +95,7 @@ static inline uint16_t narrow(float value) {
                 REAL g = factor * WIDE(grads[i]);                                                \
                 g = l2 ? g + decay * (READ(p, c, i)) : g;                                        \
                 v[i] = g * g;                                                                    \
+                m[i] = 0;                                                                        \
             }                                                                                    \
             return;                                                                              \
         }                                                                                        \
@@ -216,21 +217,86 @@ static void work(void *argument) {
     }
 }
 
-/* Returns 0, or 1 if tensors overlap or memory is short, and then has changed nothing. `table` has the sizes of all
- * parameters, then the addresses of all parameters, and so on in the order of Row. `clips` has the clip of each where
- * it does not follow from clip_exp, else it is null. `parallel` is GOMP_parallel of torch's OpenMP runtime, or null.
- * The number in the name is that of this interface: a library that an older build left behind is not called. */
-int shim_adopt_1(int kind, int64_t count, const int64_t *table, const Options *options, const double *clips,
-                 int threads, void (*parallel)(void (*)(void *), void *, unsigned, unsigned)) {
-    Row *rows = malloc((size_t)count * (sizeof(Row) + 12 * sizeof(Span)) + 1);
-    if (!rows)
-        return 1;
-    Job job = {rows, options, kind, count, 0, 0};
+/* What the library is told of Python and torch; native.py has found it all out, or there is no look in C. */
+typedef struct {
+    void *(*at)(void *, intptr_t);         /* PyList_GetItem */
+    void *(*release_gil)(void);            /* PyEval_SaveThread */
+    void (*take_gil)(void *);              /* PyEval_RestoreThread */
+    int (*describe)(void *, void *);       /* torch's function for DLPack's C exchange, which fills a Tensor */
+    const void *plain[2];                  /* the classes of which the memory is the value: Tensor and Parameter */
+    uint64_t keys;                         /* the dispatch keys of an ordinary tensor on the CPU */
+    int64_t class_at, impl_at;             /* where in an object its class is, and torch's own object, in bytes */
+    int64_t keys_at, storage_at;           /* where in torch's own object */
+    int64_t data_at, bytes_at;             /* where in its storage */
+} Python;
+
+#define FIELD(type, object, offset) (*(type const *)((const char *)(object) + (offset)))
+
+static int has_plain_class(const void *object, const Python *python) {
+    const void *class = FIELD(const void *, object, python->class_at);
+    return class == python->plain[0] || class == python->plain[1];
+}
+
+/* Whether nothing but memory is behind a tensor. A gradient is only read, and may be of inference mode. */
+static int is_plain(const void *tensor, const Python *python, int written) {
+    if (!has_plain_class(tensor, python))
+        return 0;
+    const void *impl = FIELD(const void *, tensor, python->impl_at);
+    uint64_t keys = impl ? FIELD(uint64_t, impl, python->keys_at) : 0;
+    return written ? keys == python->keys : keys != 0 && !(keys & ~python->keys);
+}
+
+/* Whether these bytes lie in the storage of a plain tensor, which may be smaller than its sizes say, or of none. */
+static int holds(const void *tensor, const Python *python, int written, int64_t address, int64_t bytes) {
+    if (!is_plain(tensor, python, written))
+        return 0;
+    const void *storage = FIELD(const void *, FIELD(const void *, tensor, python->impl_at), python->storage_at);
+    if (!storage || bytes == 0)
+        return bytes == 0;
+    int64_t data = FIELD(int64_t, storage, python->data_at);
+    return data && address >= data && bytes <= FIELD(int64_t, storage, python->bytes_at) - (address - data);
+}
+
+/* The columns of tensors, and what the table has of each parameter: its size, and then these. */
+enum { PARAM, GRAD, EXP_AVG, EXP_AVG_SQ, COMPENSATION, STEP, COLUMNS };
+
+static int64_t bytes_of(int column, int kind, int64_t size) {
+    int64_t each = column <= GRAD ? KINDS[kind].param_bytes : KINDS[kind].state_bytes;
+    return column == STEP ? (int64_t)sizeof(float) : each * size;
+}
+
+/* Whether the tensors still are where the table has them. */
+static int as_seen(int kind, int64_t count, void *const *columns, const int64_t *table, const Python *python) {
+    for (int64_t i = 0; i < count; i++)
+        for (int k = 0; k < COLUMNS; k++) {
+            void *tensor = columns[k] ? python->at(columns[k], i) : 0;
+            if (columns[k] && !(tensor && holds(tensor, python, k != GRAD, table[(k + 1) * count + i],
+                                                bytes_of(k, kind, table[i]))))
+                return 0;
+        }
+    return 1;
+}
+
+static int all_zero(int kind, const Row *row) {
+    for (int64_t i = 0; i < row->size; i++) {
+        const uint16_t *low = row->grad;
+        const float *single = row->grad;
+        const double *full = row->grad;
+        if (!(kind == BFLOAT16 ? wide(low[i]) == 0 : KINDS[kind].param_bytes == 4 ? single[i] == 0 : full[i] == 0))
+            return 0;
+    }
+    return 1;
+}
+
+/* Fills `rows`, and returns how many there are, or -1 if there is a clip that is no number. */
+static int64_t read_table(Row *rows, int kind, int64_t count, const int64_t *table, const Options *options,
+                          const double *clips) {
     double step = 0, clip = INFINITY;
+    Row *row = rows;
+    int64_t total = 0;
     for (int64_t i = 0; i < count; i++) {
         const int64_t *at = table + i;
 #define NEXT_POINTER ((void *)(intptr_t)*(at += count))
-        Row *row = rows + i;
         row->size = *at;
         row->param = NEXT_POINTER;
         row->grad = NEXT_POINTER;
@@ -243,18 +309,48 @@ int shim_adopt_1(int kind, int64_t count, const int64_t *table, const Options *o
         step = *row->step;
         row->first = step == 0;
         row->clip = clips ? clips[i] : clip;
-        row->end = job.total += row->size;
+        if (!row->first && row->clip != row->clip)
+            return -1;
+        if (row->first && options->lr == 0 && all_zero(kind, row))
+            continue; /* such a step only makes the state, see optimizer.py */
+        row->end = total += row->size;
+        row++;
     }
-    int refused = !disjoint(rows, count, kind, (Span *)(rows + count));
+    return row - rows;
+}
+
+/* Returns 0, or 1 if this has to go another way: tensors overlap, a clip is no number, memory is short, or a tensor is
+ * no longer where it was seen. Nothing has then changed. To be called with the GIL, which it releases for the work.
+ * `table` has the sizes of all parameters, then the addresses of all parameters, and so on in the order of the columns.
+ * `clips` has the clip of each where it does not follow from clip_exp, else it is null. `parallel` is GOMP_parallel of
+ * torch's OpenMP runtime, or null. `columns` are those that shim_adopt_look_3 has seen; null where Python has looked,
+ * and holds the memory. The number in the name is that of this interface: a library that an older build left behind
+ * is not called. */
+int shim_adopt_3(int kind, int64_t count, const int64_t *table, const Options *options, const double *clips,
+                 int threads, void (*parallel)(void (*)(void *), void *, unsigned, unsigned), void *const *columns,
+                 const Python *python) {
+    Row *rows = malloc((size_t)count * (sizeof(Row) + 12 * sizeof(Span)) + 1);
+    if (!rows)
+        return 1;
+    /* Since the look a signal or the garbage collector may have run code of the user's. From here on none runs in this
+     * thread. */
+    int refused = columns && !as_seen(kind, count, columns, table, python);
     if (!refused) {
-        int64_t chunks = (job.total + CHUNK - 1) / CHUNK;
-        threads = chunks < threads ? (int)chunks : threads;
-        if (threads > 1 && parallel)
-            parallel(work, &job, (unsigned)threads, 0);
-        else if (chunks)
-            work(&job);
-        for (int64_t i = 0; i < count; i++)
-            *rows[i].step += 1;
+        void *thread = python->release_gil();
+        int64_t found = read_table(rows, kind, count, table, options, clips);
+        refused = found < 0 || !disjoint(rows, found, kind, (Span *)(rows + count));
+        if (!refused && found) {
+            Job job = {rows, options, kind, found, rows[found - 1].end, 0};
+            int64_t chunks = (job.total + CHUNK - 1) / CHUNK;
+            threads = chunks < threads ? (int)chunks : threads;
+            if (threads > 1 && parallel)
+                parallel(work, &job, (unsigned)threads, 0);
+            else if (chunks)
+                work(&job);
+            for (int64_t i = 0; i < found; i++)
+                *rows[i].step += 1;
+        }
+        python->take_gil(thread);
     }
     free(rows);
     return refused;
@@ -275,10 +371,10 @@ static int has_dtype(const Tensor *t, int code, int64_t bytes) {
 }
 
 static int64_t size_of(const Tensor *t) {
-    int64_t size = 1;
+    uint64_t size = 1; /* unsigned, for what is expanded beyond all bounds */
     for (int d = 0; d < t->ndim; d++)
-        size *= t->shape[d];
-    return size;
+        size *= (uint64_t)t->shape[d];
+    return size < (uint64_t)1 << 56 ? (int64_t)size : -1;
 }
 
 /* Whether the elements lie without gaps or overlaps, in whichever order of dimensions. */
@@ -288,7 +384,7 @@ static int is_dense(const Tensor *t, int64_t size) {
         found = 0;
         for (int d = 0; d < t->ndim; d++)
             if (t->shape[d] != 1 && t->strides[d] == expected) {
-                expected *= t->shape[d];
+                expected = (int64_t)((uint64_t)expected * (uint64_t)t->shape[d]);
                 found = 1;
             }
     }
@@ -304,26 +400,14 @@ static int same_layout(const Tensor *a, const Tensor *b) {
     return 1;
 }
 
-/* What native.py knows of the objects of Python and torch, and has checked. */
-typedef struct {
-    const void *plain[2]; /* the classes of which the memory is the value: Tensor and Parameter */
-    int64_t class_at;     /* where in an object the pointer to its class is, in bytes */
-    int64_t impl_at;      /* where in a tensor the pointer to torch's own object is, or 0 */
-} Objects;
-
-static int is_plain(const char *tensor, const Objects *objects) {
-    const void *class = *(void *const *)(tensor + objects->class_at);
-    return class == objects->plain[0] || class == objects->plain[1];
-}
-
 /* Asks for the memory behind a tensor before it is looked at, because one that was used a step ago is in no cache: for
  * torch's own object, and later, when that has arrived, for what it points to, its storage and version counter among
  * them. Where it points to nothing, asking does nothing. Inlined always, as GCC drops calls of what only asks. */
 #if defined(__GNUC__)
-__attribute__((always_inline)) static inline void ask_for(const char *tensor, const Objects *objects, int behind) {
-    if (!objects->impl_at || !is_plain(tensor, objects))
+__attribute__((always_inline)) static inline void ask_for(const char *tensor, const Python *python, int behind) {
+    if (!tensor || !has_plain_class(tensor, python))
         return;
-    char *const *impl = *(char *const *const *)(tensor + objects->impl_at);
+    char *const *impl = FIELD(char *const *, tensor, python->impl_at);
     for (int word = 2; impl && word < 6; word++) {
         const char *at = behind ? impl[word] : (const char *)impl + 64 * (word - 2);
         __builtin_prefetch(at);
@@ -332,28 +416,26 @@ __attribute__((always_inline)) static inline void ask_for(const char *tensor, co
     }
 }
 #else
-#define ask_for(tensor, objects, behind) (void)(tensor)
+#define ask_for(tensor, python, behind) (void)(tensor)
 #endif
 
-/* Fills the table that shim_adopt_1 takes from columns of tensors, lists of `count` in the same order, where only that
- * of the compensations may be null; returns the parameters' one kind, or -1 if the kernel cannot take them all. `at` is
- * Python's PyList_GetItem, `describe` torch's function for DLPack's C exchange: both need the GIL. Neither they nor the
- * class tell whether a negation is still to be done, which native.py looks at. */
-int shim_adopt_look_2(int64_t count, void *const *columns, int64_t *table, const Objects *objects,
-                      void *(*at)(void *, intptr_t), int (*describe)(void *, Tensor *)) {
-    enum { CPU = 1, FLOAT = 2, PARAM = 0, GRAD = 1, COMPENSATION = 4, STEP = 5, COLUMNS = 6, SOON = 3 };
+/* Fills the table that shim_adopt_3 takes from columns of tensors, lists of `count` in the same order, where only that
+ * of the compensations may be null; returns the parameters' one kind, or -1 if the kernel cannot take them all. To be
+ * called with the GIL. */
+int shim_adopt_look_3(int64_t count, void *const *columns, int64_t *table, const Python *python) {
+    enum { CPU = 1, FLOAT = 2, SOON = 3 };
     int kind = -1;
     for (int64_t i = 0; i < count; i++) {
         Tensor tensors[COLUMNS], *param = &tensors[PARAM], *step = &tensors[STEP];
         for (int behind = 0; behind < 2; behind++)
             for (int k = 0, j = i + (behind ? SOON : 2 * SOON); k < COLUMNS && j < count; k++)
                 if (columns[k])
-                    ask_for(at(columns[k], j), objects, behind);
+                    ask_for(python->at(columns[k], j), python, behind);
         for (int k = 0; k < COLUMNS; k++) {
-            void *tensor = columns[k] ? at(columns[k], i) : 0;
-            if (tensor ? !is_plain(tensor, objects) : columns[k] || k != COMPENSATION)
+            void *tensor = columns[k] ? python->at(columns[k], i) : 0;
+            if (tensor ? !is_plain(tensor, python, k != GRAD) : columns[k] || k != COMPENSATION)
                 return -1;
-            if (tensor && (describe(tensor, &tensors[k]) || tensors[k].device_type != CPU))
+            if (tensor && (python->describe(tensor, &tensors[k]) || tensors[k].device_type != CPU))
                 return -1;
             table[(k + 1) * count + i] = tensor ? (intptr_t)(tensors[k].data + tensors[k].byte_offset) : 0;
         }
@@ -369,8 +451,14 @@ int shim_adopt_look_2(int64_t count, void *const *columns, int64_t *table, const
                 return -1;
         }
         table[i] = size_of(param);
-        if (!is_dense(param, table[i]) || !has_dtype(step, FLOAT, sizeof(float)) || size_of(step) != 1)
+        if (table[i] < 0 || !is_dense(param, table[i]) || !has_dtype(step, FLOAT, sizeof(float)) || size_of(step) != 1)
             return -1;
+        for (int k = 0; k < COLUMNS; k++) {
+            int64_t address = table[(k + 1) * count + i];
+            if (columns[k] && (address % bytes_of(k, kind, 1) || !holds(python->at(columns[k], i), python, k != GRAD,
+                                                                        address, bytes_of(k, kind, table[i]))))
+                return -1;
+        }
     }
     return kind;
 }

@@ -1,14 +1,14 @@
 """Reach the native kernel, one pass over memory for all CPU tensors of a group, where it was built.
 
-The kernel is plain C (native.c) and knows nothing of torch: what it gets is checked here, and what it cannot take
-is left to others.
+The kernel is plain C (native.c). What it gets is looked at here, as memory.py says, and what it cannot take is left to
+others.
 """
 
 from __future__ import annotations
 
 import ctypes
 from array import array
-from itertools import chain, repeat
+from itertools import chain
 from operator import attrgetter, is_, itemgetter, methodcaller
 from pathlib import Path
 from typing import Any, Callable, Mapping
@@ -18,9 +18,9 @@ from torch import Tensor
 
 from . import _torch
 from .low_precision import LOW_PRECISION
-from .memory import PLAIN, Columns, at, is_elementwise, is_negated, is_plain, on_cpu
+from .memory import PLAIN, Columns, at, begin_together, is_elementwise, memory_of, on_cpu
 
-LIBRARY = Path(__file__).with_name("_native.abi3.so")
+LIBRARY = Path(__file__).with_name("_native.so")  # no module, so that no interpreter names it, but setup.py
 
 # The dtypes of param, grad, exp_avg, exp_avg_sq and compensation that the kernel knows, and its numbers for them.
 KINDS = {
@@ -34,56 +34,122 @@ _grad = attrgetter("grad")
 _compensation = methodcaller("get", "compensation")
 
 
+class _Python(ctypes.Structure):
+    """The library's Python: what it is told of the interpreter and of torch. Zero where it does not look itself."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("list_item", "release_gil", "take_gil", "describe")),
+        ("plain", ctypes.c_void_p * len(PLAIN)),
+        ("keys", ctypes.c_uint64),
+        *((name, ctypes.c_int64) for name in ("class_at", "impl_at", "keys_at", "storage_at", "data_at", "bytes_at")),
+    )
+
+
 def _load() -> tuple[Callable[..., int] | None, str]:
     """Return the kernel, or None and why there is none."""
     try:
-        kernel = ctypes.CDLL(str(LIBRARY)).shim_adopt_1
+        kernel = ctypes.PyDLL(str(LIBRARY)).shim_adopt_3  # which releases the GIL itself
     except OSError:
         return None, "it was not built, which installing does where there is a C compiler"
     except AttributeError:
         return None, "it was built from another version, and installing builds it anew"
     pointer = ctypes.c_void_p
-    kernel.argtypes = [ctypes.c_int, ctypes.c_int64, pointer, pointer, pointer, ctypes.c_int, pointer]
+    kernel.argtypes = [ctypes.c_int, ctypes.c_int64, *[pointer] * 3, ctypes.c_int, *[pointer] * 3]
     return kernel, ""
 
 
-def _load_look() -> Callable[[int, int, int], int] | None:
-    """Return what looks at tensors in C, or None for a torch without DLPack's C exchange, which came with 2.10.
+def _load_look() -> tuple[Callable[[int, int, int], int] | None, _Python]:
+    """Return what looks at tensors in C, or None for a torch in which that is not possible, and what it is told."""
+    api = ctypes.pythonapi
+    calls = (api.PyList_GetItem, api.PyEval_SaveThread, api.PyEval_RestoreThread)
+    python = _Python(*(ctypes.cast(call, ctypes.c_void_p) for call in calls))
+    try:
+        look = ctypes.PyDLL(str(LIBRARY)).shim_adopt_look_3
+        python.describe = _exchange()
+        python.plain = (ctypes.c_void_p * len(PLAIN))(*map(id, PLAIN))
+        for name, offset in _offsets().items():
+            setattr(python, name, offset)
+        python.keys = torch._C._dispatch_keys(torch.zeros(())).raw_repr()
+    except (AttributeError, OSError, LookupError, TypeError, ValueError, RuntimeError):
+        return None, python
+    look.argtypes = [ctypes.c_int64, *[ctypes.c_void_p] * 3]
+    return lambda count, columns, table: int(look(count, columns, table, ctypes.byref(python))), python
+
+
+def _exchange() -> int:
+    """Return the address of the function of DLPack's C exchange that describes a tensor, which came with torch 2.10.
 
     https://dmlc.github.io/dlpack/latest/c_api.html has the struct behind the capsule: two 32-bit numbers for the
     version, and pointers.
+
+    Raises:
+        AttributeError, LookupError: there is no exchange, or one that is not as expected.
+
     """
-    try:
-        capsule = Tensor.__dlpack_c_exchange_api__
-        look = ctypes.PyDLL(str(LIBRARY)).shim_adopt_look_2  # which keeps the GIL
-        to_pointer, list_item = ctypes.pythonapi.PyCapsule_GetPointer, ctypes.pythonapi.PyList_GetItem
-    except (AttributeError, OSError):
-        return None
-    to_pointer.restype, to_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    address = to_pointer(capsule, b"dlpack_exchange_api")
-    if ctypes.c_uint32.from_address(address).value != 1:  # another major version has another struct
-        return None
-    describe = ctypes.c_void_p.from_address(address + 40).value  # dltensor_from_py_object_no_sync
-    objects = _objects()
-    if objects is None:
-        return None
-    look.argtypes = [ctypes.c_int64, *[ctypes.c_void_p] * 5]
-    return lambda count, columns, table: int(look(count, columns, table, objects, list_item, describe))
+    capsule, name = Tensor.__dlpack_c_exchange_api__, b"dlpack_exchange_api"
+    is_valid, to_pointer = ctypes.pythonapi.PyCapsule_IsValid, ctypes.pythonapi.PyCapsule_GetPointer
+    is_valid.argtypes = to_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+    to_pointer.restype = ctypes.c_void_p
+    address = to_pointer(capsule, name) if is_valid(capsule, name) else None
+    if not address or ctypes.c_uint32.from_address(address).value != 1:  # another major version has another struct
+        raise LookupError("no DLPack 1")
+    describe: int | None = ctypes.c_void_p.from_address(address + 40).value  # dltensor_from_py_object_no_sync
+    if not describe:
+        raise LookupError("nothing that describes a tensor")
+    return describe
 
 
-def _objects() -> ctypes.Array[ctypes.c_int64] | None:
-    """Return the library's Objects, or None where an object does not begin as expected."""
-    tensor, pointer = torch.zeros(()), ctypes.sizeof(ctypes.c_void_p)
+def _offsets() -> dict[str, int]:
+    """Find where Python's and torch's objects have what the library reads of them.
 
-    def holds(offset: int, address: int) -> bool:
-        return ctypes.c_void_p.from_address(id(tensor) + offset).value == address
+    Each is found by a value that torch tells of a tensor and that stands nowhere else in the object, and must then
+    hold for tensors of other kinds, too.
 
-    class_at = object.__basicsize__ - pointer  # the last field that every object has
-    if not holds(class_at, id(Tensor)):
-        return None
-    own = range(object.__basicsize__, Tensor.__basicsize__, pointer)
-    impl_at = next((offset for offset in own if holds(offset, getattr(tensor, "_cdata", 0))), 0)
-    return (ctypes.c_int64 * 4)(*map(id, PLAIN), class_at, impl_at)
+    Raises:
+        LookupError: an object is not as expected.
+
+    """
+    word = ctypes.sizeof(ctypes.c_void_p)
+
+    def reads(address: int, offset: int, value: int) -> bool:
+        return ctypes.c_uint64.from_address(address + offset).value == value
+
+    def find(address: int, begin: int, end: int, value: int) -> int:
+        offset = next((offset for offset in range(begin, end, word) if reads(address, offset, value)), None)
+        if not offset:
+            raise LookupError(f"{value} is not where it is expected")
+        return offset
+
+    def words(tensor: Any) -> tuple[tuple[int, int], ...]:  # of the keys, the storage, its memory and its bytes
+        storage = tensor.untyped_storage()
+        return (
+            (tensor._cdata, torch._C._dispatch_keys(tensor).raw_repr()),
+            (tensor._cdata, storage._cdata),
+            (storage._cdata, tensor.data_ptr() - tensor.storage_offset() * tensor.element_size()),
+            (storage._cdata, storage.nbytes()),
+        )
+
+    tensor = torch.zeros(1031, dtype=torch.float64)
+    emptied = torch.zeros(7)
+    emptied.untyped_storage().resize_(0)
+    others = (
+        tensor[5:],
+        emptied,
+        torch.nn.Parameter(torch.zeros(3)),
+        torch.zeros(2, dtype=torch.complex64).conj(),
+        torch.zeros(2, dtype=torch.complex64).conj().imag,
+        torch._efficientzerotensor(3),
+    )
+    class_at = object.__basicsize__ - word  # the last field that every object has
+    impl_at = find(id(tensor), object.__basicsize__, Tensor.__basicsize__, tensor._cdata)
+    names = ("keys_at", "storage_at", "data_at", "bytes_at")
+    # In torch's objects, what is shared by all of their kind and the count of references come first.
+    found = [find(address, 2 * word, size, value) for (address, value), size in zip(words(tensor), (192, 64, 64, 96))]
+    for other in (tensor, *others):
+        seen = [reads(address, offset, value) for (address, value), offset in zip(words(other), found)]
+        if not (reads(id(other), class_at, id(type(other))) and reads(id(other), impl_at, other._cdata) and all(seen)):
+            raise LookupError("torch's objects are not as expected")
+    return {"class_at": class_at, "impl_at": impl_at, **dict(zip(names, found))}
 
 
 def _find_parallel() -> int | None:
@@ -98,7 +164,7 @@ def _find_parallel() -> int | None:
 
 
 _kernel, _missing = _load()
-_look = _load_look()
+_look, _python = _load_look()
 _parallel = _find_parallel()
 
 
@@ -135,11 +201,17 @@ def step_(
     by_dtype: dict[torch.dtype, list[int]] = {}
     for i, dtype in enumerate(map(_dtype, params)):
         by_dtype.setdefault(dtype, []).append(i)
+    if len(by_dtype) == 1 and _run(everything, packed, clip_lambda):
+        return []
+    if begin_together(everything):  # in their order, then
+        indices = iter(range(len(params)))
+        refused = next((i for i in indices if not _run(at([i], everything), packed, clip_lambda)), None)
+        return [] if refused is None else [refused, *indices]
     left = []
-    for indices in by_dtype.values():
-        batch = everything if len(by_dtype) == 1 else at(indices, everything)
-        if not _run(batch, packed, clip_lambda):  # because of one of them, or because they share memory
-            left += [i for i in indices if not _run(at([i], everything), packed, clip_lambda)]
+    for positions in by_dtype.values():
+        # One of them may be in the way of all.
+        if len(by_dtype) == 1 or not _run(at(positions, everything), packed, clip_lambda):
+            left += [i for i in positions if not _run(at([i], everything), packed, clip_lambda)]
     return sorted(left)
 
 
@@ -204,8 +276,17 @@ def _options(
 def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float], float] | None) -> bool:
     """Run the kernel on these parameters, or return False and change no value."""
     assert _kernel is not None
+    columns = [list(column) for column in columns]  # these hold the tensors, whatever becomes of the caller's
     if len(set(map(len, columns))) != 1:  # the library reads as many of each; others say what is missing
         return False
+    clips = None
+    if clip_lambda is not None:  # which may change anything: it is called before the look
+        steps = [step.item() for step in columns[-1]]
+        by_step = {step: clip_lambda(step) for step in set(steps) if step != 0}
+        try:
+            clips = array("d", [by_step.get(step, 0.0) for step in steps])
+        except (TypeError, ValueError, RuntimeError):  # no number
+            return False
     look = _look_from_python if _look is None else _look_in_c
     plain: Columns | None = columns
     seen = look(columns)
@@ -214,57 +295,52 @@ def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float],
         seen = None if plain is None else look(plain)
     if plain is None or seen is None:
         return False
-    kind, table = seen
-    clips = None
-    if clip_lambda is not None:
-        steps = [step.item() for step in plain[-1]]
-        by_step = {step: clip_lambda(step) for step in set(steps) if step != 0}
-        clips = array("d", [by_step.get(step, 0.0) for step in steps])
+    kind, table, held = seen
     # Before the kernel: it drives what is known of the tensors out of the cache. If it refuses, others write to them.
     for params, _, *state in (columns,) if plain is columns else (columns, plain):
         _torch.increment_version(chain(params, *(column for column in state if column[0] is not None)))
     refused = _kernel(
         *(kind, len(plain[0]), table.buffer_info()[0], options.buffer_info()[0], clips and clips.buffer_info()[0]),
         *(torch.get_num_threads(), _parallel),
+        *(held.buffer_info()[0] if isinstance(held, array) else None, ctypes.byref(_python)),
     )
     return not refused
 
 
-def _look_in_c(columns: Columns) -> tuple[int, array[int]] | None:
-    """Return the one kind of all these parameters and the kernel's table, or None if it cannot take them."""
+def _look_in_c(columns: Columns) -> tuple[int, array[int], array[int]] | None:
+    """Return the one kind of all these parameters, the kernel's table and the addresses of the lists.
+
+    None if the kernel cannot take them.
+    """
     assert _look is not None
-    lists = [column if isinstance(column, list) else list(column) for column in columns]
-    addresses = array("q", [0 if column[0] is None else id(column) for column in lists])
+    addresses = array("q", [0 if column[0] is None else id(column) for column in columns])
     count = len(columns[0])
     table = array("q", bytes(addresses.itemsize * count * (len(columns) + 1)))
     try:
         kind = _look(count, addresses.buffer_info()[0], table.buffer_info()[0])
-    except Exception:  # no tensor, or one without memory: sparse, on another device, wrapped by torch.func
+    except Exception:  # without memory, which DLPack says: sparse, on another device
         return None
-    return None if kind < 0 or any(map(is_negated, (*columns[0], *columns[1]))) else (kind, table)
+    return None if kind < 0 else (kind, table, addresses)
 
 
-def _look_from_python(columns: Columns) -> tuple[int, array[int]] | None:
-    """Return the same without DLPack's C exchange."""
-    if not is_plain(columns):
-        return None
+def _look_from_python(columns: Columns) -> tuple[int, array[int], object] | None:
+    """Return the same from Python, with what holds the memory in place of the addresses."""
     *tensors, compensations, steps = columns
-    dtypes = [set(map(_dtype, column)) for column in tensors] + [{c if c is None else c.dtype for c in compensations}]
+    if not {*PLAIN}.issuperset(map(type, chain(*tensors, steps))):
+        return None
+    dtypes = [set(map(_dtype, column)) for column in tensors] + [{getattr(c, "dtype", None) for c in compensations}]
     kind = KINDS.get(tuple(column.pop() for column in dtypes))
     if kind is None or any(dtypes):  # more than one in a column
         return None
-    if compensations[0] is not None:
-        tensors.append(compensations)
     one_number = set(map(_dtype, steps)) == {torch.float32} and set(map(Tensor.numel, steps)) == {1}
-    if not (one_number and all(map(on_cpu, steps)) and is_elementwise(tensors)):
+    present = [column for column in columns if column[0] is not None]
+    memory = memory_of(present) if one_number and all(map(on_cpu, steps)) else None
+    if memory is None or not is_elementwise(present[:-1]):
         return None
-    table = array("q", map(Tensor.numel, columns[0]))
-    try:
-        for column in columns:
-            table.extend(repeat(0, len(column)) if column[0] is None else map(Tensor.data_ptr, column))
-    except RuntimeError:  # what torch.func wraps has no memory of its own
-        return None
-    return kind, table
+    addresses, held = memory
+    if compensations[0] is None:
+        addresses.insert(4, [0] * len(steps))
+    return kind, array("q", chain(map(Tensor.numel, columns[0]), *addresses)), held
 
 
 def _local(columns: Columns) -> Columns | None:

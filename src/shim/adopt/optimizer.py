@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import pickle
+import warnings
 from typing import Any, Callable, Iterable, Sequence
 
 import torch
@@ -9,9 +12,9 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from . import _torch, blocked, native
-from .checkpoint import converted, state_value
+from .checkpoint import Loading
 from .low_precision import LOW_PRECISION, ROUNDINGS, is_widened, narrow_, widen
-from .memory import at, on_cpu
+from .memory import at, begin_together, is_negated, on_cpu, reaches_beyond
 
 __all__ = ["ADOPT", "adopt"]
 
@@ -20,6 +23,7 @@ Clip = Callable[[float], float]
 _NO_LAMBDA_ON_GPU = (
     "clip_lambda needs the step as a number, which the fused form keeps on the GPU: use clip_exp, or fused=False"
 )
+_NO_TENSOR_LR = "lr as a Tensor is not supported for capturable=False and foreach=True"
 _NO_DECAY = (
     "weight_decay=None is not a number, and ADOPT does not guess what it means: write weight_decay=0.0 for "
     "no weight decay, or activate shim (`shim.activate()`, `import preimport` or `python -m shim run`), "
@@ -89,8 +93,8 @@ class ADOPT(Optimizer):
             gradients (default: (0.9, 0.9999)).
         eps (float): floor for the denominator (default: 1e-6).
         clip_lambda (callable or None): c as a function of the step, which it gets as a float; None for no
-            clip (default: not given, c(t) is ``t ** clip_exp``). It is saved along with the group, as far as
-            it can be pickled.
+            clip (default: not given, c(t) is ``t ** clip_exp``). It is saved along with the group if it can be
+            pickled; else, as a lambda, it stays with this optimizer.
         weight_decay (float): weight decay λ (default: 0.0).
         decouple (bool): decay the parameter itself, as AdamW does, not the gradient (default: False).
         clip_exp (float or None): the exponent of the default clip; None for no clip (default: 0.25).
@@ -143,7 +147,7 @@ class ADOPT(Optimizer):
     ) -> None:
         if isinstance(lr, Tensor):
             if foreach and not capturable:
-                raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
+                raise ValueError(_NO_TENSOR_LR)
             if lr.numel() != 1:
                 raise ValueError("Tensor lr must be 1-element")
         if not lr >= 0.0:
@@ -170,10 +174,6 @@ class ADOPT(Optimizer):
             if clip_exp not in (None, 0.25):
                 raise ValueError(f"clip_lambda and clip_exp={clip_exp} cannot be given together: both say how to clip")
             clip_exp = None
-        if clip_lambda is not None and capturable:
-            raise ValueError(
-                "clip_lambda needs the step as a number, which capturable=True keeps on the device: use clip_exp"
-            )
 
         defaults: dict[str, Any] = {
             "lr": lr,
@@ -190,28 +190,28 @@ class ADOPT(Optimizer):
             "differentiable": differentiable,
             "fused": fused,
         }
+        _check_exclusive(defaults)
         super().__init__(params, defaults)
 
         if fused:
-            if differentiable:
-                raise RuntimeError("`fused` does not support `differentiable`")
             if clip_lambda is not None and any(p.is_cuda for group in self.param_groups for p in group["params"]):
                 raise RuntimeError(_NO_LAMBDA_ON_GPU)
-            if foreach:
-                raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
             _check_fused([p for group in self.param_groups for p in group["params"]])
             self._step_supports_amp_scaling = True  # GradScaler then leaves unscaling to the step
         if foreach:
-            if differentiable:
-                raise RuntimeError("`foreach` does not support `differentiable`")
             if capturable and not _torch.FOREACH_BROADCASTS:
                 raise RuntimeError(
                     f"foreach=True with capturable=True needs torch 1.13 or later, this is {torch.__version__}"
                 )
             if not _torch.HAS_FOREACH:
                 raise RuntimeError(f"foreach=True needs torch 1.8 or later, this is {torch.__version__}")
-        if capturable and differentiable:
-            raise RuntimeError("`capturable` does not support `differentiable`")
+        unsaved = [clip for clip in (group["clip_lambda"] for group in self.param_groups) if not _can_be_saved(clip)]
+        if unsaved:
+            warnings.warn(
+                f"clip_lambda={getattr(unsaved[0], '__name__', type(unsaved[0]).__name__)} cannot be pickled, so that "
+                "state_dict() leaves it out: give it to the optimizer that loads the state, too. clip_exp is saved.",
+                stacklevel=2,
+            )
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a parameter group, as in any optimizer.
@@ -234,24 +234,60 @@ class ADOPT(Optimizer):
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, as of any optimizer.
+
+        A `clip_lambda` that cannot be pickled is left out: the optimizer that loads the state goes on with its own.
+        """
+        state_dict: dict[str, Any] = super().state_dict()
+        groups = [
+            {key: value for key, value in group.items() if key not in ("clip_lambda", "clip_exp")}
+            if isinstance(group, dict) and not _can_be_saved(group.get("clip_lambda"))
+            else group
+            for group in state_dict["param_groups"]
+        ]
+        return {**state_dict, "param_groups": groups}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state that ADOPT saved: this one, the reference's, timm's or pytorch_optimizer's.
 
-        What an older or other implementation did not save is taken from this optimizer. Tensors are copied.
+        What an older or other implementation did not save is taken from this optimizer. Tensors are copied. Either all
+        of the state is loaded or nothing is changed.
 
         Raises:
-            ValueError: the state is of another optimizer, or of an ADOPT whose mathematics is not the same.
+            ValueError: the state is of another optimizer, or of an ADOPT whose mathematics is not the same; a tensor
+                or a step does not fit its parameter, which is named, or options exclude each other.
 
         """
-        state_dict = converted(state_dict, self.param_groups)
-        super().load_state_dict(state_dict)
-        # torch casts each state tensor to its parameter's dtype, and may keep the caller's very tensors: put
-        # in copies, in the dtype that the state has here.
-        saved_ids = [i for group in state_dict["param_groups"] for i in group["params"]]
-        params = [(p, group) for group in self.param_groups for p in group["params"]]
-        for saved_id, (p, group) in zip(saved_ids, params):
-            for name, value in state_dict["state"].get(saved_id, {}).items():
-                self.state[p][name] = state_value(name, value, p, group)
+        loading: list[Loading] = []
+
+        def before(_: Optimizer, given: dict[str, Any]) -> dict[str, Any]:
+            loading.append(Loading(given, self.param_groups))
+            for i, group in enumerate(loading[0].groups):
+                try:
+                    _check_exclusive(group)
+                    _check_rounding(group["rounding"])
+                except (ValueError, RuntimeError) as error:
+                    raise ValueError(f"param_groups[{i}] of the state_dict: {error}") from None
+            return loading[0].without_state()
+
+        def after(_: Optimizer) -> None:
+            loading[0].finish(self)
+
+        if hasattr(self, "register_load_state_dict_pre_hook"):  # torch 2.1
+            # The user's own hooks come before, and may bring a state into shape, or after, and see what is loaded.
+            hooks = (
+                self.register_load_state_dict_pre_hook(before),
+                self.register_load_state_dict_post_hook(after, prepend=True),
+            )
+            try:
+                super().load_state_dict(state_dict)
+            finally:
+                for hook in hooks:
+                    hook.remove()
+        else:
+            super().load_state_dict(before(self, state_dict))
+            after(self)
 
     def _init_group(
         self,
@@ -307,7 +343,7 @@ class ADOPT(Optimizer):
 
             # Foreach without capturable does not support a tensor lr
             if group["foreach"] and isinstance(group["lr"], Tensor) and not group["capturable"]:
-                raise RuntimeError("lr as a Tensor is not supported for capturable=False and foreach=True")
+                raise RuntimeError(_NO_TENSOR_LR)
 
             state_steps.append(state["step"])
         return has_complex
@@ -423,12 +459,14 @@ def adopt(
     >>> step, param
     (tensor(2.), tensor([0.9900, 0.9900]))
     """
-    if foreach is None and fused is None:
-        foreach, fused = _default_form(params, lr, capturable, differentiable)
-
     # this check is slow during compilation, so we skip it
     if not _torch.is_compiling() and not all(isinstance(t, Tensor) for t in state_steps):
         raise RuntimeError("API has changed, `state_steps` argument must contain a list of singleton tensors")
+
+    if foreach is None and fused is None:
+        foreach, fused = _default_form(params, lr, capturable, differentiable)
+        if not (foreach or fused or _torch.is_compiling()):
+            _check_storages([params, grads, exp_avgs, exp_avg_sqs, state_steps, compensations or []])
 
     if fused and not _torch.is_compiling():  # a compiler fuses by itself what it can see
         func = _fused_adopt
@@ -519,6 +557,7 @@ def _single_tensor_adopt(
     step: Any
     started: Any
     clip: Any
+    waits: Tensor | None
     for i, param in enumerate(params):
         exp_avg = exp_avgs[i]
         exp_avg_sq = exp_avg_sqs[i]
@@ -537,18 +576,24 @@ def _single_tensor_adopt(
 
         if torch.is_complex(weight):
             weight = torch.view_as_real(weight)
-            grad = torch.view_as_real(grad)
+            grad = _real(grad)
             exp_avg = torch.view_as_real(exp_avg)
             exp_avg_sq = torch.view_as_real(exp_avg_sq)
 
+        waits = None
         if masked:
             step = step_t.to(weight.dtype)
             started = (step != 0).to(weight.dtype)  # 0-d: 0.0 in the first step, then 1.0
+            waits = _waits(step, lr, grads[i])
+            if waits is not None:
+                grad = grad.masked_fill(waits, 0.0)
         else:
             step = step_t.item()
             if step == 0:
-                exp_avg_sq.addcmul_(grad, grad)
-                step_t += 1
+                if not _waits(step, lr, grads[i]):
+                    exp_avg.zero_()
+                    exp_avg_sq.zero_().addcmul_(grad, grad)
+                    step_t += 1
                 continue
             started = 1.0
 
@@ -567,11 +612,9 @@ def _single_tensor_adopt(
             denom = exp_avg_sq.sqrt().clamp_(min=eps)
         normed_grad = grad / denom
         if clip_lambda is not None:
-            clip = clip_lambda(float(step))
-            normed_grad = normed_grad.clamp(-clip, clip)
+            normed_grad = _torch.clamp(normed_grad, clip_lambda(float(step)))
         elif clip_exp is not None and not masked:
-            clip = step**clip_exp
-            normed_grad = normed_grad.clamp(-clip, clip)
+            normed_grad = _torch.clamp(normed_grad, _power(step, clip_exp))
         elif clip_exp is not None:
             clip = step**clip_exp
             normed_grad = torch.minimum(torch.maximum(normed_grad, -clip), clip)
@@ -580,7 +623,10 @@ def _single_tensor_adopt(
             normed_grad = normed_grad.masked_fill(started == 0, 0.0)
 
         # Two operations where one lerp_ would do: its inf - inf would make an infinite average NaN.
-        exp_avg.mul_(beta1).add_(normed_grad, alpha=1 - beta1)
+        exp_avg.mul_(beta1)
+        if masked:
+            exp_avg.masked_fill_(started == 0, 0.0)
+        exp_avg.add_(normed_grad, alpha=1 - beta1)
 
         if isinstance(lr, Tensor):
             # In differentiable mode autograd keeps the product's factors, and exp_avg will change.
@@ -589,14 +635,16 @@ def _single_tensor_adopt(
             weight.add_(exp_avg, alpha=-lr)
 
         if masked:
-            # The factors are 0 and 1 in the first step. 1 - beta2 is taken in double precision.
-            exp_avg_sq.mul_(beta2 * started).addcmul_(grad, grad * ((1 - beta2) * started + (1 - started)))
+            # The factor is 1 in the first step. 1 - beta2 is taken in double precision.
+            exp_avg_sq.mul_(beta2).masked_fill_(started == 0, 0.0).addcmul_(
+                grad, grad * ((1 - beta2) * started + (1 - started))
+            )
         else:
             exp_avg_sq.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
 
         if widened:
             narrow_(param, compensation, weight, step_t, i)
-        step_t += 1
+        step_t += 1 if waits is None else ~waits
 
 
 def _multi_tensor_adopt(
@@ -627,12 +675,40 @@ def _multi_tensor_adopt(
     _check_weight_decay(weight_decay)
     if isinstance(lr, Tensor):
         if not capturable:
-            raise RuntimeError("lr as a Tensor is not supported for capturable=False and foreach=True")
+            raise RuntimeError(_NO_TENSOR_LR)
         if lr.numel() != 1:
             raise ValueError("Tensor lr must be 1-element")
     if differentiable:
         raise AssertionError("_foreach ops don't support autograd")
     if _found_inf(found_inf, capturable):
+        return
+    written = (exp_avgs, exp_avg_sqs, state_steps, compensations or ())
+    if not _torch.is_compiling() and (
+        _torch.in_dual_level() or is_negated((params, *written)) or begin_together((params, grads, *written))
+    ):
+        # torch's list operations carry no tangents, do not write to what is still to be negated, and know no order.
+        _single_tensor_adopt(
+            params,
+            grads,
+            exp_avgs,
+            exp_avg_sqs,
+            state_steps,
+            grad_scale,
+            found_inf,
+            has_complex=has_complex,
+            compensations=compensations,
+            beta1=beta1,
+            beta2=beta2,
+            lr=lr,
+            clip_exp=clip_exp,
+            clip_lambda=clip_lambda,
+            weight_decay=weight_decay,
+            decouple=decouple,
+            eps=eps,
+            maximize=maximize,
+            capturable=capturable,
+            differentiable=differentiable,
+        )
         return
     masked = (capturable or _torch.is_compiling()) and clip_lambda is None
     if masked:
@@ -655,10 +731,11 @@ def _multi_tensor_adopt(
             grads_ = [g.to(w.dtype) for g, w in zip(grads_, weights)]
         if grad_scale is not None:
             grads_ = [g / grad_scale.to(g.device) for g in grads_]
-        if has_complex:
-            weights, grads_, exp_avgs_, exp_avg_sqs_ = (
-                [torch.view_as_real(t) if torch.is_complex(t) else t for t in tensors]
-                for tensors in (weights, grads_, exp_avgs_, exp_avg_sqs_)
+        unscaled = [grads[i] for i in positions]
+        if has_complex and torch.is_complex(weights[0]):
+            grads_ = [_real(g) for g in grads_]
+            weights, exp_avgs_, exp_avg_sqs_ = (
+                [torch.view_as_real(t) for t in tensors] for tensors in (weights, exp_avgs_, exp_avg_sqs_)
             )
         # Only L2 mixes the sign of the gradient with another one: else it is the normalized gradient that is
         # negated, in place.
@@ -675,9 +752,17 @@ def _multi_tensor_adopt(
             real = weights[0].dtype
             steps = [step_t.to(real) for step_t in steps_]
             started = [(step_t != 0).to(real) for step_t in steps]  # 0-d: 0.0 in the first step, then 1.0
+            waiting = [_waits(step_t, lr, g) for step_t, g in zip(steps, unscaled)]
+            if waiting[0] is not None:
+                grads_ = [g.masked_fill(waits, 0.0) for g, waits in zip(grads_, waiting)]
         elif step == 0:
-            torch._foreach_addcmul_(exp_avg_sqs_, grads_, grads_)
-            torch._foreach_add_(steps_, 1)
+            counted = [k for k, g in enumerate(unscaled) if not _waits(step, lr, g)]
+            if counted:
+                exp_avgs_, exp_avg_sqs_, grads_, steps_ = at(counted, (exp_avgs_, exp_avg_sqs_, grads_, steps_))
+                for average in (*exp_avgs_, *exp_avg_sqs_):
+                    average.zero_()
+                torch._foreach_addcmul_(exp_avg_sqs_, grads_, grads_)
+                torch._foreach_add_(steps_, 1)
             continue
 
         if weight_decay != 0 and decouple:
@@ -699,11 +784,9 @@ def _multi_tensor_adopt(
         if negate:
             torch._foreach_neg_(normed_grads)
         if clip_lambda is not None:
-            clip = clip_lambda(float(step))
-            _torch.foreach_clamp_(normed_grads, -clip, clip)
+            _torch.foreach_clamp_(normed_grads, clip_lambda(float(step)))
         elif clip_exp is not None and not masked:
-            clip = step**clip_exp
-            _torch.foreach_clamp_(normed_grads, -clip, clip)
+            _torch.foreach_clamp_(normed_grads, _power(step, clip_exp))
         elif clip_exp is not None:
             clips = [step_t**clip_exp for step_t in steps]
             torch._foreach_maximum_(normed_grads, [-clip for clip in clips])
@@ -715,6 +798,8 @@ def _multi_tensor_adopt(
 
         # Two operations where one lerp_ would do: its inf - inf would make an infinite average NaN.
         torch._foreach_mul_(exp_avgs_, beta1)
+        if masked:
+            torch._foreach_mul_(exp_avgs_, started)
         torch._foreach_add_(exp_avgs_, normed_grads, alpha=1 - beta1)
         del normed_grads
 
@@ -735,7 +820,11 @@ def _multi_tensor_adopt(
         if widened:
             for narrowed in zip(params_, compensations_, weights, steps_, positions):
                 narrow_(*narrowed)
-        torch._foreach_add_(steps_, 1)
+        if masked and waiting[0] is not None:
+            for step_t, waits in zip(steps_, waiting):
+                step_t += ~waits
+        else:
+            torch._foreach_add_(steps_, 1)
 
 
 def _fused_adopt(
@@ -764,7 +853,8 @@ def _fused_adopt(
     if differentiable:
         raise RuntimeError("`fused` does not support `differentiable`")
     _check_weight_decay(weight_decay)
-    lists: list[Any] = [params, grads, exp_avgs, exp_avg_sqs, state_steps, compensations or [None] * len(params)]
+    in_order: Callable[..., None] = _single_tensor_adopt
+    lists: Any = [params, grads, exp_avgs, exp_avg_sqs, state_steps, compensations or [None] * len(params)]
     options: dict[str, Any] = {
         "beta1": beta1,
         "beta2": beta2,
@@ -776,9 +866,7 @@ def _fused_adopt(
         "maximize": maximize,
     }
     if has_complex:
-        lists = [
-            [torch.view_as_real(t) if t is not None and torch.is_complex(t) else t for t in each] for each in lists
-        ]
+        lists = _as_reals(lists)
     if any(p.is_cuda for p in params):
         if clip_lambda is not None:
             raise RuntimeError(_NO_LAMBDA_ON_GPU)
@@ -791,19 +879,99 @@ def _fused_adopt(
         return
     if any(c is None and is_widened(p, m) for p, m, c in zip(lists[0], lists[2], lists[5])):
         # Rounded stochastically: the position in the lists is what makes a parameter's random numbers its own.
+        _check_storages(lists)
         options.update(clip_lambda=clip_lambda, has_complex=False, capturable=False, differentiable=False)
-        form: Callable[..., None] = _single_tensor_adopt
-        form(*lists[:5], grad_scale, None, compensations=lists[5], **options)
+        in_order(*lists[:5], grad_scale, None, compensations=lists[5], **options)
         return
     others = native.step_(*lists, grad_scale=grad_scale, clip_lambda=clip_lambda, **options)
     if others:
+        lists = at(others, lists)
+        _check_storages(lists)
         options.update(clip_lambda=clip_lambda, has_complex=False, capturable=False, differentiable=False)
-        blocked.step_(_single_tensor_adopt, *at(others, lists), grad_scale=grad_scale, **options)
+        if begin_together(lists):
+            in_order(*lists[:5], grad_scale, None, compensations=lists[5], **options)
+        else:
+            blocked.step_(in_order, *lists, grad_scale=grad_scale, **options)
+
+
+def _waits(step: Any, lr: float | Tensor, grad: Tensor) -> Any:
+    """Say whether this first step measures nothing, with a tensor where `step` is one, None where none can.
+
+    That is how torch.distributed.checkpoint makes the state of a fresh optimizer: with gradients of zero and an lr of
+    zero. The state is made, and the first step is still to come.
+    """
+    if isinstance(step, Tensor):
+        return (step == 0) & (lr == 0) & ~(grad != 0).any() if isinstance(lr, Tensor) or lr == 0 else None
+    return bool(step == 0 and lr == 0 and not (grad != 0).any())
+
+
+def _power(step: float, exponent: float) -> float:
+    """Return the clip; NaN for a step that there cannot be, where Python's own power would be complex."""
+    try:
+        return math.pow(step, exponent)
+    except ValueError:
+        return math.nan
+
+
+def _real(grad: Tensor) -> Tensor:
+    """Return a complex gradient as pairs of reals; it may still have to be conjugated."""
+    return torch.view_as_real(grad.resolve_conj() if hasattr(grad, "resolve_conj") else grad)
+
+
+def _as_reals(lists: list[Any]) -> Any:
+    """Return the lists with pairs of reals for complex numbers, where all tensors of a parameter are complex.
+
+    What cannot be seen so is left to the single-tensor form, as is a parameter that is still to be conjugated.
+    """
+    lists = [list(column) for column in lists]
+    for i, (param, grad, *averages) in enumerate(zip(*lists[:4])):
+        written = (param, *averages)
+        if all(isinstance(t, Tensor) and torch.is_complex(t) for t in (grad, *written)) and not any(
+            hasattr(t, "is_conj") and t.is_conj() for t in written
+        ):
+            views = (torch.view_as_real(param), _real(grad), *map(torch.view_as_real, averages))
+            for column, view in zip(lists, views):
+                column[i] = view
+    return lists
+
+
+def _check_storages(lists: Iterable[Iterable[Tensor | None]]) -> None:
+    """Raise where torch's own operations would end the process, which its fused Adam says, too."""
+    if any(any(map(reaches_beyond, tensors)) for tensors in lists):
+        raise RuntimeError(
+            "A parameter, its gradient or its state has less memory than its sizes say: its storage was freed"
+        )
 
 
 def _check_weight_decay(weight_decay: object) -> None:
     if weight_decay is None:
         raise TypeError(_NO_DECAY)
+
+
+def _check_exclusive(group: dict[str, Any]) -> None:
+    """Raise where options exclude each other."""
+    if group["clip_lambda"] is not None:
+        if group["clip_exp"] is not None:
+            raise ValueError("clip_lambda and clip_exp cannot be given together: both say how to clip")
+        if group["capturable"]:
+            raise ValueError(
+                "clip_lambda needs the step as a number, which capturable=True keeps on the device: use clip_exp"
+            )
+    if group["foreach"] and isinstance(group["lr"], Tensor) and not group["capturable"]:
+        raise ValueError(_NO_TENSOR_LR)
+    for one in ("fused", "foreach", "capturable"):
+        if group[one] and group["differentiable"]:
+            raise RuntimeError(f"`{one}` does not support `differentiable`")
+    if group["fused"] and group["foreach"]:
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+
+
+def _can_be_saved(clip: Clip | None) -> bool:
+    try:
+        pickle.dumps(clip)
+    except Exception:  # whatever its own pickling raises
+        return False
+    return True
 
 
 def _check_rounding(rounding: object) -> None:
@@ -869,7 +1037,8 @@ def _grouped(
     one after the other, both lists together take what one would.
     """
     found: dict[Any, tuple[float, tuple[list[Any], ...]]] = {}
-    for i, (param, step_t) in enumerate(zip(params, state_steps)):
+    for i, param in enumerate(params):
+        step_t = state_steps[i]
         step = step_t.item() if by_step else -1.0
         compensation = compensations[i] if compensations else None
         dtypes = (param.dtype, exp_avgs[i].dtype, grads[i].dtype)

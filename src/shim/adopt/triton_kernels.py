@@ -1,4 +1,6 @@
-"""The two kernels of the CUDA form: one steps all tensors of a table, the other counts the step.
+"""The kernels of the CUDA form: one steps all tensors of a table, another counts the step.
+
+A third runs before them where the lr may be zero: it looks for parameters whose first step measures nothing.
 
 The table is a matrix of int64 with a column for each parameter and these rows: the addresses of the parameter, its
 gradient, its averages, its compensation (0 for none) and its step; its number of elements; its position among the
@@ -22,6 +24,7 @@ def step_kernel(
     found_inf,
     lr_tensor,
     lr,
+    nonzero,
     beta1,
     one_minus_beta1,
     beta2,
@@ -45,7 +48,8 @@ def step_kernel(
         if tl.load(found_inf) != 0:
             return
     program = tl.program_id(0)
-    column = table + tl.load(owners + program)
+    owner = tl.load(owners + program)
+    column = table + owner
     param = tl.load(column)
     grad = tl.load(column + n)
     exp_avg = tl.load(column + 2 * n)
@@ -58,6 +62,9 @@ def step_kernel(
 
     if lr_tensor is not None:
         lr = tl.load(lr_tensor).to(tl.float32)
+    if nonzero is not None:
+        if (t == 0) & (lr == 0) & (tl.load(nonzero + owner) == 0):
+            return
     pointers = (
         param.to(tl.pointer_type(param_dtype)),
         grad.to(tl.pointer_type(grad_dtype)),
@@ -82,7 +89,25 @@ def step_kernel(
 
 
 @triton.jit(do_not_specialize=["n"])
-def count_kernel(table, n, found_inf, block: tl.constexpr):
+def look_kernel(table, owners, n, lr_tensor, lr, nonzero, grad_dtype: tl.constexpr, block: tl.constexpr):
+    """Where the lr is zero, note in `nonzero` which tensors have a gradient that is not zero in their first step."""
+    if lr_tensor is not None:
+        lr = tl.load(lr_tensor).to(tl.float32)
+    program = tl.program_id(0)
+    owner = tl.load(owners + program)
+    column = table + owner
+    t = tl.load(tl.load(column + 5 * n).to(tl.pointer_type(tl.float32)))
+    if (t != 0) | (lr != 0):
+        return
+    index = (program - tl.load(column + 8 * n)) * block + tl.arange(0, block)
+    grad = tl.load(column + n).to(tl.pointer_type(grad_dtype)) + index
+    g = tl.load(grad, index < tl.load(column + 6 * n), other=0.0).to(tl.float32)
+    if tl.max((g != 0).to(tl.int32), axis=0) != 0:
+        tl.store(nonzero + owner, 1)
+
+
+@triton.jit(do_not_specialize=["n"])
+def count_kernel(table, n, found_inf, lr_tensor, lr, nonzero, block: tl.constexpr):
     """Add 1 to the step of each tensor; a launch of its own, because all blocks of a tensor read its step."""
     if found_inf is not None:
         if tl.load(found_inf) != 0:
@@ -90,7 +115,13 @@ def count_kernel(table, n, found_inf, block: tl.constexpr):
     columns = tl.program_id(0) * block + tl.arange(0, block)
     mask = columns < n
     steps = tl.load(table + 5 * n + columns, mask).to(tl.pointer_type(tl.float32))
-    tl.store(steps, tl.load(steps, mask) + 1, mask)
+    t = tl.load(steps, mask)
+    if nonzero is not None:
+        if lr_tensor is not None:
+            lr = tl.load(lr_tensor).to(tl.float32)
+        if lr == 0:
+            mask = mask & ((t != 0) | (tl.load(nonzero + columns, mask, other=1) != 0))
+    tl.store(steps, t + 1, mask)
 
 
 @triton.jit
@@ -150,6 +181,7 @@ def _step_block(
     n = tl.div_rn(g, tl.maximum(tl.sqrt_rn(v), eps, propagate_nan=tl.PropagateNan.ALL))
     if clip_exp is not None:
         clip = tl.exp2(clip_exp * tl.log2(tl.maximum(t, 1)))
+        clip = tl.where((t >= 0) | (clip_exp == 0), clip, float("nan"))  # a step that there cannot be
         n = tl.clamp(n, -clip, clip, propagate_nan=tl.PropagateNan.ALL)
     beta1, one_minus_beta1, beta2, one_minus_beta2 = betas
     new_m = beta1 * m + one_minus_beta1 * n
@@ -157,8 +189,8 @@ def _step_block(
     new_v = beta2 * v + one_minus_beta2 * g * g
 
     # The first step makes v and nothing else. A choice, not a product: 0 * NaN is NaN.
-    started = t > 0
-    tl.store(exp_avg, tl.where(started, new_m, m), mask)
+    started = t != 0
+    tl.store(exp_avg, tl.where(started, new_m, 0.0), mask)
     tl.store(exp_avg_sq, tl.where(started, new_v, g * g), mask)
     if rounding == "stochastic":
         key = _mix(t.to(tl.uint32) + _mix(position.to(tl.uint32)))

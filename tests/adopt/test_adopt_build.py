@@ -1,0 +1,72 @@
+"""How the native library is built: under one name for every interpreter, and for right numbers."""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shim.adopt import native
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = [
+    pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler"),
+    pytest.mark.skipif(not (ROOT / "setup.py").exists(), reason="not a checkout"),
+]
+
+# Another interpreter's variables, and then setup.py with the arguments.
+SETUP = """
+import runpy, sys, sysconfig
+import setuptools, setuptools.command.build_ext
+others, real = {others}, sysconfig.get_config_var
+sysconfig.get_config_var = lambda name: others[name] if name in others else real(name)
+sys.argv[0] = "setup.py"
+runpy.run_path("setup.py", run_name="__main__")
+"""
+
+
+def build(folder, *command, others=None, **env):
+    """Run setup.py, and return what it said."""
+    pytest.importorskip("setuptools", minversion="77")  # of pyproject.toml
+    arguments = ["build", "--build-base", folder / "base", "--build-lib", folder / "lib", *command]
+    done = subprocess.run(
+        [sys.executable, "-c", SETUP.format(others=others or {}), *map(str, arguments)],
+        env={**os.environ, **env},
+        cwd=str(ROOT),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("suffix", [".cpython-315-x86_64-linux-gnu.so", ".abi3-x86_64-linux-gnu.so", ".pyd"])
+def test_the_library_has_one_name_whatever_the_interpreters_suffixes_are(suffix, tmp_path):
+    build(tmp_path, others={"EXT_SUFFIX": suffix, "SOABI": suffix[1:]})
+
+    built = tmp_path / "lib" / "shim" / "adopt" / native.LIBRARY.name
+    assert built.exists(), list(built.parent.iterdir())
+    assert hasattr(ctypes.CDLL(str(built)), "shim_adopt_3")
+
+
+def test_a_free_threaded_python_gets_a_wheel(tmp_path):
+    build(
+        *(tmp_path, "bdist_wheel", "--dist-dir", tmp_path / "dist", "--bdist-dir", tmp_path / "wheel"),
+        others={"Py_GIL_DISABLED": 1},
+    )
+
+    (wheel,) = (tmp_path / "dist").iterdir()
+    assert "abi3" not in wheel.name
+
+
+def test_fast_math_is_left_out_of_compiling_and_linking_and_that_is_said(tmp_path):
+    """Linked with it, crtfastmath makes 5e-324 zero in the whole process."""
+    said = build(tmp_path, CFLAGS="-Ofast -ffast-math -funsafe-math-optimizations", LDFLAGS="-ffast-math")
+
+    assert "ADOPT's kernel is built without -Ofast -ffast-math" in said
+    ctypes.CDLL(str(tmp_path / "lib" / "shim" / "adopt" / native.LIBRARY.name))
+    assert 5e-324 * 1.0 != 0.0
