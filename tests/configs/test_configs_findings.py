@@ -30,7 +30,7 @@ PROBLEMS: dict[str, tuple[str, str, str, str, str]] = {
     ),
     "Hugging Face JSON": (
         "json",
-        '{"lr_x": null, "weight_decay": null}',
+        '{"lr_x": null, "num_train_epochs": 3, "weight_decay": null}',
         "weight_decay",
         "null",
         "Hugging Face",
@@ -162,9 +162,9 @@ PROBLEMS: dict[str, tuple[str, str, str, str, str]] = {
         "null",
         "optimizer settings",
     ),
-    "tag": ("yaml", "weight_decay: !!null ''\n", "weight_decay", "!!null ''", "Hugging Face"),
-    "string tag": ("yaml", "weight_decay: !!str null\n", "weight_decay", "the string 'null'", "Hugging Face"),
-    "YAML 1.1": ("yaml", "weight_decay: 1e-5\n", "weight_decay", "the string '1e-5'", "Hugging Face"),
+    "tag": ("yaml", "weight_decay: !!null ''\n", "weight_decay", "!!null ''", "optimizer settings"),
+    "string tag": ("yaml", "weight_decay: !!str null\n", "weight_decay", "the string 'null'", "optimizer settings"),
+    "YAML 1.1": ("yaml", "weight_decay: 1e-5\n", "weight_decay", "the string '1e-5'", "optimizer settings"),
     "alias": (
         "yaml",
         "wd: &wd null\noptimizer: {weight_decay: *wd}\n",
@@ -191,22 +191,22 @@ PROBLEMS: dict[str, tuple[str, str, str, str, str]] = {
         "a: 1\n---\nweight_decay: null\n",
         "document 2: weight_decay",
         "null",
-        "Hugging Face",
+        "optimizer settings",
     ),
     "JSON with comments": (
         "jsonc",
         '{ // c\n "weight_decay": /* c */ null, }',
         "weight_decay",
         "null",
-        "Hugging Face",
+        "optimizer settings",
     ),
-    "JSON with tabs": ("json", '{\t"weight_decay"\t:\tnull}', "weight_decay", "null", "Hugging Face"),
+    "JSON with tabs": ("json", '{\t"weight_decay"\t:\tnull}', "weight_decay", "null", "optimizer settings"),
     "last of equal keys": (
         "json",
         '{"weight_decay": 1, "weight_decay": null}',
         "weight_decay",
         "null",
-        "Hugging Face",
+        "optimizer settings",
     ),
 }
 
@@ -231,7 +231,7 @@ PEACE: dict[str, tuple[str, str]] = {
     "a template": ("yaml", "optimizer: {weight_decay: '{{ wd }}'}"),
     "1e-5 for hydra": ("yaml", "o: {_target_: torch.optim.AdamW, weight_decay: 1e-5}"),
     "1e-5 for axolotl": ("yaml", "base_model: m\nweight_decay: '1e-5'"),
-    "Keras": ("json", '{"optimizer": {"use_ema": false, "weight_decay": null}}'),
+    "Keras": ("json", '{"optimizer": {"use_ema": false, "jit_compile": true, "weight_decay": null}}'),
     "a search space": ("yaml", "search_space: {lr: 1, weight_decay: null}"),
     "an overridden merge": ("yaml", "optimizer: {<<: {weight_decay: null}, weight_decay: 0.1}"),
     "the first of equal keys": ("json", '{"weight_decay": null, "weight_decay": 1}'),
@@ -272,7 +272,7 @@ def test_what_only_resembles_is_mentioned_as_unclear(name: str) -> None:
 
 
 MISSING: dict[str, tuple[str, str, str, str]] = {
-    "nanotron": ("yaml", "optimizer: {zero_stage: 0}", "finding", "requires"),
+    "nanotron": ("yaml", "optimizer: {zero_stage: 0, accumulate_grad_in_fp32: true}", "finding", "requires"),
     "hydra": ("yaml", "o: {_target_: torch.optim.AdamW}", "note", "0.01"),
     "Lightning": ("yaml", "optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 1}}", "note", "0.01"),
     "DeepSpeed": ("json", '{"optimizer": {"type": "Adam", "params": {"lr": 1}}}', "note", "default"),

@@ -110,7 +110,7 @@ ADDED: dict[str, tuple[str, str, str]] = {
         '{"optimizer": {"type": "Adam", "params": {}}}',
         '{"optimizer": {"type": "Adam", "params": {"weight_decay": 0.1}}}',
     ),
-    "TOML": ("a.toml", "[optimizer]\r\n  lr = 1 # c\r\n", "[optimizer]\r\n  weight_decay = 0.1\r\n  lr = 1 # c\r\n"),
+    "TOML": ("a.toml", "[optimizer]\r\n  name = 'Adam' # c\r\n", "[optimizer]\r\n  weight_decay = 0.1\r\n  name = 'Adam' # c\r\n"),
     "Python": ("a.py", "optimizer = dict(\n    type='SGD')\n", "optimizer = dict(\n    weight_decay=0.1,\n    type='SGD')\n"),
     "Python, dict": ("a.py", "optimizer = {'type': 'SGD'}", "optimizer = {\"weight_decay\": 0.1, 'type': 'SGD'}"),
 }  # fmt: skip
