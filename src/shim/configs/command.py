@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import os
+import re
 import sys
 import time
 from typing import Iterator, NamedTuple, Sequence, TextIO
@@ -23,6 +25,8 @@ WHY_A_VALUE = (
     "--fix and --diff need --value V, because there is no neutral choice: a run that shim guards takes "
     "0.0 for a null, AdamW's own default is 0.01 (Muon's 0.1, other optimizers' 0)"
 )
+# What jinja, erb and their like fill in.
+TEMPLATE = re.compile(r"\{\{|\{%|<%|~\{")
 # A fix that finds the file changed looks again so many times.
 MOST_TRIES = 5
 # Directories that hold other people's files.
@@ -64,12 +68,18 @@ def check(name: str, task: Task, *, named: bool = True) -> Result:
         named: the user named this file, rather than a directory that holds it.
 
     """
-    for _ in range(MOST_TRIES):
-        try:
-            return _check(name, task, named=named)
-        except fix.ChangedError as error:  # by another fix, say: look again
-            reason = str(error)
-    return Result(name, error=f"left as it is: {reason}")
+    collects = gc.isenabled()
+    gc.disable()  # nothing here is garbage before the end, and to look for some at every step costs a third
+    try:
+        for _ in range(MOST_TRIES):
+            try:
+                return _check(name, task, named=named)
+            except fix.ChangedError as error:  # by another fix, say: look again
+                reason = str(error)
+        return Result(name, error=f"left as it is: {reason}")
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _check(name: str, task: Task, *, named: bool) -> Result:
@@ -96,8 +106,10 @@ def _check(name: str, task: Task, *, named: bool) -> Result:
         findings = tuple(find(source, kind, documents))
     except ParseError as error:
         text = source.text if source is not None else raw.replace(b"\0", b"").decode("latin-1")
-        if RESEMBLES.search(text) is None:
-            return Result(name, skipped=f"not parsed: {error.message}", output=raw)
+        if RESEMBLES.search(text) is None:  # no config of ours: tsconfig.json with comments, Python 2, ...
+            return Result(name, output=raw)
+        if TEMPLATE.search(text):
+            return Result(name, skipped="a template, which cannot be parsed before it is filled in", output=raw)
         line, column = source.position(error.offset) if source is not None else (1, 1)
         return Result(name, error=error.message, line=line, column=column, output=raw)
     except MissingParserError as error:
@@ -244,7 +256,7 @@ def _main(argv: Sequence[str]) -> int:
         if filtering and result.name == "-" and result.output is not None:
             sys.stdout.buffer.write(result.output)
             sys.stdout.buffer.flush()
-    if not results:
+    if all(result.skipped for result in results):
         _nothing(options.paths)
     elif not options.json and not options.quiet:
         _say(sys.stderr, _summary(results, task))
@@ -280,7 +292,7 @@ def check_before_run(
     results = _check_all(paths, task, progress=False)
     for result in results:
         _report(result, task, sys.stderr, quiet=True)
-    if not results:
+    if all(result.skipped for result in results):
         _nothing(paths)
     return _exit_code(results, task)
 
@@ -318,6 +330,8 @@ def _report(result: Result, task: Task, out: TextIO | None, *, quiet: bool) -> N
         if quiet and finding.level == "note" and id(finding.spot) not in mended:
             continue
         _say(out, _line(result.name, finding, task, id(finding.spot) in mended))
+    if result.skipped and not quiet:
+        _say(sys.stderr, f"{result.name}: skipped: {result.skipped}")
     if result.error:
         _say(sys.stderr, f"{result.name}:{result.line}:{result.column}: error: {result.error}")
     if result.diff:
