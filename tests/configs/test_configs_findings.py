@@ -8,6 +8,7 @@ import pytest
 
 from shim.configs.findings import Finding, find
 from shim.configs.formats import FORMATS
+from shim.configs.frameworks import LOWER, OTHERS, TORCH, constructor_says, names_optimizer, step_says
 from shim.configs.source import Source
 
 
@@ -211,6 +212,31 @@ PROBLEMS: dict[str, tuple[str, str, str, str, str]] = {
 }
 
 
+YACS = {
+    f"{section}, {shape}": (
+        "yaml",
+        (f"{section}:\n  {key}: null\n" if shape == "nested" else f"{section}.{key}: null\n"),
+        f"{section}.{key}",
+        "null",
+        "optimizer settings",
+    )
+    for section in ("SOLVER", "TRAIN", "OPTIMIZER", "optimizer", "solver")
+    for key in ("WEIGHT_DECAY", "weight_decay")
+    for shape in ("nested", "dotted")
+}
+GROUPS = {
+    f"groups, {kind}": (kind, text, path, found, "optimizer settings")
+    for kind, text, path, found in (
+        ("yaml", "a:\n  param_groups:\n  - {weight_decay: null}\n", "a.param_groups[0].weight_decay", "null"),
+        ("json", '{"param_groups": [{}, {"weight_decay": null}]}', "param_groups[1].weight_decay", "null"),
+        ("toml", "[[a.param_groups]]\nweight_decay = ''\n", "a.param_groups[0].weight_decay", "the string ''"),
+        ("python", "param_groups = [dict(weight_decay=None)]", "param_groups[0].weight_decay", "None"),
+        ("python", "param_groups = [{'weight_decay': None}]", "param_groups[0].weight_decay", "None"),
+    )
+}
+PROBLEMS.update({**YACS, **GROUPS})
+
+
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_a_null_where_a_framework_keeps_its_weight_decay_is_found(name: str) -> None:
     kind, text, path, found, framework = PROBLEMS[name]
@@ -247,6 +273,45 @@ PEACE: dict[str, tuple[str, str]] = {
 }
 
 
+OMEGACONF = {
+    "defaults": "defaults: [_self_]\n",
+    "a package": "# @package optimizer\n",
+    "an interpolation": "name: ${model}\n",
+    "a target": "model:\n  _target_: my.Model\n",
+    "a required value": "name: ???\n",
+    "LLaMA-Factory": "finetuning_type: lora\n",
+    "NeMo": "exp_manager: {name: a}\n",
+}
+PEACE.update(
+    {f"1e-5, {name}": ("yaml", text + "optimizer:\n  weight_decay: 1e-5\n") for name, text in OMEGACONF.items()}
+)
+REFERENCES = (
+    "~{x * 10}",
+    "@name",
+    "$@name * 2",
+    "%(name)s",
+    "{{ x }}",
+    "{% if a %}1{% endif %}",
+    "<wd>",
+    "${x}",
+    "$WD",
+)
+PEACE.update({f"reference {text}": ("yaml", f"optimizer: {{weight_decay: '{text}'}}") for text in REFERENCES})
+PEACE.update({f"reference {text}, JSON": ("json", '{"weight_decay": "%s"}' % text) for text in REFERENCES})
+PEACE.update(
+    {
+        "a transform": ("json", '{"transforms": [{"_target_": "Lambdad", "keys": "img"}]}'),
+        "a classifier": ("yaml", "clf: {_target_: sklearn.linear_model.SGDClassifier, alpha: 1.0e-4}"),
+        "an averaged model": ("yaml", "m: {_target_: torch.optim.swa_utils.AveragedModel, model: a}"),
+        "an optimizer that takes none": ("yaml", "o: {_target_: torch.optim.SparseAdam, lr: 1}"),
+        "a multiplier beside a weight decay": (
+            "python",
+            "optim_wrapper = dict(optimizer=dict(type='SGD', weight_decay=0.1), paramwise_cfg=dict(norm_decay_mult=0.))",
+        ),
+    }
+)
+
+
 @pytest.mark.parametrize("name", PEACE)
 def test_what_is_no_mistake_is_left_in_peace(name: str) -> None:
     assert seen(*PEACE[name]) == []
@@ -262,12 +327,61 @@ UNCLEAR: dict[str, tuple[str, str, str]] = {
 }
 
 
+UNCLEAR.update(
+    {
+        "a null that its comment explains": (
+            "yaml",
+            "learning_rate: 0.001\nweight_decay: null  # null = use framework default\n",
+            "weight_decay",
+        ),
+        "a null that a comment above explains": (
+            "yaml",
+            "optimizer:\n  # None: the default\n  weight_decay: null\n",
+            "optimizer.weight_decay",
+        ),
+        "a Python None that its comment explains": (
+            "python",
+            "optimizer = dict(lr=1, weight_decay=None)  # default\n",
+            "optimizer.weight_decay",
+        ),
+        "a JSON null that its comment explains": (
+            "jsonc",
+            '{"optimizer": {"weight_decay": null // unset\n}}',
+            "optimizer.weight_decay",
+        ),
+        "another world's optimizer": (
+            "yaml",
+            "optimizer: {_target_: paddle.optimizer.AdamW, weight_decay: null}",
+            "optimizer.weight_decay",
+        ),
+        "a class that only resembles": ("yaml", "a: {_target_: my.MuonDetector, weight_decay: null}", "a.weight_decay"),
+        "a dataclass": ("python", "class A:\n    weight_decay: Optional[float] = None\n", "class A.weight_decay"),
+        "a dataclass in a function": (
+            "python",
+            "def f():\n    class A:\n        weight_decay: float = field(default=None)\n",
+            "class A.weight_decay",
+        ),
+        "argparse": (
+            "python",
+            "def f():\n    p.add_argument('--wd', '--weight-decay', type=float, default=None)\n",
+            "add_argument.--weight-decay",
+        ),
+        "click": (
+            "python",
+            "@click.option('--weight_decay', default=None)\ndef f(weight_decay): pass\n",
+            "option.--weight_decay",
+        ),
+    }
+)
+
+
 @pytest.mark.parametrize("name", UNCLEAR)
 def test_what_only_resembles_is_mentioned_as_unclear(name: str) -> None:
     kind, text, path = UNCLEAR[name]
     (finding,) = findings(kind, text)
     assert (finding.level, finding.path) == ("note", path)
     assert finding.effect.startswith("unclear")
+    assert "TypeError" not in finding.effect
     assert finding.why_not
 
 
@@ -287,6 +401,116 @@ def test_a_missing_key_is_reported_as_what_it_is(name: str) -> None:
     (finding,) = findings(kind, text)
     assert (finding.level, finding.found) == (level, "missing")
     assert effect in finding.effect
+
+
+MULTIPLIED: dict[str, tuple[str, str, str]] = {
+    **{
+        f"mmengine, {key}": (
+            "python",
+            f"optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01), paramwise_cfg=dict({key}=0.))",
+            "optim_wrapper.optimizer.weight_decay",
+        )
+        for key in ("bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult")
+    },
+    "mmengine, by a name": (
+        "python",
+        "optimizer = dict(type='SGD')\noptim_wrapper = dict(optimizer=optimizer, paramwise_cfg=dict(norm_decay_mult=0))",
+        "optim_wrapper.optimizer.weight_decay",
+    ),
+    "mmengine, YAML": (
+        "yaml",
+        "optim_wrapper:\n  optimizer: {type: SGD, lr: 0.01}\n  paramwise_cfg: {norm_decay_mult: 0.0}\n",
+        "optim_wrapper.optimizer.weight_decay",
+    ),
+    "mmcv": (
+        "python",
+        "optimizer = dict(type='SGD', lr=1, paramwise_cfg=dict(norm_decay_mult=0))",
+        "optimizer.weight_decay",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MULTIPLIED)
+def test_a_missing_key_that_mmengine_multiplies_is_a_finding(name: str) -> None:
+    kind, text, path = MULTIPLIED[name]
+    (finding,) = findings(kind, text)
+    assert (finding.level, finding.path, finding.missing, finding.why_not) == ("finding", path, True, "")
+    assert "base_wd should not be None" in finding.effect
+
+
+OPTIMIZERS = sorted({*TORCH, *OTHERS, *LOWER})
+
+
+def test_a_class_is_an_optimizer_by_its_whole_name() -> None:
+    for name in OPTIMIZERS:
+        assert names_optimizer(name)
+        for other in (
+            name + "d",
+            name + "Detector",
+            name + "Client",
+            "My" + name,
+            name + "._schedule",
+            f"{name}s.Model",
+        ):
+            assert not names_optimizer(other) or other in OPTIMIZERS, other
+        assert not names_optimizer(f"keras.optimizers.{name}")
+    assert names_optimizer("torch.optim.AdamW")
+    assert names_optimizer("timm.optim:Lion")
+
+
+@pytest.mark.parametrize("path", ["my.project.{}", "torch.optim.swa_utils.{}", "torchs.optim.{}"])
+def test_a_class_of_an_unknown_module_is_given_no_weight_decay(path: str) -> None:
+    for name in sorted(TORCH):
+        for finding in findings("yaml", f"o: {{_target_: {path.format(name)}, lr: 1}}"):
+            assert (finding.level, bool(finding.why_not)) == ("note", True)
+
+
+def raised(act: Any) -> str:
+    try:
+        act()
+    except TypeError as error:
+        return str(error).split("\n")[0]
+    return "nothing"
+
+
+@pytest.mark.parametrize("name", sorted(TORCH))
+def test_what_is_said_of_a_run_is_what_happens_there(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    if not hasattr(torch.optim, name):
+        pytest.skip(f"this torch has no {name}")
+    made = getattr(torch.optim, name)
+    weight = torch.nn.Parameter(torch.ones(2, 2))
+    weight.grad = torch.ones(2, 2)
+
+    alone = raised(lambda: made([weight], lr=0.1, weight_decay=None))
+    group = raised(made([{"params": [weight], "weight_decay": None}], lr=0.1).step)
+
+    config = f"o: {{_target_: torch.optim.{name}, weight_decay: null}}\n"
+    grouped = f"o:\n  _target_: torch.optim.{name}\n  weight_decay: 0.1\n  params: [{{weight_decay: null}}]\n"
+    assert [f"({alone})" in f.effect for f in findings("yaml", config)] == [True]
+    assert [f"({group})" in f.effect for f in findings("yaml", grouped)] == [True]
+    assert alone in constructor_says(name)
+    assert group in step_says(name)
+    assert alone not in step_says(name)
+
+
+@pytest.mark.parametrize("path", ["my.project.AdamW", "bitsandbytes.optim.AdamW8bit", "timm.optim.Lion"])
+@pytest.mark.parametrize("settings", ["weight_decay: null", "weight_decay: 0.1, p: [{weight_decay: null}]"])
+def test_nothing_is_said_of_the_words_of_an_unknown_constructor(path: str, settings: str) -> None:
+    (finding,) = findings("yaml", f"o: {{_target_: {path}, {settings}}}")
+    assert "supported" not in finding.effect
+    assert "alpha" not in finding.effect
+
+
+def test_the_words_of_a_constructor_are_not_said_of_a_group() -> None:
+    for text in (
+        "o = torch.optim.SGD([dict(params=p, weight_decay=None)], lr=1)",
+        "o = torch.optim.SGD(params=[{'params': p, 'weight_decay': None}], lr=1)",
+        "optimizer = dict(type='SGD', weight_decay=0.1, groups=[dict(weight_decay=None)])",
+    ):
+        (finding,) = findings("python", text)
+        assert "passes the constructor" in finding.effect
+        assert "alpha" in finding.effect
 
 
 STUCK: dict[str, tuple[str, str, str]] = {

@@ -477,7 +477,7 @@ class _Document:
             default = next(filter(None, map(default_of, names)), None) if row.missing == "torch" else None
             level = "note"
             effect = f"legal: the optimizer takes its default{', ' + default if default else ''}"
-            if not any(map(surely, names)):
+            if not any(map(surely, self.types(place, mapping, row.typed) if row.typed else names)):
                 why_not = why_not or "whether this optimizer takes it is not known"
         return Finding(level, line, column, path, "missing", row.framework, effect, why_not, mapping, True)
 

@@ -25,7 +25,7 @@ except ImportError:  # Windows: a temporary file that is open cannot be deleted 
     fcntl = None  # type: ignore[assignment]
 
 # A config is smaller; a larger file holds data.
-MOST_BYTES = 16 << 20
+MOST_BYTES = 10 << 20
 # What the shell hands on: these are open already, and may be pipes.
 STREAM = re.compile(r"/dev/(?:stdin|fd/(\d+))|/proc/self/fd/(\d+)")
 # Short, because the config's own name may have all the characters that a name can have.

@@ -43,7 +43,7 @@ _LOWER = """
 TORCH, OTHERS, LOWER = (frozenset(names.split()) for names in (_TORCH, _OTHERS, _LOWER))
 # Modules whose classes of these names are those that were run.
 LIBRARIES = re.compile(
-    r"(torch\.optim|bitsandbytes|bnb|lion_pytorch|prodigyopt|pytorch_optimizer|schedulefree|optimi|timm\.optim|apex"
+    r"(torch\.optim(?!\.(swa_utils|lr_scheduler))|bitsandbytes|bnb|lion_pytorch|prodigyopt|pytorch_optimizer|schedulefree|optimi|timm\.optim|apex"
     r"|transformers\.optimization|deepspeed\.ops|shim\.adopt)(\.\w+)*"
 )
 # Other worlds, where a null need not be an error, and where a class of the same name is another one.

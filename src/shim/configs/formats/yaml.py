@@ -178,7 +178,9 @@ class _Composer:
         if type(event) is not self.mapping_start:
             made = Sequence(start)
         elif event.flow_style:
-            made = Mapping(start, site=self.text.index("{", start) + 1, spelling=KEY)
+            # "[a: b]" is a list with a mapping that has no bracket; one with an anchor or a tag has.
+            braced = self.text[start] == "{" or event.anchor is not None or event.tag is not None
+            made = Mapping(start, site=self.text.index("{", start) + 1 if braced else -1, spelling=KEY)
         else:
             made = Mapping(start, spelling=KEY, block=True)
         if event.anchor is not None:
