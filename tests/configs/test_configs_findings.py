@@ -306,7 +306,7 @@ PEACE.update(
         "an optimizer that takes none": ("yaml", "o: {_target_: torch.optim.SparseAdam, lr: 1}"),
         "a multiplier beside a weight decay": (
             "python",
-            "optim_wrapper = dict(optimizer=dict(type='SGD', weight_decay=0.1), paramwise_cfg=dict(norm_decay_mult=0.))",
+            "optim_wrapper = dict(optimizer=dict(type='SGD', weight_decay=0.1), paramwise_cfg=dict(norm_decay_mult=0))",
         ),
     }
 )
@@ -414,7 +414,7 @@ MULTIPLIED: dict[str, tuple[str, str, str]] = {
     },
     "mmengine, by a name": (
         "python",
-        "optimizer = dict(type='SGD')\noptim_wrapper = dict(optimizer=optimizer, paramwise_cfg=dict(norm_decay_mult=0))",
+        "o = dict(type='SGD')\noptim_wrapper = dict(optimizer=o, paramwise_cfg=dict(norm_decay_mult=1))",
         "optim_wrapper.optimizer.weight_decay",
     ),
     "mmengine, YAML": (
