@@ -39,19 +39,29 @@ def yaml(size: int) -> str:
         "layer_{i}:\n  hidden_size: 4096\n  init: null  # as before\n  names: [q_proj, k_proj, 'v_proj']\n"
         "  rope: {{theta: 10000.0, scaling: null}}\n  path: /data/shards/part-0001\n  notes: |\n    two lines\n    of text\n"
     )
-    return lines(block, size, after="optimizer:\n  zero_stage: 0\n  weight_decay: null\n  optimizer_factory: {name: adamW}\n")
+    return lines(
+        block, size, after="optimizer:\n  zero_stage: 0\n  weight_decay: null\n  optimizer_factory: {name: adamW}\n"
+    )
 
 
 def as_json(size: int) -> str:
     """Return a JSON config of layers."""
-    layer = {"hidden_size": 4096, "init": None, "names": ["q_proj", "k_proj"], "rope": {"theta": 1e4, "scaling": None}, "path": "/data/shards/part-0001"}
+    layer = {
+        "hidden_size": 4096,
+        "init": None,
+        "names": ["q_proj", "k_proj"],
+        "rope": {"theta": 1e4, "scaling": None},
+        "path": "/data/shards/part-0001",
+    }
     count = max(1, size // 260)
     return json.dumps({**{f"layer_{index}": layer for index in range(count)}, "weight_decay": None}, indent=2)
 
 
 def toml(size: int) -> str:
     """Return a TOML config of tables."""
-    block = '[layer_{i}]\nhidden_size = 4096\nnames = ["q_proj", "k_proj"]\nrope = {{theta = 10000.0}}\npath = "/data"\n\n'
+    block = (
+        '[layer_{i}]\nhidden_size = 4096\nnames = ["q_proj", "k_proj"]\nrope = {{theta = 10000.0}}\npath = "/data"\n\n'
+    )
     return lines(block, size, after='[optimizer]\nweight_decay = "None"\n')
 
 
@@ -146,7 +156,7 @@ def growth(largest: int) -> None:
         found: list[tuple[float, float, float]] = []
         for size in sizes:
             run = [sys.executable, __file__, "--one", shape, str(size)]
-            done = subprocess.run(run, check=True, stdout=subprocess.PIPE, universal_newlines=True)
+            done = subprocess.run(run, check=True, stdout=subprocess.PIPE, text=True)
             found.append(tuple(map(float, done.stdout.split())))  # type: ignore[arg-type]
         logs = [(math.log(size), math.log(seconds)) for size, seconds, _ in found]
         means = [sum(column) / len(logs) for column in zip(*logs)]

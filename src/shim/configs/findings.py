@@ -37,8 +37,8 @@ REFERENCE = re.compile(r"\$\{(\.*)([\w-]+(?:[.\[][\w\]-]+)*)\}")
 MEANS = re.compile(r"(?i)\b(null|none|nil|defaults?|unset|optional|disabled?|off|inherit(ed|s)?|omit(ted)?|no|not)\b")
 # In mmengine and mmcv, each of these asks for a weight decay to be multiplied.
 MULTIPLIERS = ("bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult")
-# Aliases of aliases can stand for billions of places (a YAML bomb). A value that is shared more often than this is
-# looked at in so many places, and is not mended; what is nested deeper (by aliases) is looked at where it is written.
+# Aliases of aliases can stand for billions of places (a YAML bomb). What is shared more often than this is looked at in
+# so many places, and no value in it is mended; what is nested deeper (by aliases) is looked at where it is written.
 MOST_PLACES = 16
 DEEPEST = 400
 # So many characters of a line are looked at for a comment.
@@ -136,6 +136,8 @@ class _Document:
         # A document that completes another one, where the key may stand (mmengine, hydra).
         self.inherits = not self.top.isdisjoint(("_base_", "defaults"))
         self.absolute: dict[int, Scalar] = {}
+        # The mappings and lists that were not looked at in each of their places.
+        self.cut: set[int] = set()
 
     def findings(self) -> Iterator[Finding]:
         groups: dict[int, tuple[Scalar, list[Place]]] = {}
@@ -174,6 +176,7 @@ class _Document:
                 continue
             visits[id(node)] = count = visits.get(id(node), 0) + 1
             if count > MOST_PLACES or place.depth > DEEPEST:
+                self.cut.add(id(node))
                 continue
             yield place
             inner: list[tuple[str | int, Node]]
@@ -204,14 +207,14 @@ class _Document:
             places.append(place)
 
     def uses(self, groups: dict[int, tuple[Scalar, list[Place]]]) -> dict[int, list[Place]]:
-        """Return the places of some values: one more than ``MOST_PLACES`` where there are more."""
+        """Return the places of some values."""
         found: dict[int, list[Place]] = {key: [] for key in groups}
         for place in self.walk(scalars=True):
             value = place.node
             if isinstance(value, Scalar) and id(value) not in found and value.kind == TEXT and "${" in value.value:
                 value = self.resolve(value, place)
             uses = found.get(id(value))
-            if uses is not None and len(uses) <= MOST_PLACES:
+            if uses is not None:
                 uses.append(place)
         return found
 
@@ -425,7 +428,7 @@ class _Document:
 
     def shared(self, value: Scalar, uses: list[Place]) -> str:
         """Return why a shared value cannot be mended where it stands: somebody else means it too."""
-        if len(uses) > MOST_PLACES:
+        if self.cut and any(id(place.node) in self.cut for use in uses for place in use.ancestors()):
             return f"more than {MOST_PLACES} places share this value"
         written = next((use for use in uses if use.node is value), uses[0])
         for use in uses:
