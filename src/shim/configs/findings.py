@@ -15,6 +15,7 @@ from .frameworks import (
     RATES,
     RESEMBLES,
     TYPES,
+    UNSEEN,
     Home,
     constructor_says,
     default_of,
@@ -34,7 +35,9 @@ NULLISH = ("", "none", "null", "nil", "~")
 LATER = re.compile(r"\A\s*(?:auto|\?\?\?)\s*\Z|[$@%{}<>()]")
 REFERENCE = re.compile(r"\$\{(\.*)([\w-]+(?:[.\[][\w\]-]+)*)\}")
 # A comment that says what a null is meant to be.
-MEANS = re.compile(r"(?i)\b(null|none|nil|defaults?|unset|optional|disabled?|off|inherit(ed|s)?|omit(ted)?|no|not)\b")
+MEANS = re.compile(
+    r"(?i)\b(null|none|nil|defaults?|unset|optional|disabled?|inherit(ed|s)?|omit(ted)?|no (weight )?decay)\b"
+)
 # In mmengine and mmcv, each of these asks for a weight decay to be multiplied.
 MULTIPLIERS = ("bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult")
 # Aliases of aliases can stand for billions of places (a YAML bomb). What is shared more often than this is looked at in
@@ -353,8 +356,8 @@ class _Document:
                 else "a string stands where the optimizer needs a number"
             )
         elif number is not None:
-            effect = "read as a string, not as a number (YAML 1.1 asks for 1.0e-5)" if value.plain else "a string"
-            effect += ": the optimizer, or the framework's own check, refuses it"
+            effect = "a string to PyYAML, not a number (YAML 1.1 asks for 1.0e-5)" if value.plain else "a string"
+            effect += ": the optimizer, or the framework's own check, refuses it" if home.known else f"; {UNSEEN}"
         else:
             effect = "a string stands where the optimizer needs a number"
         why_not = "" if nullish or number is not None else "what number was meant is not known"
@@ -458,7 +461,7 @@ class _Document:
         inner = mapping.get("params")
         if inner is not None and isinstance(inner.value, Mapping):
             return None  # DeepSpeed's settings are one level further down
-        named = any(mapping.get(key) is not None for key in ("_target_", "class_path", "type"))
+        named = any(mapping.get(key) is not None for key in ("_target_", "_component_", "class_path", "type"))
         if not named and not any("optim" in key for key in place.section()):
             return None
         row = next((row for row in HOMES if row.missing and self.fits(row, place, mapping)), None)

@@ -55,7 +55,7 @@ DEFAULTS = {"adamw": "0.01", "nadamw": "0.01", "muon": "0.1"}
 # No class path is longer.
 LONGEST_NAME = 200
 
-TYPES = ("_target_", "class_path", "type", "name")
+TYPES = ("_target_", "_component_", "class_path", "type", "name")
 RATES = ("lr", "learning_rate", "base_lr", "LR", "LEARNING_RATE", "BASE_LR")
 
 
@@ -148,6 +148,7 @@ HOMES: tuple[Home, ...] = (
         covers=False,
     ),
     Home("hydra", YAML_JSON, typed=("_target_",), missing="torch", numbers="1.2"),
+    Home("torchtune", YAML_JSON, typed=("_component_",), missing="torch", numbers="1.2"),
     Home("mmengine", ("python", *YAML_JSON), path("optimizer"), under=WRAPPER, typed=("type",), missing="torch"),
     Home("mmengine", ("python", *YAML_JSON), path("optimizer"), top=True, typed=("type",), missing="torch"),
     Home("mmengine", ("python", *YAML_JSON), path("optimizer"), under=WRAPPER),
@@ -192,16 +193,20 @@ HOMES: tuple[Home, ...] = (
     Home("Hugging Face", DATA, path("train(er|ing)?_?arg(ument)?s"), on_null=TRAINER, covers=False),
 )  # fmt: skip
 # No framework known by name, but optimizer settings by the look of them: asked when no row above fits.
-UNSEEN = "nothing here says who reads it; an optimizer of torch that gets the None raises TypeError"
-LOOK_ALIKES: tuple[Home, ...] = tuple(
-    Home(**{"framework": "optimizer settings", "formats": EVERY, "on_null": UNSEEN, "known": False, **row})  # type: ignore[arg-type]
-    for row in (
-        {"at": path(r"(?i)(\w+_)?(opt|optim|optimi[sz]er)(s|_\w+)?")},
-        {"at": path(r"(?i)param_?groups")},
-        {"at": path(r"(?i)solver|train"), "covers": False},
-        {"has": RATES, "covers": False},
-        {"top": True, "covers": False, "formats": DATA},
-    )
+UNSEEN = "nothing here says who reads it"
+LOOK = Home(
+    "optimizer settings",
+    EVERY,
+    on_null=f"{UNSEEN}; an optimizer of torch that gets the None raises TypeError",
+    known=False,
+    covers=False,
+)
+LOOK_ALIKES: tuple[Home, ...] = (
+    LOOK._replace(at=path(r"(?i)(\w+_)?(opt|optim|optimi[sz]er)(s|_\w+)?"), covers=True),
+    LOOK._replace(at=path(r"(?i)param_?groups"), covers=True),
+    LOOK._replace(at=path(r"(?i)solver|train")),
+    LOOK._replace(has=RATES),
+    LOOK._replace(top=True, formats=DATA),
 )
 # The keys that a row, or findings.py, asks a mapping for.
 ASKED = frozenset(
@@ -211,7 +216,7 @@ ASKED = frozenset(
 
 # Who reads a file with OmegaConf, which takes 1e-5 for a number: hydra, LLaMA-Factory, NeMo.
 OMEGACONF = re.compile(
-    r"(?m)\$\{|^[ \t]*(-[ \t]+)?_target_[ \t]*:|^# @package\b|^defaults[ \t]*:|:[ \t]+\?\?\?[ \t]*(#|$)"
+    r"(?m)\$\{|^[ \t]*(-[ \t]+)?(_target_|_component_)[ \t]*:|^# @package\b|^defaults[ \t]*:|:[ \t]+\?\?\?[ \t]*(#|$)"
     r"|^(finetuning_type|dataset_dir|cutoff_len|template|exp_manager)[ \t]*:"
 )
 
