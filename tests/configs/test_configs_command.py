@@ -306,7 +306,9 @@ def strange(folder: Path) -> dict[Path, str]:
     os.truncate(folder / "big.json", fix.MOST_BYTES + 1)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(folder / "s.yaml"))
+    (folder / ".#lock.yaml").symlink_to("somebody@somewhere")  # as editors do
     return {
+        folder / ".#lock.yaml": "No such file",
         folder / "pipe.yaml": "a pipe, not a file",
         folder / "link.yaml": "a pipe, not a file",
         folder / "zero.yaml": "a device, not a file",
@@ -330,7 +332,7 @@ def test_what_is_no_file_is_an_error_where_it_is_named_and_skipped_where_it_is_m
     met = start(".", "--fix", "--value", "0", timeout=20)
     assert met.returncode == 0
     assert len(re.findall(r": skipped: ", met.stderr)) == len(found)
-    assert met.stderr.endswith("1 file checked, 1 finding, 5 skipped, 1 mended\n")
+    assert met.stderr.endswith("1 file checked, 1 finding, 6 skipped, 1 mended\n")
 
 
 def test_streams_of_the_shell_are_read(tmp_path: Path) -> None:

@@ -73,7 +73,9 @@ def check(name: str, task: Task, *, named: bool = True) -> Result:
     try:
         for _ in range(MOST_TRIES):
             try:
-                return _check(name, task, named=named)
+                result = _check(name, task, named=named)
+                # Only standard input's text goes anywhere: to keep all would take the memory of all.
+                return result if name == "-" else result._replace(output=None)
             except fix.ChangedError as error:  # by another fix, say: look again
                 reason = str(error)
         return Result(name, error=f"left as it is: {reason}")
@@ -93,6 +95,9 @@ def _check(name: str, task: Task, *, named: bool) -> Result:
     except fix.UnreadableError as error:
         # A directory may hold data and pipes; who names one wants to know.
         return Result(name, error=str(error)) if named else Result(name, skipped=str(error))
+    except FileNotFoundError as error:
+        # In a directory: deleted since it was listed, or an editor's lock, which is a link to nothing.
+        return Result(name, error=str(error.strerror)) if named else Result(name, skipped="a link to nothing")
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         return Result(name, error=str(getattr(error, "strerror", None) or error))
     if task.write and seen.path:
@@ -292,6 +297,8 @@ def check_before_run(
     results = _check_all(paths, task, progress=False)
     for result in results:
         _report(result, task, sys.stderr, quiet=True)
+        if result.skipped:
+            _say(sys.stderr, f"{result.name}: skipped: {result.skipped}")
     if all(result.skipped for result in results):
         _nothing(paths)
     return _exit_code(results, task)

@@ -87,9 +87,9 @@ class Place:
         steps: list[str] = []
         place = self
         while place.up is not None:
-            steps.append(f"[{place.key}]" if isinstance(place.key, int) else f".{place.key}")
+            steps.append(f"[{place.key}]" if isinstance(place.key, int) else f".{_short(place.key)}")
             place = place.up
-        return "".join(reversed(steps)).lstrip(".")
+        return _short("".join(reversed(steps)).lstrip("."))
 
     def section(self) -> tuple[str, ...]:
         """Return the last keys on the way here, without list indices: what the table of frameworks looks at.
@@ -136,6 +136,15 @@ class _Document:
         # The keys at the top that say what kind of config this is.
         entries = root.entries if isinstance(root, Mapping) else []
         self.top = {entry.key for entry in entries if not _is_null(entry.value)}
+        # The rows that this document can fit: HOMES and LOOK_ALIKES.
+        self.homes, self.looks = (
+            tuple(
+                row
+                for row in rows
+                if kind.name in row.formats and not (row.top_has and self.top.isdisjoint(row.top_has))
+            )
+            for rows in (HOMES, LOOK_ALIKES)
+        )
         # A document that completes another one, where the key may stand (mmengine, hydra).
         self.inherits = not self.top.isdisjoint(("_base_", "defaults"))
         self.absolute: dict[int, Scalar] = {}
@@ -265,7 +274,7 @@ class _Document:
         known, look = self.around(holder.up)
         if known is not None and not known.framework:
             return known
-        return self.own(HOMES, holder) or known or self.own(LOOK_ALIKES, holder) or look
+        return self.own(self.homes, holder) or known or self.own(self.looks, holder) or look
 
     def around(self, place: Place | None) -> tuple[Home | None, Home | None]:
         """Return the rows, of each table, that cover what is inside a place: the nearest one's."""
@@ -274,7 +283,7 @@ class _Document:
         if place._homes is None:
             outer = self.around(place.up)
             if isinstance(place.node, Mapping):
-                homes, looks = (self.own(rows, place, inside=True) for rows in (HOMES, LOOK_ALIKES))
+                homes, looks = (self.own(rows, place, inside=True) for rows in (self.homes, self.looks))
                 # What is to be left in peace covers whatever is inside.
                 if outer[0] is not None and not outer[0].framework:
                     homes = outer[0]
@@ -291,8 +300,6 @@ class _Document:
 
     def fits(self, row: Home, place: Place, mapping: Mapping) -> bool:
         """Tell whether a row of the table describes a mapping."""
-        if self.kind.name not in row.formats:
-            return False
         if row.at or row.top:
             keys = place.section()
             if len(keys) < len(row.at) or (row.top and len(keys) != len(row.at)):
@@ -302,8 +309,6 @@ class _Document:
             if not all(p.fullmatch(key) for p, key in zip(row.at, keys[len(keys) - len(row.at) :])):
                 return False
         if row.has and sum(_is_set(mapping, key) for key in row.has) < row.least:
-            return False
-        if row.top_has and self.top.isdisjoint(row.top_has):
             return False
         if row.typed and not any(names_optimizer(name) for name in self.types(place, mapping, row.typed)):
             return False
@@ -331,16 +336,19 @@ class _Document:
         """Say what a value does at the places that carry its name; None if nothing is wrong with it."""
         nullish = value.kind == NULL or value.value.strip().lower() in NULLISH
         claimed: tuple[Place, Place, Home] | None = None
+        form = ""
         for place in places:
             holder = self.holder(place)
             home = self.home(holder)
             if home is not None and not home.framework:
                 return None
-            if holder is not None and home is not None and not self.is_template(holder, home):
-                claimed = (place, holder, home)
-                break
+            if holder is not None and home is not None:
+                if not self.is_template(holder, home):
+                    claimed = (place, holder, home)
+                    break
+                form = "the learning rate beside it is null too, as in a form to be filled in"
         if claimed is None:
-            return self.unclear(value, places[0]) if nullish else None
+            return self.unclear(value, places[0], form) if nullish else None
         place, holder, home = claimed
         number = number_of(value)
         if number is not None and self.reads(home, value):
@@ -356,7 +364,11 @@ class _Document:
                 else "a string stands where the optimizer needs a number"
             )
         elif number is not None:
-            effect = "a string to PyYAML, not a number (YAML 1.1 asks for 1.0e-5)" if value.plain else "a string"
+            effect = (
+                "a string to PyYAML, not a number (YAML 1.1 asks for 1.0e-5)"
+                if value.plain
+                else "a string, not a number"
+            )
             effect += ": the optimizer, or the framework's own check, refuses it" if home.known else f"; {UNSEEN}"
         else:
             effect = "a string stands where the optimizer needs a number"
@@ -416,17 +428,18 @@ class _Document:
     def unclear(self, value: Scalar, place: Place, hint: str = "") -> Finding:
         why_not = "it is not known to be an optimizer's"
         keys = place.section()
+        key = _short(str(place.key))
         if hint:
             effect = f"unclear: {hint}"
             why_not = "a null may be meant"
         elif len(keys) > 1 and keys[-2].startswith("class "):
-            effect = f"unclear: a default; whoever gives nothing gives None to what reads {place.key}"
+            effect = f"unclear: a default; whoever gives nothing gives None to what reads {key}"
         elif len(keys) > 1 and keys[-2] in ("add_argument", "option"):
-            effect = f"unclear: a default; without {place.key} on the command line it is None"
+            effect = f"unclear: a default; without {key} on the command line it is None"
         elif self.holder(place) is not None:
             effect = "unclear: no framework known here keeps an optimizer's settings at this place"
         else:
-            effect = f"unclear: {place.key} only resembles {KEY}"
+            effect = f"unclear: {key} only resembles {KEY}"
         return self.finding("note", value, place, self.found(value), "", effect, value.stuck or why_not)
 
     def shared(self, value: Scalar, uses: list[Place]) -> str:
@@ -448,9 +461,7 @@ class _Document:
         written = self.source.text[value.start : value.end]
         if value.start == value.end and value.kind == NULL:
             return "empty"
-        if value.kind == TEXT:
-            return f"the string {value.value[:LONGEST_NAME]!r}"
-        return written[:LONGEST_NAME]
+        return f"the string {_short(value.value)!r}" if value.kind == TEXT else _short(written)
 
     def absent(self, place: Place) -> Finding | None:
         """Say that a mapping of optimizer settings has no weight_decay at all."""
@@ -464,7 +475,7 @@ class _Document:
         named = any(mapping.get(key) is not None for key in ("_target_", "_component_", "class_path", "type"))
         if not named and not any("optim" in key for key in place.section()):
             return None
-        row = next((row for row in HOMES if row.missing and self.fits(row, place, mapping)), None)
+        row = next((row for row in self.homes if row.missing and self.fits(row, place, mapping)), None)
         home = self.home(place) if row is not None else None
         if row is None or home is None or not home.framework:
             return None
@@ -503,6 +514,11 @@ class _Document:
         line, column = self.source.position(value.start)
         path = self.prefix + place.path()
         return Finding(level, line, column, path, found, framework, effect, why_not, value)
+
+
+def _short(text: str) -> str:
+    """Return a text that can be shown: of a longer one its two ends."""
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME // 2]}...{text[-LONGEST_NAME // 2 :]}"
 
 
 def _is_set(mapping: Mapping, key: str) -> bool:

@@ -7,6 +7,7 @@ Offsets count characters of the text, not bytes.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple, Union
 
 NULL, TEXT, NUMBER, OTHER = "null", "text", "number", "other"
@@ -137,6 +138,7 @@ def _above(text: str, first: int, key: str, _empty: bool) -> Room:
     return Room(first, key, newline(text) + "".join("\t" if c == "\t" else " " for c in text[start:first]))
 
 
+@lru_cache(maxsize=1)
 def newline(text: str) -> str:
     """Return the line end that ``text`` uses first, a line feed if it has none."""
     found = LINE_END.search(text)
