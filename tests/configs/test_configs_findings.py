@@ -502,6 +502,26 @@ def test_nothing_is_said_of_the_words_of_an_unknown_constructor(path: str, setti
     assert "alpha" not in finding.effect
 
 
+@pytest.mark.parametrize(
+    ("imports", "call", "known"),
+    [
+        ("import torch", "torch.optim.SGD", True),
+        ("import torch.optim as o", "o.SGD", True),
+        ("from torch import optim", "optim.SGD", True),
+        ("from torch.optim import SGD as S", "S", True),
+        ("from torch.optim import *", "SGD", True),
+        ("from keras.optimizers import SGD", "SGD", False),
+        ("import tensorflow as tf", "tf.keras.optimizers.SGD", False),
+        ("from tensorflow import keras as k", "k.optimizers.SGD", False),
+        ("from my.project import SGD", "SGD", None),
+    ],
+)
+def test_a_python_class_is_that_of_its_import(imports: str, call: str, known: bool | None) -> None:
+    (finding,) = findings("python", f"{imports}\noptimizer = {call}(p, lr=1, weight_decay=None)\n")
+    assert finding.level == ("note" if known is False else "finding")
+    assert ("'<' not supported" in finding.effect) == bool(known)
+
+
 def test_the_words_of_a_constructor_are_not_said_of_a_group() -> None:
     for text in (
         "o = torch.optim.SGD([dict(params=p, weight_decay=None)], lr=1)",

@@ -203,6 +203,19 @@ def test_a_file_that_changed_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.yaml"]
 
 
+def test_rights_that_are_taken_away_meanwhile_are_not_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.yaml", "weight_decay: null\n")
+    path.chmod(0o664)
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (sync(handle), path.chmod(0o600) if path.stat().st_mode & 4 else 0))
+
+    assert mend(path).mended  # at the second look
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 def test_a_file_that_vanished_meanwhile_does_not_come_back(tmp_path: Path) -> None:
     path = write(tmp_path / "a.yaml", "weight_decay: null\n")
     seen = fix.read(str(path))

@@ -267,7 +267,8 @@ def replace(seen: Seen, mended: bytes) -> None:
 
 def _exchange(temporary: str, seen: Seen) -> None:
     now = read(seen.path)
-    if now.raw != seen.raw or not os.path.samestat(now.status, seen.status):
+    same = os.path.samestat(now.status, seen.status) and now.status.st_ctime_ns == seen.status.st_ctime_ns
+    if now.raw != seen.raw or not same:  # its bytes, or its rights
         raise ChangedError("it changed while it was being checked")
     os.replace(temporary, seen.path)  # noqa: PTH105
 

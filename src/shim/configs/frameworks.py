@@ -103,6 +103,8 @@ class Home(NamedTuple):
 
 
 TRAINER = "the Trainer puts it into a parameter group: TypeError at the first optimizer step"
+MMENGINE = ("optimizer_config", "lr_config", "param_scheduler", "default_hooks", "default_scope", "train_dataloader")
+BUNDLE = ("bundle_root", "network_def")
 WRAPPER = re.compile("optim_wrapper")
 NANOTRON = ("optimizer_factory", "zero_stage", "learning_rate_scheduler", "accumulate_grad_in_fp32")
 
@@ -147,10 +149,12 @@ HOMES: tuple[Home, ...] = (
         numbers="1.2",
         covers=False,
     ),
+    Home("MONAI", YAML_JSON, typed=("_target_",), top_has=BUNDLE, missing="torch", numbers="1.2"),
     Home("hydra", YAML_JSON, typed=("_target_",), missing="torch", numbers="1.2"),
     Home("torchtune", YAML_JSON, typed=("_component_",), missing="torch", numbers="1.2"),
     Home("mmengine", ("python", *YAML_JSON), path("optimizer"), under=WRAPPER, typed=("type",), missing="torch"),
-    Home("mmengine", ("python", *YAML_JSON), path("optimizer"), top=True, typed=("type",), missing="torch"),
+    Home("mmengine", ("python",), path("optimizer"), top=True, typed=("type",), missing="torch"),
+    Home("mmengine", YAML_JSON, path("optimizer"), top=True, typed=("type",), top_has=MMENGINE, missing="torch"),
     Home("mmengine", ("python", *YAML_JSON), path("optimizer"), under=WRAPPER),
     Home("Python", ("python",), typed=("_target_",)),
     Home(

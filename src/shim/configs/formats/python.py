@@ -84,6 +84,8 @@ class _Converter:
         self.open: set[str] = set()
         self.values: dict[str, ast.expr] = {}
         self.done: dict[str, Node] = {}
+        # What a name that was imported stands for: "keras.optimizers.AdamW" for AdamW.
+        self.imports: dict[str, str] = {}
         self.document = Mapping(0)
         stored: Counter[str] = Counter()
         loaded: Counter[str] = Counter()
@@ -95,6 +97,10 @@ class _Converter:
                 stored[node.name] += 2
                 if isinstance(node, ast.ClassDef):
                     defaults.extend(_fields(node))
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                self.imports.update({a.asname or a.name: f"{node.module}.{a.name}" for a in node.names})
+            elif isinstance(node, ast.Import):
+                self.imports.update({a.asname: a.name for a in node.names if a.asname})
             elif isinstance(node, ast.alias):
                 stored[(node.asname or node.name).split(".")[0]] += 2
             elif isinstance(node, ast.arg):
@@ -242,6 +248,8 @@ class _Converter:
         name = dotted(node.func)
         if isinstance(node.func, ast.Call) and len(node.func.args) == 1:
             name = dotted(node.func.args[0])  # LazyCall(AdamW)(...)
+        first, dot, rest = name.partition(".")
+        name = self.imports.get(first, first) + dot + rest
         made = Mapping(start, spelling="weight_decay=")
         if name != "dict":
             made.entries.append(Entry("_target_", start, Scalar(OTHER, name, start, start)))
