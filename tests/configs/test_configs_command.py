@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 import shim
+from shim.configs import fix
 from shim.configs.command import check_before_run, main
 
 SOURCE = str(Path(shim.__file__).parents[1])
@@ -43,7 +45,7 @@ def test_a_clean_directory_is_0_and_findings_are_1(configs: Path, capsys: pytest
 
     assert main([str(configs)]) == 1
     seen = capsys.readouterr()
-    assert seen.out.startswith(f"{configs / 'bad.json'}:1:18: weight_decay is null [Hugging Face]: ")
+    assert seen.out.startswith(f"{configs / 'bad.json'}:1:18: weight_decay is null [optimizer settings]: ")
     assert "--fix --value V" in seen.out
     assert seen.err == "2 files checked, 1 finding\n"
 
@@ -51,7 +53,7 @@ def test_a_clean_directory_is_0_and_findings_are_1(configs: Path, capsys: pytest
 def test_what_cannot_be_parsed_is_2_and_the_others_are_still_checked(
     configs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (configs / "a.yaml").write_text("a: 1\nb: [1\n")
+    (configs / "a.yaml").write_text("weight_decay: 1\nb: [1\n")
 
     assert main([str(configs)]) == 2
 
@@ -63,12 +65,12 @@ def test_what_cannot_be_parsed_is_2_and_the_others_are_still_checked(
 @pytest.mark.parametrize(
     ("name", "text", "line", "says"),
     [
-        ("a.json", '{\n "a": 1,\n}', 3, "jsonc"),
-        ("a.json", "{} // c", 1, "jsonc"),
-        ("a.toml", "a = 1\nb =\n", 2, ""),
-        ("a.py", "a = 1\nb = (\n", 2, ""),
-        ("a.yaml", b"a: \xff", 1, "byte 3"),
-        ("a.yaml", "a: *b", 1, "undefined alias"),
+        ("a.json", '{\n "weight_decay": 1,\n}', 3, "jsonc"),
+        ("a.json", "{} // weight decay", 1, "jsonc"),
+        ("a.toml", "weight_decay = 1\nb =\n", 2, ""),
+        ("a.py", "weight_decay = 1\nb = (\n", 2, ""),
+        ("a.yaml", b"weight_decay: \xff", 1, "byte 14"),
+        ("a.yaml", "weight_decay: *b", 1, "undefined alias"),
         ("a.txt", "a", 1, "--format"),
     ],
 )
@@ -141,7 +143,7 @@ def test_diff_shows_the_change_and_makes_none(configs: Path, capsys: pytest.Capt
 
 
 def test_json_holds_everything(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (configs / "broken.json").write_text("{")
+    (configs / "broken.json").write_text('{"weight_decay": ')
 
     assert main([str(configs), "--json"]) == 2
 
@@ -182,14 +184,12 @@ def test_standard_input_is_checked_and_mended_to_standard_output() -> None:
 
 
 def test_a_missing_parser_is_named_and_the_other_formats_go_on(configs: Path) -> None:
-    code = "import sys; sys.modules['yaml'] = None; sys.modules['tomlkit'] = None\n" + MAIN
-    (configs / "a.toml").write_text("a = 1")
+    code = "import sys; sys.modules['yaml'] = None\n" + MAIN
 
     done = start(str(configs), code=code)
 
     assert done.returncode == 2
     assert "reading YAML needs PyYAML" in done.stderr
-    assert "reading TOML needs tomlkit" in done.stderr
     assert "pip install 'torch-shim[config]'" in done.stderr
     assert "bad.json:1:18" in done.stdout
 
@@ -243,3 +243,169 @@ def test_a_name_that_the_terminal_cannot_show_is_no_crash(tmp_path: Path) -> Non
 
     assert done.returncode == 1
     assert "weight_decay is null" in done.stdout
+
+
+UNPARSED: dict[str, str] = {
+    "tsconfig.json": '{ // comments\n "compilerOptions": {"strict": true}}',
+    "lines.json": '{"a": 1}\n{"a": 2}\n',
+    "jinja.yaml": "{% set x = 1 %}\na: {{ x }}\n",
+    "old.py": "print 'optimizer'\n",
+    "mojibake.yaml": "optimizer: \udce9\n",
+    "broken.toml": "[optimizer\n",
+}
+
+
+@pytest.mark.parametrize("name", UNPARSED)
+def test_what_cannot_be_parsed_and_does_not_mention_weight_decay_is_no_error(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = UNPARSED[name].encode("utf-8", "surrogateescape")
+    (tmp_path / name).write_bytes(raw)
+
+    assert main([str(tmp_path), "--fix", "--value", "0"]) == 0
+    assert capsys.readouterr() == ("", "1 file checked, 0 findings\n")
+
+    for mark in (b"weight_decay", b"weight decay", b"Weight-Decay", b"weightDecay"):
+        (tmp_path / name).write_bytes(raw + b"\n" + mark)
+        code = main([str(tmp_path)])
+        shown = capsys.readouterr().err
+        assert (code, "skipped: a template" in shown) == ((0, True) if "jinja" in name else (2, False)), shown
+
+
+def test_a_template_with_a_weight_decay_is_skipped_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("optimizer: {lr: ~{base_lr}, weight_decay: ~{base_lr * 10}}\n")
+
+    assert main([str(path)]) == 0
+
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert f"{path}: skipped: a template" in seen.err
+    assert "0 files checked" in seen.err
+
+
+@pytest.mark.parametrize("options", [[], ["--quiet"], ["--json"], ["--fix", "--value", "0"]])
+def test_zero_files_are_said(options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.txt").write_text("")
+
+    assert main([*options, str(tmp_path)]) == 0
+
+    assert f"0 files checked: no .yaml .yml .json .jsonc .toml .py in {tmp_path}" in capsys.readouterr().err
+    assert check_before_run([str(tmp_path)]) == 0
+    assert "0 files checked" in capsys.readouterr().err
+
+
+def strange(folder: Path) -> dict[Path, str]:
+    """Make what looks like a config and is none; return each with what is said of it."""
+    os.mkfifo(folder / "pipe.yaml")
+    (folder / "link.yaml").symlink_to("pipe.yaml")
+    (folder / "zero.yaml").symlink_to("/dev/zero")
+    (folder / "big.json").write_bytes(b'{"weight_decay": null, "a": "')
+    os.truncate(folder / "big.json", fix.MOST_BYTES + 1)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(folder / "s.yaml"))
+    (folder / ".#lock.yaml").symlink_to("somebody@somewhere")  # as editors do
+    return {
+        folder / ".#lock.yaml": "No such file",
+        folder / "pipe.yaml": "a pipe, not a file",
+        folder / "link.yaml": "a pipe, not a file",
+        folder / "zero.yaml": "a device, not a file",
+        folder / "big.json": "larger than 10 MB",
+        folder / "s.yaml": "a socket, not a file",
+    }
+
+
+def test_what_is_no_file_is_an_error_where_it_is_named_and_skipped_where_it_is_met(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the name of a socket has little room
+    found = strange(Path("."))
+    (tmp_path / "a.yaml").write_text("optimizer: {weight_decay: null}\n")
+
+    for path, says in found.items():
+        done = start(str(path), timeout=20)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{path}:1:1: error: {says}" in done.stderr
+
+    met = start(".", "--fix", "--value", "0", timeout=20)
+    assert met.returncode == 0
+    assert len(re.findall(r": skipped: ", met.stderr)) == len(found)
+    assert met.stderr.endswith("1 file checked, 1 finding, 6 skipped, 1 mended\n")
+
+
+def test_streams_of_the_shell_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("optimizer: {weight_decay: null}\n")
+    python = f'{sys.executable} -c "$CODE"'
+    for command in (
+        f"{python} --format yaml <(cat a.yaml)",
+        f"cat a.yaml | {python} --format yaml /dev/stdin",
+        f"{python} --format yaml /dev/stdin < a.yaml",
+        f"{python} --format yaml - < a.yaml",
+        f"{python} --format yaml /dev/fd/5 5< a.yaml",
+        f"{python} --format yaml /proc/self/fd/0 < a.yaml",
+    ):
+        done = subprocess.run(
+            ["bash", "-c", command],
+            env={**os.environ, "PYTHONPATH": SOURCE, "CODE": MAIN},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+        assert done.returncode == 1, (command, done.stderr)
+        assert ":1:27: optimizer.weight_decay is null" in done.stdout, command
+
+    fixed = start("/dev/stdin", "--format", "yaml", "--fix", "--value", "0", input="weight_decay: null")
+    assert fixed.returncode == 2
+    assert "left as it is: it is a stream; with - as the path" in fixed.stderr
+
+
+def test_a_stream_without_end_is_not_read_to_its_end() -> None:
+    with open("/dev/zero", "rb") as zero:
+        for name in ("-", "/dev/stdin"):
+            done = subprocess.run(
+                [sys.executable, "-c", MAIN, name, "--format", "yaml"],
+                env={**os.environ, "PYTHONPATH": SOURCE},
+                stdin=zero,
+                capture_output=True,
+                text=True,
+                timeout=20,
+            )
+            assert done.returncode == 2
+            assert "larger than 10 MB" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--json"], ["--quiet"], ["--diff", "--value", "0"], ["--fix", "--value", "0"], ["--help"]]
+)
+@pytest.mark.parametrize("where", [">/dev/full", ">&-", "| true"])
+def test_a_report_that_cannot_be_written_is_one_line(arguments: list[str], where: str, configs: Path) -> None:
+    for index in range(50):
+        (configs / f"{index}.json").write_text('{"weight_decay": null}')
+    command = f'{sys.executable} -c "$CODE" "$@" {where}'
+
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command, "sh", str(configs), *arguments],
+        env={**os.environ, "PYTHONPATH": SOURCE, "CODE": MAIN},
+        capture_output=True,
+        text=True,
+    )
+
+    told = [line for line in done.stderr.splitlines() if line.startswith("shim check: ")]
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    if where != "| true" and arguments != ["--help"]:
+        assert (done.returncode, len(told)) == (2, 1), done.stderr
+        assert re.search(r"No space left|closed", told[0])
+
+
+def test_the_report_goes_to_a_terminal_that_knows_ascii_only(tmp_path: Path) -> None:
+    (tmp_path / "é.yaml").write_text("optimizer:\n  é: {weight_decay: 'né'}\n  weight_decay: null # 𝄞\n")
+    (tmp_path / "b.yaml").write_text("é: [weight_decay\n")
+    for arguments in ([], ["--json"], ["--diff", "--value", "0"], ["--fix", "--value", "0"]):
+        done = start(str(tmp_path), *arguments, env={"PYTHONIOENCODING": "ascii", "LC_ALL": "C"})
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+        assert (done.stdout + done.stderr).isascii()

@@ -8,6 +8,7 @@ import pytest
 
 from shim.configs.findings import Finding, find
 from shim.configs.formats import FORMATS
+from shim.configs.frameworks import LOWER, OTHERS, TORCH, constructor_says, names_optimizer, step_says
 from shim.configs.source import Source
 
 
@@ -30,7 +31,7 @@ PROBLEMS: dict[str, tuple[str, str, str, str, str]] = {
     ),
     "Hugging Face JSON": (
         "json",
-        '{"lr_x": null, "weight_decay": null}',
+        '{"lr_x": null, "num_train_epochs": 3, "weight_decay": null}',
         "weight_decay",
         "null",
         "Hugging Face",
@@ -162,9 +163,9 @@ PROBLEMS: dict[str, tuple[str, str, str, str, str]] = {
         "null",
         "optimizer settings",
     ),
-    "tag": ("yaml", "weight_decay: !!null ''\n", "weight_decay", "!!null ''", "Hugging Face"),
-    "string tag": ("yaml", "weight_decay: !!str null\n", "weight_decay", "the string 'null'", "Hugging Face"),
-    "YAML 1.1": ("yaml", "weight_decay: 1e-5\n", "weight_decay", "the string '1e-5'", "Hugging Face"),
+    "tag": ("yaml", "weight_decay: !!null ''\n", "weight_decay", "!!null ''", "optimizer settings"),
+    "string tag": ("yaml", "weight_decay: !!str null\n", "weight_decay", "the string 'null'", "optimizer settings"),
+    "YAML 1.1": ("yaml", "weight_decay: 1e-5\n", "weight_decay", "the string '1e-5'", "optimizer settings"),
     "alias": (
         "yaml",
         "wd: &wd null\noptimizer: {weight_decay: *wd}\n",
@@ -191,24 +192,49 @@ PROBLEMS: dict[str, tuple[str, str, str, str, str]] = {
         "a: 1\n---\nweight_decay: null\n",
         "document 2: weight_decay",
         "null",
-        "Hugging Face",
+        "optimizer settings",
     ),
     "JSON with comments": (
         "jsonc",
         '{ // c\n "weight_decay": /* c */ null, }',
         "weight_decay",
         "null",
-        "Hugging Face",
+        "optimizer settings",
     ),
-    "JSON with tabs": ("json", '{\t"weight_decay"\t:\tnull}', "weight_decay", "null", "Hugging Face"),
+    "JSON with tabs": ("json", '{\t"weight_decay"\t:\tnull}', "weight_decay", "null", "optimizer settings"),
     "last of equal keys": (
         "json",
         '{"weight_decay": 1, "weight_decay": null}',
         "weight_decay",
         "null",
-        "Hugging Face",
+        "optimizer settings",
     ),
 }
+
+
+YACS = {
+    f"{section}, {shape}": (
+        "yaml",
+        (f"{section}:\n  {key}: null\n" if shape == "nested" else f"{section}.{key}: null\n"),
+        f"{section}.{key}",
+        "null",
+        "optimizer settings",
+    )
+    for section in ("SOLVER", "TRAIN", "OPTIMIZER", "optimizer", "solver")
+    for key in ("WEIGHT_DECAY", "weight_decay")
+    for shape in ("nested", "dotted")
+}
+GROUPS = {
+    f"groups, {kind}": (kind, text, path, found, "optimizer settings")
+    for kind, text, path, found in (
+        ("yaml", "a:\n  param_groups:\n  - {weight_decay: null}\n", "a.param_groups[0].weight_decay", "null"),
+        ("json", '{"param_groups": [{}, {"weight_decay": null}]}', "param_groups[1].weight_decay", "null"),
+        ("toml", "[[a.param_groups]]\nweight_decay = ''\n", "a.param_groups[0].weight_decay", "the string ''"),
+        ("python", "param_groups = [dict(weight_decay=None)]", "param_groups[0].weight_decay", "None"),
+        ("python", "param_groups = [{'weight_decay': None}]", "param_groups[0].weight_decay", "None"),
+    )
+}
+PROBLEMS.update({**YACS, **GROUPS})
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -231,7 +257,7 @@ PEACE: dict[str, tuple[str, str]] = {
     "a template": ("yaml", "optimizer: {weight_decay: '{{ wd }}'}"),
     "1e-5 for hydra": ("yaml", "o: {_target_: torch.optim.AdamW, weight_decay: 1e-5}"),
     "1e-5 for axolotl": ("yaml", "base_model: m\nweight_decay: '1e-5'"),
-    "Keras": ("json", '{"optimizer": {"use_ema": false, "weight_decay": null}}'),
+    "Keras": ("json", '{"optimizer": {"use_ema": false, "jit_compile": true, "weight_decay": null}}'),
     "a search space": ("yaml", "search_space: {lr: 1, weight_decay: null}"),
     "an overridden merge": ("yaml", "optimizer: {<<: {weight_decay: null}, weight_decay: 0.1}"),
     "the first of equal keys": ("json", '{"weight_decay": null, "weight_decay": 1}'),
@@ -245,6 +271,45 @@ PEACE: dict[str, tuple[str, str]] = {
     "a list": ("json", "[1, null]"),
     "a map that holds itself": ("yaml", "&a {optimizer: *a}"),
 }
+
+
+OMEGACONF = {
+    "defaults": "defaults: [_self_]\n",
+    "a package": "# @package optimizer\n",
+    "an interpolation": "name: ${model}\n",
+    "a target": "model:\n  _target_: my.Model\n",
+    "a required value": "name: ???\n",
+    "LLaMA-Factory": "finetuning_type: lora\n",
+    "NeMo": "exp_manager: {name: a}\n",
+}
+PEACE.update(
+    {f"1e-5, {name}": ("yaml", text + "optimizer:\n  weight_decay: 1e-5\n") for name, text in OMEGACONF.items()}
+)
+REFERENCES = (
+    "~{x * 10}",
+    "@name",
+    "$@name * 2",
+    "%(name)s",
+    "{{ x }}",
+    "{% if a %}1{% endif %}",
+    "<wd>",
+    "${x}",
+    "$WD",
+)
+PEACE.update({f"reference {text}": ("yaml", f"optimizer: {{weight_decay: '{text}'}}") for text in REFERENCES})
+PEACE.update({f"reference {text}, JSON": ("json", '{"weight_decay": "%s"}' % text) for text in REFERENCES})
+PEACE.update(
+    {
+        "a transform": ("json", '{"transforms": [{"_target_": "Lambdad", "keys": "img"}]}'),
+        "a classifier": ("yaml", "clf: {_target_: sklearn.linear_model.SGDClassifier, alpha: 1.0e-4}"),
+        "an averaged model": ("yaml", "m: {_target_: torch.optim.swa_utils.AveragedModel, model: a}"),
+        "an optimizer that takes none": ("yaml", "o: {_target_: torch.optim.SparseAdam, lr: 1}"),
+        "a multiplier beside a weight decay": (
+            "python",
+            "optim_wrapper = dict(optimizer=dict(type='SGD', weight_decay=0.1), paramwise_cfg=dict(norm_decay_mult=0))",
+        ),
+    }
+)
 
 
 @pytest.mark.parametrize("name", PEACE)
@@ -262,17 +327,66 @@ UNCLEAR: dict[str, tuple[str, str, str]] = {
 }
 
 
+UNCLEAR.update(
+    {
+        "a null that its comment explains": (
+            "yaml",
+            "learning_rate: 0.001\nweight_decay: null  # null = use framework default\n",
+            "weight_decay",
+        ),
+        "a null that a comment above explains": (
+            "yaml",
+            "optimizer:\n  # None: the default\n  weight_decay: null\n",
+            "optimizer.weight_decay",
+        ),
+        "a Python None that its comment explains": (
+            "python",
+            "optimizer = dict(lr=1, weight_decay=None)  # default\n",
+            "optimizer.weight_decay",
+        ),
+        "a JSON null that its comment explains": (
+            "jsonc",
+            '{"optimizer": {"weight_decay": null // unset\n}}',
+            "optimizer.weight_decay",
+        ),
+        "another world's optimizer": (
+            "yaml",
+            "optimizer: {_target_: paddle.optimizer.AdamW, weight_decay: null}",
+            "optimizer.weight_decay",
+        ),
+        "a class that only resembles": ("yaml", "a: {_target_: my.MuonDetector, weight_decay: null}", "a.weight_decay"),
+        "a dataclass": ("python", "class A:\n    weight_decay: Optional[float] = None\n", "class A.weight_decay"),
+        "a dataclass in a function": (
+            "python",
+            "def f():\n    class A:\n        weight_decay: float = field(default=None)\n",
+            "class A.weight_decay",
+        ),
+        "argparse": (
+            "python",
+            "def f():\n    p.add_argument('--wd', '--weight-decay', type=float, default=None)\n",
+            "add_argument.--weight-decay",
+        ),
+        "click": (
+            "python",
+            "@click.option('--weight_decay', default=None)\ndef f(weight_decay): pass\n",
+            "option.--weight_decay",
+        ),
+    }
+)
+
+
 @pytest.mark.parametrize("name", UNCLEAR)
 def test_what_only_resembles_is_mentioned_as_unclear(name: str) -> None:
     kind, text, path = UNCLEAR[name]
     (finding,) = findings(kind, text)
     assert (finding.level, finding.path) == ("note", path)
     assert finding.effect.startswith("unclear")
+    assert "TypeError" not in finding.effect
     assert finding.why_not
 
 
 MISSING: dict[str, tuple[str, str, str, str]] = {
-    "nanotron": ("yaml", "optimizer: {zero_stage: 0}", "finding", "requires"),
+    "nanotron": ("yaml", "optimizer: {zero_stage: 0, accumulate_grad_in_fp32: true}", "finding", "requires"),
     "hydra": ("yaml", "o: {_target_: torch.optim.AdamW}", "note", "0.01"),
     "Lightning": ("yaml", "optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 1}}", "note", "0.01"),
     "DeepSpeed": ("json", '{"optimizer": {"type": "Adam", "params": {"lr": 1}}}', "note", "default"),
@@ -287,6 +401,136 @@ def test_a_missing_key_is_reported_as_what_it_is(name: str) -> None:
     (finding,) = findings(kind, text)
     assert (finding.level, finding.found) == (level, "missing")
     assert effect in finding.effect
+
+
+MULTIPLIED: dict[str, tuple[str, str, str]] = {
+    **{
+        f"mmengine, {key}": (
+            "python",
+            f"optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01), paramwise_cfg=dict({key}=0.))",
+            "optim_wrapper.optimizer.weight_decay",
+        )
+        for key in ("bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult")
+    },
+    "mmengine, by a name": (
+        "python",
+        "o = dict(type='SGD')\noptim_wrapper = dict(optimizer=o, paramwise_cfg=dict(norm_decay_mult=1))",
+        "optim_wrapper.optimizer.weight_decay",
+    ),
+    "mmengine, YAML": (
+        "yaml",
+        "optim_wrapper:\n  optimizer: {type: SGD, lr: 0.01}\n  paramwise_cfg: {norm_decay_mult: 0.0}\n",
+        "optim_wrapper.optimizer.weight_decay",
+    ),
+    "mmcv": (
+        "python",
+        "optimizer = dict(type='SGD', lr=1, paramwise_cfg=dict(norm_decay_mult=0))",
+        "optimizer.weight_decay",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MULTIPLIED)
+def test_a_missing_key_that_mmengine_multiplies_is_a_finding(name: str) -> None:
+    kind, text, path = MULTIPLIED[name]
+    (finding,) = findings(kind, text)
+    assert (finding.level, finding.path, finding.missing, finding.why_not) == ("finding", path, True, "")
+    assert "base_wd should not be None" in finding.effect
+
+
+OPTIMIZERS = sorted({*TORCH, *OTHERS, *LOWER})
+
+
+def test_a_class_is_an_optimizer_by_its_whole_name() -> None:
+    for name in OPTIMIZERS:
+        assert names_optimizer(name)
+        for other in (
+            name + "d",
+            name + "Detector",
+            name + "Client",
+            "My" + name,
+            name + "._schedule",
+            f"{name}s.Model",
+        ):
+            assert not names_optimizer(other) or other in OPTIMIZERS, other
+        assert not names_optimizer(f"keras.optimizers.{name}")
+    assert names_optimizer("torch.optim.AdamW")
+    assert names_optimizer("timm.optim:Lion")
+
+
+@pytest.mark.parametrize("path", ["my.project.{}", "torch.optim.swa_utils.{}", "torchs.optim.{}"])
+def test_a_class_of_an_unknown_module_is_given_no_weight_decay(path: str) -> None:
+    for name in sorted(TORCH):
+        for finding in findings("yaml", f"o: {{_target_: {path.format(name)}, lr: 1}}"):
+            assert (finding.level, bool(finding.why_not)) == ("note", True)
+
+
+def raised(act: Any) -> str:
+    try:
+        act()
+    except TypeError as error:
+        return str(error).split("\n")[0]
+    return "nothing"
+
+
+@pytest.mark.parametrize("name", sorted(TORCH))
+def test_what_is_said_of_a_run_is_what_happens_there(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    if not hasattr(torch.optim, name):
+        pytest.skip(f"this torch has no {name}")
+    made = getattr(torch.optim, name)
+    weight = torch.nn.Parameter(torch.ones(2, 2))
+    weight.grad = torch.ones(2, 2)
+
+    alone = raised(lambda: made([weight], lr=0.1, weight_decay=None))
+    group = raised(made([{"params": [weight], "weight_decay": None}], lr=0.1).step)
+
+    config = f"o: {{_target_: torch.optim.{name}, weight_decay: null}}\n"
+    grouped = f"o:\n  _target_: torch.optim.{name}\n  weight_decay: 0.1\n  params: [{{weight_decay: null}}]\n"
+    assert [f"({alone})" in f.effect for f in findings("yaml", config)] == [True]
+    assert [f"({group})" in f.effect for f in findings("yaml", grouped)] == [True]
+    assert alone in constructor_says(name)
+    assert group in step_says(name)
+    assert alone not in step_says(name)
+
+
+@pytest.mark.parametrize("path", ["my.project.AdamW", "bitsandbytes.optim.AdamW8bit", "timm.optim.Lion"])
+@pytest.mark.parametrize("settings", ["weight_decay: null", "weight_decay: 0.1, p: [{weight_decay: null}]"])
+def test_nothing_is_said_of_the_words_of_an_unknown_constructor(path: str, settings: str) -> None:
+    (finding,) = findings("yaml", f"o: {{_target_: {path}, {settings}}}")
+    assert "supported" not in finding.effect
+    assert "alpha" not in finding.effect
+
+
+@pytest.mark.parametrize(
+    ("imports", "call", "known"),
+    [
+        ("import torch", "torch.optim.SGD", True),
+        ("import torch.optim as o", "o.SGD", True),
+        ("from torch import optim", "optim.SGD", True),
+        ("from torch.optim import SGD as S", "S", True),
+        ("from torch.optim import *", "SGD", True),
+        ("from keras.optimizers import SGD", "SGD", False),
+        ("import tensorflow as tf", "tf.keras.optimizers.SGD", False),
+        ("from tensorflow import keras as k", "k.optimizers.SGD", False),
+        ("from my.project import SGD", "SGD", None),
+    ],
+)
+def test_a_python_class_is_that_of_its_import(imports: str, call: str, known: bool | None) -> None:
+    (finding,) = findings("python", f"{imports}\noptimizer = {call}(p, lr=1, weight_decay=None)\n")
+    assert finding.level == ("note" if known is False else "finding")
+    assert ("'<' not supported" in finding.effect) == bool(known)
+
+
+def test_the_words_of_a_constructor_are_not_said_of_a_group() -> None:
+    for text in (
+        "o = torch.optim.SGD([dict(params=p, weight_decay=None)], lr=1)",
+        "o = torch.optim.SGD(params=[{'params': p, 'weight_decay': None}], lr=1)",
+        "optimizer = dict(type='SGD', weight_decay=0.1, groups=[dict(weight_decay=None)])",
+    ):
+        (finding,) = findings("python", text)
+        assert "passes the constructor" in finding.effect
+        assert "alpha" in finding.effect
 
 
 STUCK: dict[str, tuple[str, str, str]] = {

@@ -6,7 +6,9 @@ from __future__ import annotations
 import ast
 import json
 import math
+import runpy
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Callable
 
@@ -20,6 +22,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from shim.configs.command import Task, check
+from shim.configs.formats import toml as our_toml
+from shim.configs.tree import NUMBER, OTHER, TEXT, Mapping, Node, ParseError, Scalar
 
 # A file made from pieces, where WD is the place of the value: what is written there, and the rest, are drawn.
 WD = "\0"
@@ -49,7 +53,7 @@ ends = st.sampled_from(["\n", "\r\n"])
 @st.composite
 def flows(draw: Any, comments: bool = False) -> str:
     """Draw a JSON text with odd white space, in which the optimizer's weight decay is WD."""
-    space = st.sampled_from(["", " ", "\t", "\n", "\r\n  "] + (["/* , } */", "// null\n"] if comments else []))
+    space = st.sampled_from(["", " ", "\t", "\n", "\r\n  "] + (["/* , } */", "// ~\n"] if comments else []))
 
     def text(value: Any) -> str:
         if value is WD:
@@ -78,7 +82,7 @@ def flows(draw: Any, comments: bool = False) -> str:
 def blocks(draw: Any) -> str:
     """Draw a YAML text in block and flow style, with comments and line ends of either kind."""
     end = draw(ends)
-    comment = st.sampled_from(["", " # null", "  # weight_decay: null", " #"])
+    comment = st.sampled_from(["", " # ~", "  # weight_decay: ~", " #"])
     lines: list[str] = []
 
     def put(value: Any, indent: str) -> None:
@@ -141,7 +145,7 @@ def read_python(text: str) -> Any:
 
 
 def strip_comments(text: str) -> Any:
-    return json.loads(text.replace("/* , } */", "").replace("// null\n", ""))
+    return json.loads(text.replace("/* , } */", "").replace("// ~\n", ""))
 
 
 FORMATS: dict[str, tuple[Any, tuple[str, ...], Callable[[str], Any]]] = {
@@ -287,10 +291,88 @@ def test_deep_nesting_is_an_error_and_not_a_crash(name: str, text: str, tmp_path
     assert path.read_text() == text
 
 
-def test_aliases_of_aliases_are_an_error_and_not_an_endless_walk(tmp_path: Path) -> None:
+def test_aliases_of_aliases_are_no_endless_walk_and_what_they_share_is_not_mended(tmp_path: Path) -> None:
     path = tmp_path / "bomb.yaml"
     lines = ["a0: &a0 {weight_decay: null}"]
     lines += [f"a{i + 1}: &a{i + 1} [" + ", ".join([f"*a{i}"] * 9) + "]" for i in range(9)]
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join([*lines, "optimizer: *a9"]))
 
-    assert "aliases" in check(str(path), Task()).error
+    (finding,) = check(str(path), Task(0.0, True)).findings
+
+    assert finding.path == "a0.weight_decay"
+    assert finding.why_not
+
+
+SHAPES: dict[str, Callable[[int], str]] = runpy.run_path(
+    str(Path(__file__).resolve().parents[2] / "benchmarks" / "configs.py")
+)["SHAPES"]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_time_grows_with_the_bytes(shape: str, tmp_path: Path) -> None:
+    kind = shape.partition(":")[0]
+    task = Task(0.5, False, True, "python" if kind == "py" else kind)
+    path = tmp_path / "config"
+
+    def seconds(size: int) -> float:
+        path.write_text(SHAPES[shape](size))
+        times = []
+        for _ in range(3):
+            start = time.process_time()
+            result = check(str(path), task)
+            times.append(time.process_time() - start)
+            assert result.findings
+            assert not result.error
+        return min(times)
+
+    seconds(1000)
+    small, large = seconds(10_000), seconds(100_000)
+
+    # Ten times the bytes, and quadratic time would be a hundred times as much.
+    assert large < 25 * max(small, 0.001)
+    assert large < 0.5
+
+
+LINES = [
+    "a = 1", "[a]", "[[b]]", "[a.b]", 'a.b = "x"', "c = {d = 1, e.f = [1, 2]}", "t = 1979-05-27T07:32:00Z", "u=07:32:00",
+    "v = 1979-05-27 07:32:00.5+01:00", "s = '''a\n'b'''", 's2 = """x\\\n   y"""', '"q k" = true', "'l' = inf",
+    "x = [ # c\n 1,\n [2], # d\n]", "n = -1_000.5e+3", "h = 0xDEAD_beef", 'e = "\\u00e9\\n\\""', "# c", "", "z = {}",
+    '[x."y.z"]', "k = [{a=1},{b=2}]", "w = 01", "w = 1__0", "w = ", "= 1", "]", "w = nul", "w = 1 2", "w = '", 'w = "\\x"',
+    "w = [1", "w = +0b1", "b = 1", "a.c = 1", "x.y = 2",
+]  # fmt: skip
+
+
+def plain(node: Node) -> Any:
+    if isinstance(node, Mapping):
+        return {entry.key: plain(entry.value) for entry in node.entries}
+    return [plain(item) for item in node.items] if not isinstance(node, Scalar) else node
+
+
+def alike(ours: Any, theirs: Any) -> bool:
+    if isinstance(theirs, dict):
+        return isinstance(ours, dict) and set(ours) == set(theirs) and all(alike(ours[k], theirs[k]) for k in theirs)
+    if isinstance(theirs, list):
+        return isinstance(ours, list) and len(ours) == len(theirs) and all(map(alike, ours, theirs))
+    if isinstance(theirs, str):
+        return isinstance(ours, Scalar) and (ours.kind, ours.value) == (TEXT, theirs)
+    number = isinstance(theirs, (int, float)) and not isinstance(theirs, bool)
+    return isinstance(ours, Scalar) and ours.kind == (NUMBER if number else OTHER)
+
+
+def test_toml_is_read_as_another_reader_reads_it() -> None:
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 has it")
+
+    @settings(RUN, max_examples=1500)
+    @given(st.lists(st.sampled_from(LINES), max_size=5), ends)
+    def run(lines: list[str], end: str) -> None:
+        text = "".join(line + end for line in lines)
+        try:
+            theirs = tomllib.loads(text)
+        except ValueError:
+            with pytest.raises(ParseError):
+                our_toml.parse(text)
+            return
+        (document,) = our_toml.parse(text)
+        assert alike(plain(document), theirs)
+
+    run()

@@ -78,7 +78,7 @@ def test_the_workflow_starts_no_job_on_a_config_that_cannot_be_read(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     config = tmp_path / "config.yaml"
-    config.write_text("a: [\n")
+    config.write_text("weight_decay: [\n")
 
     for arguments in ([str(config)], [str(tmp_path / "none.yaml")], ["--fix", str(config)]):
         done = workflow(environment, *arguments, "echo", "job")

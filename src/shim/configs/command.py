@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import difflib
+import contextlib
+import gc
 import json
 import os
 import re
@@ -12,9 +13,10 @@ import time
 from typing import Iterator, NamedTuple, Sequence, TextIO
 
 from . import fix
-from .findings import Finding, find
+from .findings import Finding, find, may_hold_findings
 from .formats import FORMATS, Format, by_suffix
 from .formats.need import MissingParserError
+from .frameworks import RESEMBLES
 from .source import Source
 from .tree import Node, ParseError
 
@@ -23,12 +25,19 @@ WHY_A_VALUE = (
     "--fix and --diff need --value V, because there is no neutral choice: a run that shim guards takes "
     "0.0 for a null, AdamW's own default is 0.01 (Muon's 0.1, other optimizers' 0)"
 )
+# What jinja, erb and their like fill in.
+TEMPLATE = re.compile(r"\{\{|\{%|<%|~\{")
+# A fix that finds the file changed looks again so many times.
+MOST_TRIES = 5
 # Directories that hold other people's files.
 SKIPPED = ("__pycache__", "node_modules", "site-packages")
 
 
 class Result(NamedTuple):
-    """What came of one file: its findings, those that were (or with --diff: would be) mended, or an error."""
+    """What came of one file: its findings, those that were (or with --diff: would be) mended, or an error.
+
+    ``skipped`` says why a file was not looked into where that is no error.
+    """
 
     name: str
     findings: tuple[Finding, ...] = ()
@@ -38,6 +47,7 @@ class Result(NamedTuple):
     column: int = 1
     diff: str = ""
     output: bytes | None = None
+    skipped: str = ""
 
 
 class Task(NamedTuple):
@@ -49,32 +59,73 @@ class Task(NamedTuple):
     format_name: str | None = None
 
 
-def check(name: str, task: Task) -> Result:
-    """Check one file, ``-`` for standard input, and mend it if the task says so."""
+def check(name: str, task: Task, *, named: bool = True) -> Result:
+    """Check one file, ``-`` for standard input, and mend it if the task says so.
+
+    Args:
+        name: the path of the file.
+        task: what to do with it.
+        named: the user named this file, rather than a directory that holds it.
+
+    """
+    collects = gc.isenabled()
+    gc.disable()  # nothing here is garbage before the end, and to look for some at every step costs a third
+    try:
+        for _ in range(MOST_TRIES):
+            try:
+                result = _check(name, task, named=named)
+                # Only standard input's text goes anywhere: to keep all would take the memory of all.
+                return result if name == "-" else result._replace(output=None)
+            except fix.ChangedError as error:  # by another fix, say: look again
+                reason = str(error)
+        return Result(name, error=f"left as it is: {reason}")
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _check(name: str, task: Task, *, named: bool) -> Result:
     try:
         kind = FORMATS[task.format_name] if task.format_name else by_suffix(name)
         if kind is None:
             known = " ".join(suffix for f in FORMATS.values() for suffix in f.suffixes)
             return Result(name, error=f"no format known for this name (known: {known}); say --format")
-        seen = None if name == "-" else fix.read(name)
-        raw = sys.stdin.buffer.read() if seen is None else seen.raw
+        seen = fix.read("/dev/stdin" if name == "-" else name)
+        raw = seen.raw
+    except fix.UnreadableError as error:
+        # A directory may hold data and pipes; who names one wants to know.
+        return Result(name, error=str(error)) if named else Result(name, skipped=str(error))
+    except FileNotFoundError as error:
+        # In a directory: deleted since it was listed, or an editor's lock, which is a link to nothing.
+        return Result(name, error=str(error.strerror)) if named else Result(name, skipped="a link to nothing")
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         return Result(name, error=str(getattr(error, "strerror", None) or error))
+    if task.write and seen.path:
+        fix.sweep(os.path.dirname(seen.path))  # noqa: PTH120
     source = None
     try:
         source = Source(name, raw, kind.name)
+        if not may_hold_findings(source.text):
+            return Result(name, output=raw)
         documents = kind.parse(source.text)
         findings = tuple(find(source, kind, documents))
     except ParseError as error:
+        text = source.text if source is not None else raw.replace(b"\0", b"").decode("latin-1")
+        if RESEMBLES.search(text) is None:  # no config of ours: tsconfig.json with comments, Python 2, ...
+            return Result(name, output=raw)
+        if TEMPLATE.search(text):
+            return Result(name, skipped="a template, which cannot be parsed before it is filled in", output=raw)
         line, column = source.position(error.offset) if source is not None else (1, 1)
-        return Result(name, error=error.message, line=line, column=column)
+        return Result(name, error=error.message, line=line, column=column, output=raw)
     except MissingParserError as error:
-        return Result(name, error=str(error))
+        return Result(name, error=str(error), output=raw)
     result = Result(name, findings)
     if task.value is None:
         return result
     try:
         return _mend(result, seen, source, kind, documents, task, task.value)
+    except fix.ChangedError:
+        raise
     except (fix.MendError, OSError) as error:
         reason = getattr(error, "strerror", None) or error
         return result._replace(error=f"left as it is: {reason}", output=raw)
@@ -82,7 +133,7 @@ def check(name: str, task: Task) -> Result:
 
 def _mend(
     result: Result,
-    seen: fix.Seen | None,
+    seen: fix.Seen,
     source: Source,
     kind: Format,
     documents: list[Node],
@@ -98,33 +149,26 @@ def _mend(
         return result._replace(output=source.raw)
     mended = fix.mend(source, kind, documents, chosen, value)
     if not task.write:
-        return result._replace(mended=tuple(chosen), diff=_diff(source, mended, kind))
-    if seen is not None:
-        fix.replace(seen, mended)
-    return result._replace(mended=tuple(chosen), output=mended)
+        return result._replace(mended=tuple(chosen), diff=fix.patch(source, mended.edits))
+    if result.name != "-":
+        fix.replace(seen, mended.raw)
+    return result._replace(mended=tuple(chosen), output=mended.raw)
 
 
-def _diff(source: Source, mended: bytes, kind: Format) -> str:
-    new = Source(source.name, mended, kind.name).text
-    lines: list[str] = []
-    # Not splitlines, which also splits at form feeds and the like.
-    old_lines, new_lines = (re.findall(r"[^\n]*\n|[^\n]+", text) for text in (source.text, new))
-    for line in difflib.unified_diff(old_lines, new_lines, source.name, source.name):
-        lines.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
-    return "".join(lines)
+def files_of(paths: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """Yield the files that paths name, and whether they are named themselves: a directory's config files in order.
 
-
-def files_of(paths: Sequence[str]) -> Iterator[str]:
-    """Yield the files that paths name: a directory's config files in order, without hidden directories."""
+    Hidden directories are left out.
+    """
     for path in paths:
         if not os.path.isdir(path):  # noqa: PTH112 - these are strings to be printed as they were given
-            yield path
+            yield path, True
             continue
         for folder, inner, names in os.walk(path):
             inner[:] = sorted(d for d in inner if not d.startswith(".") and d not in SKIPPED)
             for name in sorted(names):
                 if by_suffix(name) is not None:
-                    yield os.path.join(folder, name)  # noqa: PTH118
+                    yield os.path.join(folder, name), False  # noqa: PTH118
 
 
 def number(text: str) -> float:
@@ -159,6 +203,31 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run ``shim check`` with the arguments behind the word ``check``; return the exit code."""
+    try:
+        code = _main(argv)
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        return code
+    except BrokenPipeError:  # whoever read it has seen enough
+        _mute()
+        return FAILED
+    except OSError as error:  # a full disk behind standard output
+        _mute()
+        with contextlib.suppress(OSError):
+            _say(sys.stderr, f"shim check: the report cannot be written: {error.strerror or error}")
+        return FAILED
+
+
+def _mute() -> None:
+    """Let Python's own flush at exit find nothing to complain about."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _main(argv: Sequence[str]) -> int:
     arguments = parser()
     try:
         options = arguments.parse_args(list(argv))
@@ -171,6 +240,9 @@ def main(argv: Sequence[str]) -> int:
             arguments.error("standard input has no name to tell its format: say --format")
     except SystemExit as stop:
         return int(stop.code or 0)
+    if sys.stdout is None:
+        _say(sys.stderr, "shim check: standard output is closed: there is nowhere to report to")
+        return FAILED
     task = Task(
         options.value if mends else None,
         options.fix and not options.diff,
@@ -189,9 +261,16 @@ def main(argv: Sequence[str]) -> int:
         if filtering and result.name == "-" and result.output is not None:
             sys.stdout.buffer.write(result.output)
             sys.stdout.buffer.flush()
-    if not options.json and not options.quiet:
+    if all(result.skipped for result in results):
+        _nothing(options.paths)
+    elif not options.json and not options.quiet:
         _say(sys.stderr, _summary(results, task))
     return _exit_code(results, task)
+
+
+def _nothing(paths: Sequence[str]) -> None:
+    known = " ".join(suffix for f in FORMATS.values() for suffix in f.suffixes)
+    _say(sys.stderr, f"0 files checked: no {known} in {' '.join(paths)}")
 
 
 def check_before_run(
@@ -218,20 +297,24 @@ def check_before_run(
     results = _check_all(paths, task, progress=False)
     for result in results:
         _report(result, task, sys.stderr, quiet=True)
+        if result.skipped:
+            _say(sys.stderr, f"{result.name}: skipped: {result.skipped}")
+    if all(result.skipped for result in results):
+        _nothing(paths)
     return _exit_code(results, task)
 
 
 def _check_all(paths: Sequence[str], task: Task, *, progress: bool) -> list[Result]:
     names = list(files_of(paths))
-    shown = progress and len(names) > 1 and sys.stderr.isatty()
+    shown = progress and len(names) > 1 and sys.stderr is not None and sys.stderr.isatty()
     results: list[Result] = []
     due = 0.0
-    for index, name in enumerate(names):
+    for index, (name, named) in enumerate(names):
         if shown and time.monotonic() >= due:
             sys.stderr.write(f"\rchecking {index + 1} of {len(names)}")
             sys.stderr.flush()
             due = time.monotonic() + 0.1
-        results.append(check(name, task))
+        results.append(check(name, task, named=named))
     if shown:
         sys.stderr.write("\r\x1b[K")
     return results
@@ -248,12 +331,14 @@ def _exit_code(results: Sequence[Result], task: Task) -> int:
     return FOUND if any(_remaining(result, task) for result in results) else CLEAN
 
 
-def _report(result: Result, task: Task, out: TextIO, *, quiet: bool) -> None:
+def _report(result: Result, task: Task, out: TextIO | None, *, quiet: bool) -> None:
     mended = {id(f.spot) for f in result.mended}
     for finding in result.findings:
         if quiet and finding.level == "note" and id(finding.spot) not in mended:
             continue
         _say(out, _line(result.name, finding, task, id(finding.spot) in mended))
+    if result.skipped and not quiet:
+        _say(sys.stderr, f"{result.name}: skipped: {result.skipped}")
     if result.error:
         _say(sys.stderr, f"{result.name}:{result.line}:{result.column}: error: {result.error}")
     if result.diff:
@@ -281,7 +366,10 @@ def _summary(results: Sequence[Result], task: Task) -> str:
     found = sum(f.level == "finding" for r in results for f in r.findings)
     mended = sum(len(r.mended) for r in results) if task.write else 0
     errors = sum(bool(r.error) for r in results)
-    parts = [f"{_count(len(results), 'file')} checked", _count(found, "finding")]
+    skipped = sum(bool(r.skipped) for r in results)
+    parts = [f"{_count(len(results) - skipped, 'file')} checked", _count(found, "finding")]
+    if skipped:
+        parts.append(f"{skipped} skipped")
     if mended:
         parts.append(f"{mended} mended")
     if errors:
@@ -294,6 +382,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _as_data(results: Sequence[Result], task: Task) -> dict[str, object]:
+    mended = {id(finding.spot) for result in results for finding in result.mended} if task.write else set()
     return {
         "files": len(results),
         "findings": [
@@ -308,7 +397,7 @@ def _as_data(results: Sequence[Result], task: Task) -> dict[str, object]:
                 "effect": finding.effect,
                 "mendable": not finding.why_not,
                 "why_not": finding.why_not,
-                "mended": task.write and any(f.spot is finding.spot for f in result.mended),
+                "mended": id(finding.spot) in mended,
             }
             for result in results
             for finding in result.findings
@@ -318,11 +407,14 @@ def _as_data(results: Sequence[Result], task: Task) -> dict[str, object]:
             for result in results
             if result.error
         ],
+        "skipped": [{"file": result.name, "reason": result.skipped} for result in results if result.skipped],
         "diff": "".join(result.diff for result in results),
     }
 
 
-def _say(out: TextIO, line: str) -> None:
+def _say(out: TextIO | None, line: str) -> None:
+    if out is None:  # closed
+        return
     try:
         out.write(line + "\n")
     except UnicodeEncodeError:  # a file name or a key that this terminal cannot show

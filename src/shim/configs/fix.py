@@ -3,19 +3,45 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import stat
 import tempfile
-from typing import NamedTuple
+import time
+from bisect import bisect_left, bisect_right
+from functools import lru_cache
+from itertools import accumulate
+from typing import BinaryIO, NamedTuple
 
 from .findings import KEY, Finding, number_of
 from .formats import Format
 from .source import Source
 from .tree import Mapping, Node, ParseError, Scalar, differs_only_at
 
+try:
+    import fcntl
+except ImportError:  # Windows: a temporary file that is open cannot be deleted there, so none needs a lock
+    fcntl = None  # type: ignore[assignment]
+
+# A config is smaller; a larger file holds data.
+MOST_BYTES = 10 << 20
+# What the shell hands on: these are open already, and may be pipes.
+STREAM = re.compile(r"/dev/(?:stdin|fd/(\d+))|/proc/self/fd/(\d+)")
+# Short, because the config's own name may have all the characters that a name can have.
+TEMPORARY = ".shim-fix-"
+LOCK_SECONDS = 10.0
+LINE = re.compile(r"[^\n]*\n|[^\n]+")
+# The lines that a patch shows around a change.
+AROUND = 3
+
 
 class MendError(Exception):
     """Say why a file is left as it is."""
+
+
+class ChangedError(MendError):
+    """Say that the file is not any more what was checked."""
 
 
 class Edit(NamedTuple):
@@ -32,32 +58,95 @@ def spell(value: float) -> str:
     return text.replace("e", ".0e", 1) if "e" in text and "." not in text else text
 
 
-def edit_for(finding: Finding, value: float) -> Edit:
+def edit_for(finding: Finding, value: float, text: str) -> Edit:
     """Return the edit for a finding that can be mended. A string that spells a number becomes that number."""
     spot = finding.spot
     if isinstance(spot, Scalar):
         number = number_of(spot)
         return Edit(spot.start, spot.end, spot.pad + spell(value if number is None else number))
     assert isinstance(spot, Mapping)
-    assert spot.room is not None
-    return Edit(spot.room.offset, spot.room.offset, spot.room.before + spell(value) + spot.room.after)
+    room = spot.room(text)
+    return Edit(room.offset, room.offset, room.before + spell(value) + room.after)
 
 
-def mend(source: Source, kind: Format, documents: list[Node], findings: list[Finding], value: float) -> bytes:
+def splice(text: str, edits: list[Edit]) -> str:
+    """Return the text with edits, which come in order, made in it."""
+    parts: list[str] = []
+    at = 0
+    for edit in edits:
+        parts += (text[at : edit.start], edit.text)
+        at = edit.end
+    return "".join([*parts, text[at:]])
+
+
+def patch(source: Source, edits: list[Edit]) -> str:
+    """Return a unified diff. It is made from the edits: to compare the two texts takes quadratic time."""
+    lines = LINE.findall(source.text)  # not splitlines, which also splits at form feeds and the like
+    starts = [0, *accumulate(map(len, lines))]
+    # The changed parts: first line, line behind the last, and their edits; and the hunks that these make.
+    parts: list[tuple[int, int, list[Edit]]] = []
+    for edit in edits:
+        first = max(min(bisect_right(starts, edit.start), len(lines)) - 1, 0)
+        last = max(bisect_left(starts, edit.end), first + 1)
+        if parts and first < parts[-1][1]:
+            first, before, inner = parts.pop()
+            last = max(last, before)
+        else:
+            inner = []
+        inner.append(edit)
+        parts.append((first, last, inner))
+    shown = [f"--- {source.name}\n+++ {source.name}\n"]
+    grown = 0
+    hunk: list[str] = []
+    start = end = 0  # the old lines that the hunk shows
+    for index, (first, last, inner) in enumerate(parts):
+        if not hunk:
+            start = end = max(first - AROUND, 0)
+        hunk += (" " + line for line in lines[end:first])
+        old = lines[first:last]
+        base = starts[first]
+        shifted = [Edit(e.start - base, e.end - base, e.text) for e in inner]
+        new = LINE.findall(splice("".join(old), shifted))
+        same = 0
+        while same < min(len(old), len(new)) and old[-1 - same] == new[-1 - same]:
+            same += 1
+        hunk += ("-" + line for line in old[: len(old) - same])
+        hunk += ("+" + line for line in new[: len(new) - same])
+        end = last - same
+        if index + 1 == len(parts) or parts[index + 1][0] - last > 2 * AROUND:
+            hunk += (" " + line for line in lines[end : last - same + AROUND])
+            end = min(last - same + AROUND, len(lines))
+            more = sum(line[0] == "+" for line in hunk) - sum(line[0] == "-" for line in hunk)
+            shown.append(f"@@ -{_range(start, end - start)} +{_range(start + grown, end - start + more)} @@\n")
+            shown += (line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in hunk)
+            grown += more
+            hunk = []
+    return "".join(shown)
+
+
+def _range(start: int, count: int) -> str:
+    return f"{start + 1}" if count == 1 else f"{start + bool(count)},{count}"
+
+
+class Mended(NamedTuple):
+    """The new bytes of a file, and the edits that made them."""
+
+    raw: bytes
+    edits: list[Edit]
+
+
+def mend(source: Source, kind: Format, documents: list[Node], findings: list[Finding], value: float) -> Mended:
     """Return the file's bytes with the findings mended.
 
     Raises:
         MendError: the result would differ from the file in anything but the values.
 
     """
-    edits = sorted(edit_for(finding, value) for finding in findings)
-    text = source.text
-    for edit in reversed(edits):
-        text = text[: edit.start] + edit.text + text[edit.end :]
+    edits = sorted(edit_for(finding, value, source.text) for finding in findings)
     try:
         if source.encode(source.text) != source.raw:
             raise MendError("its encoding does not give back the same bytes")
-        mended = source.encode(text)
+        mended = source.encode(splice(source.text, edits))
         again = kind.parse(Source(source.name, mended, kind.name).text)
     except (ParseError, UnicodeEncodeError) as error:
         raise MendError(f"the mended text would not parse ({error})") from None
@@ -68,59 +157,194 @@ def mend(source: Source, kind: Format, documents: list[Node], findings: list[Fin
     }
     if not differs_only_at(documents, again, scalars, mappings, KEY, numbers):
         raise MendError("the mended text would mean something else in another place")
-    return mended
+    return Mended(mended, edits)
 
 
 class Seen(NamedTuple):
-    """A file as it was when it was read: the real path behind symbolic links, its bytes, and its status."""
+    """A file as it was when it was read: its real path behind symbolic links (empty: a stream), bytes, status."""
 
     path: str
     raw: bytes
     status: os.stat_result
 
 
+class UnreadableError(Exception):
+    """Say that something is no file that could hold a config."""
+
+
 def read(path: str) -> Seen:
-    """Read a file.
+    """Read a file, or a stream that the shell opened (``/dev/stdin``, ``<(...)``).
 
     Raises:
+        UnreadableError: it is something else (a pipe, a device), or larger than any config.
         OSError: it cannot be read.
 
     """
+    stream = STREAM.fullmatch(path)
+    if stream is not None:
+        # A copy of the handle: to open a pipe or a socket by this name once more is not possible everywhere.
+        handle = os.dup(int(stream.group(1) or stream.group(2) or 0))
+        with os.fdopen(handle, "rb") as file:
+            return Seen("", read_all(file), os.fstat(handle))
     real = os.path.realpath(path)
-    with open(real, "rb") as file:  # noqa: PTH123 - realpath gave a string
-        return Seen(real, file.read(), os.fstat(file.fileno()))
+    # Before it is opened, which acts on some devices.
+    _refuse(os.stat(real))  # noqa: PTH116
+    handle = os.open(real, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        _refuse(status)
+        return Seen(real, read_all(file), status)
+
+
+def _refuse(status: os.stat_result) -> None:
+    kind = status.st_mode
+    if stat.S_ISREG(kind):
+        if status.st_size > MOST_BYTES:
+            raise UnreadableError(f"larger than {MOST_BYTES >> 20} MB, which no config is")
+        return
+    names = ((stat.S_ISDIR, "directory"), (stat.S_ISFIFO, "pipe"), (stat.S_ISSOCK, "socket"))
+    raise UnreadableError(f"a {next((name for test, name in names if test(kind)), 'device')}, not a file")
+
+
+def read_all(file: BinaryIO) -> bytes:
+    """Read to the end, but not without end.
+
+    Raises:
+        UnreadableError: it is larger than any config.
+
+    """
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        part = file.read(1 << 20)
+        parts.append(part)
+        size += len(part)
+        if not part:
+            return b"".join(parts)
+        if size > MOST_BYTES:
+            raise UnreadableError(f"larger than {MOST_BYTES >> 20} MB, which no config is")
 
 
 def replace(seen: Seen, mended: bytes) -> None:
     """Put the mended bytes in the place of a file that was read, at once or not at all.
 
+    Owner, group, mode, access control list and extended attributes stay.
+
     Raises:
-        MendError: the file is read-only, has several names, or changed since it was read.
+        ChangedError: the file changed since it was read.
+        MendError: the file is read-only, has several names, or one of the above cannot be kept.
         OSError: the directory or the disk does not let us write.
 
     """
+    if not seen.path:
+        raise MendError("it is a stream; with - as the path, the mended text goes to standard output")
     if not seen.status.st_mode & 0o222 or not os.access(seen.path, os.W_OK):
         raise MendError("it is read-only")
     if seen.status.st_nlink > 1:
         raise MendError(f"it has {seen.status.st_nlink} hard links, and replacing it would part them")
-    folder, name = os.path.split(seen.path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
-    left: str | None = temporary
+    with contextlib.ExitStack() as stack:
+        if fcntl is not None:
+            # Of two fixes at once, the second looks at what the first has written.
+            original = stack.enter_context(open(seen.path, "rb"))  # noqa: PTH123
+            _lock(original.fileno(), time.monotonic() + LOCK_SECONDS)
+        handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=os.path.dirname(seen.path))  # noqa: PTH120
+        stack.callback(_unlink, temporary)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                if fcntl is not None:
+                    _lock(handle, 0.0)  # so that ``sweep`` in another process leaves it
+                file.write(mended)
+                file.flush()
+                os.fsync(handle)
+                if fcntl is not None:
+                    _dress(handle, seen)
+                    _exchange(temporary, seen)
+            if fcntl is None:
+                _exchange(temporary, seen)
+        except FileNotFoundError:  # swept away between its making and its lock, or the file is gone
+            raise ChangedError("it changed while it was being checked") from None
+
+
+def _exchange(temporary: str, seen: Seen) -> None:
+    now = read(seen.path)
+    same = os.path.samestat(now.status, seen.status) and now.status.st_ctime_ns == seen.status.st_ctime_ns
+    if now.raw != seen.raw or not same:  # its bytes, or its rights
+        raise ChangedError("it changed while it was being checked")
+    os.replace(temporary, seen.path)  # noqa: PTH105
+
+
+def _lock(handle: int, until: float) -> None:
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                return  # a file system without locks
+            if time.monotonic() >= until:
+                raise MendError("another program holds a lock on it") from None
+        time.sleep(0.01)
+
+
+def _dress(handle: int, seen: Seen) -> None:
+    """Give the new file what the old one has: owner, group, mode, access control list, extended attributes."""
+    old = seen.status
+    with contextlib.suppress(OSError):  # whether it worked is looked at below
+        os.fchown(handle, old.st_uid, old.st_gid)
+    wanted, present = _attributes(seen.path), _attributes(handle)
+    for name in present:
+        if name not in wanted:
+            with contextlib.suppress(OSError):
+                os.removexattr(handle, name)
+    for name, value in wanted.items():
+        if present.get(name) != value:
+            with contextlib.suppress(OSError):
+                os.setxattr(handle, name, value)
+    # Behind chown, which takes away the set-user-ID bits. What the mode grants to the group of a file with an access
+    # control list, and to everybody, was never granted by the temporary file: it is made with mode 0600.
+    with contextlib.suppress(OSError):
+        os.fchmod(handle, stat.S_IMODE(old.st_mode))
+    new = os.fstat(handle)
+    if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
+        raise MendError(f"a new file cannot be given its owner and group ({old.st_uid}:{old.st_gid})")
+    if new.st_mode != old.st_mode:
+        raise MendError(f"a new file cannot be given its mode ({stat.S_IMODE(old.st_mode):04o})")
+    kept = _attributes(handle)
+    for name in sorted({*wanted, *kept}):
+        if wanted.get(name) != kept.get(name):
+            what = "access control list" if "acl" in name else f"attribute {name}"
+            raise MendError(f"a new file cannot be given its {what}")
+
+
+def _attributes(file: str | int) -> dict[str, bytes]:
+    """Return the extended attributes, among them access control lists: on Linux, where Python can see them."""
+    if not hasattr(os, "listxattr"):
+        return {}
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(mended)
-            file.flush()
-            os.fsync(file.fileno())
-        if hasattr(os, "chown"):
-            with contextlib.suppress(PermissionError):  # somebody else's file in a directory of ours
-                os.chown(temporary, seen.status.st_uid, seen.status.st_gid)
-        # Behind chown, which takes away the set-user-ID bits.
-        os.chmod(temporary, stat.S_IMODE(seen.status.st_mode))  # noqa: PTH101
-        now = read(seen.path)
-        if now.raw != seen.raw or now.status.st_ino != seen.status.st_ino:
-            raise MendError("it changed while it was being checked")
-        os.replace(temporary, seen.path)  # noqa: PTH105
-        left = None
-    finally:
-        if left is not None:
-            os.unlink(left)  # noqa: PTH108
+        return {name: os.getxattr(file, name) for name in os.listxattr(file)}
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.ENOSYS):
+            return {}
+        raise
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)  # noqa: PTH108
+
+
+@lru_cache(maxsize=None)
+def sweep(folder: str) -> None:
+    """Delete what a fix that was killed has left in a directory; once in a process, which is later than the kill."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder or "."):  # noqa: PTH208
+            if name.startswith(TEMPORARY):
+                with contextlib.suppress(OSError, MendError):
+                    path = os.path.join(folder, name)  # noqa: PTH118
+                    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+                    try:
+                        if fcntl is not None:
+                            _lock(handle, 0.0)
+                    finally:
+                        os.close(handle)
+                    os.unlink(path)  # noqa: PTH108

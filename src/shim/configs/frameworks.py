@@ -3,7 +3,8 @@
 A row of ``HOMES`` describes mappings in which ``weight_decay`` belongs to an optimizer; the first row
 that fits is taken. Sources: nanotron's OptimizerArgs (``weight_decay: float``), DeepSpeed's FusedAdam
 (used unchecked in the step), axolotl's trainer builder (``0.0`` for None), the Trainer's parameter
-groups, jsonargparse's refusal of null for a float, Keras' optimizer configs.
+groups, mmengine's DefaultOptimWrapperConstructor (``base_wd should not be None``), jsonargparse's refusal of
+null for a float, Keras' optimizer configs.
 """
 
 from __future__ import annotations
@@ -15,16 +16,52 @@ YAML_JSON = ("yaml", "json", "jsonc")
 DATA = (*YAML_JSON, "toml")
 EVERY = (*DATA, "python")
 
-# A class or a type that is an optimizer: torch's names and those of the usual libraries.
-OPTIMIZER = re.compile(
-    r"(?:.*[.:])?(?:[A-Z][A-Za-z0-9]*)?(?:Adam|SGD|Adagrad|Adadelta|Adafactor|RMSprop|RAdam|NAdam|Lion|LAMB|Lamb"
-    r"|LARS|Lars|Muon|ADOPT|Adopt|Sophia|Shampoo|SOAP|Prodigy|Adan|AdaBelief|NovoGrad|Optimizer)[A-Za-z0-9]*"
-    r"|.*\boptim\.(?!lr_scheduler)[\w.]+"
-    r"|(?i:adamw?|sgd|lion|lamb|lars|muon|adopt|adafactor|adagrad|rmsprop)(?:_\w+)?"
+RESEMBLES = re.compile(r"(?i)weight[-_ ]?decay")
+
+# Classes that take weight_decay as a number, by their whole names: torch's own, and those of bitsandbytes,
+# lion-pytorch, prodigyopt, pytorch_optimizer, schedulefree, torch-optimi, apex, DeepSpeed and mmcv's registry. Names
+# that are words of their own (Alice, DASH, FOCUS, TAM, ...) are left out.
+_TORCH = """
+    ASGD Adadelta Adafactor Adagrad Adam AdamW Adamax Muon NAdam RAdam RMSprop SGD
+"""
+_OTHERS = """
+    ADOPT APOLLO AccSGD AdEMAMix AdaBelief AdaBound AdaDelta AdaFactor AdaHessian AdaLOMO AdaMax AdaMod AdaMuon AdaNorm
+    AdaPNM AdaSmooth Adagrad8bit Adagrad32bit Adai Adalite Adam8bit Adam32bit AdamC AdamG AdamMini AdamP AdamS
+    AdamW8bit AdamW32bit AdamWScheduleFree Adan AdEMAMix8bit AdEMAMix32bit AggMo ApolloDQN AvaGrad DAdaptAdaGrad
+    DAdaptAdam DAdaptAdan DAdaptLion DAdaptSGD DeepSpeedCPUAdam DiffGrad DistributedMuon EXAdam FAdam FlashAdamW
+    FusedAdam FusedLAMB FusedLion FusedNovoGrad FusedSGD GaLore GrokFastAdamW Kron LAMB LAMB8bit LAMB32bit LARS LARS8bit
+    LARS32bit LaProp Lamb Lion Lion8bit Lion32bit MADGRAD MARS MuonClip NorMuon NovoGrad OneBitAdam OneBitLamb
+    PagedAdam PagedAdam8bit PagedAdam32bit PagedAdamW PagedAdamW8bit PagedAdamW32bit PagedLion PagedLion8bit
+    PagedLion32bit Prodigy PytorchLARS QHAdam QHM RAdamScheduleFree RMSprop8bit RMSprop32bit RMSpropTF Ranger Ranger21
+    SCION SGD8bit SGD32bit SGDP SGDScheduleFree SGDW SOAP ScalableShampoo ScheduleFreeAdamW ScheduleFreeRAdam
+    ScheduleFreeSGD Shampoo SignSGD SophiaG SophiaH StableAdamW SWATS Yogi ZeroOneAdam
+"""
+# As registries spell them.
+_LOWER = """
+    adam adamw sgd adagrad rmsprop radam nadam adamax lion lamb lars muon adopt adafactor
+"""
+TORCH, OTHERS, LOWER = (frozenset(names.split()) for names in (_TORCH, _OTHERS, _LOWER))
+# Modules whose classes of these names are those that were run.
+LIBRARIES = re.compile(
+    r"(torch\.optim(?!\.(swa_utils|lr_scheduler))|bitsandbytes|bnb|lion_pytorch|prodigyopt|pytorch_optimizer|schedulefree|optimi|timm\.optim|apex"
+    r"|transformers\.optimization|deepspeed\.ops|shim\.adopt)(\.\w+)*"
 )
-NOT_OPTIMIZER = re.compile(r"(?i)sched|hook|wrapper|callback")
+# Other worlds, where a null need not be an error, and where a class of the same name is another one.
+ELSEWHERE = re.compile(
+    r"(?i)(^|[^a-z])(paddle\w*|tensorflow\w*|tf|keras|jax|flax|optax|mindspore|mxnet|sklearn)([^a-z]|$)"
+)
 # What an optimizer of torch takes when the key is missing, where it is not 0.
 DEFAULTS = {"adamw": "0.01", "nadamw": "0.01", "muon": "0.1"}
+# No class path is longer.
+LONGEST_NAME = 200
+
+TYPES = ("_target_", "_component_", "class_path", "type", "name")
+RATES = ("lr", "learning_rate", "base_lr", "LR", "LEARNING_RATE", "BASE_LR")
+
+
+def path(*keys: str) -> tuple[Pattern[str], ...]:
+    """Return the patterns of the last keys of a path, without list indices; each fits one whole key."""
+    return tuple(re.compile(key) for key in keys)
 
 
 class Home(NamedTuple):
@@ -33,111 +70,106 @@ class Home(NamedTuple):
     Args:
         framework: its name, as reported; empty for places that look alike and are to be left in peace.
         formats: the formats it occurs in.
-        at: matches the dotted path of the mapping, without list indices; empty is the top of a document.
-        has: one of these keys must be set to something else than null, in the mapping.
-        top_has: the same at the top of the document; empty asks nothing.
+        at: what the path of the mapping ends with, see ``path``; empty is anywhere.
+        top: nothing stands above ``at``.
+        under: a key further up fits this.
+        has: ``least`` of these keys must be set to something else than null, in the mapping.
+        top_has: one of these keys must be set so at the top of the document; empty asks nothing.
         typed: one of these keys must name an optimizer; empty asks nothing.
-        on_null: what a null does to a run.
+        on_null: what a null does to a run; empty: it reaches the optimizer as it is.
         missing: what a missing key does: "required", "torch" (the default of torch's optimizer) or "default"
             (somebody else's); empty if it is not to be reported.
         numbers: which strings are numbers to the reader: those of YAML "1.1" (a plain ``1e-5`` is none), of
             "1.2", or "any" string that Python's ``float`` takes.
         covers: mappings further down, such as parameter groups, belong to it as well.
+        known: False where nothing says who reads it.
 
     """
 
     framework: str
     formats: tuple[str, ...]
-    at: Pattern[str]
+    at: tuple[Pattern[str], ...] = ()
+    top: bool = False
+    under: Pattern[str] | None = None
     has: tuple[str, ...] = ()
+    least: int = 1
     top_has: tuple[str, ...] = ()
     typed: tuple[str, ...] = ()
     on_null: str = ""
     missing: str = ""
     numbers: str = "1.1"
     covers: bool = True
+    known: bool = True
 
 
-CONSTRUCTOR = (
-    "the optimizer's constructor raises TypeError ('<=' not supported between instances of 'float' and 'NoneType')"
-)
-ANYWHERE = re.compile(r".*", re.DOTALL)
-TOP = re.compile(r"")
-RATES = ("lr", "learning_rate")
+TRAINER = "the Trainer puts it into a parameter group: TypeError at the first optimizer step"
+MMENGINE = ("optimizer_config", "lr_config", "param_scheduler", "default_hooks", "default_scope", "train_dataloader")
+BUNDLE = ("bundle_root", "network_def")
+WRAPPER = re.compile("optim_wrapper")
+NANOTRON = ("optimizer_factory", "zero_stage", "learning_rate_scheduler", "accumulate_grad_in_fp32")
 
 HOMES: tuple[Home, ...] = (
     # Keras: None is its default and means no decay.
-    Home("", EVERY, ANYWHERE, has=("use_ema", "jit_compile", "is_legacy_optimizer")),
-    Home("", EVERY, re.compile(r"(.*\.)?(compile_config\.optimizer|optimizer_config)\.config")),
+    Home("", EVERY, has=("use_ema", "ema_momentum", "jit_compile", "is_legacy_optimizer"), least=2),
+    Home("", EVERY, path("compile_config", "optimizer", "config")),
+    Home("", EVERY, path("optimizer_config", "config")),
     # A null takes a dimension out of a search space.
-    Home("", EVERY, re.compile(r"(.*\.)?(search_space|hp_space|sweep|sweeper)(\..*)?")),
+    Home("", EVERY, path("search_space|hp_space|sweep|sweeper")),
     Home(
         "nanotron",
         YAML_JSON,
-        re.compile(r"optimizer"),
-        has=("optimizer_factory", "zero_stage", "learning_rate_scheduler", "accumulate_grad_in_fp32"),
+        path("optimizer"),
+        top=True,
+        has=NANOTRON,
+        least=2,
         on_null="nanotron refuses it while it reads the config: weight_decay must be a float",
         missing="required",
     ),
     Home(
         "DeepSpeed",
         DATA,
-        re.compile(r"(.*\.)?optimizer\.params"),
+        path("optimizer", "params"),
         on_null="DeepSpeed hands it to the optimizer: TypeError in its constructor or at the first step",
         missing="default",
     ),
     Home(
         "Lightning CLI",
         YAML_JSON,
-        re.compile(r"(.*\.)?(optimizer\w*(\..*)?\.)?init_args"),
+        path("init_args"),
         typed=("class_path",),
-        on_null="jsonargparse refuses it where the class says float; elsewhere " + CONSTRUCTOR,
+        on_null="jsonargparse refuses it where the class says float; else the optimizer raises TypeError",
         missing="torch",
         numbers="1.2",
     ),
     Home(
         "Lightning CLI",
         YAML_JSON,
-        re.compile(r"(.*\.)?(model|optimizer\w*)\.init_args"),
-        on_null="jsonargparse refuses it where the class says float; else the optimizer raises TypeError",
+        path(r"model|optimizer\w*", "init_args"),
+        on_null="jsonargparse refuses it where the class says float; else it reaches the class as None",
         numbers="1.2",
         covers=False,
     ),
-    Home(
-        "hydra",
-        YAML_JSON,
-        ANYWHERE,
-        typed=("_target_",),
-        on_null=CONSTRUCTOR,
-        missing="torch",
-        numbers="1.2",
-    ),
-    Home(
-        "mmengine",
-        ("python", *YAML_JSON),
-        re.compile(r"(.*\.)?optim_wrapper(\..+)?\.optimizer|optimizer"),
-        typed=("type",),
-        on_null=CONSTRUCTOR,
-        missing="torch",
-    ),
-    Home(
-        "mmengine",
-        ("python", *YAML_JSON),
-        re.compile(r"(.*\.)?optim_wrapper(\..+)?\.optimizer"),
-        on_null=CONSTRUCTOR,
-    ),
-    Home("Python", ("python",), ANYWHERE, typed=("_target_",), on_null=CONSTRUCTOR),
+    Home("MONAI", YAML_JSON, typed=("_target_",), top_has=BUNDLE, missing="torch", numbers="1.2"),
+    Home("hydra", YAML_JSON, typed=("_target_",), missing="torch", numbers="1.2"),
+    Home("torchtune", YAML_JSON, typed=("_component_",), missing="torch", numbers="1.2"),
+    Home("mmengine", ("python", *YAML_JSON), path("optimizer"), under=WRAPPER, typed=("type",), missing="torch"),
+    Home("mmengine", ("python",), path("optimizer"), top=True, typed=("type",), missing="torch"),
+    Home("mmengine", YAML_JSON, path("optimizer"), top=True, typed=("type",), top_has=MMENGINE, missing="torch"),
+    Home("mmengine", ("python", *YAML_JSON), path("optimizer"), under=WRAPPER),
+    Home("Python", ("python",), typed=("_target_",)),
     Home(
         "torchtitan",
         ("toml",),
-        re.compile(r"optimizer"),
+        path("optimizer"),
+        top=True,
+        typed=("name",),
         on_null="torchtitan refuses it while it reads the config: weight_decay must be a float",
         missing="default",
     ),
     Home(
         "axolotl",
         DATA,
-        TOP,
+        top=True,
         top_has=("base_model",),
         on_null="axolotl itself takes 0.0 for it; other readers of the same file may not",
         numbers="any",
@@ -146,43 +178,94 @@ HOMES: tuple[Home, ...] = (
     Home(
         "LLaMA-Factory",
         DATA,
-        TOP,
+        top=True,
         top_has=("finetuning_type", "dataset_dir", "cutoff_len", "template"),
-        on_null="the Trainer puts it into a parameter group: TypeError at the first optimizer step",
+        on_null=TRAINER,
         covers=False,
     ),
     Home(
         "Hugging Face",
         DATA,
-        TOP,
-        on_null="the Trainer puts it into a parameter group: TypeError at the first optimizer step",
+        top=True,
+        top_has=(
+            "per_device_train_batch_size", "num_train_epochs", "output_dir", "model_name_or_path", "lr_scheduler_type",
+            "gradient_accumulation_steps", "warmup_ratio", "gradient_checkpointing",
+        ),
+        on_null=TRAINER,
         covers=False,
     ),
-    Home(
-        "Hugging Face",
-        DATA,
-        re.compile(r"(.*\.)?train(er|ing)?_?arg(ument)?s"),
-        on_null="the Trainer puts it into a parameter group: TypeError at the first optimizer step",
-        covers=False,
-    ),
-)
+    Home("Hugging Face", DATA, path("train(er|ing)?_?arg(ument)?s"), on_null=TRAINER, covers=False),
+)  # fmt: skip
 # No framework known by name, but optimizer settings by the look of them: asked when no row above fits.
-LOOK_ALIKES: tuple[Home, ...] = (
-    Home(
-        "optimizer settings",
-        EVERY,
-        re.compile(r"(.*\.)?(\w+_)?(opt|optim|optimi[sz]er)(s|_\w+)?(\..*)?"),
-        on_null=CONSTRUCTOR,
-    ),
-    Home("optimizer settings", EVERY, ANYWHERE, has=RATES, on_null=CONSTRUCTOR, covers=False),
+UNSEEN = "nothing here says who reads it"
+LOOK = Home(
+    "optimizer settings",
+    EVERY,
+    on_null=f"{UNSEEN}; an optimizer of torch that gets the None raises TypeError",
+    known=False,
+    covers=False,
 )
+LOOK_ALIKES: tuple[Home, ...] = (
+    LOOK._replace(at=path(r"(?i)(\w+_)?(opt|optim|optimi[sz]er)(s|_\w+)?"), covers=True),
+    LOOK._replace(at=path(r"(?i)param_?groups"), covers=True),
+    LOOK._replace(at=path(r"(?i)solver|train")),
+    LOOK._replace(has=RATES),
+    LOOK._replace(top=True, formats=DATA),
+)
+# The keys that a row, or findings.py, asks a mapping for.
+ASKED = frozenset(
+    ["weight_decay", "WEIGHT_DECAY", "params", "paramwise_cfg", *TYPES, *RATES]
+    + [key for row in HOMES for key in (*row.has, *row.typed)]
+)
+
+# Who reads a file with OmegaConf, which takes 1e-5 for a number: hydra, LLaMA-Factory, NeMo.
+OMEGACONF = re.compile(
+    r"(?m)\$\{|^[ \t]*(-[ \t]+)?(_target_|_component_)[ \t]*:|^# @package\b|^defaults[ \t]*:|:[ \t]+\?\?\?[ \t]*(#|$)"
+    r"|^(finetuning_type|dataset_dir|cutoff_len|template|exp_manager)[ \t]*:"
+)
+
+
+def class_name(name: str) -> str:
+    """Return the last part of a class path: ``AdamW`` of ``torch.optim.AdamW``."""
+    return re.split(r"[.:]", name)[-1]
 
 
 def names_optimizer(name: str) -> bool:
-    """Tell whether a class path or a type is that of an optimizer."""
-    return bool(name) and OPTIMIZER.fullmatch(name) is not None and NOT_OPTIMIZER.search(name) is None
+    """Tell whether a class path or a type is that of an optimizer that takes weight_decay as a number."""
+    if not name or len(name) > LONGEST_NAME or ELSEWHERE.search(name):
+        return False
+    last = class_name(name)
+    return last in TORCH or last in OTHERS or name in LOWER
+
+
+def surely(name: str) -> bool:
+    """Tell whether the name is that of a class that was run: a bare name, or one in a library that is known."""
+    module = name[: -len(class_name(name)) - 1]
+    return names_optimizer(name) and (not module or LIBRARIES.fullmatch(module) is not None)
+
+
+def constructor_says(name: str) -> str:
+    """Return what the constructor of an optimizer does with a None: the words of torch's classes are known."""
+    last = class_name(name)
+    if last not in TORCH or not surely(name):
+        return "the optimizer raises TypeError, in its constructor or at its first step"
+    types = "'<' not supported between instances of 'NoneType' and 'float'"
+    if last != "SGD":
+        types = "'<=' not supported between instances of 'float' and 'NoneType'"
+    return f"the optimizer's constructor raises TypeError ({types})"
+
+
+def step_says(name: str) -> str:
+    """Return what happens to a None in a parameter group."""
+    words = "a None in a parameter group passes the constructor; step() raises TypeError"
+    last = class_name(name)
+    if last not in TORCH or not surely(name):
+        return words
+    if last in ("AdamW", "Adafactor", "Muon"):
+        return words + " (unsupported operand type(s) for *: 'float' and 'NoneType')"
+    return words + " (add(): argument 'alpha' must be Number, not NoneType)"
 
 
 def default_of(name: str) -> str | None:
     """Return the weight decay that an optimizer takes when none is given, where it is not the usual 0."""
-    return DEFAULTS.get(re.split(r"[.:]", name)[-1].lower())
+    return DEFAULTS.get(class_name(name).lower())

@@ -6,9 +6,12 @@ Offsets count characters of the text, not bytes.
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import NamedTuple, Union
 
 NULL, TEXT, NUMBER, OTHER = "null", "text", "number", "other"
+LINE_END = re.compile(r"\r\n?|\n")
 
 
 class ParseError(Exception):
@@ -40,12 +43,11 @@ class Scalar:
 
 
 class Entry(NamedTuple):
-    """A key of a mapping, where it is written, and its value; ``merged``: the key is another mapping's."""
+    """A key of a mapping, where it is written, and its value."""
 
     key: str
     start: int
     value: Node
-    merged: bool = False
 
 
 class Room(NamedTuple):
@@ -57,21 +59,35 @@ class Room(NamedTuple):
 
 
 class Mapping:
-    """Keys and values in order. ``room`` is None where a key cannot be added."""
+    """Keys and values in order.
 
-    __slots__ = ("entries", "room", "start")
+    A key is added at ``site``: above a block's first key, or behind an opening bracket; -1 where none can be.
+    ``spelling`` is the key as the format writes it, with its colon or equals sign. ``merged`` holds what a YAML
+    merge (``<<``) gives to this mapping.
+    """
 
-    def __init__(self, start: int) -> None:
+    __slots__ = ("_index", "_indexed", "block", "entries", "merged", "site", "spelling", "start")
+
+    def __init__(self, start: int, *, site: int = -1, spelling: str = "", block: bool = False) -> None:
         self.start = start
+        self.site = site
+        self.spelling = spelling
+        self.block = block
         self.entries: list[Entry] = []
-        self.room: Room | None = None
+        self.merged: dict[str, Entry] = NOTHING
+        self._index: dict[str, Entry] = NOTHING
+        self._indexed = 0
+
+    def live(self) -> dict[str, Entry]:
+        """Return the entries that a reader sees: of equal keys the last one, as parsers do."""
+        if self._indexed != len(self.entries):
+            self._index = {entry.key: entry for entry in self.entries}
+            self._indexed = len(self.entries)
+        return self._index
 
     def get(self, key: str) -> Entry | None:
-        """Return the entry that a reader sees: the last one with this key, as parsers do."""
-        for entry in reversed(self.entries):
-            if entry.key == key:
-                return entry
-        return None
+        """Return the entry that a reader sees at a key; of the merged ones, those that were kept."""
+        return self.live().get(key) or self.merged.get(key)
 
     def name(self, key: str) -> str:
         """Return the name that stands at ``key`` (a string, a Python name, a tag), or an empty string."""
@@ -79,6 +95,14 @@ class Mapping:
         if entry is not None and isinstance(entry.value, Scalar) and entry.value.kind in (TEXT, OTHER):
             return entry.value.value
         return ""
+
+    def room(self, text: str) -> Room:
+        """Return the room for a key at ``site``."""
+        make = _above if self.block else _inside
+        return make(text, self.site, self.spelling, not self.entries)
+
+
+NOTHING: dict[str, Entry] = {}
 
 
 class Sequence:
@@ -94,11 +118,8 @@ class Sequence:
 Node = Union[Scalar, Mapping, Sequence]
 
 
-def room_inside(text: str, opening: int, empty: bool, key: str) -> Room:
-    """Return the room just behind an opening bracket, with the white space that the entries there have.
-
-    ``key`` is the key as the format writes it, with its colon or equals sign.
-    """
+def _inside(text: str, opening: int, key: str, empty: bool) -> Room:
+    """Return the room just behind an opening bracket, with the white space that the entries there have."""
     end = opening
     while end < len(text) and text[end] in " \t\r\n":
         end += 1
@@ -108,22 +129,20 @@ def room_inside(text: str, opening: int, empty: bool, key: str) -> Room:
     return Room(opening, space + key, "," if space else ", ")
 
 
-def room_above(text: str, first: int, key: str) -> Room:
+def _above(text: str, first: int, key: str, _empty: bool) -> Room:
     """Return the room on a line of its own above a block's first key, which starts at ``first``."""
-    start = max(text.rfind("\n", 0, first), text.rfind("\r", 0, first)) + 1
-    line = text[start:first]
+    start = first
+    while start and text[start - 1] not in "\r\n":
+        start -= 1
     # More than white space may precede the key ("- name: x"): the old key moves down, to its own column.
-    return Room(first, key, newline(text) + "".join("\t" if c == "\t" else " " for c in line))
+    return Room(first, key, newline(text) + "".join("\t" if c == "\t" else " " for c in text[start:first]))
 
 
+@lru_cache(maxsize=1)
 def newline(text: str) -> str:
     """Return the line end that ``text`` uses first, a line feed if it has none."""
-    for index, char in enumerate(text):
-        if char == "\n":
-            return "\n"
-        if char == "\r":
-            return "\r\n" if text[index + 1 : index + 2] == "\n" else "\r"
-    return "\n"
+    found = LINE_END.search(text)
+    return found.group() if found else "\n"
 
 
 def differs_only_at(
@@ -160,11 +179,11 @@ def differs_only_at(
                 return False
             entries = b.entries
             if id(a) in grown:
-                added = [e for e in entries if e.key == key and not e.merged]
+                added = [e for e in entries if e.key == key]
                 if len(added) != 1 or not _is_number(added[0].value, values):
                     return False
                 entries = [e for e in entries if e is not added[0]]
-            if [(e.key, e.merged) for e in a.entries] != [(e.key, e.merged) for e in entries]:
+            if [e.key for e in a.entries] != [e.key for e in entries]:
                 return False
             stack.extend((x.value, y.value) for x, y in zip(a.entries, entries))
         else:

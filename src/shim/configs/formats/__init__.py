@@ -1,4 +1,4 @@
-"""The formats: how a text becomes a tree of values with positions, and how a key is written."""
+"""The formats: how a text becomes a tree of values with positions."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from . import json, python, toml, yaml
 
 
 class Format(NamedTuple):
-    """A format: the names of its files, and ``parse`` (text to documents; raises ParseError)."""
+    """A format: the names of its files, how a comment begins, and ``parse`` (text to documents; raises ParseError)."""
 
     name: str
     suffixes: tuple[str, ...]
+    comment: str
     parse: Callable[[str], list[Node]]
 
 
 FORMATS: dict[str, Format] = {
     f.name: f
     for f in (
-        Format("yaml", (".yaml", ".yml"), yaml.parse),
-        Format("json", (".json",), json.parse),
-        Format("jsonc", (".jsonc",), json.parse_with_comments),
-        Format("toml", (".toml",), toml.parse),
-        Format("python", (".py",), python.parse),
+        Format("yaml", (".yaml", ".yml"), "#", yaml.parse),
+        Format("json", (".json",), "", json.parse),
+        Format("jsonc", (".jsonc",), "//", json.parse_with_comments),
+        Format("toml", (".toml",), "#", toml.parse),
+        Format("python", (".py",), "#", python.parse),
     )
 }
 

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import re
+from json import JSONDecoder
 
-from ..tree import NULL, NUMBER, OTHER, TEXT, Entry, Mapping, Node, ParseError, Scalar, Sequence, room_inside
+from ..tree import NULL, NUMBER, OTHER, TEXT, Entry, Mapping, Node, ParseError, Scalar, Sequence
 
 KEY = '"weight_decay": '
-SPACE = re.compile(r"[ \t\r\n]*")
-COMMENTS = re.compile(r"(?:[ \t\r\n]+|//[^\r\n]*|/\*.*?\*/)*", re.DOTALL)
-STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
-NUMBERS = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|-?Infinity|NaN")
-WORDS = {"null": NULL, "true": OTHER, "false": OTHER}
-WORD = re.compile("|".join(WORDS))
+SPACE = re.compile(r"[ \t\r\n]+")
+COMMENT = re.compile(r"//[^\r\n]*|/\*.*?\*/", re.DOTALL)
+LITERAL = re.compile(r"(null)|(true|false)|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|-?Infinity|NaN")
 DEEPEST = 200
+# The standard library's, which is C.
+SCAN_STRING = JSONDecoder().parse_string  # type: ignore[attr-defined]
 
 
 def parse(text: str) -> list[Node]:
     """Return the one document of a JSON text; NaN and Infinity are numbers, as in Python's ``json``."""
-    return [_Scan(text, SPACE, comments=False).document()]
+    return [_Scan(text, comments=False).document()]
 
 
 def parse_with_comments(text: str) -> list[Node]:
     """Return the one document of a JSON text that may hold comments and trailing commas."""
-    return [_Scan(text, COMMENTS, comments=True).document()]
+    return [_Scan(text, comments=True).document()]
 
 
 class _Scan:
     """One pass over the text; ``at`` is where the next token starts."""
 
-    def __init__(self, text: str, space: re.Pattern[str], *, comments: bool) -> None:
+    def __init__(self, text: str, *, comments: bool) -> None:
         self.text = text
-        self.space = space
         self.comments = comments
         self.at = 0
 
@@ -44,10 +42,17 @@ class _Scan:
             raise self.wrong("the end of the file")
         return found
 
-    def skip(self) -> None:
-        match = self.space.match(self.text, self.at)
-        if match is not None:
+    def skip(self) -> str:
+        """Step over white space and comments, and return the character behind."""
+        char = self.text[self.at : self.at + 1]
+        while char in " \t\r\n/" and char:
+            # A loop, because a pattern that repeats a group takes memory for each repetition.
+            match = (COMMENT if char == "/" else SPACE).match(self.text, self.at)
+            if match is None or (char == "/" and not self.comments):
+                break
             self.at = match.end()
+            char = self.text[self.at : self.at + 1]
+        return char
 
     def wrong(self, expected: str) -> ParseError:
         here = self.text[self.at : self.at + 1]
@@ -59,80 +64,64 @@ class _Scan:
     def value(self, depth: int) -> Node:
         if depth > DEEPEST:
             raise ParseError(f"nested deeper than {DEEPEST}", self.at)
-        char = self.text[self.at : self.at + 1]
+        start = self.at
+        char = self.text[start : start + 1]
+        if char == '"':
+            return Scalar(TEXT, self.string(), start, self.at, plain=False)
         if char == "{":
             return self.mapping(depth)
         if char == "[":
             return self.sequence(depth)
-        start = self.at
-        if char == '"':
-            return Scalar(TEXT, self.string(), start, self.at, plain=False)
-        match = NUMBERS.match(self.text, start)
-        if match is not None and match.end() > start:
-            self.at = match.end()
-            return Scalar(NUMBER, match.group(), start, self.at)
-        match = WORD.match(self.text, start)
+        match = LITERAL.match(self.text, start)
         if match is None:
             raise self.wrong("a value")
         self.at = match.end()
-        return Scalar(WORDS[match.group()], match.group(), start, self.at)
+        kind = NULL if match.group(1) else OTHER if match.group(2) else NUMBER
+        return Scalar(kind, match.group(), start, self.at)
 
     def string(self) -> str:
-        match = STRING.match(self.text, self.at)
-        if match is None:
-            raise self.wrong("a string, closed on its line")
         try:
-            value = json.loads(match.group())
+            value, self.at = SCAN_STRING(self.text, self.at + 1, True)
         except ValueError as error:
-            raise ParseError(f"not a JSON string: {error}", self.at) from None
-        self.at = match.end()
+            reason = getattr(error, "msg", None) or error
+            raise ParseError(f"not a JSON string, closed on its line: {reason}", self.at) from None
         return str(value)
 
     def mapping(self, depth: int) -> Mapping:
-        made = Mapping(self.at)
+        made = Mapping(self.at, site=self.at + 1, spelling=KEY)
         self.at += 1
-        opening = self.at
-        self.skip()
-        while not self.closes("}", not made.entries):
-            if self.text[self.at : self.at + 1] != '"':
+        char = self.skip()
+        while char != "}":
+            if char != '"':
                 raise self.wrong("a key in double quotes")
             start, key = self.at, self.string()
-            self.skip()
-            if self.text[self.at : self.at + 1] != ":":
+            if self.skip() != ":":
                 raise self.wrong("':'")
             self.at += 1
             self.skip()
             made.entries.append(Entry(key, start, self.value(depth + 1)))
-            self.separator("}")
-        made.room = room_inside(self.text, opening, not made.entries, KEY)
+            char = self.separator("}")
+        self.at += 1
         return made
 
     def sequence(self, depth: int) -> Sequence:
         made = Sequence(self.at)
         self.at += 1
-        self.skip()
-        while not self.closes("]", not made.items):
+        char = self.skip()
+        while char != "]":
             made.items.append(self.value(depth + 1))
-            self.separator("]")
+            char = self.separator("]")
+        self.at += 1
         return made
 
-    def closes(self, bracket: str, empty: bool) -> bool:
-        """Step over the closing bracket if it is here: at once, or behind a value or a trailing comma."""
-        if self.text[self.at : self.at + 1] != bracket:
-            return False
-        behind_comma = not empty and self.comma
-        if behind_comma and not self.comments:
-            raise self.wrong("a value behind the comma (a trailing comma? use --format jsonc)")
-        self.at += 1
-        return True
-
-    comma = False
-
-    def separator(self, bracket: str) -> None:
-        self.skip()
-        self.comma = self.text[self.at : self.at + 1] == ","
-        if self.comma:
+    def separator(self, bracket: str) -> str:
+        """Step over a comma; return the character behind it, or the closing bracket."""
+        char = self.skip()
+        if char == ",":
             self.at += 1
-            self.skip()
-        elif self.text[self.at : self.at + 1] != bracket:
+            char = self.skip()
+            if char == bracket and not self.comments:
+                raise self.wrong("a value behind the comma (a trailing comma? use --format jsonc)")
+        elif char != bracket:
             raise self.wrong(f"',' or '{bracket}'")
+        return char

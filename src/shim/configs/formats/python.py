@@ -1,7 +1,8 @@
 """Python configs, as mmengine writes them: parsed with ``ast``, never executed.
 
 A call is a mapping of its keywords (``dict(...)`` is nothing else; any other callee stands at ``_target_``),
-a name that is assigned once is the value that it was given. Function and class bodies are not read.
+a name that is assigned once is the value that it was given. Function and class bodies are not read, but for the
+defaults of fields and of options: they stand at ``class Name`` and ``add_argument``.
 """
 
 from __future__ import annotations
@@ -11,26 +12,18 @@ import io
 import re
 import sys
 import warnings
+from array import array
 from collections import Counter
-from typing import Iterator
+from typing import Any, Iterable, Iterator
 
-from ..tree import (
-    NULL,
-    NUMBER,
-    OTHER,
-    TEXT,
-    Entry,
-    Mapping,
-    Node,
-    ParseError,
-    Room,
-    Scalar,
-    Sequence,
-    room_inside,
-)
+from ..frameworks import RESEMBLES
+from ..tree import NULL, NUMBER, OTHER, TEXT, Entry, Mapping, Node, ParseError, Scalar, Sequence
 
 BLOCKS = ("body", "orelse", "finalbody", "handlers")
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+OPENING = re.compile(r"[ \t]*\(")
+# So many characters of an expression that is no value stand for it.
+SHOWN = 200
 
 
 def parse(text: str) -> list[Node]:
@@ -67,73 +60,111 @@ def dotted(node: ast.expr) -> str:
     return ".".join(reversed([*parts, node.id])) if isinstance(node, ast.Name) else ""
 
 
+def _walk(module: ast.Module) -> Iterator[ast.AST]:
+    """Yield every node, as ``ast.walk`` does, but by depth: that holds far fewer of them at a time."""
+    stack: list[Any] = [module]
+    while stack:
+        node = stack.pop()
+        yield node
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if isinstance(value, list):
+                stack.extend(item for item in reversed(value) if isinstance(item, ast.AST))
+            elif isinstance(value, ast.AST) and value._fields:
+                stack.append(value)
+
+
 class _Converter:
     def __init__(self, text: str, lines: list[int], module: ast.Module) -> None:
         self.text = text
         self.lines = lines
+        # The offsets of the characters of a line that is not all ASCII, by the bytes that ast counts.
+        self.columns: dict[int, array[int]] = {}
         self.used: Counter[str] = Counter()
         self.open: set[str] = set()
         self.values: dict[str, ast.expr] = {}
         self.done: dict[str, Node] = {}
+        # What a name that was imported stands for: "keras.optimizers.AdamW" for AdamW.
+        self.imports: dict[str, str] = {}
+        self.document = Mapping(0)
         stored: Counter[str] = Counter()
         loaded: Counter[str] = Counter()
-        for node in ast.walk(module):
+        defaults: list[tuple[str, str, ast.expr]] = []
+        for node in _walk(module):
             if isinstance(node, ast.Name):
                 (loaded if isinstance(node.ctx, ast.Load) else stored)[node.id] += 1
             elif isinstance(node, SCOPES):
                 stored[node.name] += 2
+                if isinstance(node, ast.ClassDef):
+                    defaults.extend(_fields(node))
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                self.imports.update({a.asname or a.name: f"{node.module}.{a.name}" for a in node.names})
+            elif isinstance(node, ast.Import):
+                self.imports.update({a.asname: a.name for a in node.names if a.asname})
             elif isinstance(node, ast.alias):
                 stored[(node.asname or node.name).split(".")[0]] += 2
             elif isinstance(node, ast.arg):
                 stored[node.arg] += 2
+            elif isinstance(node, ast.Call):
+                defaults.extend(_option(node))
         statements = list(self.statements(module))
         for path, value in statements:
             if len(path) == 1 and stored[path[0]] == 1:
                 self.values[path[0]] = value
-        self.document = Mapping(0)
         for path, value in statements:
             self.add(path, value)
         for name, made in self.done.items():
             if isinstance(made, Scalar) and loaded[name] > self.used[name]:
                 made.stuck = f"the variable {name} is used elsewhere too"
+        for holder, key, value in defaults:
+            scalar = self.scalar(value)
+            scalar.stuck = "a default is the program's, not a config's"
+            inner = Mapping(scalar.start)
+            inner.entries.append(Entry(key, scalar.start, scalar))
+            self.document.entries.append(Entry(holder, scalar.start, inner))
 
-    def statements(self, block: ast.AST) -> Iterator[tuple[tuple[str, ...], ast.expr]]:
-        """Yield each assignment, and each call that stands alone, of a block and the blocks in it."""
-        for field in BLOCKS:
-            for statement in getattr(block, field, ()):
-                if isinstance(statement, SCOPES):
-                    continue
-                value = getattr(statement, "value", None)
-                if isinstance(statement, ast.Assign):
-                    for target in statement.targets:
-                        path = self.target(target)
-                        if path:
-                            yield path, statement.value
-                elif isinstance(statement, ast.AnnAssign) and value is not None:
-                    path = self.target(statement.target)
+    def statements(self, module: ast.Module) -> Iterator[tuple[tuple[str, ...], ast.expr]]:
+        """Yield each assignment, and each call that stands alone, of the module and the blocks in it."""
+        stack: list[Any] = [module]
+        while stack:
+            statement = stack.pop()
+            if isinstance(statement, SCOPES):
+                continue
+            value = getattr(statement, "value", None)
+            if isinstance(statement, ast.Assign):
+                for target in statement.targets:
+                    path = self.target(target)
                     if path:
-                        yield path, value
-                elif isinstance(statement, ast.Expr) and isinstance(value, ast.Call):
-                    name = dotted(value.func)
-                    if name.endswith(".update") and value.args:
-                        yield tuple(name.split(".")[:-1]), value.args[0]
-                    elif name:
-                        yield tuple(name.split(".")), value
-                yield from self.statements(statement)
+                        yield path, statement.value
+            elif isinstance(statement, ast.AnnAssign) and value is not None:
+                path = self.target(statement.target)
+                if path:
+                    yield path, value
+            elif isinstance(statement, ast.Expr) and isinstance(value, ast.Call):
+                name = dotted(value.func)
+                if name.endswith(".update") and value.args:
+                    yield tuple(name.split(".")[:-1]), value.args[0]
+                elif name and not name.endswith(("add_argument", "option")):
+                    yield tuple(name.split(".")), value
+            for field in reversed(BLOCKS):
+                stack.extend(reversed(getattr(statement, field, None) or ()))
 
     def target(self, node: ast.expr) -> tuple[str, ...]:
         """Return the path that an assignment sets: ``a.b['c']`` is a, b, c; empty where it is not plain."""
-        if isinstance(node, ast.Name):
-            return (node.id,)
-        if isinstance(node, ast.Attribute):
-            before = self.target(node.value)
-            return (*before, node.attr) if before else ()
-        if isinstance(node, ast.Subscript):
-            index = getattr(node.slice, "value", node.slice)  # Python 3.8 wraps it: Index(value)
-            key = getattr(index, "value", index)
-            before = self.target(node.value)
-            return (*before, key) if before and isinstance(key, str) else ()
-        return ()
+        path: list[str] = []
+        while not isinstance(node, ast.Name):
+            if isinstance(node, ast.Attribute):
+                path.append(node.attr)
+            elif isinstance(node, ast.Subscript):
+                index = getattr(node.slice, "value", node.slice)  # Python 3.8 wraps it: Index(value)
+                key = getattr(index, "value", index)
+                if not isinstance(key, str):
+                    return ()
+                path.append(key)
+            else:
+                return ()
+            node = node.value
+        return (node.id, *reversed(path))
 
     def add(self, path: tuple[str, ...], value: ast.expr) -> None:
         holder = self.document
@@ -160,22 +191,33 @@ class _Converter:
     def offset(self, node: ast.expr) -> int:
         return self.at(node.lineno, node.col_offset)
 
+    def end(self, node: ast.expr) -> int:
+        return self.at(node.end_lineno or node.lineno, node.end_col_offset or node.col_offset)
+
     def at(self, line: int, column: int) -> int:
         """Return an offset; ``ast`` counts columns in bytes of UTF-8."""
-        start = self.lines[min(line, len(self.lines)) - 1]
-        part = self.text[start : start + column]
-        return start + (column if part.isascii() else len(part.encode("utf-8")[:column].decode("utf-8", "ignore")))
+        line = min(line, len(self.lines))
+        start = self.lines[line - 1]
+        if self.text.isascii():
+            return start + column
+        columns = self.columns.get(line)
+        if columns is None:
+            end = self.lines[line] if line < len(self.lines) else len(self.text)
+            columns = self.columns[line] = _columns(self.text[start:end])
+        if not columns:
+            return start + column
+        return start + columns[min(column, len(columns) - 1)]
 
     def node(self, node: ast.expr) -> Node:
         if isinstance(node, ast.Call):
             return self.call(node)
         if isinstance(node, ast.Dict):
-            made = Mapping(self.offset(node))
+            start = self.offset(node)
+            made = Mapping(start, site=start + 1, spelling='"weight_decay": ')
             for key, value in zip(node.keys, node.values):
                 known = isinstance(key, ast.Constant) and isinstance(key.value, str)
-                name = str(getattr(key, "value", "")) if known else "**" if key is None else "?" + ast.dump(key)
+                name = str(getattr(key, "value", "")) if known else "**" if key is None else "? " + self.shown(key)
                 made.entries.append(Entry(name, self.offset(key or value), self.node(value)))
-            made.room = room_inside(self.text, made.start + 1, not node.keys, '"weight_decay": ')
             return made
         if isinstance(node, (ast.List, ast.Tuple)):
             sequence = Sequence(self.offset(node))
@@ -186,36 +228,84 @@ class _Converter:
             return self.named(node.id)
         return self.scalar(node)
 
-    def scalar(self, node: ast.expr) -> Scalar:
+    def shown(self, node: ast.expr) -> str:
         start = self.offset(node)
-        end = self.at(node.end_lineno or node.lineno, node.end_col_offset or node.col_offset)
+        return self.text[start : min(self.end(node), start + SHOWN)]
+
+    def scalar(self, node: ast.expr) -> Scalar:
+        start, end = self.offset(node), self.end(node)
         value = node.value if isinstance(node, ast.Constant) else node
         if value is None:
             return Scalar(NULL, "None", start, end)
         if isinstance(value, str):
             return Scalar(TEXT, value, start, end, plain=False)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return Scalar(NUMBER, repr(value), start, end)
-        return Scalar(OTHER, dotted(node) or ast.dump(node), start, end)
+            return Scalar(NUMBER, self.text[start:end], start, end)
+        return Scalar(OTHER, dotted(node) or self.text[start : min(end, start + SHOWN)], start, end)
 
     def call(self, node: ast.Call) -> Mapping:
-        made = Mapping(self.offset(node))
+        start = self.offset(node)
         name = dotted(node.func)
         if isinstance(node.func, ast.Call) and len(node.func.args) == 1:
             name = dotted(node.func.args[0])  # LazyCall(AdamW)(...)
+        first, dot, rest = name.partition(".")
+        name = self.imports.get(first, first) + dot + rest
+        made = Mapping(start, spelling="weight_decay=")
         if name != "dict":
-            made.entries.append(Entry("_target_", made.start, Scalar(OTHER, name, made.start, made.start)))
+            made.entries.append(Entry("_target_", start, Scalar(OTHER, name, start, start)))
+        elif not node.args:
+            opening = OPENING.match(self.text, self.end(node.func))
+            made.site = opening.end() if opening else -1
         if node.args:
-            args = Sequence(made.start)
+            args = Sequence(start)
             args.items.extend(self.node(item) for item in node.args)
-            made.entries.append(Entry("args", made.start, args))
+            made.entries.append(Entry("args", start, args))
         for keyword in node.keywords:
-            made.entries.append(Entry(keyword.arg or "**", self.offset(keyword.value), self.node(keyword.value)))
-        made.room = self.room(node) if name == "dict" and not node.args else None
+            value = self.node(keyword.value)
+            made.entries.append(Entry(keyword.arg or "**", self.offset(keyword.value), value))
         return made
 
-    def room(self, node: ast.Call) -> Room | None:
-        func = node.func
-        end = self.at(func.end_lineno or func.lineno, func.end_col_offset or func.col_offset)
-        opening = re.compile(r"[ \t]*\(").match(self.text, end)
-        return room_inside(self.text, opening.end(), not node.keywords, "weight_decay=") if opening else None
+
+def _columns(line: str) -> array[int]:
+    """Return, for each byte of a line in UTF-8, the character that it belongs to; nothing if all are ASCII."""
+    columns = array("L")
+    if line.isascii():
+        return columns
+    for index, char in enumerate(line):
+        columns.extend([index] * len(char.encode("utf-8", "surrogatepass")))
+    columns.append(len(line))
+    return columns
+
+
+def _is_none(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
+def _default(keywords: Iterable[ast.keyword]) -> ast.expr | None:
+    return next((keyword.value for keyword in keywords if keyword.arg == "default"), None)
+
+
+def _fields(node: ast.ClassDef) -> Iterator[tuple[str, str, ast.expr]]:
+    """Yield the fields of a class that resemble a weight decay and are None by default."""
+    for statement in node.body:
+        target = getattr(statement, "target", None) or (getattr(statement, "targets", None) or [None])[0]
+        value = getattr(statement, "value", None)
+        if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or not isinstance(target, ast.Name):
+            continue
+        if isinstance(value, ast.Call):  # field(default=None)
+            value = _default(value.keywords)
+        if RESEMBLES.search(target.id) and value is not None and _is_none(value):
+            yield f"class {node.name}", target.id, value
+
+
+def _option(node: ast.Call) -> Iterator[tuple[str, str, ast.expr]]:
+    """Yield the default of ``add_argument("--weight-decay", default=None)``, or of click's ``option``."""
+    func = node.func
+    called = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+    if called not in ("add_argument", "option"):
+        return
+    names = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+    name = next((name for name in names if RESEMBLES.search(name)), None)
+    value = _default(node.keywords)
+    if name is not None and value is not None and _is_none(value):
+        yield called, name, value

@@ -1,49 +1,39 @@
-"""YAML: PyYAML composes the nodes and knows where they stand; nothing is constructed, no tag is executed."""
+"""YAML: PyYAML's events become the tree in one pass; nothing is constructed, no tag is executed."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, Iterable
+from typing import Any, Iterator
 
-from ..tree import (
-    NULL,
-    NUMBER,
-    OTHER,
-    TEXT,
-    Entry,
-    Mapping,
-    Node,
-    ParseError,
-    Room,
-    Scalar,
-    Sequence,
-    room_above,
-    room_inside,
-)
+from ..frameworks import ASKED
+from ..tree import NULL, NUMBER, OTHER, TEXT, Entry, Mapping, Node, ParseError, Scalar, Sequence
 from .need import need
 
-YamlNode = Any  # yaml.Node; the module is imported when it is needed
+YamlThing = Any  # the module, a loader, an event; PyYAML is imported when it is needed
 DEEPEST = 200
 KEY = "weight_decay: "
 TAG = "tag:yaml.org,2002:"
 KINDS = {TAG + "null": NULL, TAG + "str": TEXT, TAG + "int": NUMBER, TAG + "float": NUMBER}
+# A key that is itself a mapping or a list is named by so many characters of its text.
+COMPLEX_KEY = 100
 # What may precede a value and is no part of it: an anchor stays, a tag goes with the value that it describes.
 ANCHOR = re.compile(r"&[^\s,\[\]{}]+")
 TAGGED = re.compile(r"!(?:<[^>\s]*>|[^\s,\[\]{}]*)")
-BLANK = re.compile(r"(?:\s|(?<=\s)#[^\r\n]*)+")
+BLANK = re.compile(r"(?:\s+|(?<=\s)#[^\r\n]*)+")
+BEHIND_ANCHOR = re.compile(r"&[^\s,\[\]{}]+\Z")
 
 
 def parse(text: str) -> list[Node]:
     """Return the documents of a YAML text (1.1, which is what PyYAML and most frameworks read)."""
     yaml = need("yaml", "PyYAML", "YAML")
-    # libyaml where PyYAML was built with it: the same nodes, more than twenty times as fast.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    # libyaml where PyYAML was built with it: the same events, more than twenty times as fast.
+    kind = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        if _may_be_deep(text):
-            _refuse_deep(yaml.parse(text, loader))
-        nodes = list(yaml.compose_all(text, loader))
-        convert = _Converter(text)
-        return [convert.node(node) for node in nodes]
+        loader = kind(text)
+        try:
+            return _Composer(text, yaml, loader).documents
+        finally:
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         words = [word for word in (error.context, error.problem) if word]
@@ -61,52 +51,172 @@ def parse(text: str) -> list[Node]:
         raise ParseError(str(error)) from None
 
 
-def _may_be_deep(text: str) -> bool:
-    """Tell whether a text could nest deeply: each level takes a bracket or a column."""
-    longest = max(map(len, text.splitlines()), default=0)
-    return text.count("[") + text.count("{") + longest > DEEPEST
+def _events(loader: YamlThing) -> Iterator[YamlThing]:
+    while True:
+        event = loader.get_event()
+        if event is None:
+            return
+        yield event
 
 
-def _refuse_deep(events: Iterable[YamlNode]) -> None:
-    """Refuse what libyaml's composer, which calls itself for each level, would crash on."""
-    depth = 0
-    for event in events:
-        name = type(event).__name__
-        depth += name.endswith("StartEvent") - name.endswith("EndEvent")
-        if depth > DEEPEST + 2:  # the stream and the document are levels too
-            raise ParseError(f"nested deeper than {DEEPEST}", event.start_mark.index)
+class _Composer:
+    """PyYAML's composer, but with a limit of depth, which libyaml's lacks, and straight to our nodes.
 
+    An alias is the node of its anchor, so that a shared value stays one node.
+    """
 
-class _Converter:
-    """From PyYAML's nodes to ours; a node that is aliased is converted once, so it stays one node."""
-
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, yaml: YamlThing, loader: YamlThing) -> None:
         self.text = text
-        self.done: dict[int, Node] = {}
+        self.loader = loader
+        self.scalar_node = yaml.ScalarNode
+        self.tags: dict[str, str] = {}
+        self.anchors: dict[str, Node] = {}
+        self.documents: list[Node] = []
+        # The open containers, innermost last, with the key that each mapping waits to fill, if it has read one.
+        self.open: list[Mapping | Sequence] = []
+        self.keys: list[tuple[str, int] | None] = []
+        self.merging: set[int] = set()
+        # Where an open container started that is itself a key.
+        self.complex: list[int] = []
+        kinds = {
+            yaml.ScalarEvent: self.scalar,
+            yaml.AliasEvent: self.alias,
+            yaml.MappingStartEvent: self.start,
+            yaml.SequenceStartEvent: self.start,
+            yaml.MappingEndEvent: self.end,
+            yaml.SequenceEndEvent: self.end,
+            yaml.DocumentStartEvent: self.document,
+        }
+        self.mapping_start = yaml.MappingStartEvent
+        for event in _events(loader):
+            handle = kinds.get(type(event))
+            if handle is not None:
+                handle(event)
 
-    def node(self, node: YamlNode) -> Node:
-        if id(node) in self.done:
-            return self.done[id(node)]
-        made: Node
-        if node.id == "scalar":
-            made = self.done[id(node)] = self.scalar(node)
-        elif node.id == "sequence":
-            made = self.done[id(node)] = Sequence(node.start_mark.index)
-            made.items.extend(self.node(item) for item in node.value)
+    def document(self, _event: YamlThing) -> None:
+        self.anchors = {}
+
+    def waits_for_key(self) -> bool:
+        return bool(self.open) and self.keys[-1] is None and isinstance(self.open[-1], Mapping)
+
+    def put(self, node: Node) -> None:
+        """Put a finished value where it belongs: the document, a list, or the key that waits."""
+        if not self.open:
+            self.documents.append(node)
+            return
+        holder = self.open[-1]
+        if isinstance(holder, Sequence):
+            holder.items.append(node)
+            return
+        key = self.keys[-1]
+        assert key is not None
+        holder.entries.append(Entry(key[0], key[1], node))
+        self.keys[-1] = None
+
+    def put_key(self, name: str, start: int) -> None:
+        holder = self.open[-1]
+        assert isinstance(holder, Mapping)
+        if holder.block and holder.site < 0:
+            holder.site = start
+        self.keys[-1] = (name, start)
+
+    def anchor(self, event: YamlThing, node: Node) -> None:
+        if event.anchor in self.anchors:
+            raise ParseError(f"found duplicate anchor {event.anchor!r}", event.start_mark.index)
+        self.anchors[event.anchor] = node
+
+    def alias(self, event: YamlThing) -> None:
+        node = self.anchors.get(event.anchor)
+        start = event.start_mark.index
+        if node is None:
+            raise ParseError(f"found undefined alias {event.anchor!r}", start)
+        if not self.waits_for_key():
+            self.put(node)
         else:
-            made = self.done[id(node)] = Mapping(node.start_mark.index)
-            self.fill(made, node)
-        return made
+            self.put_key(node.value if isinstance(node, Scalar) else "*" + event.anchor, start)
 
-    def scalar(self, node: YamlNode) -> Scalar:
-        start, end = node.start_mark.index, node.end_mark.index
-        kind = KINDS.get(node.tag, OTHER)
-        value = node.value if kind != OTHER else node.tag + " " + node.value
-        if kind == NUMBER:
-            value = node.value.replace("_", "")
-        made = Scalar(kind, value, start, end, plain=node.style in (None, ""))
-        self.place(made)
-        return made
+    def scalar(self, event: YamlThing) -> None:
+        value = event.value
+        tag = event.tag
+        start = event.start_mark.index
+        if tag is None or tag == "!":
+            tag = self.resolve(value) if event.implicit[0] else TAG + "str"
+        if self.waits_for_key():
+            # "<<" is kept as a key: an edit that changes what is merged must not go unseen.
+            if tag == TAG + "merge":
+                self.merging.add(id(self.open[-1]))
+            self.put_key(value, start)
+            if event.anchor is not None:
+                self.anchor(event, Scalar(TEXT, value, start, event.end_mark.index))
+            return
+        kind = KINDS.get(tag, OTHER)
+        if kind == OTHER:
+            value = tag + " " + value
+        elif kind == NUMBER:
+            value = value.replace("_", "")
+        made = Scalar(kind, value, start, event.end_mark.index, plain=event.style in (None, ""))
+        if start == made.end or self.text[start] in "&!":
+            self.place(made)
+        if event.anchor is not None:
+            self.anchor(event, made)
+        self.put(made)
+
+    def resolve(self, value: str) -> str:
+        """Return the tag of a plain scalar; the loader's answer is remembered."""
+        tag = self.tags.get(value)
+        if tag is None:
+            tag = str(self.loader.resolve(self.scalar_node, value, (True, False)))
+            if len(value) < COMPLEX_KEY:
+                self.tags[value] = tag
+        return tag
+
+    def start(self, event: YamlThing) -> None:
+        start = event.start_mark.index
+        if len(self.open) >= DEEPEST:
+            raise ParseError(f"nested deeper than {DEEPEST}", start)
+        made: Mapping | Sequence
+        if type(event) is not self.mapping_start:
+            made = Sequence(start)
+        elif event.flow_style:
+            # "[a: b]" is a list with a mapping that has no bracket; one with an anchor or a tag has.
+            braced = self.text[start] == "{" or event.anchor is not None or event.tag is not None
+            made = Mapping(start, site=self.text.index("{", start) + 1 if braced else -1, spelling=KEY)
+        else:
+            made = Mapping(start, spelling=KEY, block=True)
+        if event.anchor is not None:
+            self.anchor(event, made)
+        self.complex.append(start if self.waits_for_key() else -1)
+        self.open.append(made)
+        self.keys.append(None)
+
+    def end(self, event: YamlThing) -> None:
+        made = self.open.pop()
+        self.keys.pop()
+        if isinstance(made, Mapping):
+            self.merge(made)
+        start = self.complex.pop()
+        if start < 0:
+            self.put(made)
+        else:
+            self.put_key("? " + self.text[start : min(event.end_mark.index, start + COMPLEX_KEY)], start)
+
+    def merge(self, made: Mapping) -> None:
+        """Give a mapping what it merges, of the keys that anybody asks for: to copy all takes quadratic time."""
+        if id(made) not in self.merging:
+            return
+        parts: list[Node] = []
+        for entry in made.entries:
+            if entry.key == "<<":
+                parts.extend(entry.value.items if isinstance(entry.value, Sequence) else [entry.value])
+        kept: dict[str, Entry] = {}
+        for part in parts:
+            if isinstance(part, Mapping):
+                own = part.live()
+                for key in ASKED:
+                    found = own.get(key) or part.merged.get(key)
+                    if found is not None and key not in kept:
+                        kept[key] = found
+        made.merged = kept
 
     def place(self, made: Scalar) -> None:
         """Set the text to be replaced: behind an anchor; and where nothing is written, behind the colon."""
@@ -139,31 +249,5 @@ class _Converter:
             made.pad = " "
             if self.text[back - 1 : back] in ("-", "?"):
                 return
-            if self.text[back - 1 : back] != ":" and not re.search(r"&[^\s,\[\]{}]+\Z", self.text[:back][-200:]):
+            if self.text[back - 1 : back] != ":" and not BEHIND_ANCHOR.search(self.text[max(back - 200, 0) : back]):
                 made.stuck = "the key has no colon"
-
-    def fill(self, made: Mapping, node: YamlNode) -> None:
-        merges: list[Mapping] = []
-        for key, value in node.value:
-            converted = self.node(value)
-            if key.id == "scalar" and key.tag == TAG + "merge":
-                parts = converted.items if isinstance(converted, Sequence) else [converted]
-                merges.extend(part for part in parts if isinstance(part, Mapping))
-                # Kept under its own name too: an edit that changes what is merged must not go unseen.
-                made.entries.append(Entry("<<", key.start_mark.index, converted))
-                continue
-            name = key.value if key.id == "scalar" else self.text[key.start_mark.index : key.end_mark.index]
-            made.entries.append(Entry(name, key.start_mark.index, converted))
-        own = {entry.key for entry in made.entries}
-        for merged in merges:
-            for entry in list(merged.entries):
-                if entry.key not in own and entry.key != "<<":
-                    own.add(entry.key)
-                    made.entries.append(entry._replace(merged=True))
-        made.room = self.room(node)
-
-    def room(self, node: YamlNode) -> Room:
-        if node.flow_style:
-            opening = self.text.index("{", node.start_mark.index) + 1
-            return room_inside(self.text, opening, not node.value, KEY)
-        return room_above(self.text, node.value[0][0].start_mark.index, KEY)
