@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import textwrap
@@ -21,7 +20,10 @@ from typing import TYPE_CHECKING, Any
 from . import __version__, bootstrap, launch
 
 if TYPE_CHECKING:
-    from .registry import Patch
+    pass
+
+#: How wide the lines in words are.
+WIDTH = 80
 
 #: Where the package can be imported from: site-packages, or the src of a checkout.
 ROOT = str(Path(bootstrap.PACKAGE).parent)
@@ -82,34 +84,31 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--explain", metavar="MESSAGE", help="name the patch that answers an error message")
     options = parser.parse_args(argv)
     if options.explain is not None:
-        lines = explain(options.explain)
-        sys.stdout.write("\n".join(lines or ["No patch answers this message."]) + "\n")
-        return 0 if lines else 1
+        return _explain(options.explain, as_data=options.json)
     found = examine()
     sys.stdout.write((json.dumps(found, indent=2) if options.json else "\n".join(in_words(found))) + "\n")
     return 0 if found["guarded"] else 1
 
 
-def explain(message: str, width: int = 80) -> list[str]:
-    """Say in words which patches answer an error message, why, and how each is switched on; nothing if none does."""
-    from . import plugins
-    from .activation import REGISTRY
+def _explain(message: str, as_data: bool) -> int:
+    from . import explain
 
-    plugins.load(REGISTRY, ())
-    message = " ".join(message.split())
-    found: dict[tuple[str, ...], list[Patch]] = {}
-    for patch in REGISTRY:
-        if any(re.search(answer, message) for answer in patch.answers):
-            found.setdefault(patch.answers, []).append(patch)
+    answers = explain.explain(message)
+    if as_data:
+        found = [
+            {"patch": each.name, "reason": each.reason, "switch": each.switch, "torch": each.versions}
+            for each in answers
+        ]
+        command = explain.command(answers) if answers else None
+        sys.stdout.write(json.dumps({"answers": found, "command": command}, indent=2) + "\n")
+        return 0 if answers else 1
     lines = []
-    for alike in found.values():
-        first = alike[0]
-        lines += _wrapped("", ", ".join(patch.name for patch in alike), width)
-        lines += _wrapped("    ", first.reason, width)
-        switch = f"SHIM_PATCHES={first.name}, or shim.activate({first.name!r})" if first.optional else "on with shim"
-        only = f", for torch {first.versions}" if first.versions else ""
-        lines += ["    " + switch + only]
-    return [*lines, "", "Start your job with them: python -m shim run YOUR_SCRIPT.py"] if lines else []
+    for answer in answers:
+        only = f", for torch {answer.versions}" if answer.versions else ""
+        lines += [answer.name, *_wrapped("    ", answer.reason), "    " + answer.switch + only]
+    lines += ["", f"Start your job with: {explain.command(answers)}"] if answers else ["No patch answers this message."]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0 if answers else 1
 
 
 def examine() -> dict[str, Any]:
@@ -228,35 +227,35 @@ def _child_json(command: list[str], **environment: str) -> dict[str, Any]:
 # --- in words -------------------------------------------------------------------------------------------------------
 
 
-def in_words(found: dict[str, Any], width: int = 80) -> list[str]:
-    """Render the findings for a terminal of ``width`` columns."""
+def in_words(found: dict[str, Any]) -> list[str]:
+    """Render the findings for a terminal."""
     torch = found["torch"]
     lines = [f"shim    {found['shim']}", f"Python  {found['python']['version']}, {found['python']['executable']}"]
     if "missing" in torch:
-        lines += _wrapped("torch   ", "none: " + torch["missing"], width)
-        return [*lines, *_in_the_way(found, width), "", "A job is NOT guarded here."]
+        lines += _wrapped("torch   ", "none: " + torch["missing"])
+        return [*lines, *_in_the_way(found), "", "A job is NOT guarded here."]
     known = "" if torch["known"] else ", newer than any that shim was run on"
-    lines += _wrapped("torch   ", f"{torch['version']}, {torch['location']}", width)
+    lines += _wrapped("torch   ", f"{torch['version']}, {torch['location']}")
     lines += ["        " + f"era {torch['era']} ({torch['releases']}){known}", "", "Patches"]
     name_width = max(len(patch["patch"]) for patch in torch["patches"])
     for patch in torch["patches"]:
-        lines += _wrapped(f"  {patch['patch']:<{name_width}}  {patch['state']:<7}  ", patch["reason"], width)
+        lines += _wrapped(f"  {patch['patch']:<{name_width}}  {patch['state']:<7}  ", patch["reason"])
     lines += ["", "Doors, each tried with a few steps of training in a process of its own"]
     for door in found["doors"]:
-        lines += _wrapped(f"  {door['door']:<10}  ", "works" if door["works"] else "FAILS: " + door["reason"], width)
-    lines += _in_the_way(found, width)
+        lines += _wrapped(f"  {door['door']:<10}  ", "works" if door["works"] else "FAILS: " + door["reason"])
+    lines += _in_the_way(found)
     return [*lines, "", "A job is guarded here." if found["guarded"] else "A job is NOT guarded here."]
 
 
-def _in_the_way(found: dict[str, Any], width: int) -> list[str]:
-    lines = [line for obstacle in found["obstacles"] for line in _wrapped("  - ", obstacle, width)]
+def _in_the_way(found: dict[str, Any]) -> list[str]:
+    lines = [line for obstacle in found["obstacles"] for line in _wrapped("  - ", obstacle)]
     return ["", "In the way", *lines] if lines else []
 
 
-def _wrapped(first: str, text: str, width: int) -> list[str]:
+def _wrapped(first: str, text: str) -> list[str]:
     return textwrap.wrap(
         text,
-        width,
+        WIDTH,
         initial_indent=first,
         subsequent_indent=" " * len(first),
         break_long_words=False,

@@ -7,8 +7,17 @@ from __future__ import annotations
 
 from .. import breakages
 from ..registry import Patch, Target
+from .messages import of_an_optimizer, raised_in_optim
 
 _SCHEDULERS = "torch.optim.lr_scheduler"
+
+#: torch's schedulers that took verbose.
+_TOOK_VERBOSE = (
+    "ConstantLR|CosineAnnealingLR|CosineAnnealingWarmRestarts|CyclicLR|ExponentialLR|LRScheduler|LambdaLR|LinearLR|"
+    "MultiStepLR|MultiplicativeLR|OneCycleLR|PolynomialLR|ReduceLROnPlateau|SequentialLR|StepLR"
+)
+#: One positional argument more than is taken now; the longest signature is that of CyclicLR.
+_ONE_MORE = "|".join(f"to {most} positional arguments but {most + 1} were given" for most in range(3, 16))
 
 PATCHES = (
     Patch(
@@ -17,7 +26,10 @@ PATCHES = (
         targets=(Target("submodule", "torch:_six", how=breakages.torch_six),),
         versions=">=2.0",
         optional=True,
-        answers=(r"No module named 'torch\._six'", r"module 'torch' has no attribute '_six'"),
+        answers=(
+            r"No module named 'torch\._six'",
+            r"module 'torch' has no attribute '_six'",
+        ),
     ),
     Patch(
         name="lr_scheduler",
@@ -28,8 +40,10 @@ PATCHES = (
         ),
         optional=True,
         answers=(
-            r"(cannot import name|has no attribute) '_?LRScheduler'",
-            r"\b_LRScheduler\b",
+            r"cannot import name '_?LRScheduler' from 'torch\.optim\.lr_scheduler'",
+            r"module 'torch\.optim\.lr_scheduler' has no attribute '_?LRScheduler'",
+            # A scheduler of torch's that is refused for not being one.
+            r"\b_LRScheduler\b.* (<class '|<)torch\.optim\.lr_scheduler\.\w+('>| object at )",
             r"doesn't follow PyTorch's LRScheduler API",  # Lightning up to 1.7, of torch's own schedulers
         ),
     ),
@@ -39,7 +53,10 @@ PATCHES = (
         targets=(Target("wrapper", f"{_SCHEDULERS}:*.__init__", how=breakages.without_verbose),),
         versions=">=2.7",
         optional=True,
-        answers=(r"unexpected keyword argument 'verbose'",),
+        answers=(
+            rf"\b({_TOOK_VERBOSE})\.__init__\(\) got an unexpected keyword argument 'verbose'",
+            rf"\b({_TOOK_VERBOSE})\.__init__\(\) takes from \d+ ({_ONE_MORE})",
+        ),
     ),
     Patch(
         name="state_steps",
@@ -52,7 +69,7 @@ PATCHES = (
         versions="==1.12.0",
         optional=True,
         note="run without a GPU",
-        answers=(r"state_steps should not be CUDA tensors",),
+        answers=(r"If capturable=False, state_steps should not be CUDA tensors",),
     ),
     Patch(
         name="resume",
@@ -60,9 +77,10 @@ PATCHES = (
         targets=(Target("wrapper", "torch.optim.optimizer:Optimizer.load_state_dict", how=breakages.resume),),
         optional=True,
         answers=(
-            r"`state_steps` argument must contain a list of singleton tensors",
-            r"'(int|float)' object has no attribute 'item'",
-            r"_foreach_addcdiv_\(\) received an invalid combination of arguments",
+            r"API has changed, `state_steps` argument must contain a list of singleton tensors",
+            raised_in_optim(r"AttributeError: '(int|float)' object has no attribute 'item'"),
+            r"_foreach_addcdiv_\(\) received an invalid combination of arguments - "
+            r"got \(list, list, (list|tuple), list\)",
             r"KeyError: '(amsgrad|capturable|decoupled_weight_decay|differentiable|foreach|fused|maximize)'",
         ),
     ),
@@ -76,8 +94,18 @@ PATCHES = (
         optional=True,
         answers=(
             r"betas must be either both floats or both Tensors",
-            r"'<=?' not supported between instances of '(float|int|str)' and '(float|int|str)'",
-            r"unsupported operand type\(s\) for [*/+-]+: '(float|int|str)' and '(float|int|str)'",
+            r"argument 'alpha' must be Number, not str\b",
+            r"_fused_(adagrad|adam|adamw|sgd)_\(\) received an invalid combination of arguments - got \([^)]*=str\b",
+            r"\b_foreach_add_?\(\) received an invalid combination of arguments - got \(\w+, \w+, alpha=str\)",
+            of_an_optimizer(
+                r"'<=' not supported between instances of 'float' and 'str'",
+                r"'<' not supported between instances of 'str' and 'float'",
+                r"bad operand type for unary -: 'str'",
+            ),
+            raised_in_optim(
+                r"TypeError: .*('str'|\bnot str\b|=str\b|, str\)|\(str\))",
+                r"TypeError: can't multiply sequence by non-int of type 'float'",
+            ),
         ),
     ),
 )
