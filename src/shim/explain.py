@@ -117,6 +117,8 @@ def _as_it_holds(answer: Answer, pattern: str, said: str, before: list[str]) -> 
     if frame is None:
         return only_if
     path, code = frame
+    if not _guarded_files().search(path):
+        return None
     # A product says by its order which factor is None; what a keyword argument is called says nothing.
     factors = re.search(r"for \*: '(\w+)' and '\w+'", said)
     is_product = factors is not None and code.count(" * ") == 1
@@ -127,7 +129,15 @@ def _as_it_holds(answer: Answer, pattern: str, said: str, before: list[str]) -> 
         return only_if if words & _WEIGHT_DECAYS else None
     if words & _WEIGHT_DECAYS:
         return answer
-    return only_if if "optim" in path.lower() and not is_product else None
+    return None if is_product else only_if
+
+
+def _guarded_files() -> re.Pattern[str]:
+    """Match the paths of the optimizers that are guarded: an optimizer of the user's own is not."""
+    from .patches import third_party
+
+    packages = {re.split("[.:]", path)[0] for _, _, paths in third_party.FAMILIES for path in paths}
+    return re.compile(rf"/(torch/(distributed/)?optim|shim/adopt|{'|'.join(sorted(packages))})/")
 
 
 def _last_frame(lines: list[str]) -> tuple[str, str] | None:
