@@ -38,7 +38,7 @@ _LOCKS_US_OUT = {"I": "-I (isolated mode)", "E": "-E (ignore the environment)", 
 #: What pipx and `uv tool` leave in the environment that they make for one command.
 _MADE_FOR_ONE_COMMAND = ("pipx_metadata.json", "uv-receipt.toml")
 #: Prints whether the process is armed; for any Python.
-_IS_ARMED = "import sys; print(any(hasattr(finder, '_shim') for finder in sys.meta_path))"
+IS_ARMED = "import sys; print(any(hasattr(finder, '_shim') for finder in sys.meta_path))"
 
 
 def run(argv: "List[str]") -> "int":
@@ -240,7 +240,7 @@ def _say_if_out_of_reach(executable: "str", argv: "List[str]", environment: "Dic
         python = [executable, *_split(argv[1:])[0]]
     else:
         python = _first_line(executable)
-    if not python or not _is_python(python[0]) or _is_ours(python[0]):
+    if not python or not _is_python(python[0]) or is_ours(python[0]):
         return
     import subprocess
 
@@ -250,7 +250,7 @@ def _say_if_out_of_reach(executable: "str", argv: "List[str]", environment: "Dic
         return
     try:
         asked = subprocess.run(
-            [*python, "-c", _IS_ARMED],
+            [*python, "-c", IS_ARMED],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -266,7 +266,7 @@ def _say_if_out_of_reach(executable: "str", argv: "List[str]", environment: "Dic
         )
 
 
-def _is_ours(python: "str") -> "bool":
+def is_ours(python: "str") -> "bool":
     """Tell whether an interpreter is this one: python3 and python3.11 of one environment are."""
     ours = sys.executable or ""
     python = os.path.abspath(python)
