@@ -85,15 +85,14 @@ class TestWithoutTorch:
         result = examine(cwd=tmp_path)
         assert result.returncode == 1
         assert "torch   none: ImportError: libcuda is lost" in result.stdout
-        said = " ".join(result.stdout.split())
-        assert f"install torch for this one: {sys.executable} -m pip install torch" in said
-        assert "shim doctor --python" in said
+        assert f"`{sys.executable} -m pip install torch`" in result.stdout, "a command stays on one line"
+        assert "`shim doctor --python " in result.stdout
 
     def test_the_python_of_this_shell_is_named_if_it_is_another(self, examine, tmp_path):
         venv.create(str(tmp_path / "mine"), symlinks=True)
         (tmp_path / "torch.py").write_text("raise ImportError('lost')")
         found = as_data(examine("--json", cwd=tmp_path, env={"PATH": f"{tmp_path}/mine/bin:/usr/bin:/bin"}))
-        assert f"look at the Python of this shell: shim doctor --python {tmp_path}/mine/bin/python" in found["advice"]
+        assert f"look at the Python of this shell: `shim doctor --python {tmp_path}/mine/bin/python`" in found["advice"]
 
     @pytest.mark.parametrize("package", ["packaging"])
     def test_a_package_that_shim_needs_is_not_taken_for_torch(self, examine, tmp_path, package, checkout):
@@ -104,7 +103,7 @@ class TestWithoutTorch:
             pytest.skip("this torch does not live without packaging either")
         assert not found["guarded"]
         assert found["torch"]["error"] == f"ModuleNotFoundError: No module named '{package}'"
-        assert f"install {package}: {sys.executable} -m pip install {package}" in found["advice"]
+        assert f"install {package}: `{sys.executable} -m pip install {package}`" in found["advice"]
 
 
 class TestSwitches:
@@ -267,7 +266,7 @@ class TestAnotherPython:
         assert result.returncode == 1
         assert found["python"] == {"version": sys.version.split()[0], "executable": str(other)}
         assert found["torch"] == {"missing": "ModuleNotFoundError: No module named 'torch'"}
-        assert f"or install torch for this one: {other} -m pip install torch" in found["advice"]
+        assert f"or install torch for this one: `{other} -m pip install torch`" in found["advice"]
 
     def test_a_checkout_guards_it(self, examine, tmp_path):
         # A Python of its own that finds the packages of this one: torch is installed once.
@@ -296,7 +295,7 @@ class TestAnotherPython:
         assert result.returncode == 1
         assert found["torch"]["version"] == torch.__version__
         assert found["doors"][0]["reason"] == f"this shim is installed for another environment ({own})"
-        assert f"install shim beside that torch: {other} -m pip install" in found["advice"]
+        assert f"install shim beside that torch, with `{other} -m pip install`" in found["advice"]
 
     @pytest.mark.parametrize(
         "given, message",
@@ -320,8 +319,8 @@ class TestOptionsOfThisPython:
         found = as_data(result)
         assert result.returncode == 1
         assert any("runs with -E" in sentence for sentence in found["obstacles"])
-        run, path, _ = found["doors"]
-        assert (run["works"], path["works"]) == (False, False)
+        run, path, preimport = found["doors"]
+        assert (run["works"], path["works"], preimport["works"]) == (False, False, True), preimport
         assert "python is run with -E" in run["reason"]
 
     def test_what_is_in_the_way_is_said_where_there_is_no_torch_too(self, python):

@@ -194,12 +194,10 @@ class TestTheCommandShim:
         (tmp_path / "x.py").touch()
         venv.create(str(tmp_path / "mine"), symlinks=True)
         mine = tmp_path / "mine" / "bin"
-        result = python(
-            ["run", "x.py"], executable=home / "bin" / "shim", door=None, env={"PATH": f"{mine}:/usr/bin:/bin"}
-        )
-        assert result.returncode == 2
-        assert result.stderr.count("\n") == 1
-        assert f"Install it beside your torch with `{mine}/python -m pip install`" in result.stderr
+        for words in (["run", "x.py"], ["run", "-c", "pass"], ["env"]):
+            result = python(words, executable=home / "bin" / "shim", door=None, env={"PATH": f"{mine}:/usr/bin:/bin"})
+            assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+            assert f"Install it beside your torch with `{mine}/python -m pip install`" in result.stderr
 
     @pytest.mark.parametrize("shell", ["shim run x.py", 'eval "$(shim env)"; python x.py'])
     def test_a_project_with_a_shim_of_its_own_is_run(self, python, installed, tmp_path, shell):

@@ -102,7 +102,12 @@ def python_path() -> "str":
 
 
 def export_line() -> "str":
-    """Return the line that arms every Python started from the shell that evaluates it."""
+    """Return the line that arms every Python started from the shell that evaluates it.
+
+    Raises:
+        RefusalError: if it would arm none.
+    """
+    refuse_a_private_environment()
     return "export PYTHONPATH='%s'\n" % python_path().replace("'", "'\"'\"'")
 
 
@@ -153,7 +158,7 @@ def _command(argv: "List[str]") -> "Tuple[str, List[str]]":
     if not program:
         raise RefusalError("nothing to run: give a script, -m MODULE, -c CODE or a command (shim run --help)")
     if program[0].startswith("-") or options or _is_for_python(program[0]):
-        _refuse_an_environment_of_our_own()
+        refuse_a_private_environment()
         own = own_options()
         _refuse_lock_out([*own, *options], "python")
         return sys.executable, [_argv0(), *own, *options, *program]
@@ -273,7 +278,8 @@ def is_ours(python: "str") -> "bool":
     return os.path.dirname(python) == os.path.dirname(ours) and os.path.realpath(python) == os.path.realpath(ours)
 
 
-def _refuse_an_environment_of_our_own() -> "None":
+def refuse_a_private_environment() -> "None":
+    """Refuse to guard the Python of an environment that pipx or uv has made for the command shim alone."""
     if any(os.path.exists(os.path.join(sys.prefix, name)) for name in _MADE_FOR_ONE_COMMAND):
         theirs = _which("python") or _which("python3") or "python"
         raise RefusalError(

@@ -59,13 +59,14 @@ class Door(NamedTuple):
     #: What goes in front of ``-c CODE``; empty where the door refuses.
     command: list[str]
     environment: dict[str, str]
-    #: A line in front of the code.
-    first_line: str = ""
+    #: What the code is put into.
+    form: str = "{}"
     refusal: str = ""
 
     def start(self, code: str) -> Child:
         """Start a program through the door."""
-        return Child([*self.command, "-c", self.first_line + code], self.environment)
+        code = code if self.form == "{}" else self.form.format(repr(code))
+        return Child([*self.command, "-c", code], self.environment)
 
 
 def examine(python: str | None = None) -> dict[str, Any]:
@@ -134,7 +135,7 @@ def _doors(command: list[str], is_this: bool) -> list[Door]:
     # As it is where the user says `python -m shim`, be that an installation or the checkout's src. Another
     # interpreter is not to find the packages that are installed beside shim.
     importable = given if not is_this and _is_installed() else os.pathsep.join([ROOT, given]).strip(os.pathsep)
-    preimport = Door("preimport", command, {"PYTHONPATH": importable}, first_line="import preimport; ")
+    preimport = Door("preimport", command, {"PYTHONPATH": importable}, form="import preimport; exec({})")
     try:
         executable, argv, environment = launch.prepare(["-c", ""] if is_this else [*command, "-c", ""])
         run = Door("run", [executable, *argv[1:-2]], environment)
@@ -204,6 +205,8 @@ def _seen(look: Child) -> dict[str, Any]:
 
 def _obstacles(torch: dict[str, Any], options: list[str]) -> Iterator[str]:
     """Yield what stands in the way of a door here, in words."""
+    if _private_environment():
+        yield _private_environment()
     letters = "".join(option for option in options if option[:2] != "--" and option[:2] not in ("-X", "-W"))
     for letter in "IES":
         if letter in letters:
@@ -240,6 +243,14 @@ def _obstacles(torch: dict[str, Any], options: list[str]) -> Iterator[str]:
         yield f"shim itself failed: {torch['error']}"
 
 
+def _private_environment() -> str:
+    try:
+        launch.refuse_a_private_environment()
+    except launch.RefusalError as refusal:
+        return str(refusal)
+    return ""
+
+
 def _sitecustomize_in_front() -> str | None:
     """Return a sitecustomize that PYTHONPATH finds before ours, if ours is on it at all."""
     before: list[Path] = []
@@ -257,18 +268,19 @@ def _advice(found: dict[str, Any], is_this: bool) -> Iterator[str]:
     if "missing" in torch:
         plain = shell["python"]
         if is_this and plain and not launch.is_ours(plain):
-            yield f"look at the Python of this shell: shim doctor --python {plain}"
+            yield f"look at the Python of this shell: `shim doctor --python {plain}`"
         elif is_this:
-            yield "look at the Python that your job runs with: shim doctor --python PATH"
-        yield f"or install torch for this one: {python} -m pip install torch"
+            yield "look at the Python that your job runs with: `shim doctor --python PATH`"
+        if not _private_environment():
+            yield f"or install torch for this one: `{python} -m pip install torch`"
         return
     for package in ("packaging", "wrapt"):
         if any(f"No module named '{package}'" in obstacle for obstacle in found["obstacles"]):
-            yield f"install {package}: {python} -m pip install {package}"
+            yield f"install {package}: `{python} -m pip install {package}`"
     if not is_this and _is_installed() and not found["guarded"]:
-        yield f"install shim beside that torch: {python} -m pip install"
+        yield f"install shim beside that torch, with `{python} -m pip install`"
     for name in ("SHIM_DISABLE", "SHIM_STRICT", "SHIM_SKIP"):
         if bootstrap.switched_on(name):
             yield f"unset {name}"
     if found["guarded"] and not shell["armed"]:
-        yield 'guard every Python that this shell starts: eval "$(shim env)"'
+        yield 'guard every Python that this shell starts: `eval "$(shim env)"`'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -94,11 +95,14 @@ def _list(title: str, sentences: list[str]) -> list[str]:
 
 
 def _wrapped(first: str, text: str) -> list[str]:
-    return textwrap.wrap(
-        text,
+    """Wrap a text behind ``first``; what stands between backticks is a command, and stays on one line."""
+    whole = re.sub(r"`[^`]*`", lambda command: command.group().replace(" ", "\0"), text)
+    lines = textwrap.wrap(
+        whole,
         WIDTH,
         initial_indent=first,
         subsequent_indent=" " * len(first),
         break_long_words=False,
         break_on_hyphens=False,
-    ) or [first]
+    )
+    return [line.replace("\0", " ") for line in lines] or [first]
