@@ -37,13 +37,18 @@ Print the line that turns the guards on in every Python that a shell starts from
 def main(argv: "Optional[List[str]]" = None) -> "int":
     """Run one command and return its exit code; ``run`` does not return where it can replace the process."""
     argv = sys.argv[1:] if argv is None else argv
+    command, rest = (argv[0], argv[1:]) if argv else ("", [])
+    if command == "check":  # answers for its own output, which may be long
+        from .configs.command import main as check
+
+        return check(rest)
     if sys.stdout is None:
         sys.stdout = _Closed()
     elif hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path need not be in the encoding of stdout
     try:
         try:
-            code = _command(argv[0] if argv else "", argv[1:])
+            code = _command(command, rest)
         except SystemExit as end:  # argparse's
             code = end.code if isinstance(end.code, int) else 2
         sys.stdout.flush()
@@ -62,10 +67,6 @@ def _command(command: "str", rest: "List[str]") -> "int":
         return run(rest)
     if command == "env":
         return _env(rest)
-    if command == "check":
-        from .configs.command import main as check
-
-        return check(rest)
     if command == "doctor":
         try:
             from . import doctor
