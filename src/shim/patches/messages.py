@@ -7,7 +7,7 @@ line breaks is one space and paths have slashes.
 from __future__ import annotations
 
 #: A frame in torch.optim with no other frame behind it.
-_IN_OPTIM = r"/torch/optim/(?!lr_scheduler)\w+\.py\b(?:(?!\bFile ).)*?"
+_IN_OPTIM = r"/torch/optim/\w+\.py\b(?:(?!\bFile ).)*?"
 
 
 def raised_in_optim(*messages: str) -> str:
