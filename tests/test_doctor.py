@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import subprocess
 import sys
-import types
+import venv
 
 import pytest
 import torch
 
 from shim import doctor, launch
+from shim.doctor import examination, look, words
 
 
 @pytest.fixture
@@ -29,6 +32,10 @@ def as_data(result):
     return json.loads(result.stdout)
 
 
+def states(found):
+    return {patch["patch"]: patch["state"] for patch in found["torch"]["patches"]}
+
+
 #: Says the same in words and as data, of one examination, which takes its time.
 BOTH = """
 import functools, sys
@@ -37,19 +44,24 @@ from shim.__main__ import main
 doctor.examine = functools.lru_cache()(doctor.examine)
 main(["doctor", "--json"])
 print("in words")
-sys.exit(main(["doctor"]))
+main(["doctor"])
+print("all of it")
+sys.exit(main(["doctor", "--verbose"]))
 """
 
 
 def test_where_all_is_well_it_says_so_and_exits_with_0_and_the_data_say_the_same(python, checkout):
     result = python(BOTH, door="src")
     assert result.returncode == 0, result.stdout + result.stderr
-    data, _, words = result.stdout.partition("in words\n")
-    assert words.endswith("\nA job is guarded here.\n")
-    assert torch.__version__ in words
-    too_long = [line for line in words.splitlines() if len(line) > 80]
+    data, _, both = result.stdout.partition("in words\n")
+    short, _, verbose = both.partition("all of it\n")
+    assert short.startswith("A job is guarded here: python -m shim run YOUR_SCRIPT.py\n")
+    assert verbose.startswith(short)
+    assert torch.__version__ in short
+    assert len(short.splitlines()) < 25
+    too_long = [line for line in verbose.splitlines() if len(line) > 80]
     assert all("/" in line for line in too_long), "only a path may be longer"
-    assert "\x1b" not in words
+    assert "\x1b" not in verbose and "\r" not in result.stderr
 
     found = json.loads(data)
     assert found["guarded"] and not found["obstacles"]
@@ -59,126 +71,335 @@ def test_where_all_is_well_it_says_so_and_exits_with_0_and_the_data_say_the_same
         "PYTHONPATH": True,
         "preimport": True,
     }
-    assert {patch["patch"]: patch["state"] for patch in found["torch"]["patches"]}["adamw"] == "applied"
+    assert states(found)["adamw"] == "applied"
+    assert all(re.search(rf"^  {re.escape(name)} +{state} ", verbose, re.M) for name, state in states(found).items())
     documented = (checkout / "docs" / "doctor.md").read_text()
-    within = [f"{name}.{key}" for name in ("python", "torch") for key in found[name]]
+    within = [f"{name}.{key}" for name in ("python", "torch", "shell") for key in found[name]]
     for key in [*found, *within, *found["torch"]["patches"][0], *found["doors"][0]]:
         assert f"`{key}`" in documented or f"`{key}." in documented, key
 
 
-def test_without_a_torch_it_says_which_error_and_exits_with_1(examine, tmp_path):
-    (tmp_path / "torch.py").write_text("raise ImportError('libcuda is lost')")
-    result = examine(cwd=tmp_path)
-    assert result.returncode == 1
-    assert "torch   none: ImportError: libcuda is lost" in result.stdout
+class TestWithoutTorch:
+    def test_it_says_which_error_and_what_to_do_and_exits_with_1(self, examine, tmp_path):
+        (tmp_path / "torch.py").write_text("raise ImportError('libcuda is lost')")
+        result = examine(cwd=tmp_path)
+        assert result.returncode == 1
+        assert "torch   none: ImportError: libcuda is lost" in result.stdout
+        assert f"`{sys.executable} -m pip install torch`" in result.stdout, "a command stays on one line"
+        assert "`shim doctor --python " in result.stdout
+
+    def test_the_python_of_this_shell_is_named_if_it_is_another(self, examine, tmp_path):
+        venv.create(str(tmp_path / "mine"), symlinks=True)
+        (tmp_path / "torch.py").write_text("raise ImportError('lost')")
+        found = as_data(examine("--json", cwd=tmp_path, env={"PATH": f"{tmp_path}/mine/bin:/usr/bin:/bin"}))
+        assert f"look at the Python of this shell: `shim doctor --python {tmp_path}/mine/bin/python`" in found["advice"]
+
+    @pytest.mark.parametrize("package", ["packaging"])
+    def test_a_package_that_shim_needs_is_not_taken_for_torch(self, examine, tmp_path, package, checkout):
+        # As without it: torch is found, and shim is what fails.
+        (tmp_path / f"{package}.py").write_text(f"raise ModuleNotFoundError({f'No module named {package!r}'!r})")
+        found = as_data(examine("--json", cwd=tmp_path))
+        if "missing" in found["torch"]:
+            pytest.skip("this torch does not live without packaging either")
+        assert not found["guarded"]
+        assert found["torch"]["error"] == f"ModuleNotFoundError: No module named '{package}'"
+        assert f"install {package}: `{sys.executable} -m pip install {package}`" in found["advice"]
 
 
-@pytest.mark.parametrize(
-    "env, sentence",
-    [
-        ({"SHIM_DISABLE": "1"}, "SHIM_DISABLE is set: shim is off"),
-        ({"SHIM_STRICT": "1"}, "SHIM_STRICT is set: a None is an error, not repaired"),
-        ({"SHIM_SKIP": "adam,adamw"}, "SHIM_SKIP is set: patches are left out: adam,adamw"),
-    ],
-)
-def test_a_switch_that_turns_the_guards_off_is_named(examine, env, sentence):
-    result = examine("--json", env=env)
-    assert result.returncode == 1
-    assert sentence in as_data(result)["obstacles"]
-
-
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.11 brought PYTHONSAFEPATH")
-def test_a_safe_path_is_named_and_stops_no_door(examine):
-    result = examine("--json", env={"PYTHONSAFEPATH": "1"})
-    assert result.returncode == 0, result.stderr
-    assert "PYTHONSAFEPATH is set" in " ".join(as_data(result)["obstacles"])
-
-
-def test_a_sitecustomize_in_front_of_ours_is_named(examine, tmp_path, checkout):
-    (tmp_path / "sitecustomize.py").write_text("")
-    path = f"{tmp_path}:{checkout}:{checkout / 'src'}"
-    found = as_data(examine("--json", env={"PYTHONPATH": path}))
-    assert any(f"{tmp_path}/sitecustomize.py stands in front of ours" in sentence for sentence in found["obstacles"])
-
-
-def test_another_tools_patch_on_the_same_target_is_named(examine, tmp_path, checkout):
-    (tmp_path / "sitecustomize.py").write_text(
-        "import torch.optim\n"
-        "original = torch.optim.Adam.__init__\n"
-        "def __init__(self, *args, **kwargs):\n    original(self, *args, **kwargs)\n"
-        "torch.optim.Adam.__init__ = __init__\n"
+class TestSwitches:
+    @pytest.mark.parametrize(
+        "env, sentence",
+        [
+            ({"SHIM_STRICT": "1"}, "SHIM_STRICT is set: a None is an error, not repaired"),
+            ({"SHIM_SKIP": "adam,adamw"}, "SHIM_SKIP is set: patches are left out: adam,adamw"),
+        ],
     )
-    found = as_data(examine("--json", env={"PYTHONPATH": f"{tmp_path}:{checkout / 'src'}"}))
-    assert "torch is imported while Python starts" in " ".join(found["obstacles"])
-    assert "another tool has patched torch.optim.adam:Adam, its constructor, in sitecustomize" in " ".join(
-        found["obstacles"]
+    def test_one_that_turns_guards_off_is_named(self, examine, env, sentence):
+        result = examine("--json", env=env)
+        assert result.returncode == 1
+        assert sentence in as_data(result)["obstacles"]
+        assert f"unset {next(iter(env))}" in as_data(result)["advice"]
+
+    def test_under_the_one_that_turns_all_off_no_patch_is_said_to_be_applied(self, examine):
+        result = examine("--json", env={"SHIM_DISABLE": "1"})
+        found = as_data(result)
+        assert result.returncode == 1
+        assert "SHIM_DISABLE is set: shim is off" in found["obstacles"]
+        assert set(states(found).values()) == {"skipped"}
+        assert {door["reason"] for door in found["doors"]} == {"SHIM_DISABLE is set"}
+
+    @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.11 brought PYTHONSAFEPATH")
+    def test_a_safe_path_is_named_and_stops_no_door(self, examine):
+        result = examine("--json", env={"PYTHONSAFEPATH": "1"})
+        assert result.returncode == 0, result.stderr
+        assert "PYTHONSAFEPATH is set" in " ".join(as_data(result)["obstacles"])
+
+
+class TestOtherTools:
+    def test_shim_itself_is_none_on_any_door(self, examine, checkout):
+        for path in (str(checkout), launch.SITE):
+            found = as_data(examine("--json", env={"PYTHONPATH": os.pathsep.join([path, str(checkout / "src")])}))
+            assert found["torch"]["patched_by_others"] == found["obstacles"] == []
+            assert found["guarded"]
+
+    def test_a_sitecustomize_in_front_of_ours_is_named(self, examine, tmp_path, checkout):
+        (tmp_path / "sitecustomize.py").write_text("")
+        path = f"{tmp_path}:{checkout}:{checkout / 'src'}"
+        found = as_data(examine("--json", env={"PYTHONPATH": path}))
+        assert any(f"{tmp_path}/sitecustomize.py stands in front of ours" in each for each in found["obstacles"])
+
+    def test_a_patch_on_the_same_target_is_named(self, examine, tmp_path, checkout):
+        (tmp_path / "sitecustomize.py").write_text(
+            "import torch.optim\n"
+            "original = torch.optim.Adam.__init__\n"
+            "def __init__(self, *args, **kwargs):\n    original(self, *args, **kwargs)\n"
+            "torch.optim.Adam.__init__ = __init__\n"
+        )
+        found = as_data(examine("--json", env={"PYTHONPATH": f"{tmp_path}:{checkout / 'src'}"}))
+        obstacles = " ".join(found["obstacles"])
+        assert "torch is imported while Python starts" in obstacles
+        assert "another tool has patched torch.optim.adam:Adam, its constructor, in sitecustomize" in obstacles
+
+    def test_a_patch_that_looks_like_the_original_is_named(self, monkeypatch):
+        wrapt = pytest.importorskip("wrapt")
+        wrapped = wrapt.FunctionWrapper(torch.optim.Adam.step, lambda wrapped, instance, args, kwargs: None)
+        monkeypatch.setattr(torch.optim.Adam, "step", wrapped)
+        assert any(
+            re.search(r"^torch.optim.adam:Adam, its step, in \S*FunctionWrapper$", each)
+            for each in look.patched_by_others()
+        )
+
+    def test_what_a_sitecustomize_prints_does_not_confuse_it(self, examine, tmp_path, checkout):
+        (tmp_path / "sitecustomize.py").write_text(
+            "import atexit; print('hello'); atexit.register(print, end='no line end')"
+        )
+        result = examine("--json", env={"PYTHONPATH": f"{checkout}:{tmp_path}:{checkout / 'src'}"})
+        found = json.loads(result.stdout[result.stdout.index("{") : result.stdout.rindex("}") + 1])
+        assert "missing" not in found["torch"]
+
+
+class TestThirdParty:
+    def test_one_that_is_installed_waits_and_one_that_is_not_is_not_installed(self, examine, tmp_path):
+        (tmp_path / "lion_pytorch").mkdir()
+        (tmp_path / "lion_pytorch" / "__init__.py").write_text("raise SystemExit('imported')")
+        (tmp_path / "apex").mkdir()  # another package of the name, without the optimizers
+        (tmp_path / "apex" / "__init__.py").touch()
+        result = examine("--json", cwd=tmp_path)
+        rows = {row["patch"]: row for row in as_data(result)["torch"]["patches"]}
+        assert rows["lion-pytorch"]["state"] == "waits"
+        assert rows["lion-pytorch"]["reason"] == "will be guarded when it is imported (lion_pytorch)"
+        assert (rows["apex"]["state"], rows["apex"]["reason"]) == ("skipped", "apex.optimizers is not installed")
+        assert rows["adopt"]["state"] == "waits"
+
+    def test_one_that_is_left_out_says_so(self, examine, tmp_path):
+        (tmp_path / "lion_pytorch.py").touch()
+        found = as_data(examine("--json", cwd=tmp_path, env={"SHIM_SKIP": "lion-pytorch"}))
+        assert found["guarded"]
+        row = next(row for row in found["torch"]["patches"] if row["patch"] == "lion-pytorch")
+        assert (row["state"], row["reason"]) == ("skipped", "left out by SHIM_SKIP")
+
+    @pytest.mark.parametrize("name", ["torch.optim", "json.decoder", "xml.etree.ElementTree"])
+    def test_a_module_that_is_there_can_be_imported(self, name):
+        assert look.can_be_imported(name)
+
+    @pytest.mark.parametrize("name", ["torch.no_such", "no_such.torch", "json.decoder.more", "sys.path"])
+    def test_a_module_that_is_not_there_cannot(self, name):
+        assert not look.can_be_imported(name)
+
+
+class TestThisShell:
+    """Whether a plain ``python`` is armed, which is another matter than whether ``run`` guards a job."""
+
+    @pytest.fixture
+    def shell(self, tmp_path):
+        """Make a ``python`` for the PATH that is quick to start."""
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        (tmp_path / "bin" / "python").chmod(0o755)
+        return {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
+
+    def test_one_that_is_not_armed_is_told_how(self, examine, shell, tmp_path):
+        result = examine(env=shell)
+        assert f"A plain {tmp_path}/bin/python is NOT guarded." in " ".join(result.stdout.split())
+        assert 'eval "$(shim env)"' in result.stdout
+        assert result.returncode == 0
+
+    def test_one_that_is_armed_is_told_what_takes_it_away(self, examine, shell, checkout):
+        path = os.pathsep.join([launch.SITE, str(checkout / "src")])
+        said = " ".join(examine(env={**shell, "PYTHONPATH": path}).stdout.split())
+        assert "/bin/python is guarded too." in said
+        for thief in ("`sudo` (with -E, too)", "`su -`", "--export=NONE", "tmux server that is running already"):
+            assert thief in said
+        assert 'eval "$(shim env)"' not in said
+
+    def test_one_without_a_python_says_so(self, monkeypatch):
+        monkeypatch.setenv("PATH", "/nowhere")
+        assert examination._shell(None) == {"python": None, "armed": False}
+        assert words._of_the_shell(examination._shell(None)) == "There is no `python` on PATH."
+
+    def test_a_tmux_server_that_runs_already_does_take_it_away(self, tmp_path, checkout):
+        tmux = shutil.which("tmux")
+        if tmux is None:
+            pytest.skip("no tmux on this machine")
+
+        def window(*words, **environment):
+            plain = {key: value for key, value in os.environ.items() if key not in ("TMUX", "PYTHONPATH")}
+            command = [tmux, "-L", f"shim{os.getpid()}", "-f", "/dev/null", *words]
+            subprocess.run(command, env={**plain, **environment}, check=True, timeout=60)
+
+        told = tmp_path / "told"
+        try:
+            window("new-session", "-d", "sleep 60")
+            window("new-session", "-d", f"echo got:$PYTHONPATH >{told}; tmux wait-for -S told", PYTHONPATH=launch.SITE)
+            window("wait-for", "told")
+            assert told.read_text() == "got:\n"
+        finally:
+            window("kill-server")
+
+
+class TestAnotherPython:
+    def test_one_of_another_environment_is_looked_at(self, examine, tmp_path):
+        venv.create(str(tmp_path / "other"), symlinks=True)
+        other = tmp_path / "other" / "bin" / "python"
+        result = examine("--json", "--python", other)
+        found = as_data(result)
+        assert result.returncode == 1
+        assert found["python"] == {"version": sys.version.split()[0], "executable": str(other)}
+        assert found["torch"] == {"missing": "ModuleNotFoundError: No module named 'torch'"}
+        assert f"or install torch for this one: `{other} -m pip install torch`" in found["advice"]
+
+    def test_a_checkout_guards_it(self, examine, tmp_path):
+        # A Python of its own that finds the packages of this one: torch is installed once.
+        venv.create(str(tmp_path / "other"), symlinks=True)
+        site_packages = next((tmp_path / "other").glob("lib/python*/site-packages"))
+        (site_packages / "these.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))
+        result = examine("--python", tmp_path / "other" / "bin" / "python", env={"COLUMNS": "500"})
+        assert result.returncode == 0, result.stdout
+        assert f"Python  {sys.version.split()[0]}, {tmp_path}/other/bin/python" in result.stdout
+
+    def test_an_installed_shim_does_not_and_says_where_it_belongs(self, tmp_path, checkout, python):
+        for name in ("own", "other"):
+            venv.create(str(tmp_path / name), symlinks=True)
+            site_packages = next((tmp_path / name).glob("lib/python*/site-packages"))
+            packages = "\n".join(path for path in sys.path if path.endswith("-packages"))
+            (site_packages / "these.pth").write_text(packages)
+        own = next((tmp_path / "own").glob("lib/python*/site-packages"))
+        shutil.copytree(str(checkout / "src" / "shim"), str(own / "shim"))
+        shutil.copy(str(checkout / "src" / "preimport.py"), str(own))
+        other = tmp_path / "other" / "bin" / "python"
+        # An editable install of the checkout may be among the packages: it is not to be found.
+        code = "import sys; sys.path[:] = [p for p in sys.path if not p.endswith('src')]\n"
+        code += f"from shim.__main__ import main; sys.exit(main(['doctor', '--json', '--python', {str(other)!r}]))"
+        result = python(code, door=None, executable=tmp_path / "own" / "bin" / "python")
+        found = as_data(result)
+        assert result.returncode == 1
+        assert found["torch"]["version"] == torch.__version__
+        assert found["doors"][0]["reason"] == f"this shim is installed for another environment ({own})"
+        assert f"install shim beside that torch, with `{other} -m pip install`" in found["advice"]
+
+    @pytest.mark.parametrize(
+        "given, message",
+        [
+            ("/no/such/python", "/no/such/python is no file that can be executed"),
+            ("echo", "echo is no Python"),
+            ("old", "is Python 3.6.15, and shim is for 3.8 and later: a job is NOT guarded"),
+        ],
     )
+    def test_what_is_no_python_for_shim_is_one_line(self, examine, tmp_path, given, message):
+        (tmp_path / "old").write_text("#!/bin/sh\necho 3.6.15\n")
+        (tmp_path / "old").chmod(0o755)
+        result = examine("--python", given if given != "old" else tmp_path / "old")
+        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+        assert message in result.stderr
 
 
-def test_another_tools_patch_that_looks_like_the_original_is_named(monkeypatch):
-    wrapt = pytest.importorskip("wrapt")
-    wrapped = wrapt.FunctionWrapper(torch.optim.Adam.step, lambda wrapped, instance, args, kwargs: None)
-    monkeypatch.setattr(torch.optim.Adam, "step", wrapped)
-    assert any(
-        re.search(r"^torch.optim.adam:Adam, its step, in \S*FunctionWrapper$", each)
-        for each in doctor.patched_by_others()
-    )
+class TestOptionsOfThisPython:
+    def test_they_are_those_of_the_job(self, python, checkout):
+        result = python(["-E", "-m", "shim", "doctor", "--json"], door=None, cwd=checkout / "src")
+        found = as_data(result)
+        assert result.returncode == 1
+        assert any("runs with -E" in sentence for sentence in found["obstacles"])
+        run, path, preimport = found["doors"]
+        assert (run["works"], path["works"], preimport["works"]) == (False, False, True), preimport
+        assert "python is run with -E" in run["reason"]
+
+    def test_what_is_in_the_way_is_said_where_there_is_no_torch_too(self, python):
+        result = python(["-S", "-m", "shim", "doctor"], door="src")
+        assert result.returncode == 1
+        assert "torch   none: ModuleNotFoundError: No module named 'torch'" in result.stdout
+        assert "this Python runs with -S: no sitecustomize is read" in result.stdout
+
+    @pytest.mark.parametrize("option", ["-E", "-S", "-I"])
+    def test_one_that_keeps_sitecustomize_out_is_named(self, option):
+        assert any(f"runs with {option}" in each for each in examination._obstacles({}, ["-u", option]))
+        assert any(f"runs with {option}" in each for each in examination._obstacles({}, ["-u" + option[1]]))
+        assert list(examination._obstacles({}, ["-X", "dev", "-Xfaulthandler", "-Wignore"])) == []
 
 
-def test_the_options_of_this_python_are_those_of_the_job(examine, python, checkout):
-    result = python(["-E", "-m", "shim", "doctor", "--json"], door=None, cwd=checkout / "src")
-    found = as_data(result)
-    assert result.returncode == 1
-    assert any("runs with -E" in sentence for sentence in found["obstacles"])
-    run, path, _ = found["doors"]
-    assert (run["works"], path["works"]) == (False, False)
-    assert "python is run with -E" in run["reason"]
+class TestTheTerminal:
+    def test_all_that_can_be_said_fits_into_80_columns(self, monkeypatch, tmp_path):
+        (tmp_path / "sitecustomize.py").touch()
+        (tmp_path / "shim.py").touch()
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), launch.SITE]))
+        for name in ("SHIM_DISABLE", "SHIM_STRICT", "SHIM_SKIP", "PYTHONSAFEPATH"):
+            monkeypatch.setenv(name, "adam,adamw," * 20)
+        torch = {
+            "version": "9.9.9+cpu", "location": "/a/torch", "era": 15, "releases": "2.15", "known": False,
+            "imported_at_startup": True, "patched_by_others": ["torch.optim.adam:Adam, its step, in ddtrace"],
+            "patches": [{"patch": "a", "state": "applied", "reason": "x " * 90},
+                        {"patch": "a long name", "state": "failed", "reason": "OSError: a full disk"},
+                        {"patch": "b", "state": "waits", "reason": "will be guarded when it is imported"}],
+            "error": "MemoryError: " + "no memory " * 20,
+        }  # fmt: skip
+        found = {
+            "shim": "1", "python": {"version": "3.8", "executable": "/python"}, "torch": torch, "guarded": False,
+            "doors": [{"door": "PYTHONPATH", "works": False, "reason": "TypeError: " + "None " * 40}],
+            "shell": {"python": "/usr/bin/python", "armed": True},
+            "obstacles": list(examination._obstacles(torch, ["-E", "-S", "-I"])),
+        }  # fmt: skip
+        found["advice"] = list(examination._advice(found, is_this=True))
+        assert len(found["obstacles"]) == 13
+        lines = words.short(found) + words.rows(found)
+        assert [line for line in lines if len(line) > 80 and "/" not in line and "adam,adamw" not in line] == []
+        columns = {line.index(state) for line in lines for state in ("applied", "failed   ") if line.startswith("  a")
+                   and state in line}  # fmt: skip
+        assert len(columns) == 1
+
+    @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+    def test_a_path_that_stdout_cannot_encode_is_no_traceback(self, python, tmp_path, encoding, checkout):
+        place = tmp_path / "žluťoučký"
+        place.mkdir()
+        (place / "torch.py").write_text("raise ImportError(__file__)")
+        env = {"PYTHONIOENCODING": encoding, "PYTHONPATH": f"{place}:{checkout / 'src'}"}
+        result = python(["-m", "shim", "doctor"], env=env, encoding=encoding)
+        assert (result.returncode, result.stderr) == (1, "")
+        shown = str(place / "torch.py").encode(encoding, "backslashreplace").decode(encoding)
+        assert f"ImportError: {shown}" in " ".join(result.stdout.split())
+
+    def test_a_line_says_that_it_works_and_goes_away(self, tmp_path, checkout):
+        pty = pytest.importorskip("pty")
+        (tmp_path / "torch.py").write_text("raise ImportError('lost')")
+        ours, theirs = pty.openpty()
+        result = subprocess.run(
+            [sys.executable, "-m", "shim", "doctor"],
+            cwd=str(tmp_path), env={**os.environ, "PYTHONPATH": str(checkout / "src")},
+            stdout=subprocess.PIPE, stderr=theirs, timeout=300,
+        )  # fmt: skip
+        said = os.read(ours, 10000).decode()
+        os.close(ours)
+        os.close(theirs)
+        assert said.startswith("looking: ") and said.endswith(" \r")
+        assert result.stdout.startswith(b"A job is NOT guarded here.\n")
 
 
-def test_what_is_in_the_way_is_said_where_there_is_no_torch_too(python, checkout):
-    result = python(["-S", "-m", "shim", "doctor"], door="src")
-    assert result.returncode == 1
-    assert "torch   none: ModuleNotFoundError: No module named 'torch'" in result.stdout
-    assert "this Python runs with -S: no sitecustomize is read" in result.stdout
-
-
-def test_all_that_can_be_in_the_way_fits_into_80_columns(monkeypatch, tmp_path):
-    for name in ("isolated", "ignore_environment", "no_site", "safe_path"):
-        flags = dict.fromkeys(("isolated", "ignore_environment", "no_site", "safe_path"), 0)
-        monkeypatch.setattr(sys, "flags", types.SimpleNamespace(**{**flags, name: 1}))
-        (sentence,) = doctor._obstacles({})
-        assert all(len(line) <= 80 for line in doctor._wrapped("  - ", sentence, 80))
-    monkeypatch.undo()
-    (tmp_path / "sitecustomize.py").touch()
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), launch.SITE]))
-    for name in ("SHIM_DISABLE", "SHIM_STRICT", "SHIM_SKIP"):
-        monkeypatch.setenv(name, "adam,adamw," * 20)
-    torch = {
-        "version": "9.9.9+cpu", "location": "/a/torch", "era": 15, "releases": "2.15", "known": False,
-        "imported_at_startup": True, "patched_by_others": ["torch.optim.adam:Adam, its step, in ddtrace"],
-        "patches": [{"patch": "a", "state": "applied", "reason": "x " * 90},
-                    {"patch": "a long name", "state": "failed", "reason": "OSError: a full disk"}],
-        "error": "MemoryError: " + "no memory " * 20,
-    }  # fmt: skip
-    found = {
-        "shim": "1", "python": {"version": "3.8", "executable": "/python"}, "torch": torch, "guarded": False,
-        "doors": [{"door": "PYTHONPATH", "works": False, "reason": "TypeError: " + "None " * 40}],
-        "obstacles": list(doctor._obstacles(torch)),
-    }  # fmt: skip
-    assert len(found["obstacles"]) == 7
-    lines = doctor.in_words(found)
-    assert [line for line in lines if len(line) > 80 and "/" not in line and "adam,adamw" not in line] == []
-    columns = {line.index(state) for line in lines for state in ("applied", "failed   ") if line.startswith("  a")
-               and state in line}  # fmt: skip
-    assert len(columns) == 1
-
-
-@pytest.mark.parametrize("option", ["-E", "-S", "-I"])
-def test_an_option_that_keeps_sitecustomize_out_is_named(option, monkeypatch):
-    flags = {"-I": "isolated", "-E": "ignore_environment", "-S": "no_site"}
-    values = {name: name == flags[option] for name in flags.values()}
-    monkeypatch.setattr(sys, "flags", types.SimpleNamespace(**values))
-    assert any(f"runs with {option}" in sentence for sentence in doctor._obstacles({}))
+def test_another_shim_in_this_directory_is_named(tmp_path, monkeypatch, checkout):
+    monkeypatch.chdir(checkout / "src")
+    assert list(examination._obstacles({}, [])) == []
+    (tmp_path / "shim.py").touch()
+    monkeypatch.chdir(tmp_path)
+    (sentence,) = examination._obstacles({}, [])
+    assert sentence == "shim.py is another shim, which `python -m shim` finds in this directory: write `shim run`"
 
 
 def test_a_report_at_exit_says_which_guards_fired(python):
@@ -192,38 +413,25 @@ def test_a_report_at_exit_says_which_guards_fired(python):
     assert python("import torch", env={"SHIM_REPORT": "1"}).stderr.endswith("the guards found no weight_decay=None\n")
 
 
-@pytest.mark.parametrize(
-    "message, patch",
-    [
-        ("TypeError: unsupported operand type(s) for *: 'float' and 'NoneType'", "adamw"),
-        ("TypeError: '<=' not supported between instances of 'float' and 'NoneType'", "adamw"),
-        ("TypeError: add(): argument 'alpha' must be Number, not NoneType", "adamw"),
-        ("ModuleNotFoundError: No module named 'torch._six'", "torch._six"),
-        ("AttributeError: module 'torch' has no attribute '_six'", "torch._six"),
-        ("ImportError: cannot import name 'LRScheduler' from 'torch.optim.lr_scheduler' (x.py)", "lr_scheduler"),
-        ("The provided lr scheduler `StepLR` doesn't follow PyTorch's LRScheduler API. You should", "lr_scheduler"),
-        ("TypeError: StepLR.__init__() got an unexpected keyword argument 'verbose'", "verbose"),
-        ("AssertionError: If capturable=False, state_steps should not be\n  CUDA tensors.", "state_steps"),
-        ("API has changed, `state_steps` argument must contain a list of singleton tensors", "resume"),
-        ("KeyError: 'foreach'", "resume"),
-        ("ValueError: betas must be either both floats or both Tensors", "numbers"),
-        ("'<=' not supported between instances of 'float' and 'str'", "numbers"),
-    ],
-)
-def test_a_message_is_explained_by_the_patch_that_answers_it(message, patch, capsys):
-    assert doctor.main(["--explain", message]) == 0
-    names, *rest = capsys.readouterr().out.split("\n    ")
-    assert patch in names.replace(",", " ").split()
-    optional = patch != "adamw"
-    assert (f"SHIM_PATCHES={patch}" in "".join(rest)) == optional
-
-
 def test_a_message_that_no_patch_answers_is_not_explained(examine):
     result = examine("--explain", "RuntimeError: CUDA out of memory")
     assert (result.returncode, result.stdout) == (1, "No patch answers this message.\n")
+
+
+def test_the_program_that_trains_does_without_dynamo_and_trains_as_with_it(python):
+    trains = examination.TRAIN + "\nsys.stdout.write(str('torch._dynamo.convert_frame' in sys.modules))"
+    result = python(trains)
+    assert result.stdout.split("\n")[-2:] == ["[0.0, 0.0]", "False"], result.stderr
+    bare = python(trains, door=None)
+    assert bare.returncode == 1 and "TypeError" in bare.stderr
 
 
 def test_every_optional_patch_says_which_messages_it_answers():
     from shim.patches import optional
 
     assert all(patch.answers and patch.optional for patch in optional.PATCHES)
+
+
+def test_the_children_read_the_files_that_stand_beside():
+    assert examination.LOOK.startswith('"""Prints what the torch of this interpreter is')
+    assert doctor.examine is examination.examine

@@ -123,7 +123,8 @@ class TestBadInput:
         "arguments, message",
         [
             (["run", "no-such-command"], "shim: there is no file and no command 'no-such-command'"),
-            (["run"], "shim: run what? Give a script"),
+            (["run"], "shim: nothing to run: give a script"),
+            (["env", "extra"], "shim: env takes no arguments, and was given 'extra'"),
             (["walk"], "shim: there is no command 'walk'"),
             ([], "usage: shim run"),
         ],
@@ -150,6 +151,204 @@ class TestBadInput:
         assert result.stderr.endswith("No module named 'torch'\n")
 
 
+@pytest.fixture
+def installed(tmp_path, checkout):
+    """Return a function that makes an environment with a copy of shim in its site-packages, and the command shim."""
+
+    def make(name="environment", options=""):
+        home = tmp_path / name
+        venv.create(str(home), symlinks=True)
+        site_packages = next(home.glob("lib/python*/site-packages"))
+        shutil.copytree(str(checkout / "src" / "shim"), str(site_packages / "shim"))
+        shutil.copy(str(checkout / "src" / "preimport.py"), str(site_packages))
+        command = home / "bin" / "shim"
+        command.write_text(
+            f"#!{home}/bin/python {options}\nimport sys\nfrom shim.__main__ import main\nsys.exit(main())\n"
+        )
+        command.chmod(0o755)
+        return home
+
+    return make
+
+
+ARMED = "import sys; print(any(hasattr(finder, '_shim') for finder in sys.meta_path), sys.flags.ignore_environment)"
+
+
+class TestTheCommandShim:
+    @pytest.mark.parametrize("options", ["", "-E", "-sE", "-I"])
+    def test_the_options_of_its_first_line_are_not_those_of_the_job(self, python, installed, options, tmp_path):
+        home = installed(options=options)
+        (tmp_path / "x.py").write_text(ARMED)
+        result = python(["run", "x.py"], executable=home / "bin" / "shim", door=None)
+        assert (result.stdout, result.stderr, result.returncode) == ("True 0\n", "", 0)
+
+    def test_options_of_a_python_that_runs_the_module_are(self, python, installed):
+        home = installed()
+        result = python(["-E", "-m", "shim", "run", "x.py"], executable=home / "bin" / "python", door=None)
+        assert "python is run with -E" in result.stderr
+
+    @pytest.mark.parametrize("marker", ["pipx_metadata.json", "uv-receipt.toml"])
+    def test_an_environment_made_for_it_alone_says_where_it_belongs(self, python, installed, marker, tmp_path):
+        home = installed(options="-E")
+        (home / marker).touch()
+        (tmp_path / "x.py").touch()
+        venv.create(str(tmp_path / "mine"), symlinks=True)
+        mine = tmp_path / "mine" / "bin"
+        for words in (["run", "x.py"], ["run", "-c", "pass"], ["env"]):
+            result = python(words, executable=home / "bin" / "shim", door=None, env={"PATH": f"{mine}:/usr/bin:/bin"})
+            assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+            assert f"Install it beside your torch with `{mine}/python -m pip install`" in result.stderr
+
+    @pytest.mark.parametrize("shell", ["shim run x.py", 'eval "$(shim env)"; python x.py'])
+    def test_a_project_with_a_shim_of_its_own_is_run(self, python, installed, tmp_path, shell):
+        home = installed()
+        (tmp_path / "shim").mkdir()
+        (tmp_path / "shim" / "__init__.py").write_text("OWN = True\n")
+        (tmp_path / "x.py").write_text("import shim; print(shim.OWN);" + ARMED)
+        path = {"PATH": f"{home / 'bin'}:/usr/bin:/bin"}
+        result = python(["-c", shell], executable="/bin/sh", door=None, env=path)
+        assert (result.stdout, result.stderr) == ("True\nTrue 0\n", "")
+
+
+class TestAnotherEnvironment:
+    """A shim that is installed guards the Python of its own environment; ``run`` says it where it can know."""
+
+    @pytest.fixture
+    def other(self, tmp_path):
+        venv.create(str(tmp_path / "other"), symlinks=True)
+        return tmp_path / "other" / "bin" / "python"
+
+    @pytest.fixture
+    def run(self, python, installed):
+        shim = installed() / "bin" / "shim"
+        return lambda *words, **options: python(["run", *words], executable=shim, door=None, **options)
+
+    def test_an_interpreter_that_is_named_is_said_to_be_unguarded_once(self, run, other):
+        result = run(other, "-u", "-c", ARMED + "; sys.exit(3)")
+        assert (result.stdout, result.returncode) == ("False 0\n", 3)
+        assert result.stderr.startswith(f"shim: {other} -u is not guarded: ")
+        assert result.stderr.count("shim: ") == 1
+
+    @pytest.mark.parametrize(
+        "first_lines",
+        [
+            "#!{python}",
+            "#!/usr/bin/env python",
+            "#!/usr/bin/env -S python -u",
+            "#!/bin/sh\n'''exec' \"{python}\" \"$0\" \"$@\"\n' '''",
+        ],
+    )
+    def test_that_of_a_scripts_first_line_too(self, run, other, tmp_path, first_lines):
+        script = tmp_path / "launcher"
+        script.write_text(first_lines.format(python=other) + "\n" + ARMED)
+        script.chmod(0o755)
+        result = run(script, env={"PATH": f"{other.parent}:/usr/bin:/bin"})
+        assert (result.stdout, result.returncode) == ("False 0\n", 0)
+        assert result.stderr.count("is not guarded") == 1
+
+    def test_nothing_is_said_of_its_own_of_a_shell_or_where_shim_is_off(self, run, other, tmp_path):
+        own = tmp_path / "environment" / "bin"
+        for words, env in (
+            (("python", "-c", "pass"), {"PATH": f"{own}:/usr/bin:/bin"}),
+            ((own / "python3", "-c", "pass"), {}),
+            (("sh", "-c", "true"), {}),
+            ((other, "-c", "pass"), {"SHIM_DISABLE": "1"}),
+        ):
+            assert run(*words, env=env).stderr == "", words
+
+    def test_a_bare_checkout_reaches_every_python(self, python, other):
+        result = python(["-m", "shim", "run", other, "-c", ARMED], door="src")
+        assert (result.stdout, result.stderr) == ("True 0\n", "")
+
+
+class TestFilesOfThisDirectory:
+    @pytest.fixture
+    def run(self, python):
+        return lambda *words: python(["-m", "shim", "run", *words], door="src")
+
+    @staticmethod
+    def write(path, text, mode=0o644):
+        path.write_text(text)
+        path.chmod(mode)
+
+    def test_an_executable_one_runs_without_the_dot_and_slash(self, run, tmp_path):
+        self.write(tmp_path / "train.sh", "#!/bin/sh\necho $0 $1; exit 5", 0o755)
+        result = run("train.sh", "word")
+        assert (result.stdout, result.stderr, result.returncode) == ("./train.sh word\n", "", 5)
+
+    @pytest.mark.parametrize("text, shell", [("echo hello", "sh"), ("#!/usr/bin/env bash\necho", "bash")])
+    def test_a_shell_script_that_is_not_executable_is_not_taken_for_python(self, run, tmp_path, text, shell):
+        self.write(tmp_path / "train.sh", text)
+        result = run("train.sh")
+        assert result.returncode == 2
+        assert result.stderr == f"shim: train.sh is not executable. Write: run {shell} train.sh\n"
+
+    def test_one_without_a_first_line_says_what_to_write(self, run, tmp_path):
+        self.write(tmp_path / "prog", "echo hello\n", 0o755)
+        result = run("prog")
+        assert result.returncode == 2
+        assert result.stderr.endswith("write run sh ./prog\n") and result.stderr.count("\n") == 1
+
+    @pytest.mark.parametrize("text", ["print('python')", "#!/usr/bin/env python3\nprint('python')"])
+    def test_one_without_a_suffix_is_for_python(self, run, tmp_path, text):
+        self.write(tmp_path / "train", text)
+        assert run("train").stdout == "python\n"
+
+    def test_a_command_comes_before_a_directory_or_a_data_file_of_its_name(self, run, tmp_path):
+        (tmp_path / "echo").mkdir()
+        self.write(tmp_path / "true", "no program")
+        assert run("echo", "word").stdout == "word\n"
+        assert run("true").returncode == 0
+
+
+class TestHelp:
+    @pytest.mark.parametrize("words", [["run", "--help"], ["run", "-h"], ["run", "-u", "--help"], ["env", "--help"]])
+    def test_each_command_says_what_it_takes(self, python, words):
+        result = python(["-m", "shim", *words], door="src")
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout.startswith(f"usage: shim {words[0]}")
+
+    def test_help_of_the_program_is_the_programs(self, same, tmp_path):
+        (tmp_path / "x.py").write_text("import sys; print(sys.argv)")
+        assert same(["x.py", "--help"]).stdout == "['x.py', '--help']\n"
+
+
+class TestStdout:
+    @pytest.mark.parametrize("command", ["env", "--help", "--version", "doctor --explain KeyError", "run --help"])
+    @pytest.mark.parametrize("where, why", [(">/dev/full", "No space left on device"), (">&-", "it is closed")])
+    def test_one_that_cannot_be_written_to_gives_one_line(self, python, command, where, why):
+        result = python(["-c", f"{sys.executable} -m shim {command} {where}"], executable="/bin/sh", door="src")
+        assert (result.stderr, result.returncode) == (f"shim: cannot write to stdout: {why}\n", 2)
+
+    def test_a_job_does_not_need_one(self, python):
+        shell = f"{sys.executable} -m shim run -c 'import sys; sys.exit(4 if sys.stdout is None else 5)' >&-"
+        result = python(["-c", shell], executable="/bin/sh", door="src")
+        assert (result.stderr, result.returncode) == ("", 4)
+
+    def test_the_path_in_env_is_the_very_bytes_whatever_the_encoding(self, checkout, tmp_path):
+        directory = os.fsencode(tmp_path) + b"/\xe9t\xc3\xa9"
+        for encoding in ("ascii", "latin-1", "utf-8"):
+            environment = {b"PYTHONPATH": os.fsencode(checkout / "src") + b":" + directory}
+            result = subprocess.run(
+                [sys.executable, "-m", "shim", "env"],
+                env={**os.environb, **environment, b"PYTHONIOENCODING": encoding.encode()},
+                capture_output=True,
+            )
+            assert (result.stderr, result.stdout.endswith(b":" + directory + b"'\n")) == (b"", True)
+
+
+@pytest.mark.parametrize("command", [["run", "-c", "print('job')"], ["run", "true"], ["env"]])
+def test_a_checkout_that_pythonpath_cannot_hold_is_refused(python, checkout, tmp_path, command):
+    parent = tmp_path / "a:b"
+    shutil.copytree(str(checkout / "src" / "shim"), str(parent / "shim"))
+    program = (
+        f"import sys; sys.path.insert(0, {str(parent)!r}); from shim.__main__ import main; sys.exit(main({command}))"
+    )
+    result = python(program, door=None)
+    assert (result.stdout, result.returncode) == ("", 2)
+    assert result.stderr == f"shim: PYTHONPATH cannot hold {parent}/shim/site, which has a ':' in it: move shim\n"
+
+
 class TestCheckFirst:
     """``run --check CONFIG`` looks at a config, and with ``--fix`` mends it, before the job starts."""
 
@@ -173,6 +372,21 @@ class TestCheckFirst:
         job = f"print(open({str(config)!r}).read())"
         result = python(["-m", "shim", "run", *options, "-c", job], door="src")
         assert result.stdout == "optimizer:\n  weight_decay: 0.1  # why not\n\n", result.stderr
+
+    @pytest.mark.parametrize("where", [["-u", "-W", "error"], ["-X", "dev"]])
+    def test_the_interpreters_options_may_stand_before_behind_and_between(self, python, config, where):
+        job = ["-c", "import sys; print(sys.flags.dev_mode, sys.warnoptions, sys.argv)", "--check", "x"]
+        plain = python([*where, "-B", *job], door=None).stdout
+        ours = ["--fix", "--value", "0.1"]
+        for words in (
+            [*where, "--check", config, "-B", *ours],
+            ["--check", config, *ours, *where, "-B"],
+            [*where, "-B", *ours, f"--check={config}"],
+        ):
+            config.write_text("optimizer:\n  weight_decay: null\n")
+            result = python(["-m", "shim", "run", *words, *job], door="src")
+            assert result.stdout == plain, result.stderr
+            assert config.read_text() == "optimizer:\n  weight_decay: 0.1\n"
 
     @pytest.mark.parametrize(
         "options, message",

@@ -1,7 +1,7 @@
 """Two patches: one for a function of torch, one that guards an optimizer of ours as torch's own are guarded.
 
     pip install examples/patch_package
-    python -m shim doctor                # lists them, with what became of each
+    python -m shim doctor --verbose      # lists them, with what became of each
 
 Imported once torch is there, and only where shim is on.
 """

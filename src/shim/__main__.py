@@ -1,5 +1,6 @@
 """The command line: ``python -m shim run|check|doctor|env``. Each has a module of its own, imported when called."""
 
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -14,14 +15,22 @@ usage: shim run [PYTHON OPTIONS] SCRIPT.py [ARGS...]   run a script with the gua
        shim run --check CONFIG [--fix --value V] ...   check a config, or mend it, before the job starts
        shim check PATH... [--fix --value V]            find a null weight_decay in config files
        shim env                                        print the line that turns the guards on in a shell:
-                                                       eval "$(python -m shim env)"
-       shim doctor [--json]                            say whether a job started here is guarded, and why not
+                                                       eval "$(shim env)"
+       shim doctor [--verbose] [--python PATH]         say whether a job started here is guarded, and why not
        shim doctor --explain MESSAGE                   name the patch that answers an error message
        shim --version
 
-Everything that a command starts is covered too. Switches, in the environment: SHIM_DISABLE=1 (off),
+`shim` and `python -m shim` are the same command. Everything that a command starts is covered too.
+Switches, in the environment: SHIM_DISABLE=1 (off),
 SHIM_STRICT=1 (an error in place of a repair), SHIM_SKIP=name,name (leave patches out), SHIM_LOG=info|debug,
 SHIM_REPORT=1 (say at exit which guards fired), SHIM_PATCHES=name,name (optional patches).
+"""
+
+
+HELP_ENV = """\
+usage: shim env
+
+Print the line that turns the guards on in every Python that a shell starts from then on: eval "$(shim env)"
 """
 
 
@@ -29,18 +38,35 @@ def main(argv: "Optional[List[str]]" = None) -> "int":
     """Run one command and return its exit code; ``run`` does not return where it can replace the process."""
     argv = sys.argv[1:] if argv is None else argv
     command, rest = (argv[0], argv[1:]) if argv else ("", [])
+    if command == "check":  # answers for its own output, which may be long
+        from .configs.command import main as check
+
+        return check(rest)
+    if sys.stdout is None:
+        sys.stdout = _Closed()
+    elif hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path need not be in the encoding of stdout
+    try:
+        try:
+            code = _command(command, rest)
+        except SystemExit as end:  # argparse's
+            code = end.code if isinstance(end.code, int) else 2
+        sys.stdout.flush()
+        return code
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        _cannot_print(error)
+        return 2
+
+
+def _command(command: "str", rest: "List[str]") -> "int":
     if command == "run":
         from .launch import run
 
         return run(rest)
     if command == "env":
-        from .launch import export_line
-
-        return _say(export_line())
-    if command == "check":
-        from .configs.command import main as check
-
-        return check(rest)
+        return _env(rest)
     if command == "doctor":
         try:
             from . import doctor
@@ -54,13 +80,56 @@ def main(argv: "Optional[List[str]]" = None) -> "int":
         return _say("torch-shim %s\n" % __version__)
     if command in ("-h", "--help", "help"):
         return _say(USAGE)
-    sys.stderr.write(("shim: there is no command %r\n\n" % command if command else "") + USAGE)
-    return 2
+    return _usage_error("there is no command %r\n" % command if command else "", USAGE)
+
+
+def _env(rest: "List[str]") -> "int":
+    from .launch import RefusalError, complain, export_line
+
+    if rest[:1] in (["-h"], ["--help"]):
+        return _say(HELP_ENV)
+    if rest:
+        return _usage_error("env takes no arguments, and was given %r" % rest[0], HELP_ENV)
+    try:
+        line = export_line()
+    except RefusalError as refusal:
+        complain(refusal)
+        return 2
+    binary = getattr(sys.stdout, "buffer", None)
+    if binary is None:
+        return _say(line)
+    binary.write(os.fsencode(line))  # the shell is to get the very bytes, whatever the encoding of stdout is
+    return 0
 
 
 def _say(text: "str") -> "int":
     sys.stdout.write(text)
     return 0
+
+
+def _usage_error(message: "str", usage: "str") -> "int":
+    if sys.stderr is not None:
+        sys.stderr.write(("shim: %s\n" % message if message else "") + usage)
+    return 2
+
+
+class _Closed:
+    """Stands in for a stdout that the shell has closed (``>&-``)."""
+
+    def write(self, text: "str") -> "int":
+        raise OSError(9, "it is closed")
+
+    def flush(self) -> "None":
+        pass
+
+
+def _cannot_print(error: "OSError") -> "None":
+    from .launch import complain
+
+    complain("cannot write to stdout: %s" % error.strerror)
+    if not isinstance(sys.stdout, _Closed):
+        # Python flushes what is left when it ends, and would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

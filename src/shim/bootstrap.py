@@ -240,7 +240,5 @@ class Loader:
 # Python/import.c). Ours stand between them, and would let all of them be shown.
 _frozen = _frozen_importlib_external.spec_from_file_location.__code__.co_filename
 Loader.exec_module.__code__ = Loader.exec_module.__code__.replace(co_filename=_frozen)
-    co_filename=_frozen_importlib_external.spec_from_file_location.__code__.co_filename
-)
 
 FINDER = Finder()

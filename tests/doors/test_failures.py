@@ -73,7 +73,7 @@ class TestWhatWeRestOn:
         assert result.stderr.startswith("shim: torch goes on unguarded, because of ")
         assert "TypeError" in python(DIES, env=env).stderr
         if fault != "raise MemoryError":
-            return  # doctor starts four processes that end as these did, whichever error it was
+            return  # doctor starts processes that end as these did, whichever error it was
         doctor = python(
             ["-m", "shim", "doctor"], env={"PYTHONPATH": f"{checkout / 'src'}{os.pathsep}{tmp_path / 'broken'}"}
         )
@@ -98,7 +98,7 @@ class TestWhatWeRestOn:
         guards.write_text(guards.read_text() + "\n\ndef step(*args):\n    raise OSError('a full disk')\n")
         result = python(["-m", "shim", "doctor"], door=None, env={"PYTHONPATH": str(copy / "src"), "COLUMNS": "500"})
         assert result.returncode == 1
-        assert "failed OSError: a full disk" in " ".join(result.stdout.split())
+        assert "sgd failed: OSError: a full disk" in " ".join(result.stdout.split())
         program = python(RUNS, door=None, env={"PYTHONPATH": str(copy)})
         assert (program.stdout, program.returncode) == ("0.001\n", 0)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from ..registry import Patch
 from ..targets import Target
-from .torch_optim import NONE_ANSWERS
 
 #: package, what was done with it, the optimizers: those of a module by ``*``, or one by its name
 FAMILIES = (
@@ -34,7 +33,6 @@ PATCHES = tuple(
         reason=f"the optimizers of {package} compute with weight_decay: None is a TypeError in them",
         targets=tuple(Target(kind, path) for path in paths for kind in ("constructor", "step")),
         note=note,
-        answers=NONE_ANSWERS,
     )
     for package, note, paths in FAMILIES
 )

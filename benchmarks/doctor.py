@@ -1,0 +1,66 @@
+"""Measure by the clock how long ``doctor`` takes, as a multiple of ``import torch``, on two cores.
+
+    python benchmarks/doctor.py [--rounds N] [--python PATH]
+
+A round runs each command once, in a new random order; a time is the median over all rounds, a ratio that of the medians
+to the first row. One round before them, to warm the file cache, does not count. CPU time is that of the process and of
+all that it waited for: on a machine that is busy with other work the clock comes close to its ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+ROWS = {
+    "import torch": ["-c", "import torch"],
+    "import torch, once more": ["-c", "import torch"],
+    "an optimizer's first step": [str(CHECKOUT / "src" / "shim" / "doctor" / "train.py")],
+    "doctor": ["-m", "shim", "doctor"],
+    "doctor --explain": ["-m", "shim", "doctor", "--explain", "KeyError: 'fused'"],
+}
+
+
+def run(python: str, arguments: list[str]) -> tuple[float, float]:
+    """Return the seconds by the clock, and of CPU time."""
+    path = str(CHECKOUT / "src")
+    if arguments == ROWS["an optimizer's first step"]:
+        path = str(CHECKOUT / "src" / "shim" / "site")  # armed, or its None is an error
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.perf_counter()
+    subprocess.run([python, *arguments], env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL, check=True)
+    clock = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return clock, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--python", default=sys.executable, help="an interpreter with torch, packaging and wrapt")
+    options = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in ROWS}
+    for number in range(options.rounds + 1):
+        for name in random.sample(list(ROWS), len(ROWS)):
+            taken = run(options.python, ROWS[name])
+            times[name] += [taken] * (number > 0)
+    print(f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {options.rounds} rounds")
+    clocks, cpus = ({name: statistics.median(each[n] for each in times[name]) for name in ROWS} for n in (0, 1))
+    for name in ROWS:
+        ratio, cpu = clocks[name] / clocks["import torch"], cpus[name] / cpus["import torch"]
+        print(f"{name:<26} {clocks[name]:6.2f} s {ratio:6.2f}    CPU {cpus[name]:6.2f} s {cpu:6.2f}")
+
+
+if __name__ == "__main__":
+    main()

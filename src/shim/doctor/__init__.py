@@ -1,0 +1,81 @@
+"""``doctor``: what shim would do for a job that is started here, and what stands in its way.
+
+``examination`` looks, in child processes that are started as a job would be; ``words`` says what was found.
+``look`` and ``train`` are the programs of the children. ``docs/doctor.md`` describes the data that ``--json`` prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from . import words
+from .examination import NoPythonError, examine
+
+__all__ = ["examine", "main"]
+
+
+def main(argv: list[str]) -> int:
+    """Print the findings; return 0 if a job would be guarded through every door, 1 if not.
+
+    With ``--explain`` print the patches that answer an error message; return 0 if there is one, 1 if not.
+    """
+    parser = argparse.ArgumentParser(
+        prog="shim doctor", description="Say what shim does for a job that is started here, and what stops it."
+    )
+    parser.add_argument("--verbose", action="store_true", help="say what becomes of each patch and each door, too")
+    parser.add_argument("--python", metavar="PATH", help="look at another interpreter")
+    parser.add_argument("--explain", metavar="MESSAGE", help="name the patch that answers an error message")
+    parser.add_argument("--json", action="store_true", help="print the findings as data (docs/doctor.md)")
+    options = parser.parse_args(argv)
+    if options.explain is not None:
+        return _explain(options.explain, as_data=options.json)
+    try:
+        with _Progress("looking: this imports torch, in two processes of their own ..."):
+            found = examine(options.python)
+    except NoPythonError as error:
+        sys.stderr.write(f"shim: {error}\n")
+        return 2
+    lines = words.short(found) + (words.rows(found) if options.verbose else [])
+    sys.stdout.write((json.dumps(found, indent=2) if options.json else "\n".join(lines)) + "\n")
+    return 0 if found["guarded"] else 1
+
+
+def _explain(message: str, as_data: bool) -> int:
+    try:
+        from .. import explain
+
+        answers = explain.explain(message)
+    except ImportError as error:  # packaging, which the table of patches needs
+        install = f". Install it: {sys.executable} -m pip install {error.name}" if error.name else ""
+        sys.stderr.write(f"shim: {error}{install}\n")
+        return 2
+    command = explain.command(answers) if answers else None
+    if as_data:
+        found: list[dict[str, Any]] = [
+            {"patch": each.name, "reason": each.reason, "switch": each.switch, "torch": each.versions}
+            for each in answers
+        ]
+        sys.stdout.write(json.dumps({"answers": found, "command": command}, indent=2) + "\n")
+    else:
+        sys.stdout.write("\n".join(words.answers(answers, command)) + "\n")
+    return 0 if answers else 1
+
+
+class _Progress:
+    """A line on a terminal while something takes its time."""
+
+    def __init__(self, line: str) -> None:
+        self._line = line if sys.stderr is not None and sys.stderr.isatty() else ""
+
+    def __enter__(self) -> None:
+        if self._line:
+            sys.stderr.write(self._line)
+            sys.stderr.flush()
+
+    def __exit__(self, *error: object) -> None:
+        if self._line:
+            sys.stderr.write("\r" + " " * len(self._line) + "\r")
+            sys.stderr.flush()

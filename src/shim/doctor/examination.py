@@ -1,0 +1,286 @@
+"""Looks at an interpreter, its torch, the doors and what is in their way.
+
+Nothing is imported into this process: all is looked at in child processes, started as a job would be.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from shutil import which
+from typing import Any, Iterator, NamedTuple
+
+from .. import __version__, bootstrap, launch
+
+#: Where the package can be imported from: site-packages, or the src of a checkout.
+ROOT = str(Path(bootstrap.PACKAGE).parent)
+
+LOOK = (Path(__file__).parent / "look.py").read_text()
+TRAIN = (Path(__file__).parent / "train.py").read_text()
+
+
+class NoPythonError(Exception):
+    """What was given as an interpreter is none."""
+
+
+class Child:
+    """A process that was started, and what it says."""
+
+    def __init__(self, command: list[str], environment: dict[str, str] | None = None) -> None:
+        self.process = subprocess.Popen(
+            command,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="backslashreplace",
+        )
+        self._said: tuple[str, str] | None = None
+
+    def lines(self, stream: int = 0) -> list[str]:
+        """Return what is on stdout, or on stderr, once the process has ended: an exit handler may add to it."""
+        if self._said is None:
+            self._said = self.process.communicate()
+        return [line.strip() for line in self._said[stream].splitlines() if line.strip()]
+
+    def complaint(self) -> str:
+        """Return the last line of stderr, or the exit code."""
+        return (self.lines(stream=1) or [f"exit code {self.process.returncode}"])[-1]
+
+
+class Door(NamedTuple):
+    """How a line of code is started through a door."""
+
+    name: str
+    #: What goes in front of ``-c CODE``; empty where the door refuses.
+    command: list[str]
+    environment: dict[str, str]
+    #: What the code is put into.
+    form: str = "{}"
+    refusal: str = ""
+
+    def start(self, code: str) -> Child:
+        """Start a program through the door."""
+        code = code if self.form == "{}" else self.form.format(repr(code))
+        return Child([*self.command, "-c", code], self.environment)
+
+
+def examine(python: str | None = None) -> dict[str, Any]:
+    """Look at an interpreter, by default this one with its options. Returns what --json prints.
+
+    Raises:
+        NoPythonError: if ``python`` cannot be started.
+    """
+    command = [sys.executable, *launch.own_options()] if python is None else [_found(python)]
+    version = sys.version.split()[0] if python is None else _version(command)
+    doors = _doors(command, is_this=python is None)
+    # All at once, and the two that import torch first: that takes seconds.
+    look = Child([*command, "-c", LOOK, ROOT], {"SHIM_DISABLE": "1"})
+    first = next((door for door in doors if not door.refusal), None)
+    training = first and first.start(TRAIN)
+    asked = [None if door.refusal else door.start(launch.IS_ARMED) for door in doors]
+    shell = _shell(python)
+    armed = [child is not None and "True" in child.lines() for child in asked]
+    through = next((door for door, is_armed in zip(doors, armed) if is_armed), None)
+    if through is not None and through is not first:
+        training = through.start(TRAIN)
+    trained = _what_went_wrong(training)
+    torch = _seen(look)
+    if bootstrap.switched_on("SHIM_DISABLE"):
+        torch["patches"] = [
+            {**row, "state": "skipped", "reason": "SHIM_DISABLE is set"} for row in torch.get("patches", ())
+        ]
+    found: dict[str, Any] = {
+        "shim": __version__,
+        "python": {"version": version, "executable": command[0]},
+        "torch": torch,
+        "doors": [_door(door, is_armed, trained) for door, is_armed in zip(doors, armed)] * ("missing" not in torch),
+        "shell": shell,
+        "obstacles": list(_obstacles(torch, command[1:])),
+    }
+    found["guarded"] = bool(found["doors"]) and all(door["works"] for door in found["doors"])
+    found["advice"] = list(_advice(found, is_this=python is None))
+    return found
+
+
+def _found(python: str) -> str:
+    path = which(python)
+    if path is None:
+        raise NoPythonError(f"{python} is no file that can be executed")
+    return path
+
+
+def _version(command: list[str]) -> str:
+    try:
+        child = Child([*command, "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"])
+    except OSError as error:
+        raise NoPythonError(f"{command[0]} cannot be started: {error.strerror}") from None
+    version = (child.lines() or [""])[-1]
+    if version.count(".") != 2 or not version.replace(".", "").isdigit():
+        raise NoPythonError(f"{command[0]} is no Python")
+    if tuple(map(int, version.split("."))) < (3, 8):
+        raise NoPythonError(f"{command[0]} is Python {version}, and shim is for 3.8 and later: a job is NOT guarded")
+    return version
+
+
+# --- the doors ------------------------------------------------------------------------------------------------------
+
+
+def _doors(command: list[str], is_this: bool) -> list[Door]:
+    given = os.environ.get("PYTHONPATH", "")
+    # As it is where the user says `python -m shim`, be that an installation or the checkout's src. Another
+    # interpreter is not to find the packages that are installed beside shim.
+    importable = given if not is_this and _is_installed() else os.pathsep.join([ROOT, given]).strip(os.pathsep)
+    preimport = Door("preimport", command, {"PYTHONPATH": importable}, form="import preimport; exec({})")
+    try:
+        executable, argv, environment = launch.prepare(["-c", ""] if is_this else [*command, "-c", ""])
+        run = Door("run", [executable, *argv[1:-2]], environment)
+    except launch.RefusalError as refusal:
+        run = Door("run", [], {}, refusal=str(refusal))
+    try:
+        path = Door("PYTHONPATH", command, {"PYTHONPATH": launch.python_path()})
+    except launch.RefusalError as refusal:
+        path = Door("PYTHONPATH", [], {}, refusal=str(refusal))
+    return [run, path, preimport]
+
+
+def _is_installed() -> bool:
+    """Tell an installation, which guards its own environment only, from a checkout, which guards every Python."""
+    return Path(ROOT).name in ("site-packages", "dist-packages")
+
+
+def _what_went_wrong(training: Child | None) -> str:
+    """Say what went wrong in a training; nothing if it came to its end."""
+    if training is None:
+        return "no door is open"
+    return "" if "[0.0, 0.0]" in training.lines() else training.complaint()
+
+
+def _door(door: Door, is_armed: bool, trained: str) -> dict[str, Any]:
+    reason = trained
+    if not is_armed:
+        reason = door.refusal or _why_not_armed(door)
+    return {"door": door.name, "works": not reason, "reason": reason}
+
+
+def _why_not_armed(door: Door) -> str:
+    if bootstrap.switched_on("SHIM_DISABLE"):
+        return "SHIM_DISABLE is set"
+    child = door.start("pass")
+    child.lines()
+    if child.process.returncode != 0:
+        return child.complaint()
+    if _is_installed() and door.command[0] != sys.executable:
+        return f"this shim is installed for another environment ({ROOT})"
+    return "this Python loads no sitecustomize.py of ours"
+
+
+def _shell(python: str | None) -> dict[str, Any]:
+    """Look at what a plain ``python`` of this shell is, and whether it is armed."""
+    plain = which(python or "python") or which("python3")
+    armed = plain is not None and "True" in Child([plain, "-c", launch.IS_ARMED]).lines()
+    return {"python": plain, "armed": armed}
+
+
+# --- torch ----------------------------------------------------------------------------------------------------------
+
+
+def _seen(look: Child) -> dict[str, Any]:
+    for line in reversed(look.lines()):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            return found
+    return {"missing": f"looking at torch ended early: {look.complaint()}"}
+
+
+# --- what is in the way, and what to do -----------------------------------------------------------------------------
+
+
+def _obstacles(torch: dict[str, Any], options: list[str]) -> Iterator[str]:
+    """Yield what stands in the way of a door here, in words."""
+    if _private_environment():
+        yield _private_environment()
+    letters = "".join(option for option in options if option[:2] != "--" and option[:2] not in ("-X", "-W"))
+    for letter in "IES":
+        if letter in letters:
+            yield f"this Python runs with -{letter}: no sitecustomize is read; use `import preimport`"
+    if os.environ.get("PYTHONSAFEPATH") or "P" in letters:
+        yield "PYTHONSAFEPATH is set: `import preimport` finds an installed one, and none that lies beside the script"
+    for name, effect in (
+        ("SHIM_DISABLE", "shim is off"),
+        ("SHIM_STRICT", "a None is an error, not repaired"),
+        ("SHIM_SKIP", "patches are left out: " + os.environ.get("SHIM_SKIP", "")),
+    ):
+        if bootstrap.switched_on(name):
+            yield f"{name} is set: {effect}"
+    in_front = _sitecustomize_in_front()
+    if in_front:
+        yield (
+            f"{in_front} stands in front of ours on PYTHONPATH and must load the next one itself; put ours first, "
+            "or start the job with `python -m shim run` behind the command that put it there"
+        )
+    theirs = next((path for path in (Path("shim", "__init__.py"), Path("shim.py")) if path.exists()), None)
+    if theirs is not None and theirs.resolve().parent != Path(bootstrap.PACKAGE):
+        yield f"{theirs} is another shim, which `python -m shim` finds in this directory: write `shim run`"
+    if torch.get("imported_at_startup"):
+        yield "torch is imported while Python starts (a .pth file, usercustomize): shim is late there"
+    for target in torch.get("patched_by_others", ()):
+        yield f"another tool has patched {target}"
+    failed: dict[str, list[str]] = {}
+    for row in torch.get("patches", ()):
+        if row["state"] == "failed":
+            failed.setdefault(row["reason"], []).append(row["patch"])
+    for reason, names in failed.items():
+        yield f"{', '.join(names)} failed: {reason}"
+    if torch.get("error"):
+        yield f"shim itself failed: {torch['error']}"
+
+
+def _private_environment() -> str:
+    try:
+        launch.refuse_a_private_environment()
+    except launch.RefusalError as refusal:
+        return str(refusal)
+    return ""
+
+
+def _sitecustomize_in_front() -> str | None:
+    """Return a sitecustomize that PYTHONPATH finds before ours, if ours is on it at all."""
+    before: list[Path] = []
+    for entry in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
+        places = (Path(entry) / "src" / "shim" / "site", Path(entry).parent / "site")  # a checkout; an installation
+        if any((place / "sitecustomize.py").exists() for place in places):
+            return next((str(file) for file in before if file.exists()), None)
+        before.append(Path(entry) / "sitecustomize.py")
+    return None
+
+
+def _advice(found: dict[str, Any], is_this: bool) -> Iterator[str]:
+    """Yield what to do, in words."""
+    torch, python, shell = found["torch"], found["python"]["executable"], found["shell"]
+    if "missing" in torch:
+        plain = shell["python"]
+        if is_this and plain and not launch.is_ours(plain):
+            yield f"look at the Python of this shell: `shim doctor --python {plain}`"
+        elif is_this:
+            yield "look at the Python that your job runs with: `shim doctor --python PATH`"
+        if not _private_environment():
+            yield f"or install torch for this one: `{python} -m pip install torch`"
+        return
+    for package in ("packaging", "wrapt"):
+        if any(f"No module named '{package}'" in obstacle for obstacle in found["obstacles"]):
+            yield f"install {package}: `{python} -m pip install {package}`"
+    if not is_this and _is_installed() and not found["guarded"]:
+        yield f"install shim beside that torch, with `{python} -m pip install`"
+    for name in ("SHIM_DISABLE", "SHIM_STRICT", "SHIM_SKIP"):
+        if bootstrap.switched_on(name):
+            yield f"unset {name}"
+    if found["guarded"] and not shell["armed"]:
+        yield 'guard every Python that this shell starts: `eval "$(shim env)"`'

@@ -1,0 +1,114 @@
+"""Prints what the torch of this interpreter is, and what shim does with it, as JSON on the last line.
+
+The text of this file is run with ``python -c``, so that it starts as a job would, with shim's directory as argument;
+and with SHIM_DISABLE, so that torch is seen as it is before the guards.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
+from types import FunctionType
+from typing import Any
+
+
+def look(root: str) -> dict[str, Any]:
+    """Import torch, look at it, activate shim from the directory ``root``, and tell what became of it."""
+    at_startup = "torch" in sys.modules
+    try:
+        import torch.optim
+    except BaseException as error:
+        return {"missing": f"{type(error).__name__}: {error}"}
+    found: dict[str, Any] = {
+        "version": str(torch.__version__),
+        "location": torch.__file__,
+        "imported_at_startup": at_startup,
+        "patched_by_others": [],
+        "patches": [],
+        "error": None,
+    }
+    os.environ.pop("SHIM_DISABLE", None)
+    try:
+        sys.path.insert(0, root)
+        import shim
+
+        # To the end: what shim imports is to come from the packages of this interpreter.
+        sys.path.remove(root)
+        sys.path.append(root)
+        found["patched_by_others"] = patched_by_others()
+        shim.activate()
+        status = shim.status()
+        found["error"] = status.error
+        found["patches"] = [rows(outcome) for outcome in status.outcomes]
+        assert status.layout is not None
+        found["era"] = status.layout.era.number
+        found["releases"] = status.layout.era.releases
+        found["known"] = status.layout.known
+    except BaseException as error:
+        found["error"] = found["error"] or f"{type(error).__name__}: {error}"
+    return found
+
+
+def patched_by_others() -> list[str]:
+    """List the targets that are not torch's own functions any more, before we touch them."""
+    from shim.activation import REGISTRY
+    from shim.targets import find
+
+    foreign = []
+    for target in (target for patch in REGISTRY for target in patch.targets):
+        found = find(target)
+        if found is None or target.kind == "submodule":
+            continue
+        value = getattr(found[1], {"constructor": "__init__", "step": "step"}.get(target.kind, ""), found[1])
+        module = str(getattr(value, "__globals__", {}).get("__name__", "torch"))
+        if target.kind in ("constructor", "step", "functional") and type(value) is not FunctionType:
+            # Such as wrapt's, which shows the globals of what it wraps.
+            module = f"{type(value).__module__}.{type(value).__qualname__}"
+        if module.partition(".")[0] not in ("torch", "functools"):
+            foreign.append(f"{target.path}, its {target.kind}, in {module}")
+    return foreign
+
+
+def rows(outcome: Any) -> dict[str, str]:
+    """Return a row of the table; one whose module is not imported yet tells whether it can be."""
+    from shim.activation import REGISTRY
+
+    row: dict[str, str] = outcome._asdict()
+    patch = next((patch for patch in REGISTRY if patch.name == outcome.patch), None)
+    if patch is None or outcome.state != "skipped" or _is_left_out(patch):
+        return row
+    modules = sorted({target.path.partition(":")[0] for target in patch.targets})
+    if any(name in sys.modules for name in modules):
+        return row
+    here = [name for name in modules if can_be_imported(name)]
+    if here:
+        more = f" or one of {len(here) - 1} more" if here[1:] else ""
+        return {**row, "state": "waits", "reason": f"will be guarded when it is imported ({here[0]}{more})"}
+    return {**row, "reason": f"{modules[0]} is not installed"}
+
+
+def _is_left_out(patch: Any) -> bool:
+    """Tell whether a patch is skipped for another reason than that its module is not imported."""
+    named = {name: os.environ.get(name, "").replace(" ", "").split(",") for name in ("SHIM_SKIP", "SHIM_PATCHES")}
+    off = patch.optional and patch.name not in named["SHIM_PATCHES"]
+    return bool(off or patch.versions or patch.package or patch.name in named["SHIM_SKIP"])
+
+
+def can_be_imported(module: str) -> bool:
+    """Tell whether a module is there, without importing it or its packages."""
+    top, *rest = module.split(".")
+    try:
+        spec = find_spec(top)
+        for name in rest:
+            spec = spec and PathFinder.find_spec(name, list(spec.submodule_search_locations or ()))
+    except (ImportError, ValueError):
+        return False
+    return spec is not None
+
+
+if __name__ == "__main__":
+    report = look(sys.argv[1])
+    sys.stdout.write("\n" + json.dumps(report) + "\n")

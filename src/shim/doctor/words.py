@@ -1,0 +1,108 @@
+"""Says what the examination found, in words for a terminal."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..explain import Answer
+
+WIDTH = 80
+
+#: How a shell that is armed loses PYTHONPATH.
+TAKEN_AWAY = "`sudo` (with -E, too), `su -`, `sbatch --export=NONE` and a tmux server that is running already"
+
+
+def short(found: dict[str, Any]) -> list[str]:
+    """Return what is guarded, what is in the way, and what to do."""
+    torch, python = found["torch"], found["python"]
+    lines = [
+        "A job is guarded here: python -m shim run YOUR_SCRIPT.py"
+        if found["guarded"]
+        else "A job is NOT guarded here.",
+        *_wrapped("", _of_the_shell(found["shell"])),
+        "",
+        f"shim    {found['shim']}",
+        f"Python  {python['version']}, {python['executable']}",
+    ]
+    if "missing" in torch:
+        lines += _wrapped("torch   ", "none: " + torch["missing"])
+    else:
+        lines += _wrapped("torch   ", f"{torch['version']}, {torch['location']}")
+        lines += _wrapped("        ", _of_the_patches(torch))
+    lines += _list("Problems", [*_of_the_doors(found["doors"]), *found["obstacles"]])
+    lines += _list("What to do", found["advice"])
+    return lines
+
+
+def _of_the_shell(shell: dict[str, Any]) -> str:
+    if shell["python"] is None:
+        return "There is no `python` on PATH."
+    if not shell["armed"]:
+        return f"A plain {shell['python']} is NOT guarded."
+    return f"A plain {shell['python']} is guarded too. {TAKEN_AWAY} take that away: use `run` there."
+
+
+def _of_the_patches(torch: dict[str, Any]) -> str:
+    def names(state: str) -> str:
+        return ", ".join(row["patch"] for row in torch["patches"] if row["state"] == state)
+
+    applied, waiting = names("applied"), names("waits")
+    return f"guarded: {applied or 'nothing'}" + (f"; when imported: {waiting}" if waiting else "")
+
+
+def _of_the_doors(doors: list[dict[str, Any]]) -> list[str]:
+    reasons: dict[str, list[str]] = {}
+    for door in doors:
+        if not door["works"]:
+            reasons.setdefault(door["reason"], []).append(door["door"])
+    return [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
+
+
+def rows(found: dict[str, Any]) -> list[str]:
+    """Return what becomes of each patch and of each door."""
+    torch = found["torch"]
+    lines = []
+    if "era" in torch:
+        known = "" if torch["known"] else ", newer than any that shim was run on"
+        lines += ["", f"Layout: era {torch['era']} (torch {torch['releases']}){known}"]
+    if torch.get("patches"):
+        lines += ["", "Patches"]
+        width = max(len(row["patch"]) for row in torch["patches"])
+        for row in torch["patches"]:
+            lines += _wrapped(f"  {row['patch']:<{width}}  {row['state']:<7}  ", row["reason"])
+    if found["doors"]:
+        lines += ["", "Doors, each tried in a process of its own; one of them trains a few steps"]
+        for door in found["doors"]:
+            lines += _wrapped(f"  {door['door']:<10}  ", "works" if door["works"] else "FAILS: " + door["reason"])
+    return lines
+
+
+def answers(answers: list[Answer], command: str | None) -> list[str]:
+    """Return what mends an error message."""
+    lines = []
+    for answer in answers:
+        only = f", for torch {answer.versions}" if answer.versions else ""
+        lines += [answer.name, *_wrapped("    ", answer.reason), "    " + answer.switch + only]
+    return [*lines, "", f"Start your job with: {command}"] if answers else ["No patch answers this message."]
+
+
+def _list(title: str, sentences: list[str]) -> list[str]:
+    lines = [line for sentence in sentences for line in _wrapped("  - ", sentence)]
+    return ["", title, *lines] if lines else []
+
+
+def _wrapped(first: str, text: str) -> list[str]:
+    """Wrap a text behind ``first``; what stands between backticks is a command, and stays on one line."""
+    whole = re.sub(r"`[^`]*`", lambda command: command.group().replace(" ", "\0"), text)
+    lines = textwrap.wrap(
+        whole,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=" " * len(first),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace("\0", " ") for line in lines] or [first]

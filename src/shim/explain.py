@@ -1,0 +1,156 @@
+"""``doctor --explain``: which patch answers an error message, and how it is switched on.
+
+An answer is given only where the message is one that the patch is known to mend. A message that other code gives too,
+such as ``'<=' not supported between instances of 'float' and 'NoneType'``, is answered with the condition under which
+the answer holds; the traceback, if it is given, decides whether it does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from bisect import bisect_right
+from itertools import accumulate
+from typing import Any, Iterator, NamedTuple
+
+#: The escape sequences of a terminal: colours and cursor movements (CSI), links and titles (OSC).
+_ESCAPES = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x1b\\|\x07)")
+#: What torchrun and others put in front of each line: ``[rank0]: ``.
+_PREFIX = re.compile(r"^(?:\[[a-z]*\d+\]:\s?)+")
+#: A frame of a traceback, as Python and as IPython print it; what is on the line behind it, or behind an arrow.
+_FRAME = re.compile(r"^\s*File (?:\"([^\"]+)\", line \d+|(\S+?):\d+, in )")
+_ARROW = re.compile(r"^-+> *\d+ (.*)")
+
+
+class Answer(NamedTuple):
+    """What mends a message."""
+
+    #: Of the patch, or of a family of patches that is answered once.
+    name: str
+    #: The messages, as regular expressions. They are searched for in the message with every space and line break as
+    #: one space, and backslashes in paths as slashes.
+    answers: tuple[str, ...]
+    reason: str
+    #: How it is switched on, in words.
+    switch: str
+    #: What SHIM_PATCHES must name for it; empty where nothing must be named.
+    option: str = ""
+    #: The torch releases that it is for, as a specifier; empty for all.
+    versions: str = ""
+    #: The parameter of an optimizer that the message must be about: other code and other parameters give it too.
+    parameter: str = ""
+
+
+def explain(message: str) -> list[Answer]:
+    """Return the answers to an error message, or to the traceback that ends with it; none if no patch mends it."""
+    lines = [_PREFIX.sub("", line) for line in _ESCAPES.sub("", message).replace("\\", "/").splitlines()]
+    words = [" ".join(line.split()) for line in lines]
+    text = " ".join(words)
+    starts = list(accumulate((len(line) + 1 for line in words), initial=0))
+    found = []
+    for answer in known():
+        for pattern in answer.answers:
+            matches = list(re.finditer(pattern, text))
+            if matches:
+                said_in = bisect_right(starts, matches[-1].start()) - 1
+                found.append(_as_it_holds(answer, pattern, matches[-1].group(), lines[:said_in]))
+                break
+    return [answer for answer in found if answer is not None]
+
+
+def known() -> list[Answer]:
+    """List all answers: the None guards as one, then each other patch and row that names messages, plugins' ones too."""
+    from . import plugins, rows
+    from .activation import REGISTRY
+    from .patches import torch_optim
+    from .registry import Registry
+
+    patches = Registry(REGISTRY)  # a copy: to be read, with the plugins' patches in it
+    plugins.load(patches, ())
+    for row in rows.load():
+        if row.name not in patches:
+            patches.add(row)
+    guards = Answer(
+        name="the guards",
+        answers=torch_optim.NONE_ANSWERS,
+        reason="an optimizer got weight_decay=None, in the constructor, a parameter group or a checkpoint; shim takes "
+        "it as 0.0",
+        switch="on with shim",
+        parameter="weight_decay",
+    )
+    return [guards, *(_of_patch(patch) for patch in patches if patch.answers)]
+
+
+def _of_patch(patch: Any) -> Answer:
+    if patch.works and not patch.targets:
+        return Answer(patch.name, patch.answers, patch.reason, "no patch mends it", versions="")
+    option = patch.name if patch.optional or patch.works else ""
+    switch = f"SHIM_PATCHES={option}, or shim.activate({option!r})" if option else "on with shim"
+    return Answer(patch.name, patch.answers, patch.reason, switch, option, patch.versions)
+
+
+def command(answers: list[Answer]) -> str:
+    """Return the command that starts a job with the answers switched on, and with what SHIM_PATCHES names already."""
+    named = [name.strip() for name in os.environ.get("SHIM_PATCHES", "").split(",") if name.strip()]
+    options = dict.fromkeys([*named, *(answer.option for answer in answers if answer.option)])
+    switch = f"SHIM_PATCHES={','.join(options)} " if any(answer.option for answer in answers) else ""
+    return f"{switch}python -m shim run YOUR_SCRIPT.py"
+
+
+# --- of a message that other code gives too --------------------------------------------------------------------------
+
+#: Parameters of optimizers that are no weight decay; a None in one of them is not mended.
+_OTHER_PARAMETERS = frozenset(
+    """
+    lr lr_decay eps d t0 betas beta beta1 beta2 beta3 beta2_decay momentum momentum_decay dampening alpha rho lambd
+    etas step_size step_sizes initial_accumulator_value
+    """.split()  # noqa: SIM905
+)
+_WEIGHT_DECAYS = frozenset(("weight_decay", "wd"))
+
+
+def _as_it_holds(answer: Answer, pattern: str, said: str, before: list[str]) -> Answer | None:
+    """Return the answer as it holds for what was said, with these lines before it; None if it does not."""
+    if not answer.parameter or answer.parameter in pattern:
+        return answer
+    only_if = answer._replace(
+        reason=f"only if the None is an optimizer's weight_decay: {answer.reason}. A None in lr, eps, betas or "
+        "momentum is not mended. The traceback decides: give it whole",
+        switch="no switch is needed",
+    )
+    frame = _last_frame(before)
+    if frame is None:
+        return only_if
+    path, code = frame
+    if not _guarded_files().search(path):
+        return None
+    # A product says by its order which factor is None; what a keyword argument is called says nothing.
+    factors = re.search(r"for \*: '(\w+)' and '\w+'", said)
+    is_product = factors is not None and code.count(" * ") == 1
+    if factors and is_product:
+        code = code.split(" * ")[factors.group(1) != "NoneType"]
+    words = set(re.findall(r"\w+", re.sub(r"\b\w+=(?!=)", "", code)))
+    if words & _OTHER_PARAMETERS:
+        return only_if if words & _WEIGHT_DECAYS else None
+    if words & _WEIGHT_DECAYS:
+        return answer
+    return None if is_product else only_if
+
+
+def _guarded_files() -> re.Pattern[str]:
+    """Match the paths of the optimizers that are guarded: an optimizer of the user's own is not."""
+    from .patches import third_party
+
+    packages = {re.split("[.:]", path)[0] for _, _, paths in third_party.FAMILIES for path in paths}
+    return re.compile(rf"/(torch/(distributed/)?optim|shim/adopt|{'|'.join(sorted(packages))})/")
+
+
+def _last_frame(lines: list[str]) -> tuple[str, str] | None:
+    """Return the file and the line of code of the last frame of a traceback."""
+    for number, line in reversed(list(enumerate(lines))):
+        frame = _FRAME.match(line)
+        if frame:
+            arrows: Iterator[Any] = filter(None, map(_ARROW.match, lines[number + 1 :]))
+            code = next((arrow.group(1) for arrow in arrows), lines[number + 1] if number + 1 < len(lines) else "")
+            return frame.group(1) or frame.group(2), code
+    return None

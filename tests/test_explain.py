@@ -1,0 +1,159 @@
+"""``doctor --explain`` answers what a patch mends, and nothing that only looks like it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from shim import doctor
+from shim.explain import explain, known
+
+DATA = Path(__file__).parent / "explain"
+
+
+def messages(file):
+    """Return the blocks of a file: what stands on the line with the percent signs, and the message below it."""
+    blocks = re.split(r"^%%", (DATA / file).read_text(), flags=re.MULTILINE)[1:]
+    return [(name.strip(), message.rstrip("\n")) for name, _, message in (block.partition("\n") for block in blocks)]
+
+
+OURS = messages("ours.txt")
+ONLY_RESEMBLE = [message for _, message in messages("only_resemble.txt")]
+
+
+def answers(message):
+    """Name the answers as ours.txt does."""
+    return [answer.name + ", if" * answer.reason.startswith("only if") for answer in explain(message)]
+
+
+def test_every_message_of_ours_has_its_answer_and_no_other(record_property):
+    wrong = [(expected, answers(message), message) for expected, message in OURS if answers(message) != [expected]]
+    assert wrong == []
+    record_property("error messages that explain answers, with the right patch alone", len(OURS))
+
+
+def test_no_message_that_only_resembles_ours_is_answered(record_property):
+    assert [(answers(message), message) for message in ONLY_RESEMBLE if answers(message)] == []
+    assert len(ONLY_RESEMBLE) >= len(OURS)
+    record_property("error messages that resemble those, and that explain leaves unanswered", len(ONLY_RESEMBLE))
+
+
+def test_every_answer_has_a_message():
+    named = {expected.partition(",")[0] for expected, _ in OURS}
+    assert named >= {answer.name for answer in known()}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: re.sub(r"(\w+)", "\x1b[1;35m\\1\x1b[0m", text),
+        lambda text: re.sub(r"(\S+)", "\x1b[38;2;1;2;3m\\1\x1b[39m\x1b[K", text),
+        lambda text: "\x1b]8;;https://pytorch.org\x1b\\" + text + "\x1b]8;;\x07",
+        lambda text: "".join(f"[rank3]: {line}\n" for line in text.splitlines()),
+        lambda text: "Epoch 3: loss 0.5\n" + text + "\n",
+        lambda text: text.replace("\n", "\r\n"),
+    ],
+    ids=["colour", "true colour", "link", "rank", "log", "crlf"],
+)
+def test_what_a_terminal_or_a_launcher_adds_changes_no_answer(change):
+    assert [answers(change(message)) for _, message in OURS] == [[expected] for expected, _ in OURS]
+    assert [message for message in ONLY_RESEMBLE if answers(change(message))] == []
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestOfThisTorch:
+    """What the optimizers of the torch that is here say."""
+
+    @staticmethod
+    def errors(name, value):
+        """Yield the tracebacks of an optimizer given the value as one of its parameters, each with the parameter."""
+        import inspect
+        import traceback
+
+        cls = getattr(torch.optim, name)
+        for parameter, declared in inspect.signature(cls.__init__).parameters.items():
+            if type(declared.default) not in (int, float) and parameter != "weight_decay":
+                continue
+            for in_group in (False, True):
+                tensor = torch.nn.Parameter(torch.ones(3, 2))
+                tensor.grad = torch.ones(3, 2)
+                lr = {} if parameter == "lr" and not in_group else {"lr": 0.1}
+                try:
+                    if in_group:
+                        cls([{"params": [tensor], parameter: value}], **lr).step()
+                    else:
+                        cls([tensor], **lr, **{parameter: value}).step()
+                except (TypeError, RuntimeError):
+                    yield parameter, traceback.format_exc()
+
+    @pytest.mark.parametrize("name", ["Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "ASGD", "RMSprop", "SGD"])
+    def test_a_none_is_mended_in_weight_decay_and_nowhere_else(self, name):
+        said = dict.fromkeys(("weight_decay", "other"), 0)
+        for parameter, error in self.errors(name, None):
+            expected = ["the guards"] if parameter == "weight_decay" else []
+            if "takes 1 positional argument but 2 were given" not in error:  # 1.4 says nothing of a None there
+                assert answers(error) == expected, error
+            said["weight_decay" if expected else "other"] += 1
+        assert all(said.values())
+
+    @pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD"])
+    def test_a_string_is_answered_with_numbers_or_not_at_all(self, name):
+        found = [answers(error) for _, error in self.errors(name, "1e-3")]
+        assert ["numbers"] in found
+        assert [each for each in found if each not in ([], ["numbers"])] == []
+
+
+class TestTheCommand:
+    def test_a_none_is_answered_once(self, capsys):
+        assert doctor.main(["--explain", "TypeError: unsupported operand type(s) for *: 'float' and 'NoneType'"]) == 0
+        printed = capsys.readouterr().out
+        assert printed.startswith("the guards\n") and "adafactor" not in printed.lower()
+        assert len(printed.splitlines()) < 10
+
+    def test_a_none_that_may_be_in_another_parameter_is_never_said_to_be_mended(self, capsys):
+        for name, message in OURS:
+            doctor.main(["--explain", message])
+            assert ("on with shim" in capsys.readouterr().out) == (name == "the guards")
+
+    @pytest.mark.parametrize(
+        "message, set_already, last_line",
+        [
+            ("No module named 'torch._six'", "", "SHIM_PATCHES=torch._six python -m shim run YOUR_SCRIPT.py"),
+            ("KeyError: 'fused'", "numbers", "SHIM_PATCHES=numbers,resume python -m shim run YOUR_SCRIPT.py"),
+            ("'<' not supported between instances of 'NoneType' and 'float'", "", "python -m shim run YOUR_SCRIPT.py"),
+        ],
+    )
+    def test_the_last_line_is_a_command_that_has_it_on(self, message, set_already, last_line, capsys, monkeypatch):
+        monkeypatch.setenv("SHIM_PATCHES", set_already)
+        doctor.main(["--explain", message])
+        assert capsys.readouterr().out.splitlines()[-1] == f"Start your job with: {last_line}"
+
+    def test_two_errors_in_one_paste_need_both_patches(self, capsys):
+        both = "No module named 'torch._six'\nStepLR.__init__() got an unexpected keyword argument 'verbose'"
+        doctor.main(["--explain", both])
+        assert "SHIM_PATCHES=torch._six,verbose python" in capsys.readouterr().out
+
+    def test_as_data(self, capsys):
+        assert doctor.main(["--json", "--explain", "KeyError: 'fused'"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["answers"][0]["patch"] == "resume"
+        assert found["command"] == "SHIM_PATCHES=resume python -m shim run YOUR_SCRIPT.py"
+        assert doctor.main(["--json", "--explain", "RuntimeError: CUDA out of memory"]) == 1
+        assert json.loads(capsys.readouterr().out) == {"answers": [], "command": None}
+
+    def test_without_packaging_one_line_says_what_to_install(self, python, tmp_path):
+        (tmp_path / "packaging.py").write_text("raise ModuleNotFoundError('No packaging', name='packaging')")
+        result = python(["-m", "shim", "doctor", "--explain", "KeyError: 'fused'"], door="src")
+        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+        assert result.stderr.endswith("-m pip install packaging\n")
+
+    def test_no_patch_is_applied_and_no_registry_changed_by_asking(self):
+        from shim.activation import REGISTRY
+
+        before = list(REGISTRY), dict(REGISTRY.absent)
+        assert answers("KeyError: 'fused'") == answers("KeyError: 'fused'") == ["resume"]
+        assert (list(REGISTRY), REGISTRY.absent) == before
