@@ -8,18 +8,18 @@ A guard looks for None first and asks everything else afterwards, so that a heal
 
 from __future__ import annotations
 
-import functools
 import inspect
 import os
 import re
 import sys
 import warnings
 from contextlib import contextmanager
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any, Callable, Iterable, Iterator
 
 from .bootstrap import switched_on
 from .layout import Layout, weight_decay_of
+from .lookalike import lookalike, parameters_of
 
 Undo = Callable[[], None]
 
@@ -86,22 +86,34 @@ def constructor(cls: type, switch: Switch, layout: Layout) -> Undo:
         A function that gives the class its constructor back.
     """
     original: Any = cls.__init__  # type: ignore[misc]
-    place = weight_decay_of(original)
-    position = place.position if place is not None else None
     # A constructor that takes None, as others' and torch's up to 1.4 do, may belong to a subclass in which None means
     # something. One that refuses it may mend it for all.
     refuses = layout.constructors_check and _of_torch_or_ours(original)
 
-    @functools.wraps(original)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        if switch.on and (refuses or is_guarded(type(self))):
-            if position is not None and len(args) >= position and args[position - 1] is None:
-                args = (*args[: position - 1], _zero_for(type(self), "its arguments"), *args[position:])
-            elif kwargs.get(WEIGHT_DECAY, 0.0) is None:
-                kwargs[WEIGHT_DECAY] = _zero_for(type(self), "its arguments")
-        original(self, *args, **kwargs)
+    def value(optimizer: Any) -> float | None:
+        if switch.on and (refuses or is_guarded(type(optimizer))):
+            return _zero_for(type(optimizer), "its arguments")
+        return None
 
-    return replace(cls, "__init__", __init__)
+    return replace(cls, "__init__", lookalike(original, _for_none(original), {"value": value}))
+
+
+def _for_none(original: Any) -> str:
+    """Return the lines of a guard that put ``value(first)`` where weight_decay is None."""
+    taken, place = parameters_of(original), weight_decay_of(original)
+    if WEIGHT_DECAY in taken.names:
+        # Who has None for a default takes it, and cannot tell it from what was left out.
+        if taken.defaults.get(WEIGHT_DECAY, 0.0) is None:
+            return ""
+        return "if weight_decay is None:\n    weight_decay = {value}({first})\n"
+    lines = ""
+    if taken.kwargs:
+        lines += 'if {kwargs}.get("weight_decay", 0.0) is None:\n    {kwargs}["weight_decay"] = {value}({first})\n'
+    if taken.args and place is not None and place.position is not None:
+        index = place.position - taken.positional
+        lines += f"if len({{args}}) > {index} and {{args}}[{index}] is None:\n"
+        lines += f"    {{args}} = (*{{args}}[:{index}], {{value}}({{first}}), *{{args}}[{index + 1}:])\n"
+    return lines
 
 
 # --- step -----------------------------------------------------------------------------------------------------------
@@ -117,7 +129,9 @@ def step(cls: type, switch: Switch, layout: Layout) -> Undo:
     if layout.step_wrapper == "hook":
         undos = [_hook_steps()]
     else:
-        undos = [_replace_step(owner, switch, layout) for owner in _owners_of_step(cls, function)]
+        inherits_a_guard = "step" not in vars(cls) and hasattr(cls.step, "_shim_guards")  # type: ignore[attr-defined]
+        owners = [] if inherits_a_guard else _owners_of_step(cls, function)
+        undos = [_replace_step(owner, switch, layout) for owner in owners]
 
     def undo() -> None:
         for undo_one in undos:
@@ -192,6 +206,15 @@ def _owners_of_step(cls: type, function: Any) -> list[type]:
     return owners
 
 
+#: The lines of a guarded step.
+_STEP = """\
+for {group} in {first}.param_groups:
+    if {group}.get("weight_decay", 0.0) is None and {switch}.on:
+        with {mended}({first}):
+            return {call}
+"""
+
+
 def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
     original = cls.step  # type: ignore[attr-defined]
     # Below the hook that torch has put around it: dynamo takes hooked steps out of their hook (2.0 to 2.2).
@@ -199,20 +222,7 @@ def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
     under_hook = layout.strips_wrapped_steps and original.__code__ in put_hook.__code__.co_consts
     inner = original.__wrapped__ if under_hook else original
 
-    def guarded_step(self: Any, *args: Any, **kwargs: Any) -> Any:
-        for group in self.param_groups:
-            if group.get(WEIGHT_DECAY, 0.0) is None and switch.on:
-                break
-        else:
-            return inner(self, *args, **kwargs)
-        if is_guarded(type(self)):
-            mend_groups(self)
-            return inner(self, *args, **kwargs)
-        # A subclass called super().step(): its None may mean something to it, and is there again afterwards.
-        with _none_put_aside(self):
-            return inner(self, *args, **kwargs)
-
-    step: Any = functools.update_wrapper(guarded_step, inner)
+    step: Any = lookalike(inner, _STEP, {"switch": switch, "mended": _mended})
     step._shim_guards = inner
     # One level less to be seen: a full-graph compile of a step asks for `step.__wrapped__.__wrapped__`.
     step.__wrapped__ = getattr(inner, "__wrapped__", inner)
@@ -223,7 +233,12 @@ def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
 
 
 @contextmanager
-def _none_put_aside(optimizer: Any) -> Iterator[None]:
+def _mended(optimizer: Any) -> Iterator[None]:
+    """Mend the groups for a step. What a subclass that called ``super().step()`` has there may mean something to it."""
+    if is_guarded(type(optimizer)):
+        mend_groups(optimizer)
+        yield
+        return
     groups = [
         group
         for group in optimizer.param_groups
@@ -260,100 +275,12 @@ def functional(original: Any, switch: Switch, layout: Layout) -> Any:
         """Return what is to be used where a None was given: without parameters nothing is, so it stays None."""
         return _zero_for(name, "its arguments") if switch.on and params else None
 
-    guard = _guard_like_adams(original, zero)
-    if _parameters(function) != _parameters(guard):
-        guard = _guard_of_any(original, zero)
     # TorchScript compiles the source that it finds through __wrapped__, with the globals of the function that it was
     # given. So ours has the globals of the original, and uses none itself.
-    guard = FunctionType(guard.__code__, function.__globals__, None, None, guard.__closure__)
-    functools.update_wrapper(guard, original)
+    guard = lookalike(original, _for_none(original), {"value": zero}, in_globals=function.__globals__)
     if getattr(original, "_torchdynamo_disable", False):
         guard = sys.modules["torch._dynamo"].disable(guard)  # as it did with the original
     return guard
-
-
-def _guard_of_any(original: Any, zero: Callable[[Any], float | None]) -> Any:
-    place = weight_decay_of(original)
-    position = place.position if place is not None else None
-
-    def mended(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """Return args, with None replaced there or in kwargs: they are ours to change, the call has built them."""
-        params = args[0] if args else kwargs.get("params", True)
-        if kwargs.get(WEIGHT_DECAY, 0.0) is None:
-            kwargs[WEIGHT_DECAY] = zero(params)
-        elif position is not None and len(args) > position and args[position] is None:
-            args = (*args[:position], zero(params), *args[position + 1 :])
-        return args
-
-    def guard(*args: Any, **kwargs: Any) -> Any:
-        if position is not None or kwargs.get("weight_decay", 0.0) is None:
-            args = mended(args, kwargs)
-        return original(*args, **kwargs)
-
-    return guard
-
-
-def _guard_like_adams(original: Any, zero: Callable[[Any], float | None]) -> Any:
-    """Return a guard with the parameters that Adam's forms have had since 2.7, when they became AdamW's, too.
-
-    Not to put the arguments into a dict and to take them out again saves three quarters of what a guard costs.
-    """
-
-    def guard(
-        params: Any,
-        grads: Any,
-        exp_avgs: Any,
-        exp_avg_sqs: Any,
-        max_exp_avg_sqs: Any,
-        state_steps: Any,
-        grad_scale: Any,
-        found_inf: Any,
-        *,
-        amsgrad: Any,
-        has_complex: Any,
-        beta1: Any,
-        beta2: Any,
-        lr: Any,
-        weight_decay: Any,
-        eps: Any,
-        maximize: Any,
-        capturable: Any,
-        differentiable: Any,
-        decoupled_weight_decay: Any,
-    ) -> Any:
-        if weight_decay is None:
-            weight_decay = zero(params)
-        return original(
-            params,
-            grads,
-            exp_avgs,
-            exp_avg_sqs,
-            max_exp_avg_sqs,
-            state_steps,
-            grad_scale,
-            found_inf,
-            amsgrad=amsgrad,
-            has_complex=has_complex,
-            beta1=beta1,
-            beta2=beta2,
-            lr=lr,
-            weight_decay=weight_decay,
-            eps=eps,
-            maximize=maximize,
-            capturable=capturable,
-            differentiable=differentiable,
-            decoupled_weight_decay=decoupled_weight_decay,
-        )
-
-    return guard
-
-
-def _parameters(function: Any) -> tuple[object, ...]:
-    """Return the names, kinds and defaults of the parameters, faster than inspect.signature does."""
-    code = function.__code__
-    variadic = code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    return names, code.co_argcount, variadic, function.__defaults__, function.__kwdefaults__
 
 
 # --- saying so ------------------------------------------------------------------------------------------------------

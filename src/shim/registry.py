@@ -12,6 +12,7 @@ from packaging.specifiers import SpecifierSet
 
 from . import guards
 from .layout import Layout, weight_decay_of
+from .lookalike import is_plain, wrap_like
 
 
 class Target(NamedTuple):
@@ -26,7 +27,8 @@ class Target(NamedTuple):
     - ``"submodule"``: the attribute is given the module of that name, which torch has deleted from its package;
       where there is none any more, the one that ``how()`` makes;
     - ``"attribute"``: the attribute is given what ``how(owner)`` returns;
-    - ``"wrapper"``: ``how(wrapped, instance, args, kwargs)`` is called in place of the function, as in wrapt.
+    - ``"wrapper"``: ``how(wrapped, instance, args, kwargs)`` is called in place of the function, as in wrapt;
+    - ``"arguments"``: the same with all the arguments, those left out too, and with the very parameters to be seen.
 
     >>> import shim
     >>> shim.Target("step", "acme.optim:Acme").path
@@ -287,16 +289,34 @@ def _change(target: Target, found: tuple[Any, Any], switch: guards.Switch, layou
     if target.kind in ("constructor", "step"):
         guard = {"constructor": guards.constructor, "step": guards.step}[target.kind]
         return _Change(target, owner, value, None, guard(value, switch, layout))
-    if target.kind == "wrapper":
-        from wrapt import FunctionWrapper, resolve_path
-
-        value = resolve_path(owner, name)[2]  # the function, staticmethod or classmethod itself, not bound by a look
-        how: Any = target.how
-        new = FunctionWrapper(value, how, enabled=lambda: switch.on)
+    if target.kind in ("wrapper", "arguments"):
+        value = _unbound(owner, name, value)
+        new = _wrapped(value, target, switch, isinstance(owner, type))
         return _Change(target, owner, value, new, guards.replace(owner, name, new))
     new = target.how(owner) if target.how else value
     undo = guards.replace(owner, name, new)
     return _Change(target, owner, value, new, _with_entry(new, undo) if isinstance(new, ModuleType) else undo)
+
+
+def _unbound(owner: Any, name: str, value: Any) -> Any:
+    """Return the function, staticmethod or classmethod itself, which a look at the class would bind."""
+    for base in owner.__mro__ if isinstance(owner, type) else ():
+        if name in vars(base):
+            return vars(base)[name]
+    return value
+
+
+def _wrapped(value: Any, target: Target, switch: guards.Switch, in_class: bool) -> Any:
+    how: Any = target.how
+    exact = target.kind == "arguments"
+    if isinstance(value, (staticmethod, classmethod)) and is_plain(value.__func__):
+        method = isinstance(value, classmethod)
+        return type(value)(wrap_like(value.__func__, how, lambda: switch.on, method, exact))
+    if is_plain(value):
+        return wrap_like(value, how, lambda: switch.on, in_class, exact)
+    from wrapt import FunctionWrapper
+
+    return FunctionWrapper(value, how, enabled=lambda: switch.on)
 
 
 def _with_entry(module: ModuleType, undo: guards.Undo) -> guards.Undo:

@@ -45,7 +45,7 @@ PATCHES = (
         name="state_steps",
         reason="1.12.0 refuses step counters on the GPU, where a checkpoint may put them; 1.12.1 takes them",
         targets=tuple(
-            Target("wrapper", f"torch.optim.{name}:_{form}_tensor_{name}", how=breakages.steps_on_the_cpu)
+            Target("arguments", f"torch.optim.{name}:_{form}_tensor_{name}", how=breakages.steps_on_the_cpu)
             for name in ("adam", "adamw")
             for form in ("single", "multi")
         ),
@@ -57,7 +57,7 @@ PATCHES = (
     Patch(
         name="resume",
         reason="a checkpoint of another release lacks keys in its groups, or counts steps as a number, or as a tensor",
-        targets=(Target("wrapper", "torch.optim.optimizer:Optimizer.load_state_dict", how=breakages.resume),),
+        targets=(Target("arguments", "torch.optim.optimizer:Optimizer.load_state_dict", how=breakages.resume),),
         optional=True,
         answers=(
             r"`state_steps` argument must contain a list of singleton tensors",
@@ -70,8 +70,8 @@ PATCHES = (
         name="numbers",
         reason="YAML 1.1 reads 1e-5 as a string, and configs give betas as ints, which 2.13 refuses",
         targets=(
-            Target("wrapper", "torch.optim:*.__init__", how=breakages.numbers),
-            Target("wrapper", "torch.optim.optimizer:Optimizer.add_param_group", how=breakages.numbers),
+            Target("arguments", "torch.optim:*.__init__", how=breakages.numbers),
+            Target("arguments", "torch.optim.optimizer:Optimizer.add_param_group", how=breakages.numbers),
         ),
         optional=True,
         answers=(
