@@ -1,4 +1,4 @@
-"""The guards: what turns ``weight_decay=None`` into ``0.0``, one factory per kind of target.
+"""The guards: what turns ``weight_decay=None`` into a number, one factory per kind of target.
 
 No wrapper is right everywhere: TorchScript compiles the functionals, torch.compile traces them, torch and LR
 schedulers wrap ``step`` themselves. What goes wrong with a wrong one is in ``tests/hazards``, hazard by hazard.
@@ -9,12 +9,13 @@ A guard looks for None first and asks everything else afterwards, so that a heal
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import re
 import sys
 import warnings
 from contextlib import contextmanager
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, Callable, Iterable, Iterator
 
 from .bootstrap import switched_on
@@ -28,7 +29,7 @@ WEIGHT_DECAY = "weight_decay"
 
 
 class NoneWeightDecayWarning(UserWarning):
-    """An optimizer was given ``weight_decay=None``, and shim went on with ``0.0``.
+    """An optimizer was given ``weight_decay=None``, and shim went on with ``0.0``, or with what SHIM_VALUE says.
 
     >>> import warnings
     >>> import torch, shim
@@ -62,8 +63,14 @@ def innermost(function: Any) -> Any:
 
 
 def _of_torch_or_ours(function: Any) -> bool:
-    module = getattr(function, "__globals__", {}).get("__name__", "")
+    module = _name_of(getattr(function, "__globals__", {}))
     return module.partition(".")[0] in ("torch", "contextlib", __name__.partition(".")[0])
+
+
+def _name_of(module_globals: dict[str, Any], default: str = "") -> str:
+    """Return the name of a module; code that a program executes may have any object in its place."""
+    name = module_globals.get("__name__")
+    return name if isinstance(name, str) else default
 
 
 def is_guarded(optimizer_class: type) -> bool:
@@ -92,20 +99,22 @@ def constructor(cls: type, switch: Switch, layout: Layout) -> Undo:
 
     def value(optimizer: Any) -> float | None:
         if switch.on and (refuses or is_guarded(type(optimizer))):
-            return _zero_for(type(optimizer), "its arguments")
+            return _value_for(type(optimizer), "its arguments")
         return None
 
     return replace(cls, "__init__", lookalike(original, _for_none(original), {"value": value}))
 
 
-def _for_none(original: Any) -> str:
+def _for_none(original: Any, form: bool = False) -> str:
     """Return the lines of a guard that put ``value(first)`` where weight_decay is None."""
     taken, place = parameters_of(original), weight_decay_of(original)
     if WEIGHT_DECAY in taken.names:
         # Who has None for a default takes it, and cannot tell it from what was left out.
         if taken.defaults.get(WEIGHT_DECAY, 0.0) is None:
             return ""
-        return "if weight_decay is None:\n    weight_decay = {value}({first})\n"
+        # Since 2.7 Adam's forms are AdamW's, too.
+        which = ", decoupled_weight_decay" if form and "decoupled_weight_decay" in taken.names else ""
+        return f"if weight_decay is None:\n    weight_decay = {{value}}({{first}}{which})\n"
     lines = ""
     if taken.kwargs:
         lines += 'if {kwargs}.get("weight_decay", 0.0) is None:\n    {kwargs}["weight_decay"] = {value}({first})\n'
@@ -162,16 +171,16 @@ def before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
 
 
 def mend_groups(optimizer: Any) -> None:
-    """Put 0.0 where a param group of a guarded optimizer holds None."""
+    """Put a number where a param group of a guarded optimizer holds None."""
     # Not as an attribute, which dynamo would watch in most releases.
-    for group in optimizer.__dict__.get("param_groups", ()):
-        if group.get(WEIGHT_DECAY, 0.0) is None and is_guarded(type(optimizer)):
+    for group in optimizer.__dict__.get("param_groups") or ():
+        if isinstance(group, dict) and group.get(WEIGHT_DECAY, 0.0) is None and is_guarded(type(optimizer)):
             _mend(optimizer, group)
 
 
 def _mend(optimizer: Any, group: dict[str, Any]) -> None:
-    number = next(n for n, other in enumerate(optimizer.param_groups) if other is group)
-    group[WEIGHT_DECAY] = _zero_for(type(optimizer), "parameter group %d" % number)
+    number = next((n for n, other in enumerate(optimizer.param_groups) if other is group), 0)
+    group[WEIGHT_DECAY] = _value_for(type(optimizer), "parameter group %d" % number)
 
 
 _hook: dict[str, Any] = {"users": 0, "handle": None}
@@ -270,14 +279,17 @@ def functional(original: Any, switch: Switch, layout: Layout) -> Any:
     """Return the guard of a functional form (``adam``, ``_single_tensor_adam``, …), to be put wherever it is held."""
     function = inspect.unwrap(original)
     name = re.sub("^_(single_tensor|multi_tensor|fused)_", "", original.__name__)
+    _forms.setdefault(name, function.__globals__)
 
-    def zero(params: Any) -> float | None:
+    def value(params: Any, decoupled: bool = False) -> float | None:
         """Return what is to be used where a None was given: without parameters nothing is, so it stays None."""
-        return _zero_for(name, "its arguments") if switch.on and params else None
+        if switch.on and params:
+            return _value_for(name + "w" if decoupled else name, "its arguments")
+        return None
 
     # TorchScript compiles the source that it finds through __wrapped__, with the globals of the function that it was
     # given. So ours has the globals of the original, and uses none itself.
-    guard = lookalike(original, _for_none(original), {"value": zero}, in_globals=function.__globals__)
+    guard = lookalike(original, _for_none(original, form=True), {"value": value}, in_globals=function.__globals__)
     if getattr(original, "_torchdynamo_disable", False):
         guard = sys.modules["torch._dynamo"].disable(guard)  # as it did with the original
     return guard
@@ -289,55 +301,163 @@ def functional(original: Any, switch: Switch, layout: Layout) -> Any:
 #: How often a guard found a None: (optimizer, where it was found, the user's line) -> times.
 fired: dict[tuple[str, str, str], int] = {}
 
-
-def _zero_for(owner: Any, where: str) -> float:
-    """Return 0.0 for the None that was found, having said so at the user's line; or refuse, in strict mode."""
-    _say(owner, where)
-    return 0.0
+#: Where it was said: the keys of ``fired``.
+_said: set[tuple[str, str, str]] = set()
 
 
-def _say(owner: Any, where: str) -> None:
-    name = owner if isinstance(owner, str) else owner.__name__
-    default = None if isinstance(owner, str) else weight_decay_of(owner.__init__)
-    own = "" if default is None else " (%s's own default is %s)" % (name, default.default)
+def _value_for(owner: Any, where: str) -> float:
+    """Return what takes the place of the None that was found, having said so at the user's line.
+
+    Args:
+        owner: the class of the optimizer, or the name of a functional form.
+        where: the None was found.
+
+    Raises:
+        TypeError: in strict mode.
+        Warning: where a filter of the program makes an error of it.
+    """
+    name, default = _name_and_default(owner)
+    value, chosen = _chosen_value(default)
+    own = "" if default is None or chosen == "default" else f" ({name}'s own default is {default})"
+    with_value = f"{value}, {name}'s own default" if chosen == "default" else f"{value}"
     if switched_on("SHIM_STRICT"):
         raise TypeError(
             f"{name} got weight_decay=None in {where}. Give it a number, 0.0 for no weight decay{own}; "
-            "or unset SHIM_STRICT, and shim goes on with 0.0."
+            f"or unset SHIM_STRICT, and shim goes on with {with_value}."
         )
-    level, line = _users_line()
-    fired[name, where, line] = fired.get((name, where, line), 0) + 1
-    if _rank() == 0:
-        warnings.warn(
-            f"{name} got weight_decay=None in {where}; shim goes on with 0.0{own}. "
+    level, frame = _users_frame()
+    key = (name, where, f"{frame.f_code.co_filename}:{frame.f_lineno}")
+    fired[key] = fired.get(key, 0) + 1
+    if _is_rank_0():
+        _say(
+            f"{name} got weight_decay=None in {where}; shim goes on with {with_value}{own}. "
             "Put the number you mean where the None comes from, and this warning goes away.",
-            NoneWeightDecayWarning,
-            stacklevel=level,
+            key,
+            level,
+            frame,
         )
+    return value
 
 
 # torch.compile calls it while it traces, so that it says so for each compilation and breaks no graph: the attribute is
 # what torch.compiler.assume_constant_result sets, having imported dynamo. An error is to be raised by the step itself.
-setattr(_say, "_torchdynamo_disable" if switched_on("SHIM_STRICT") else "_dynamo_marked_constant", True)
+setattr(_value_for, "_torchdynamo_disable" if switched_on("SHIM_STRICT") else "_dynamo_marked_constant", True)
 
 
-def _rank() -> int:
-    distributed = sys.modules.get("torch.distributed")
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
-        return int(distributed.get_rank())
-    rank = os.environ.get("RANK", "0")
-    return int(rank) if rank.isdigit() else 0
+#: The functional forms that are guarded, with the globals in which their optimizers are.
+_forms: dict[str, dict[str, Any]] = {}
 
 
-def _users_line() -> tuple[int, str]:
-    """Return the nearest frame that is not torch's or ours: as the caller's stacklevel, and as ``file:line``."""
+def _name_and_default(owner: Any) -> tuple[str, float | None]:
+    """Return the name of an optimizer, and the weight_decay that it takes where it is given none."""
+    name = owner if isinstance(owner, str) else owner.__name__
+    if isinstance(owner, str):
+        optim = getattr(sys.modules.get("torch.optim"), "__dict__", {})
+        values = [*optim.values(), *_forms.get(owner, {}).values()]
+        owner = next((each for each in values if isinstance(each, type) and each.__name__.lower() == name), None)
+    for base in getattr(owner, "__mro__", ()):  # the first that does not hand it on among **kwargs
+        place = weight_decay_of(vars(base).get("__init__"))
+        if place is not None:
+            number = isinstance(place.default, (int, float)) and 0.0 <= place.default < float("inf")
+            return name, place.default if number else None
+    return name, None
+
+
+def _chosen_value(default: float | None) -> tuple[float, str]:
+    """Return what SHIM_VALUE says that a None becomes, and ``"default"`` if that is the optimizer's own default."""
+    text = os.environ.get("SHIM_VALUE", "").strip()
+    if text.lower() == "default":
+        return (0.0, "") if default is None else (default, "default")
+    try:
+        value = float(text or 0.0)
+        if 0.0 <= value < float("inf"):  # what every optimizer takes
+            return value, ""
+    except ValueError:
+        pass
+    if text not in _refused:
+        _refused.add(text)
+        logging.getLogger("shim").warning(
+            "SHIM_VALUE is %r, which is neither 'default' nor a number from 0 on; a None becomes 0.0", text
+        )
+    return 0.0, ""
+
+
+#: What SHIM_VALUE held and could not be used.
+_refused: set[str] = set()
+
+
+def _say(message: str, key: tuple[str, str, str], level: int, frame: FrameType) -> None:
+    """Warn at the user's line, once for each place, as far as the program's filters do not say otherwise.
+
+    Python forgets where it has warned whenever somebody touches the filters, as torch does while it is imported.
+    """
+    try:
+        action = _action(message, frame)
+        if action != "ignore" and (key not in _said or action in ("error", "always", "all")):
+            _said.add(key)
+            warnings.warn(message, NoneWeightDecayWarning, stacklevel=level + 1)
+    except Warning:
+        raise
+    except Exception:  # a stream that is closed, a registry that is no dict: it cannot be said here
+        pass
+
+
+def _action(message: str, frame: FrameType) -> str:
+    """Return what the first filter that fits says, as ``warnings.warn`` finds it."""
+    looked_at = (message, _name_of(frame.f_globals, "<string>"))
+    filters = (
+        warnings._get_filters() if hasattr(warnings, "_get_filters") else warnings.filters
+    )  # 3.14: of this context
+    for action, text, category, name, line in filters:
+        # Python's own filters hold strings, those that are added hold patterns.
+        fits = (
+            each is None or (each == its if isinstance(each, str) else each.match(its))
+            for each, its in zip((text, name), looked_at)
+        )
+        if issubclass(NoneWeightDecayWarning, category) and line in (0, frame.f_lineno) and all(fits):
+            return action
+    return warnings.defaultaction  # type: ignore[attr-defined, no-any-return]
+
+
+#: What launchers call the rank of a process. The first that holds a number is believed.
+RANKS = (
+    "RANK",  # torchrun, and what torch itself reads
+    "OMPI_COMM_WORLD_RANK",  # Open MPI
+    "PMIX_RANK",
+    "PMI_RANK",  # MPICH, Intel MPI, Cray
+    "MV2_COMM_WORLD_RANK",  # MVAPICH
+    "MPI_RANKID",
+    "PALS_RANKID",
+    "FLUX_TASK_RANK",
+    "JSM_NAMESPACE_RANK",  # jsrun
+    "HOROVOD_RANK",
+    "SLURM_PROCID",  # srun
+    "ALPS_APP_PE",  # aprun
+    "LOCAL_RANK",  # Lightning's children, which know the others only later
+)
+
+
+def _is_rank_0() -> bool:
+    try:
+        distributed = sys.modules["torch.distributed"]
+        if distributed.is_available() and distributed.is_initialized():
+            return bool(distributed.get_rank() == 0)
+    except Exception:  # it is half imported, or somebody's stand-in
+        pass
+    numbers = (os.environ.get(name, "").strip() for name in RANKS)
+    rank = next((number for number in numbers if number.isascii() and number.isdigit()), "0")
+    return not rank.strip("0")
+
+
+def _users_frame() -> tuple[int, FrameType]:
+    """Return the nearest frame that is not torch's or ours, with its stacklevel for the caller."""
     inside = ("torch", "contextlib", __name__.partition(".")[0])
     level = 1
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
+    while frame.f_back is not None and _name_of(frame.f_globals).partition(".")[0] in inside:
         frame = frame.f_back
         level += 1
-    return level, f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return level, frame
 
 
 # --- putting in place, and back -------------------------------------------------------------------------------------

@@ -83,7 +83,9 @@ def load(registry: Registry, skip: Container[str]) -> bool:
                 if not isinstance(each, Patch):
                     raise TypeError(f"{each!r} is no shim.Patch")
                 registry.add(each)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:  # the user's
+            raise
+        except BaseException as error:
             reason = f"{GROUP} = {entry.value}: {type(error).__name__}: {error}"
             registry.absent[entry.name] = Outcome(entry.name, "failed", reason)
     return bool(entries)

@@ -115,6 +115,12 @@ class Registry:
             raise ValueError(f"a patch named {patch.name!r} is registered already")
         self._patches[patch.name] = patch
 
+    def extend(self, patch: Patch) -> None:
+        """Add the targets of a patch to those of the one that has its name; append it if there is none."""
+        known = self._patches.get(patch.name, patch._replace(targets=()))
+        new = (target for target in patch.targets if target not in known.targets)
+        self._patches[patch.name] = known._replace(targets=(*known.targets, *new))
+
     def __iter__(self) -> Iterator[Patch]:
         return iter(list(self._patches.values()))
 
@@ -182,7 +188,7 @@ class Registry:
         except BaseException as error:
             self._applied.pop(patch.name, None)
             self._take_back([_Applied(applied.switch, applied.changes + new)])
-            if not isinstance(error, Exception):
+            if isinstance(error, KeyboardInterrupt):  # the user's; every other is the patch's own
                 raise
             self._set(patch, "failed", f"{type(error).__name__}: {error}")
             return []
