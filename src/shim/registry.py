@@ -169,7 +169,7 @@ class Registry:
                 return Outcome(patch.name, "skipped", misfit)
             found = [target for target in _expanded(patch.targets) if resolve(target) is not None]
         except Exception as error:
-            return Outcome(patch.name, "failed", f"{type(error).__name__}: {error}")
+            return Outcome(patch.name, "failed", in_words(error))
         return Outcome(patch.name, "planned" if found else "skipped", _places(found) or _missing(patch.targets))
 
     def _apply_one(self, patch: Patch, layout: Layout, skip: Mapping[str, str]) -> list[tuple[Any, Any]]:
@@ -190,7 +190,7 @@ class Registry:
             self._take_back([_Applied(applied.switch, applied.changes + new)])
             if isinstance(error, KeyboardInterrupt):  # the user's; every other is the patch's own
                 raise
-            self._set(patch, "failed", f"{type(error).__name__}: {error}")
+            self._set(patch, "failed", in_words(error))
             return []
         applied.changes.extend(new)
         if applied.changes:
@@ -213,6 +213,14 @@ class Registry:
             if change.undo is not None:
                 change.undo()
         guards.swap_everywhere((change.new, change.old) for change in changes if change.undo is None)
+
+
+def in_words(error: BaseException) -> str:
+    """Name an error of somebody's, which may not even be able to say what it is."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__
 
 
 def _misfit(patch: Patch, layout: Layout, skip: Mapping[str, str]) -> str:
