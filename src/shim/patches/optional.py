@@ -34,6 +34,23 @@ PATCHES = (
         ),
     ),
     Patch(
+        name="numbers",
+        reason="YAML 1.1 reads 1e-5 as a string, and configs give betas as strings, lists or ints, which 2.13 refuses",
+        # Below verbose, which lets an argument through that a scheduler no longer has.
+        targets=(
+            Target("arguments", "torch.optim:*.__init__", how=breakages.numbers),
+            Target("arguments", "torch.optim.optimizer:Optimizer.add_param_group", how=breakages.numbers),
+            Target("arguments", f"{_SCHEDULERS}:*.__init__", how=breakages.numbers),
+            Target("arguments", "torch.optim.swa_utils:SWALR.__init__", how=breakages.numbers),
+        ),
+        optional=True,
+        answers=(
+            r"betas must be either both floats or both Tensors",
+            r"'<=?' not supported between instances of '(float|int|str)' and '(float|int|str)'",
+            r"unsupported operand type\(s\) for [*/+-]+: '(float|int|str)' and '(float|int|str)'",
+        ),
+    ),
+    Patch(
         name="verbose",
         reason="schedulers took verbose, as the last argument, up to 2.6; since 2.2 it has done nothing",
         targets=(Target("wrapper", f"{_SCHEDULERS}:*.__init__", how=breakages.without_verbose),),
@@ -63,21 +80,7 @@ PATCHES = (
             r"`state_steps` argument must contain a list of singleton tensors",
             r"'(int|float)' object has no attribute 'item'",
             r"_foreach_addcdiv_\(\) received an invalid combination of arguments",
-            r"KeyError: '(amsgrad|capturable|decoupled_weight_decay|differentiable|foreach|fused|maximize)'",
-        ),
-    ),
-    Patch(
-        name="numbers",
-        reason="YAML 1.1 reads 1e-5 as a string, and configs give betas as ints, which 2.13 refuses",
-        targets=(
-            Target("arguments", "torch.optim:*.__init__", how=breakages.numbers),
-            Target("arguments", "torch.optim.optimizer:Optimizer.add_param_group", how=breakages.numbers),
-        ),
-        optional=True,
-        answers=(
-            r"betas must be either both floats or both Tensors",
-            r"'<=?' not supported between instances of '(float|int|str)' and '(float|int|str)'",
-            r"unsupported operand type\(s\) for [*/+-]+: '(float|int|str)' and '(float|int|str)'",
+            r"KeyError: '(capturable|decoupled_weight_decay|differentiable|foreach|fused|maximize)'",
         ),
     ),
 )
