@@ -277,6 +277,16 @@ class TestResume:
             torch.equal(*pair) for pair in zip(self.resume(lambda params: make(params, lr=0.1), saved), expected)
         )
 
+    def test_a_checkpoint_may_be_given_by_its_name(self, mended):
+        first, second = (torch.optim.SGD(parameters(), lr=0.1) for _ in range(2))
+        saved = first.state_dict()
+        added = set(self.ADDED).intersection(saved["param_groups"][0])
+        for key in added:
+            del saved["param_groups"][0][key]
+        mended("resume")
+        second.load_state_dict(state_dict=saved)
+        assert added <= set(second.param_groups[0])
+
     @pytest.mark.parametrize("name", ["Adam", "SGD"])
     @pytest.mark.parametrize("missing", ["lr", "weight_decay"])
     def test_any_other_key_that_is_missing_is_torchs_error(self, mended, name, missing):
@@ -463,7 +473,7 @@ class TestNumbers:
             step(make())
         mended("numbers")
         optimizer = make()
-        optimizer.add_param_group({"params": parameters(), "eps": "1e-6"})
+        optimizer.add_param_group(param_group={"params": parameters(), "eps": "1e-6"})
         step(optimizer)
         assert [(group["lr"], group["eps"]) for group in optimizer.param_groups] == [(1e-5, 1e-8), (1e-3, 1e-6)]
 

@@ -78,7 +78,8 @@ _ADDED = {"capturable", "decoupled_weight_decay", "differentiable", "foreach", "
 
 def resume(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Load a checkpoint of another release: keys that its groups lack stay as they are, steps become what is usual."""
-    wrapped(*(_with_what_is_added(instance, each) for each in args), **kwargs)
+    given = {name: _with_what_is_added(instance, each) for name, each in kwargs.items()}
+    wrapped(*(_with_what_is_added(instance, each) for each in args), **given)
     usual = _usual_step(type(instance))
     if usual is not None:
         for state in instance.state.values():
@@ -147,7 +148,9 @@ def numbers(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], 
     """Construct an optimizer or a scheduler with numbers where a config gave strings, or add a group with them."""
     of_optimizer = isinstance(instance, sys.modules["torch.optim"].Optimizer)
     if of_optimizer and wrapped.__name__ == "add_param_group":
-        return wrapped(*(_group(each, getattr(instance, "defaults", {})) for each in args), **kwargs)
+        defaults = getattr(instance, "defaults", {})
+        given = {name: _group(each, defaults) for name, each in kwargs.items()}
+        return wrapped(*(_group(each, defaults) for each in args), **given)
     parameters = inspect.signature(wrapped).parameters
     constants = getattr(getattr(inspect.unwrap(wrapped), "__code__", None), "co_consts", ())
     floats = "betas must be either both floats or both Tensors" in constants  # Adam, since 2.13

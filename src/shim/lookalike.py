@@ -78,7 +78,7 @@ def _as_text(
     if names:
         first = names[0]
     else:
-        named = f'{kwargs}.get("{_first_of_what_is_wrapped(original)}")' if kwargs else "None"
+        named = f"{kwargs}.get({_first_of_what_is_wrapped(original)!r})" if kwargs else "None"
         first = f"({args}[0] if {args} else {named})" if args else named
     defaults: dict[str, Any] = {}
     if names:
@@ -88,8 +88,11 @@ def _as_text(
 
 
 def _first_of_what_is_wrapped(original: Any) -> str:
-    code = getattr(inspect.unwrap(original), "__code__", None)
-    return code.co_varnames[0] if code is not None and code.co_argcount else ""
+    try:
+        code = inspect.unwrap(original).__code__
+        return str(code.co_varnames[0]) if code.co_argcount else ""
+    except (AttributeError, ValueError):  # no function of Python, or one that wraps itself
+        return ""
 
 
 def lookalike(
