@@ -166,7 +166,7 @@ def before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     """Mend the groups, as torch's step pre-hook, and traceable."""
     # Dynamo watches what it sees us look at, and compiles anew when a learning rate changes. So there is no look where
     # the functional form has a guard.
-    if not (_torch.compiler.is_compiling() and type(optimizer).__module__.startswith(_WITH_FUNCTIONALS)):
+    if not (_torch.compiler.is_dynamo_compiling() and type(optimizer).__module__.startswith(_WITH_FUNCTIONALS)):
         mend_groups(optimizer)
 
 
