@@ -1,6 +1,6 @@
 """Measure what the guards add to an optimizer's step.
 
-    python benchmarks/step_overhead.py [--rounds N] [--json FILE]
+    python benchmarks/step_overhead.py [--rounds N] [--json FILE] [WORD ...]
 
 Run it with the Python of an environment that has the torch in question; the package itself need not be installed. In
 each round every variant takes its steps, in a new random order and on the same optimizer: without guards, with those
@@ -23,16 +23,21 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from shim.layout import probe
+from shim.layout import probe, weight_decay_of
 from shim.patches import PATCHES
 from shim.registry import Registry
+
+#: The optimizers of this torch.
+OPTIMIZERS = sorted(
+    name
+    for name, value in vars(torch.optim).items()
+    if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
+)
 
 #: What is stepped: optimizer, how many groups, how many parameters in each. They are small, so that what a guard costs
 #: is not hidden behind the arithmetic.
 MODELS = {
-    "Adam, 1 group of 4 parameters": ("Adam", 1, 4),
-    "AdamW, 1 group of 4 parameters": ("AdamW", 1, 4),
-    "SGD, 1 group of 4 parameters": ("SGD", 1, 4),
+    **{f"{name}, 1 group of 4 parameters": (name, 1, 4) for name in OPTIMIZERS},
     "Adam, 2 groups of 74 parameters, as GPT-2 has": ("Adam", 2, 74),
     "Adam, 300 groups of 1 parameter": ("Adam", 300, 1),
     "Adam, 300 groups of 4 parameters": ("Adam", 300, 4),
@@ -62,18 +67,22 @@ def registry(kinds: tuple[str, ...]) -> Registry:
 
 
 def built(name: str, groups: int, parameters: int) -> torch.optim.Optimizer:
-    tensors = [[torch.nn.Parameter(torch.ones(16)) for _ in range(parameters)] for _ in range(groups)]
+    cls = getattr(torch.optim, name)
+    tensors = [[torch.nn.Parameter(torch.ones(4, 4)) for _ in range(parameters)] for _ in range(groups)]
     for group in tensors:
         for parameter in group:
-            parameter.grad = torch.ones(16)
-    return getattr(torch.optim, name)([{"params": group} for group in tensors], lr=1e-6, weight_decay=0.01)
+            parameter.grad = torch.ones(4, 4).to_sparse() if name == "SparseAdam" else torch.ones(4, 4)
+    options = {"weight_decay": 0.01} if weight_decay_of(cls.__init__) else {}
+    given = tensors[0] if name == "LBFGS" else [{"params": group} for group in tensors]  # which takes one group only
+    return cls(given, lr=1e-6, **options)
 
 
 def seconds(optimizer: torch.optim.Optimizer, steps: int) -> float:
     """Return the CPU time of a step: the wall clock also counts what others do on a busy machine."""
+    arguments = [lambda: torch.ones(())] if isinstance(optimizer, torch.optim.LBFGS) else []
     before = time.thread_time()
     for _ in range(steps):
-        optimizer.step()
+        optimizer.step(*arguments)
     return (time.thread_time() - before) / steps
 
 
@@ -104,14 +113,18 @@ def measure(model: tuple[str, int, int], rounds: int) -> list[dict[str, object]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=150, help="of all variants (150)")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="only the rows that begin with one of these: SGD, …")
     parser.add_argument("--json", metavar="FILE", help="write the figures as data")
     options = parser.parse_args()
+
+    def chosen(name: str) -> bool:
+        return name.startswith(tuple(options.words or ("",)))
 
     torch.set_num_threads(1)
     wrapper = {"hook": "torch's own step pre-hook", "function": "a replaced step"}[probe().step_wrapper]
     about = f"torch {torch.__version__}, Python {platform.python_version()}, one thread, {options.rounds} rounds"
     print(f"{about}; a step is guarded by {wrapper}")
-    tables = {name: measure(model, options.rounds) for name, model in MODELS.items()}
+    tables = {name: measure(model, options.rounds) for name, model in MODELS.items() if chosen(name)}
     for name, rows in tables.items():
         print(f"\n{name:<48}{'ns per step':>14}{'added ns':>11}{'ratio':>9}")
         for row in rows:

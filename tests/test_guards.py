@@ -8,6 +8,8 @@ import inspect
 import io
 import pickle
 import sys
+import textwrap
+import types
 import warnings
 
 import pytest
@@ -132,12 +134,13 @@ def test_none_handed_to_a_functional_is_zero(path, train, monkeypatch):
     assert not torch.equal(results[0], args[0][0]), "the call must have moved the parameter"
 
 
-@pytest.mark.skipif(shim.layout.probe().era.number < 13, reason="Adam's forms have other parameters before torch 2.7")
-@pytest.mark.parametrize("name", ["_single_tensor_adam", "_multi_tensor_adam"])
-def test_adams_forms_have_a_guard_that_packs_no_arguments(name):
-    code = getattr(sys.modules["torch.optim.adam"], name).__code__
-    assert code.co_filename == shim.guards.__file__
-    assert not code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+@pytest.mark.skipif(not FUNCTIONALS, reason=f"no functional forms in torch {torch.__version__}")
+def test_a_guard_packs_no_arguments_that_the_original_does_not_pack():
+    functions = [function for function in map(_look_up, FUNCTIONALS) if "_shim_value" in function.__code__.co_freevars]
+    assert functions
+    for function in functions:
+        packed = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+        assert function.__code__.co_flags & packed == function.__wrapped__.__code__.co_flags & packed
 
 
 def _recorded_call(path, train, monkeypatch):
@@ -288,11 +291,242 @@ def test_the_users_warning_filters_decide():
         optimizer.step()
 
 
-def test_only_rank_0_speaks_and_every_rank_is_mended(monkeypatch, recwarn):
-    monkeypatch.setenv("RANK", "1")
-    optimizer = torch.optim.AdamW([one_parameter()], weight_decay=None)
-    assert optimizer.param_groups[0]["weight_decay"] == 0.0
-    assert not recwarn.list
+def build(**keywords):
+    return torch.optim.AdamW([one_parameter()], **keywords)
+
+
+class TestOncePerPlace:
+    """What Python forgets when somebody touches the filters is said once all the same; the filters still decide."""
+
+    @staticmethod
+    def said(between=lambda: None, times=6, cls=torch.optim.AdamW, action="default"):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter(action, shim.NoneWeightDecayWarning)
+            for _ in range(times):
+                between()
+                cls([one_parameter()], lr=0.1, weight_decay=None)
+        return len([w for w in caught if w.category is shim.NoneWeightDecayWarning])
+
+    @staticmethod
+    def touch():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+
+    @pytest.fixture(autouse=True)
+    def nothing_was_said(self, monkeypatch):
+        monkeypatch.setattr(shim.guards, "_said", set())
+
+    @pytest.mark.parametrize("action", ["default", "module", "once"])
+    @pytest.mark.parametrize("name", ["AdamW", "SGD"])
+    def test_in_a_loop_with_and_without_a_touch(self, name, action):
+        assert self.said(cls=getattr(torch.optim, name), action=action) == 1
+        assert self.said(self.touch, cls=getattr(torch.optim, name), action=action) == 0  # nor later on
+
+    def test_with_a_touch_from_the_start(self):
+        assert self.said(self.touch) == 1
+
+    def test_a_filter_that_says_always_has_it_each_time(self):
+        assert self.said(self.touch, action="always") == 6
+
+    def test_a_filter_that_makes_an_error_of_it_does_so_each_time(self):
+        for _ in range(3):
+            with pytest.raises(shim.NoneWeightDecayWarning):
+                self.said(action="error")
+
+    def test_what_was_ignored_was_not_said(self):
+        assert self.said(action="ignore") == 0
+        assert self.said() == 1
+
+    @pytest.mark.parametrize(
+        "chosen, said",
+        [
+            ({"message": "AdamW"}, 6),
+            ({"message": "sgd got"}, 0),
+            ({"module": __name__.replace(".", r"\.")}, 0),
+            ({"module": "torch"}, 6),
+            ({"category": UserWarning}, 0),
+            ({"category": DeprecationWarning}, 6),
+            ({"lineno": 1}, 6),
+        ],
+    )
+    def test_the_first_filter_that_fits_decides_as_for_any_warning(self, chosen, said):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", shim.NoneWeightDecayWarning)
+            warnings.filterwarnings("ignore", **chosen)
+            for _ in range(6):
+                torch.optim.SGD([one_parameter()], lr=0.1, weight_decay=None)
+        assert len(caught) == said
+
+    def test_a_fresh_process(self, python):
+        code = """
+            import warnings, torch
+            for _ in range(6): torch.optim.AdamW([torch.ones(1)], weight_decay=None)
+            for _ in range(5):
+                with warnings.catch_warnings(): torch.optim.SGD([torch.ones(1)], lr=1.0, weight_decay=None)
+        """
+        assert python(code).stderr.count("NoneWeightDecayWarning") == 2
+        assert python(["-W", "always", "-c", textwrap.dedent(code)]).stderr.count("NoneWeightDecayWarning") == 11
+        assert python(["-W", "ignore", "-c", textwrap.dedent(code)]).stderr == ""
+
+
+class TestRank:
+    @pytest.fixture(autouse=True)
+    def no_rank(self, monkeypatch):
+        for name in shim.guards.RANKS:
+            monkeypatch.delenv(name, raising=False)
+
+    @pytest.mark.parametrize("name", shim.guards.RANKS)
+    def test_only_rank_0_speaks_and_every_rank_is_mended(self, name, monkeypatch, recwarn):
+        monkeypatch.setenv(name, "1")
+        assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
+        assert not recwarn.list
+        monkeypatch.setenv(name, "0")
+        with warned:
+            build(weight_decay=None)
+
+    def test_torchs_own_rank_goes_first(self, monkeypatch):
+        monkeypatch.setenv("SLURM_PROCID", "1")
+        monkeypatch.setenv("RANK", "0")
+        with warned:
+            build(weight_decay=None)
+
+    @pytest.mark.parametrize("rank", ["²", "", "-1", " ", "one", "1.0", "٣x", "0x1", "9" * 5000 + "!", "\udcff"])
+    def test_what_is_no_rank_means_that_there_is_none(self, rank, monkeypatch):
+        for name in shim.guards.RANKS:
+            monkeypatch.setenv(name, rank)
+        with warned:
+            assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
+
+    @pytest.mark.parametrize("stand_in", [None, 3, types.ModuleType("torch.distributed")])
+    def test_a_torch_distributed_that_is_not_there_yet(self, stand_in, monkeypatch):
+        monkeypatch.setitem(sys.modules, "torch.distributed", stand_in)
+        with warned:
+            build(weight_decay=None)
+
+
+class TestAGuardRaisesNothing:
+    """Whatever the program around it is like, it gets its optimizer."""
+
+    @pytest.mark.parametrize("name", [None, 3, b"bytes", [], "", "torch"])
+    def test_in_code_with_any_name(self, name):
+        namespace = {"__name__": name, "torch": torch}
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            exec("built = torch.optim.SGD([torch.ones(1)], lr=0.1, weight_decay=None)", namespace)
+        assert namespace["built"].param_groups[0]["weight_decay"] == 0.0
+        assert len(caught) == (name is not None)  # for which Python itself drops all warnings
+
+    @pytest.mark.parametrize("registry", [3, None, "registry"])
+    def test_in_code_with_any_registry(self, registry):
+        built = {"__name__": "m", "__warningregistry__": registry, "torch": torch}
+        with warnings.catch_warnings(record=True):
+            warnings.simplefilter("always")
+            exec("built = torch.optim.SGD([torch.ones(1)], lr=0.1, weight_decay=None)", built)
+        assert built["built"].param_groups[0]["weight_decay"] == 0.0
+
+    def test_with_a_stream_that_is_closed(self, python):
+        ran = python("""
+            import sys, torch
+            sys.stderr.close()
+            print(torch.optim.AdamW([torch.ones(1)], weight_decay=None).param_groups[0]["weight_decay"])
+        """)
+        assert ran.stdout == "0.0\n"
+
+    @pytest.mark.parametrize("filters", [3, [3], [("default",)], [("default", 3, UserWarning, 3, 0)]])
+    def test_with_any_filters(self, filters, monkeypatch):
+        monkeypatch.setattr(warnings, "filters", filters)
+        assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
+
+    def test_with_a_warn_of_the_programs(self, monkeypatch):
+        def warn(*args, **kwargs):
+            raise LookupError
+
+        monkeypatch.setattr(warnings, "warn", warn)
+        assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
+
+    def test_with_an_optimizer_whose_groups_are_no_dicts(self):
+        class Own(torch.optim.Optimizer):
+            def __init__(self, params, groups):
+                super().__init__(params, {})
+                self.param_groups = groups
+
+            def step(self):
+                return 3
+
+        for groups in ([3], None, [None]):
+            assert Own([one_parameter()], groups).step() == 3
+
+    @pytest.mark.parametrize("value", ["1", "²", "\udcff"])
+    def test_strict_is_a_type_error_and_no_other(self, value, monkeypatch):
+        monkeypatch.setenv("SHIM_STRICT", value)
+        with pytest.raises(TypeError, match="got weight_decay=None"):
+            build(weight_decay=None)
+
+
+class TestValue:
+    """What a None becomes can be chosen."""
+
+    @pytest.fixture(autouse=True)
+    def nothing_was_refused(self, monkeypatch):
+        monkeypatch.setattr(shim.guards, "_refused", set())
+
+    @pytest.mark.parametrize("cls", OPTIMIZERS)
+    @pytest.mark.parametrize("text, value", [("0.01", 0.01), ("1e-2", 0.01), (" 0.5 ", 0.5), ("", 0.0), ("0", 0.0)])
+    def test_a_number_is_used_everywhere_and_named(self, cls, text, value, train, monkeypatch):
+        monkeypatch.setenv("SHIM_VALUE", text)
+        expected = train(builder(cls, weight_decay=value))
+        with pytest.warns(shim.NoneWeightDecayWarning, match=f"shim goes on with {value}[ .]"):
+            assert torch.equal(train(builder(cls, weight_decay=None)), expected)
+        with pytest.warns(shim.NoneWeightDecayWarning, match=f"parameter group 0; shim goes on with {value}[ .]"):
+            assert torch.equal(
+                train(builder(cls), lambda optimizer: optimizer.param_groups[0].update(weight_decay=None)), expected
+            )
+
+    @pytest.mark.parametrize("cls", OPTIMIZERS)
+    def test_default_is_what_those_get_who_leave_it_out(self, cls, train, monkeypatch):
+        monkeypatch.setenv("SHIM_VALUE", "default")
+        own = weight_decay_of(cls.__init__).default
+        with pytest.warns(shim.NoneWeightDecayWarning, match=f"goes on with {own}, {cls.__name__}'s own default"):
+            assert torch.equal(train(builder(cls, weight_decay=None)), train(builder(cls)))
+        with warned:
+            optimizer = builder(cls, weight_decay=None)([torch.nn.Parameter(torch.ones(2, 2))])
+        assert optimizer.param_groups[0]["weight_decay"] == own
+
+    def test_the_default_of_a_subclass_that_hands_it_on(self, monkeypatch):
+        class HandsOn(torch.optim.AdamW):
+            def __init__(self, params, **options):
+                super().__init__(params, **options)
+
+        monkeypatch.setenv("SHIM_VALUE", "Default")
+        with warned:
+            assert HandsOn([one_parameter()], weight_decay=None).param_groups[0]["weight_decay"] == 0.01
+
+    @pytest.mark.parametrize("text", ["nonsense", "-0.01", "nan", "inf", "0,01", "²", "\udcff", "None", "1 2"])
+    def test_garbage_is_said_once_and_zero_is_used(self, text, monkeypatch, caplog):
+        monkeypatch.setenv("SHIM_VALUE", text)
+        for _ in range(3):
+            with pytest.warns(shim.NoneWeightDecayWarning, match=r"shim goes on with 0\.0 "):
+                assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
+        said = [record.getMessage() for record in caplog.records]
+        assert said == [
+            f"SHIM_VALUE is {text!r}, which is neither 'default' nor a number from 0 on; a None becomes 0.0"
+        ]
+
+    @pytest.mark.skipif(shim.layout.probe().era.number < 13, reason="AdamW has forms of its own before torch 2.7")
+    def test_adams_forms_know_whose_they_are(self, train, monkeypatch):
+        args, kwargs = _recorded_call("torch.optim.adam:_single_tensor_adam", train, monkeypatch)
+        monkeypatch.setenv("SHIM_VALUE", "default")
+        for decoupled, own in ((False, "0, adam's"), (True, "0.01, adamw's")):
+            arguments, keywords = copy.deepcopy((args, kwargs))
+            keywords.update(weight_decay=None, decoupled_weight_decay=decoupled)
+            with torch.no_grad(), pytest.warns(shim.NoneWeightDecayWarning, match=f"goes on with {own} own default"):
+                _look_up("torch.optim.adam:_single_tensor_adam")(*arguments, **keywords)
+
+    def test_strict_names_it_too(self, monkeypatch):
+        monkeypatch.setenv("SHIM_VALUE", "0.25")
+        monkeypatch.setenv("SHIM_STRICT", "1")
+        with pytest.raises(TypeError, match=r"shim goes on with 0\.25"):
+            build(weight_decay=None)
 
 
 class TestStrict:
@@ -440,6 +674,27 @@ def test_guard_gives_a_class_of_ones_own_the_same_guards():
     assert optimizer.param_groups[0]["weight_decay"] == 0.0
     with pytest.raises(TypeError):
         builder(torch.optim.Adam, weight_decay=None)([one_parameter()]).step()  # torch's own are left alone
+
+
+def test_guard_takes_every_class_of_a_name():
+    """A factory makes one at each call, and so does a notebook cell that is run again."""
+    classes = [shim.guard(own_optimizer()) for _ in range(3)]
+    assert shim.guard(classes[1]) is classes[1]
+    for Own in classes:
+        with warned:
+            optimizer = Own([one_parameter()], weight_decay=None)
+        optimizer.param_groups[0]["weight_decay"] = None
+        with warned:
+            optimizer.step()
+        assert optimizer.param_groups[0]["weight_decay"] == 0.0
+    name = f"{own_optimizer.__module__}:own_optimizer.<locals>.Own"
+    assert [outcome.state for outcome in shim.status().outcomes if outcome.patch == name] == ["applied"]
+    shim.deactivate()
+    assert all("_shim_value" not in Own.__init__.__code__.co_freevars for Own in classes)
+    shim.activate()
+    for Own in classes:
+        with warned:
+            Own([one_parameter()], weight_decay=None)
 
 
 def test_guard_refuses_what_is_no_optimizer():

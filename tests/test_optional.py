@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import copy
+import functools
 import importlib
+import inspect
 import sys
 
 import pytest
@@ -11,7 +14,7 @@ import torch
 from packaging.version import Version
 
 import shim
-from shim.patches import optional
+from shim import rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:The verbose parameter is deprecated")
 RELEASE = Version(torch.__version__).release[:3]
@@ -32,6 +35,13 @@ def mended():
     shim.deactivate()
 
 
+OPTIMIZERS = sorted(
+    name
+    for name, value in vars(torch.optim).items()
+    if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
+)
+
+
 def parameters(count=1):
     return [torch.nn.Parameter(torch.ones(3, 2)) for _ in range(count)]
 
@@ -48,12 +58,14 @@ def reasons():
     return {outcome.patch: (outcome.state, outcome.reason) for outcome in shim.status().outcomes}
 
 
-def test_they_are_off_and_say_how_they_are_switched_on(mended):
+#: The rows that had a name before there was a table of breakages.
+NAMES = ("torch._six", "lr_scheduler", "numbers", "verbose", "state_steps", "resume")
+
+
+def test_they_are_off_unless_named(mended):
+    assert {*NAMES} <= {row.name for row in rows.load()}
     mended()
-    for patch in optional.PATCHES:
-        state, reason = reasons()[patch.name]
-        assert state == "skipped"
-        assert reason == f"optional: SHIM_PATCHES={patch.name} switches it on"
+    assert not {*NAMES} & {*reasons()}
 
 
 def test_the_environment_switches_them_on(python):
@@ -83,7 +95,7 @@ def test_everything_is_put_back(mended):
     if not hasattr(torch.optim, "adam"):
         torch.optim.adam = sys.modules["torch.optim.adam"]
     old = held()
-    mended(*(patch.name for patch in optional.PATCHES))
+    mended(*NAMES)
     assert any(now is not then for now, then in zip(held(), old))
     shim.deactivate()
     assert all(now is then for now, then in zip(held(), old))
@@ -211,8 +223,9 @@ class TestResume:
 
     @staticmethod
     def tensor_and_number(saved):
-        saved["state"][0]["step"] = torch.tensor(float(saved["state"][0]["step"]))
-        saved["state"][1]["step"] = int(saved["state"][1]["step"])
+        first, second = saved["state"].values()
+        first["step"] = torch.tensor(float(first["step"]))
+        second["step"] = int(second["step"])
 
     @staticmethod
     def tensors(saved):
@@ -248,25 +261,116 @@ class TestResume:
         mended("resume")
         assert all(torch.equal(*pair) for pair in zip(self.resume(make, saved), expected))
 
-    def test_a_key_that_the_checkpoint_lacks_keeps_the_value_it_has(self, mended):
-        class Newer(torch.optim.Adam):
-            """An optimizer whose newer release has one more option."""
+    #: What releases since 1.4 have added to the groups of their optimizers.
+    ADDED = ("capturable", "decoupled_weight_decay", "differentiable", "foreach", "fused", "maximize")
 
-            def __init__(self, params, option=3):
-                super().__init__(params)
-                self.defaults["option"] = option
-                for group in self.param_groups:
-                    group["option"] = option
+    @pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name not in ("LBFGS", "SparseAdam")])
+    def test_the_keys_that_newer_releases_have_added_keep_the_values_they_have(self, mended, name):
+        def lacks_them(saved):
+            for key in self.ADDED:
+                saved["param_groups"][0].pop(key, None)
 
-            def step(self, closure=None):
-                assert [group["option"] for group in self.param_groups] == [3]
-                return super().step(closure)
-
-        saved, expected = self.checkpoint(Newer, lambda saved: saved["param_groups"][0].pop("option"))
-        with pytest.raises(KeyError, match="option"):
-            self.resume(Newer, saved)
+        cls = getattr(torch.optim, name)
+        takes = inspect.signature(cls.__init__).parameters
+        make = functools.partial(cls, **({"maximize": True} if "maximize" in takes else {}))
+        saved, expected = self.checkpoint(lambda params: make(params, lr=0.1), lacks_them)
         mended("resume")
-        assert all(torch.equal(*pair) for pair in zip(self.resume(Newer, saved), expected))
+        assert all(
+            torch.equal(*pair) for pair in zip(self.resume(lambda params: make(params, lr=0.1), saved), expected)
+        )
+
+    def test_a_checkpoint_may_be_given_by_its_name(self, mended):
+        first, second = (torch.optim.SGD(parameters(), lr=0.1) for _ in range(2))
+        saved = first.state_dict()
+        added = set(self.ADDED).intersection(saved["param_groups"][0])
+        for key in added:
+            del saved["param_groups"][0][key]
+        mended("resume")
+        second.load_state_dict(state_dict=saved)
+        assert added <= set(second.param_groups[0])
+
+    @pytest.mark.parametrize("name", ["Adam", "SGD"])
+    @pytest.mark.parametrize("missing", ["lr", "weight_decay"])
+    def test_any_other_key_that_is_missing_is_torchs_error(self, mended, name, missing):
+        def make(params):
+            return getattr(torch.optim, name)(params, lr=0.1)
+
+        saved, _ = self.checkpoint(make, lambda saved: saved["param_groups"][0].pop(missing))
+        mended("resume")
+        with pytest.raises(KeyError, match=missing):
+            self.resume(make, saved)
+
+    @pytest.mark.parametrize(
+        "ours, theirs", [(ours, theirs) for ours in OPTIMIZERS for theirs in OPTIMIZERS if ours != theirs]
+    )
+    def test_a_checkpoint_of_another_optimizer_is_what_it_is_without_the_patch(self, mended, ours, theirs):
+        def loaded():
+            first, second = (getattr(torch.optim, each)(parameters(1), lr=0.25) for each in (theirs, ours))
+            saved = first.state_dict()
+            saved["param_groups"][0].update(lr=0.5)
+            try:
+                second.load_state_dict(saved)
+            except (KeyError, RuntimeError, ValueError) as error:
+                return repr(error)
+            return {key: value for key, value in second.param_groups[0].items() if key != "params"}
+
+        before_it = loaded()
+        mended("resume")
+        assert loaded() == before_it
+
+    @pytest.mark.parametrize("name", OPTIMIZERS)
+    @pytest.mark.parametrize(
+        "more",
+        [{"epoch": 3}, {"note": "a"}, {"list": [1, {"step": 2}]}, {"dict": {"a": 1}}, {"tensor": torch.ones(2)}],
+        ids=str,
+    )
+    def test_state_may_hold_more_than_that_of_parameters(self, mended, name, more):
+        def loaded():
+            first, second = (getattr(torch.optim, name)(parameters(1), lr=0.25) for _ in range(2))
+            first.state.update(more)
+            try:
+                second.load_state_dict(first.state_dict())
+            except (IndexError, KeyError, TypeError) as error:  # up to 2.2, some look at its step
+                return repr(error)
+            return {key: str(second.state[key]) for key in more}
+
+        before_it = loaded()
+        assert RELEASE < (2, 3) or before_it == {key: str(value) for key, value in more.items()}
+        mended("resume")
+        assert loaded() == before_it
+
+    @pytest.mark.parametrize("step", [None, True, torch.ones(2), [1]], ids=str)
+    def test_a_step_that_is_no_counter_stays(self, mended, step):
+        mended("resume")
+        optimizer = torch.optim.SGD(parameters(1), lr=0.25)
+        optimizer.state[optimizer.param_groups[0]["params"][0]] = {"step": step}
+        saved = optimizer.state_dict()
+        optimizer.load_state_dict(saved)
+        assert str(list(optimizer.state.values())) == str([{"step": step}])
+
+    @pytest.mark.parametrize("name", OPTIMIZERS)
+    def test_what_was_saved_here_is_loaded_as_without_the_patch(self, mended, name):
+        def loaded():
+            first, second = (getattr(torch.optim, name)(parameters(2), lr=0.25) for _ in range(2))
+            if name not in ("LBFGS", "SparseAdam"):
+                step(first, 2)
+            second.load_state_dict(first.state_dict())
+            return str(list(second.state.values())), str(second.param_groups)
+
+        before_it = loaded()
+        mended("resume")
+        assert loaded() == before_it
+
+    @pytest.mark.parametrize("saved", [{}, {"state": {}}, {"state": {}, "param_groups": 3}, None, [], {1: 2}], ids=str)
+    def test_what_is_no_checkpoint_is_torchs_error(self, mended, saved):
+        def error():
+            with pytest.raises(Exception) as caught:
+                torch.optim.SGD(parameters(), lr=0.1).load_state_dict(saved)
+            return repr(caught.value)
+
+        before_it = error()
+        mended("resume")
+        assert error() == before_it
 
     def test_a_checkpoint_of_another_shape_is_refused_as_before(self, mended):
         optimizer = torch.optim.Adam(parameters())
@@ -303,8 +407,65 @@ class TestNumbers:
             with pytest.raises(ValueError, match="betas must be either both floats or both Tensors"):
                 torch.optim.Adam(parameters(), betas=betas)
         mended("numbers")
-        given = torch.optim.Adam(parameters(), 1e-3, betas).param_groups[0]["betas"]
-        assert given == (0.0, 0.99) and [type(beta) for beta in given] == [float, float]
+        optimizer = torch.optim.Adam(parameters(), 1e-3, betas)
+        given = optimizer.param_groups[0]["betas"]
+        step(optimizer)
+        if RELEASE >= (2, 13):
+            assert given == (0.0, 0.99) and [type(beta) for beta in given] == [float, float]
+        else:
+            assert given is betas  # which torch takes
+
+    @pytest.mark.parametrize(
+        "betas",
+        [
+            "(0.5, 0.75)",
+            "[0.5,0.75]",
+            "0.5,0.75",
+            " ( 5e-1 , .75, ) ",
+            ["0.5", "0.75"],
+            ["0.5", 0.75],
+            collections.UserList([0.5, 0.75]),
+            collections.UserList(["0.5", "0.75"]),
+            collections.deque([0.5, "0.75"]),
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("where", ["constructor", "position", "group", "added"])
+    @pytest.mark.parametrize("name", ["Adam", "AdamW", "NAdam", "Adamax"])
+    def test_betas_are_what_configs_make_of_them(self, mended, name, where, betas):
+        if not hasattr(torch.optim, name):
+            pytest.skip(f"this torch has no {name}")
+        mended("numbers")
+        make, before_it = getattr(torch.optim, name), str(betas)
+        if where == "constructor":
+            optimizer = make(parameters(), betas=betas)
+        elif where == "position":
+            optimizer = make(parameters(), 1e-3, betas)
+        elif where == "group":
+            optimizer = make([{"params": parameters(), "betas": betas}])
+        else:
+            optimizer = make(parameters())
+            optimizer.add_param_group({"params": parameters(), "betas": betas})
+        given = optimizer.param_groups[-1]["betas"]
+        assert given == (0.5, 0.75) and type(given) is tuple
+        assert str(betas) == before_it
+        step(optimizer)
+
+    @pytest.mark.parametrize(
+        "betas",
+        ["0.5", "(0.5)", "0.5,0.75,0.9", "a,b", "(0.5, 0.75", "nan,0.5", "", ["a", "b"], ["0.5"], {}, 3],
+        ids=str,
+    )
+    def test_what_is_no_pair_is_torchs_error(self, mended, betas):
+        def result():
+            try:
+                return step(torch.optim.Adam(parameters(), betas=betas))
+            except Exception as error:
+                return repr(error)
+
+        before_it = result()
+        mended("numbers")
+        assert result() == before_it and before_it is not None
 
     def test_a_group_may_hold_strings_too(self, mended):
         def make():
@@ -314,14 +475,110 @@ class TestNumbers:
             step(make())
         mended("numbers")
         optimizer = make()
-        optimizer.add_param_group({"params": parameters(), "eps": "1e-6"})
+        optimizer.add_param_group(param_group={"params": parameters(), "eps": "1e-6"})
         step(optimizer)
         assert [(group["lr"], group["eps"]) for group in optimizer.param_groups] == [(1e-5, 1e-8), (1e-3, 1e-6)]
 
-    def test_what_is_no_number_stays(self, mended):
+    @pytest.mark.parametrize("name", OPTIMIZERS)
+    def test_what_is_no_hyperparameter_stays_and_so_does_the_programs_own_object(self, mended, name):
+        mended("numbers")
+        more = {
+            "name": "1",
+            "tag": "inf",
+            "dims": (3, 4),
+            "scale": "0.5",
+            "flags": [True],
+            "none": None,
+            "pair": [0, 1],
+        }
+        if name != "Adam":
+            more["amsgrad"] = "1"
+        if name == "SGD":
+            more["betas"] = [0, 1]
+        given = {"params": parameters(), **more}
+        as_it_is = torch.optim.Adam([given]) if name == "Adam" else getattr(torch.optim, name)([given], lr=0.1)
+        assert as_it_is.param_groups[0] is given, "a group that torch takes is not copied"
+        assert all(given[key] is value for key, value in more.items())
+        if name == "LBFGS":
+            return  # it takes one group
+        spelled = {"params": parameters(), "lr": "1e-1", **more}
+        before_it = dict(spelled)
+        as_it_is.add_param_group(spelled)
+        assert as_it_is.param_groups[1]["lr"] == 0.1
+        assert spelled == before_it
+        assert all(as_it_is.param_groups[1][key] is value for key, value in more.items())
+
+    def test_a_list_that_torch_takes_stays_the_very_list(self, mended):
+        mended("numbers")
+        betas = [0.5, 0.75]
+        assert torch.optim.Adam([{"params": parameters(), "betas": betas}]).param_groups[0]["betas"] is betas
+        etas = (0, 2)
+        assert torch.optim.Rprop([{"params": parameters(), "etas": etas}]).param_groups[0]["etas"] is etas
+
+    def test_numbers_that_are_whole_stay_whole(self, mended):
+        mended("numbers")
+        optimizer = torch.optim.LBFGS(parameters(), max_iter="5", history_size="7", line_search_fn="strong_wolfe")
+        group = optimizer.param_groups[0]
+        assert (group["max_iter"], group["history_size"], group["line_search_fn"]) == (5, 7, "strong_wolfe")
+        assert type(group["max_iter"]) is int
+
+    @pytest.mark.parametrize("value", ["fast", "nan", "inf", "", "None", "0,1", b"1"], ids=str)
+    def test_what_is_no_number_is_torchs_error(self, mended, value):
         mended("numbers")
         with pytest.raises(TypeError):
-            torch.optim.Adam(parameters(), lr="fast")
-        group = {"params": parameters(), "name": "head", "betas": (0.5, 0.6), "flags": [True], "none": None}
-        optimizer = torch.optim.Adam([group])
-        assert optimizer.param_groups[0]["name"] == "head" and optimizer.param_groups[0]["flags"] == [True]
+            torch.optim.Adam(parameters(), lr=value)
+
+    SCHEDULERS = (
+        ("ReduceLROnPlateau", {"min_lr": "1e-6", "factor": "0.5", "patience": "0"}, {"min_lr": 1e-6, "factor": 0.5}),
+        ("ReduceLROnPlateau", {"min_lr": ["1e-6"], "patience": "0"}, {"min_lr": [1e-6]}),
+        ("ReduceLROnPlateau", {"min_lr": collections.UserList([1e-6]), "patience": "0"}, {"min_lr": [1e-6]}),
+        ("StepLR", {"step_size": "2", "gamma": "1e-1"}, {"step_size": 2, "gamma": 0.1}),
+        ("MultiStepLR", {"milestones": ["1", "2"], "gamma": "5e-1"}, {"milestones": [1, 2], "gamma": 0.5}),
+        ("MultiStepLR", {"milestones": "[1, 2]"}, {"milestones": [1, 2]}),
+        ("ExponentialLR", {"gamma": "9e-1"}, {"gamma": 0.9}),
+        ("CosineAnnealingLR", {"T_max": "10", "eta_min": "1e-6"}, {"T_max": 10, "eta_min": 1e-6}),
+        ("CyclicLR", {"base_lr": "1e-3", "max_lr": "1e-1", "step_size_up": "2"}, {"base_lr": 1e-3, "max_lr": 0.1}),
+        ("OneCycleLR", {"max_lr": ["1e-1"], "total_steps": "10"}, {"max_lr": [0.1], "total_steps": 10}),
+    )
+
+    @pytest.mark.filterwarnings("ignore:Detected call of")
+    @pytest.mark.parametrize("name, spelled, meant", SCHEDULERS, ids=str)
+    def test_a_schedulers_numbers(self, mended, name, spelled, meant):
+        make = getattr(torch.optim.lr_scheduler, name)
+        before_it = str(spelled)
+
+        def rates(given):
+            optimizer = torch.optim.SGD(parameters(), lr=0.1, momentum=0.9)
+            scheduler = make(optimizer, **given)
+            seen = []
+            for _ in range(5):
+                step(optimizer)
+                scheduler.step(*([1.0] if name == "ReduceLROnPlateau" else []))
+                seen.append(optimizer.param_groups[0]["lr"])
+            return seen
+
+        whole = {key: int(value) for key, value in spelled.items() if isinstance(value, str) and value.isdigit()}
+        expected = rates({**whole, **meant})
+        mended("numbers")
+        assert rates(spelled) == expected
+        assert str(spelled) == before_it
+
+    def test_what_a_scheduler_takes_that_is_no_number_stays(self, mended):
+        mended("numbers")
+        optimizer, rates = torch.optim.SGD(parameters(), lr=0.1), [lambda epoch: 0.5]
+        assert torch.optim.lr_scheduler.LambdaLR(optimizer, rates).lr_lambdas == rates
+        milestones = range(3)
+        assert sorted(torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones).milestones) == [0, 1, 2]
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "max", threshold_mode="abs")
+        assert (plateau.mode, plateau.threshold_mode) == ("max", "abs")
+        with pytest.raises(ValueError, match="mode 1 is unknown"):
+            torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "1")
+
+    def test_with_the_patch_for_verbose_too(self, mended):
+        mended("numbers", "verbose")
+        optimizer = torch.optim.SGD(parameters(), lr=0.1)
+        assert torch.optim.lr_scheduler.StepLR(optimizer, "1", "0.25", -1).gamma == 0.25
+        if RELEASE < (1, 5):  # before the verbose
+            return
+        assert torch.optim.lr_scheduler.StepLR(optimizer, "1", "0.25", -1, False).gamma == 0.25
+        assert torch.optim.lr_scheduler.StepLR(optimizer, "1", verbose=False).step_size == 1

@@ -190,6 +190,9 @@ def test_an_entry_point_may_name_a_patch_or_several(installed):
     [
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("class Own(BaseException): pass\nraise Own('mine')", "Own: mine"),
+        ("class Own(BaseException):\n    def __str__(self): 1 / 0\nraise Own('mine')", "Own"),
+        ("raise GeneratorExit", "GeneratorExit: "),
         ("PATCHES = 3", "TypeError: 'int' object is not iterable"),
         ("PATCHES = ['adam']", "TypeError: 'adam' is no shim.Patch"),
         ("NOTHING = ()", "AttributeError: module 'acme' has no attribute 'PATCHES'"),
@@ -202,6 +205,21 @@ def test_a_broken_plugin_is_reported_and_left_out(installed, code, reason):
     outcome = one.outcomes()[0]
     assert (outcome.patch, outcome.state) == ("acme", "failed")
     assert outcome.reason.startswith(f"shim.patches = acme:PATCHES: {reason}")
+
+
+def test_a_ctrl_c_while_a_plugin_is_loaded_is_the_users(installed):
+    with pytest.raises(KeyboardInterrupt):
+        installed("raise KeyboardInterrupt")
+
+
+@pytest.mark.parametrize("error", [RuntimeError, GeneratorExit, SystemExit, type("Own", (BaseException,), {})])
+def test_a_patch_that_raises_while_it_is_applied_is_reported(error):
+    def how(owner):
+        raise error("mine")
+
+    one = registry.Registry([registry.Patch("acme", "", (registry.Target("attribute", "math:nothing", how=how),))])
+    one.apply(shim.layout.probe(), {})
+    assert one.outcomes() == (registry.Outcome("acme", "failed", f"{error.__name__}: mine"),)
 
 
 def test_metadata_that_cannot_be_read_are_reported(monkeypatch):

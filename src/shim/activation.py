@@ -227,9 +227,8 @@ def guard(optimizer: _Class) -> _Class:
         raise TypeError(f"shim.guard takes a subclass of torch.optim.Optimizer, not {optimizer!r}")
     path = f"{optimizer.__module__}:{optimizer.__qualname__}"
     with _lock:
-        if path not in REGISTRY:
-            targets = tuple(Target(kind, path, optimizer) for kind in ("constructor", "step"))
-            REGISTRY.add(Patch(path, "registered by shim.guard()", targets))
+        targets = tuple(Target(kind, path, optimizer) for kind in ("constructor", "step"))
+        REGISTRY.extend(Patch(path, "registered by shim.guard()", targets))
         if not bootstrap.switched_on("SHIM_DISABLE"):
             REGISTRY.apply(probe(), _choice(), [path])
     return optimizer

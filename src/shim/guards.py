@@ -1,4 +1,4 @@
-"""The guards: what turns ``weight_decay=None`` into ``0.0``, one factory per kind of target.
+"""The guards: what turns ``weight_decay=None`` into a number, one factory per kind of target.
 
 No wrapper is right everywhere: TorchScript compiles the functionals, torch.compile traces them, torch and LR
 schedulers wrap ``step`` themselves. What goes wrong with a wrong one is in ``tests/hazards``, hazard by hazard.
@@ -8,18 +8,19 @@ A guard looks for None first and asks everything else afterwards, so that a heal
 
 from __future__ import annotations
 
-import functools
 import inspect
+import logging
 import os
 import re
 import sys
 import warnings
 from contextlib import contextmanager
-from types import FunctionType, ModuleType
+from types import FrameType, ModuleType
 from typing import Any, Callable, Iterable, Iterator
 
 from .bootstrap import switched_on
 from .layout import Layout, weight_decay_of
+from .lookalike import lookalike, parameters_of
 
 Undo = Callable[[], None]
 
@@ -28,7 +29,7 @@ WEIGHT_DECAY = "weight_decay"
 
 
 class NoneWeightDecayWarning(UserWarning):
-    """An optimizer was given ``weight_decay=None``, and shim went on with ``0.0``.
+    """An optimizer was given ``weight_decay=None``, and shim went on with ``0.0``, or with what SHIM_VALUE says.
 
     >>> import warnings
     >>> import torch, shim
@@ -62,8 +63,14 @@ def innermost(function: Any) -> Any:
 
 
 def _of_torch_or_ours(function: Any) -> bool:
-    module = getattr(function, "__globals__", {}).get("__name__", "")
+    module = _name_of(getattr(function, "__globals__", {}))
     return module.partition(".")[0] in ("torch", "contextlib", __name__.partition(".")[0])
+
+
+def _name_of(module_globals: dict[str, Any], default: str = "") -> str:
+    """Return the name of a module; code that a program executes may have any object in its place."""
+    name = module_globals.get("__name__")
+    return name if isinstance(name, str) else default
 
 
 def is_guarded(optimizer_class: type) -> bool:
@@ -86,22 +93,36 @@ def constructor(cls: type, switch: Switch, layout: Layout) -> Undo:
         A function that gives the class its constructor back.
     """
     original: Any = cls.__init__  # type: ignore[misc]
-    place = weight_decay_of(original)
-    position = place.position if place is not None else None
     # A constructor that takes None, as others' and torch's up to 1.4 do, may belong to a subclass in which None means
     # something. One that refuses it may mend it for all.
     refuses = layout.constructors_check and _of_torch_or_ours(original)
 
-    @functools.wraps(original)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        if switch.on and (refuses or is_guarded(type(self))):
-            if position is not None and len(args) >= position and args[position - 1] is None:
-                args = (*args[: position - 1], _zero_for(type(self), "its arguments"), *args[position:])
-            elif kwargs.get(WEIGHT_DECAY, 0.0) is None:
-                kwargs[WEIGHT_DECAY] = _zero_for(type(self), "its arguments")
-        original(self, *args, **kwargs)
+    def value(optimizer: Any) -> float | None:
+        if switch.on and (refuses or is_guarded(type(optimizer))):
+            return _value_for(type(optimizer), "its arguments")
+        return None
 
-    return replace(cls, "__init__", __init__)
+    return replace(cls, "__init__", lookalike(original, _for_none(original), {"value": value}))
+
+
+def _for_none(original: Any, form: bool = False) -> str:
+    """Return the lines of a guard that put ``value(first)`` where weight_decay is None."""
+    taken, place = parameters_of(original), weight_decay_of(original)
+    if WEIGHT_DECAY in taken.names:
+        # Who has None for a default takes it, and cannot tell it from what was left out.
+        if taken.defaults.get(WEIGHT_DECAY, 0.0) is None:
+            return ""
+        # Since 2.7 Adam's forms are AdamW's, too.
+        which = ", decoupled_weight_decay" if form and "decoupled_weight_decay" in taken.names else ""
+        return f"if weight_decay is None:\n    weight_decay = {{value}}({{first}}{which})\n"
+    lines = ""
+    if taken.kwargs:
+        lines += 'if {kwargs}.get("weight_decay", 0.0) is None:\n    {kwargs}["weight_decay"] = {value}({first})\n'
+    if taken.args and place is not None and place.position is not None:
+        index = place.position - taken.positional
+        lines += f"if len({{args}}) > {index} and {{args}}[{index}] is None:\n"
+        lines += f"    {{args}} = (*{{args}}[:{index}], {{value}}({{first}}), *{{args}}[{index + 1}:])\n"
+    return lines
 
 
 # --- step -----------------------------------------------------------------------------------------------------------
@@ -117,7 +138,9 @@ def step(cls: type, switch: Switch, layout: Layout) -> Undo:
     if layout.step_wrapper == "hook":
         undos = [_hook_steps()]
     else:
-        undos = [_replace_step(owner, switch, layout) for owner in _owners_of_step(cls, function)]
+        inherits_a_guard = "step" not in vars(cls) and hasattr(cls.step, "_shim_guards")  # type: ignore[attr-defined]
+        owners = [] if inherits_a_guard else _owners_of_step(cls, function)
+        undos = [_replace_step(owner, switch, layout) for owner in owners]
 
     def undo() -> None:
         for undo_one in undos:
@@ -143,21 +166,21 @@ def before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     """Mend the groups, as torch's step pre-hook, and traceable."""
     # Dynamo watches what it sees us look at, and compiles anew when a learning rate changes. So there is no look where
     # the functional form has a guard.
-    if not (_torch.compiler.is_compiling() and type(optimizer).__module__.startswith(_WITH_FUNCTIONALS)):
+    if not (_torch.compiler.is_dynamo_compiling() and type(optimizer).__module__.startswith(_WITH_FUNCTIONALS)):
         mend_groups(optimizer)
 
 
 def mend_groups(optimizer: Any) -> None:
-    """Put 0.0 where a param group of a guarded optimizer holds None."""
+    """Put a number where a param group of a guarded optimizer holds None."""
     # Not as an attribute, which dynamo would watch in most releases.
-    for group in optimizer.__dict__.get("param_groups", ()):
-        if group.get(WEIGHT_DECAY, 0.0) is None and is_guarded(type(optimizer)):
+    for group in optimizer.__dict__.get("param_groups") or ():
+        if isinstance(group, dict) and group.get(WEIGHT_DECAY, 0.0) is None and is_guarded(type(optimizer)):
             _mend(optimizer, group)
 
 
 def _mend(optimizer: Any, group: dict[str, Any]) -> None:
-    number = next(n for n, other in enumerate(optimizer.param_groups) if other is group)
-    group[WEIGHT_DECAY] = _zero_for(type(optimizer), "parameter group %d" % number)
+    number = next((n for n, other in enumerate(optimizer.param_groups) if other is group), 0)
+    group[WEIGHT_DECAY] = _value_for(type(optimizer), "parameter group %d" % number)
 
 
 _hook: dict[str, Any] = {"users": 0, "handle": None}
@@ -192,6 +215,15 @@ def _owners_of_step(cls: type, function: Any) -> list[type]:
     return owners
 
 
+#: The lines of a guarded step.
+_STEP = """\
+for {group} in {first}.param_groups:
+    if {group}.get("weight_decay", 0.0) is None and {switch}.on:
+        with {mended}({first}):
+            return {call}
+"""
+
+
 def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
     original = cls.step  # type: ignore[attr-defined]
     # Below the hook that torch has put around it: dynamo takes hooked steps out of their hook (2.0 to 2.2).
@@ -199,20 +231,7 @@ def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
     under_hook = layout.strips_wrapped_steps and original.__code__ in put_hook.__code__.co_consts
     inner = original.__wrapped__ if under_hook else original
 
-    def guarded_step(self: Any, *args: Any, **kwargs: Any) -> Any:
-        for group in self.param_groups:
-            if group.get(WEIGHT_DECAY, 0.0) is None and switch.on:
-                break
-        else:
-            return inner(self, *args, **kwargs)
-        if is_guarded(type(self)):
-            mend_groups(self)
-            return inner(self, *args, **kwargs)
-        # A subclass called super().step(): its None may mean something to it, and is there again afterwards.
-        with _none_put_aside(self):
-            return inner(self, *args, **kwargs)
-
-    step: Any = functools.update_wrapper(guarded_step, inner)
+    step: Any = lookalike(inner, _STEP, {"switch": switch, "mended": _mended})
     step._shim_guards = inner
     # One level less to be seen: a full-graph compile of a step asks for `step.__wrapped__.__wrapped__`.
     step.__wrapped__ = getattr(inner, "__wrapped__", inner)
@@ -223,7 +242,12 @@ def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
 
 
 @contextmanager
-def _none_put_aside(optimizer: Any) -> Iterator[None]:
+def _mended(optimizer: Any) -> Iterator[None]:
+    """Mend the groups for a step. What a subclass that called ``super().step()`` has there may mean something to it."""
+    if is_guarded(type(optimizer)):
+        mend_groups(optimizer)
+        yield
+        return
     groups = [
         group
         for group in optimizer.param_groups
@@ -255,105 +279,20 @@ def functional(original: Any, switch: Switch, layout: Layout) -> Any:
     """Return the guard of a functional form (``adam``, ``_single_tensor_adam``, …), to be put wherever it is held."""
     function = inspect.unwrap(original)
     name = re.sub("^_(single_tensor|multi_tensor|fused)_", "", original.__name__)
+    _forms.setdefault(name, function.__globals__)
 
-    def zero(params: Any) -> float | None:
+    def value(params: Any, decoupled: bool = False) -> float | None:
         """Return what is to be used where a None was given: without parameters nothing is, so it stays None."""
-        return _zero_for(name, "its arguments") if switch.on and params else None
+        if switch.on and params:
+            return _value_for(name + "w" if decoupled else name, "its arguments")
+        return None
 
-    guard = _guard_like_adams(original, zero)
-    if _parameters(function) != _parameters(guard):
-        guard = _guard_of_any(original, zero)
     # TorchScript compiles the source that it finds through __wrapped__, with the globals of the function that it was
     # given. So ours has the globals of the original, and uses none itself.
-    guard = FunctionType(guard.__code__, function.__globals__, None, None, guard.__closure__)
-    functools.update_wrapper(guard, original)
+    guard = lookalike(original, _for_none(original, form=True), {"value": value}, in_globals=function.__globals__)
     if getattr(original, "_torchdynamo_disable", False):
         guard = sys.modules["torch._dynamo"].disable(guard)  # as it did with the original
     return guard
-
-
-def _guard_of_any(original: Any, zero: Callable[[Any], float | None]) -> Any:
-    place = weight_decay_of(original)
-    position = place.position if place is not None else None
-
-    def mended(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """Return args, with None replaced there or in kwargs: they are ours to change, the call has built them."""
-        params = args[0] if args else kwargs.get("params", True)
-        if kwargs.get(WEIGHT_DECAY, 0.0) is None:
-            kwargs[WEIGHT_DECAY] = zero(params)
-        elif position is not None and len(args) > position and args[position] is None:
-            args = (*args[:position], zero(params), *args[position + 1 :])
-        return args
-
-    def guard(*args: Any, **kwargs: Any) -> Any:
-        if position is not None or kwargs.get("weight_decay", 0.0) is None:
-            args = mended(args, kwargs)
-        return original(*args, **kwargs)
-
-    return guard
-
-
-def _guard_like_adams(original: Any, zero: Callable[[Any], float | None]) -> Any:
-    """Return a guard with the parameters that Adam's forms have had since 2.7, when they became AdamW's, too.
-
-    Not to put the arguments into a dict and to take them out again saves three quarters of what a guard costs.
-    """
-
-    def guard(
-        params: Any,
-        grads: Any,
-        exp_avgs: Any,
-        exp_avg_sqs: Any,
-        max_exp_avg_sqs: Any,
-        state_steps: Any,
-        grad_scale: Any,
-        found_inf: Any,
-        *,
-        amsgrad: Any,
-        has_complex: Any,
-        beta1: Any,
-        beta2: Any,
-        lr: Any,
-        weight_decay: Any,
-        eps: Any,
-        maximize: Any,
-        capturable: Any,
-        differentiable: Any,
-        decoupled_weight_decay: Any,
-    ) -> Any:
-        if weight_decay is None:
-            weight_decay = zero(params)
-        return original(
-            params,
-            grads,
-            exp_avgs,
-            exp_avg_sqs,
-            max_exp_avg_sqs,
-            state_steps,
-            grad_scale,
-            found_inf,
-            amsgrad=amsgrad,
-            has_complex=has_complex,
-            beta1=beta1,
-            beta2=beta2,
-            lr=lr,
-            weight_decay=weight_decay,
-            eps=eps,
-            maximize=maximize,
-            capturable=capturable,
-            differentiable=differentiable,
-            decoupled_weight_decay=decoupled_weight_decay,
-        )
-
-    return guard
-
-
-def _parameters(function: Any) -> tuple[object, ...]:
-    """Return the names, kinds and defaults of the parameters, faster than inspect.signature does."""
-    code = function.__code__
-    variadic = code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    return names, code.co_argcount, variadic, function.__defaults__, function.__kwdefaults__
 
 
 # --- saying so ------------------------------------------------------------------------------------------------------
@@ -362,55 +301,163 @@ def _parameters(function: Any) -> tuple[object, ...]:
 #: How often a guard found a None: (optimizer, where it was found, the user's line) -> times.
 fired: dict[tuple[str, str, str], int] = {}
 
-
-def _zero_for(owner: Any, where: str) -> float:
-    """Return 0.0 for the None that was found, having said so at the user's line; or refuse, in strict mode."""
-    _say(owner, where)
-    return 0.0
+#: Where it was said: the keys of ``fired``.
+_said: set[tuple[str, str, str]] = set()
 
 
-def _say(owner: Any, where: str) -> None:
-    name = owner if isinstance(owner, str) else owner.__name__
-    default = None if isinstance(owner, str) else weight_decay_of(owner.__init__)
-    own = "" if default is None else " (%s's own default is %s)" % (name, default.default)
+def _value_for(owner: Any, where: str) -> float:
+    """Return what takes the place of the None that was found, having said so at the user's line.
+
+    Args:
+        owner: the class of the optimizer, or the name of a functional form.
+        where: the None was found.
+
+    Raises:
+        TypeError: in strict mode.
+        Warning: where a filter of the program makes an error of it.
+    """
+    name, default = _name_and_default(owner)
+    value, chosen = _chosen_value(default)
+    own = "" if default is None or chosen == "default" else f" ({name}'s own default is {default})"
+    with_value = f"{value}, {name}'s own default" if chosen == "default" else f"{value}"
     if switched_on("SHIM_STRICT"):
         raise TypeError(
             f"{name} got weight_decay=None in {where}. Give it a number, 0.0 for no weight decay{own}; "
-            "or unset SHIM_STRICT, and shim goes on with 0.0."
+            f"or unset SHIM_STRICT, and shim goes on with {with_value}."
         )
-    level, line = _users_line()
-    fired[name, where, line] = fired.get((name, where, line), 0) + 1
-    if _rank() == 0:
-        warnings.warn(
-            f"{name} got weight_decay=None in {where}; shim goes on with 0.0{own}. "
+    level, frame = _users_frame()
+    key = (name, where, f"{frame.f_code.co_filename}:{frame.f_lineno}")
+    fired[key] = fired.get(key, 0) + 1
+    if _is_rank_0():
+        _say(
+            f"{name} got weight_decay=None in {where}; shim goes on with {with_value}{own}. "
             "Put the number you mean where the None comes from, and this warning goes away.",
-            NoneWeightDecayWarning,
-            stacklevel=level,
+            key,
+            level,
+            frame,
         )
+    return value
 
 
 # torch.compile calls it while it traces, so that it says so for each compilation and breaks no graph: the attribute is
 # what torch.compiler.assume_constant_result sets, having imported dynamo. An error is to be raised by the step itself.
-setattr(_say, "_torchdynamo_disable" if switched_on("SHIM_STRICT") else "_dynamo_marked_constant", True)
+setattr(_value_for, "_torchdynamo_disable" if switched_on("SHIM_STRICT") else "_dynamo_marked_constant", True)
 
 
-def _rank() -> int:
-    distributed = sys.modules.get("torch.distributed")
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
-        return int(distributed.get_rank())
-    rank = os.environ.get("RANK", "0")
-    return int(rank) if rank.isdigit() else 0
+#: The functional forms that are guarded, with the globals in which their optimizers are.
+_forms: dict[str, dict[str, Any]] = {}
 
 
-def _users_line() -> tuple[int, str]:
-    """Return the nearest frame that is not torch's or ours: as the caller's stacklevel, and as ``file:line``."""
+def _name_and_default(owner: Any) -> tuple[str, float | None]:
+    """Return the name of an optimizer, and the weight_decay that it takes where it is given none."""
+    name = owner if isinstance(owner, str) else owner.__name__
+    if isinstance(owner, str):
+        optim = getattr(sys.modules.get("torch.optim"), "__dict__", {})
+        values = [*optim.values(), *_forms.get(owner, {}).values()]
+        owner = next((each for each in values if isinstance(each, type) and each.__name__.lower() == name), None)
+    for base in getattr(owner, "__mro__", ()):  # the first that does not hand it on among **kwargs
+        place = weight_decay_of(vars(base).get("__init__"))
+        if place is not None:
+            number = isinstance(place.default, (int, float)) and 0.0 <= place.default < float("inf")
+            return name, place.default if number else None
+    return name, None
+
+
+def _chosen_value(default: float | None) -> tuple[float, str]:
+    """Return what SHIM_VALUE says that a None becomes, and ``"default"`` if that is the optimizer's own default."""
+    text = os.environ.get("SHIM_VALUE", "").strip()
+    if text.lower() == "default":
+        return (0.0, "") if default is None else (default, "default")
+    try:
+        value = float(text or 0.0)
+        if 0.0 <= value < float("inf"):  # what every optimizer takes
+            return value, ""
+    except ValueError:
+        pass
+    if text not in _refused:
+        _refused.add(text)
+        logging.getLogger("shim").warning(
+            "SHIM_VALUE is %r, which is neither 'default' nor a number from 0 on; a None becomes 0.0", text
+        )
+    return 0.0, ""
+
+
+#: What SHIM_VALUE held and could not be used.
+_refused: set[str] = set()
+
+
+def _say(message: str, key: tuple[str, str, str], level: int, frame: FrameType) -> None:
+    """Warn at the user's line, once for each place, as far as the program's filters do not say otherwise.
+
+    Python forgets where it has warned whenever somebody touches the filters, as torch does while it is imported.
+    """
+    try:
+        action = _action(message, frame)
+        if action != "ignore" and (key not in _said or action in ("error", "always", "all")):
+            _said.add(key)
+            warnings.warn(message, NoneWeightDecayWarning, stacklevel=level + 1)
+    except Warning:
+        raise
+    except Exception:  # a stream that is closed, a registry that is no dict: it cannot be said here
+        pass
+
+
+def _action(message: str, frame: FrameType) -> str:
+    """Return what the first filter that fits says, as ``warnings.warn`` finds it."""
+    looked_at = (message, _name_of(frame.f_globals, "<string>"))
+    filters = (
+        warnings._get_filters() if hasattr(warnings, "_get_filters") else warnings.filters
+    )  # 3.14: of this context
+    for action, text, category, name, line in filters:
+        # Python's own filters hold strings, those that are added hold patterns.
+        fits = (
+            each is None or (each == its if isinstance(each, str) else each.match(its))
+            for each, its in zip((text, name), looked_at)
+        )
+        if issubclass(NoneWeightDecayWarning, category) and line in (0, frame.f_lineno) and all(fits):
+            return action
+    return warnings.defaultaction  # type: ignore[attr-defined, no-any-return]
+
+
+#: What launchers call the rank of a process. The first that holds a number is believed.
+RANKS = (
+    "RANK",  # torchrun, and what torch itself reads
+    "OMPI_COMM_WORLD_RANK",  # Open MPI
+    "PMIX_RANK",
+    "PMI_RANK",  # MPICH, Intel MPI, Cray
+    "MV2_COMM_WORLD_RANK",  # MVAPICH
+    "MPI_RANKID",
+    "PALS_RANKID",
+    "FLUX_TASK_RANK",
+    "JSM_NAMESPACE_RANK",  # jsrun
+    "HOROVOD_RANK",
+    "SLURM_PROCID",  # srun
+    "ALPS_APP_PE",  # aprun
+    "LOCAL_RANK",  # Lightning's children, which know the others only later
+)
+
+
+def _is_rank_0() -> bool:
+    try:
+        distributed = sys.modules["torch.distributed"]
+        if distributed.is_available() and distributed.is_initialized():
+            return bool(distributed.get_rank() == 0)
+    except Exception:  # it is half imported, or somebody's stand-in
+        pass
+    numbers = (os.environ.get(name, "").strip() for name in RANKS)
+    rank = next((number for number in numbers if number.isascii() and number.isdigit()), "0")
+    return not rank.strip("0")
+
+
+def _users_frame() -> tuple[int, FrameType]:
+    """Return the nearest frame that is not torch's or ours, with its stacklevel for the caller."""
     inside = ("torch", "contextlib", __name__.partition(".")[0])
     level = 1
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
+    while frame.f_back is not None and _name_of(frame.f_globals).partition(".")[0] in inside:
         frame = frame.f_back
         level += 1
-    return level, f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return level, frame
 
 
 # --- putting in place, and back -------------------------------------------------------------------------------------

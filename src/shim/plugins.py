@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Callable, Container, Iterable
 
-from .registry import Outcome, Patch, Registry
+from .registry import Outcome, Patch, Registry, in_words
 from .targets import Target
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def load(registry: Registry, skip: Container[str]) -> bool:
     try:
         entries = {(entry.name, entry.value): entry for entry in _entry_points()}  # a package may be on the path twice
     except Exception as error:  # metadata that cannot be read, whoever's they are
-        registry.absent[GROUP] = Outcome(GROUP, "failed", f"{type(error).__name__}: {error}")
+        registry.absent[GROUP] = Outcome(GROUP, "failed", in_words(error))
         return True
     for entry in entries.values():
         if entry.name in skip:
@@ -84,8 +84,10 @@ def load(registry: Registry, skip: Container[str]) -> bool:
                 if not isinstance(each, Patch):
                     raise TypeError(f"{each!r} is no shim.Patch")
                 registry.add(each)
-        except (Exception, SystemExit) as error:
-            reason = f"{GROUP} = {entry.value}: {type(error).__name__}: {error}"
+        except KeyboardInterrupt:  # the user's
+            raise
+        except BaseException as error:
+            reason = f"{GROUP} = {entry.value}: {in_words(error)}"
             registry.absent[entry.name] = Outcome(entry.name, "failed", reason)
     return bool(entries)
 

@@ -96,11 +96,11 @@ class Registry:
             raise ValueError(f"a patch named {patch.name!r} is registered already")
         self._set_patch(patch)
 
-    def replace(self, patch: Patch) -> None:
-        """Take back the patch of that name, if there is one, and append this one."""
-        if patch.name in self._applied:
-            self._take_back([self._applied.pop(patch.name)])
-        self._set_patch(patch)
+    def extend(self, patch: Patch) -> None:
+        """Add the targets of a patch to those of the one that has its name; append it if there is none."""
+        known = self._patches.get(patch.name, patch._replace(targets=()))
+        new = (target for target in patch.targets if target not in known.targets)
+        self._set_patch(known._replace(targets=(*known.targets, *new)))
 
     def remove(self, names: Iterable[str]) -> None:
         """Strike patches that are not applied from the table."""
@@ -172,7 +172,7 @@ class Registry:
                 return verdict
             found = [target for target in targets.expanded(patch.targets) if targets.find(target) is not None]
         except Exception as error:
-            return Outcome(patch.name, "failed", f"{type(error).__name__}: {error}")
+            return Outcome(patch.name, "failed", in_words(error))
         return Outcome(patch.name, "planned" if found else "skipped", _places(found) or _missing(patch.targets))
 
     def _apply_one(self, patch: Patch, layout: Layout | None, choice: Choice) -> list[tuple[Any, Any]]:
@@ -193,9 +193,9 @@ class Registry:
         except BaseException as error:
             self._applied.pop(patch.name, None)
             self._take_back([_Applied(applied.switch, applied.changes + new)])
-            if not isinstance(error, Exception):
+            if isinstance(error, KeyboardInterrupt):  # the user's; every other is the patch's own
                 raise
-            self._outcomes[patch.name] = Outcome(patch.name, "failed", f"{type(error).__name__}: {error}")
+            self._outcomes[patch.name] = Outcome(patch.name, "failed", in_words(error))
             return []
         applied.changes.extend(new)
         if applied.changes:
@@ -216,6 +216,14 @@ class Registry:
             if change.undo is not None:
                 change.undo()
         guards.swap_everywhere((change.new, change.old) for change in changes if change.swap)
+
+
+def in_words(error: BaseException) -> str:
+    """Name an error of somebody's, which may not even be able to say what it is."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__
 
 
 def _verdict(patch: Patch, layout: Layout | None, choice: Choice) -> Outcome | None:

@@ -11,6 +11,7 @@ from typing import Any, Callable, Iterator, NamedTuple
 
 from . import bootstrap, guards
 from .layout import Layout, weight_decay_of
+from .lookalike import is_plain, wrap_like
 
 
 class Target(NamedTuple):
@@ -30,7 +31,8 @@ class Target(NamedTuple):
     - ``"made"``: the same with what ``how(owner)`` returns;
     - ``"attribute"``: the attribute is given what ``how(owner)`` returns, whatever stands there;
     - ``"around"``: ``how(original, *args, **kwargs)`` is called in place of a function, in every module that holds it;
-    - ``"wrapper"``: ``how(wrapped, instance, args, kwargs)`` is called in place of the function, as in wrapt.
+    - ``"wrapper"``: ``how(wrapped, instance, args, kwargs)`` is called in place of the function, as in wrapt;
+    - ``"arguments"``: the same with all the arguments, those left out too, and with the very parameters to be seen.
 
     >>> import shim
     >>> shim.Target("step", "acme.optim:Acme").path
@@ -297,16 +299,33 @@ def _as_a_builtin_of_torchscript(original: Any, new: Any) -> Callable[[], None]:
 
 
 class Wrapper(Kind):
-    """A function around which another is called, in wrapt's convention."""
+    """A function around which another is called, in wrapt's convention.
+
+    ``exact``: with all the arguments, those left out too, and with the very parameters to be seen.
+    """
+
+    def __init__(self, exact: bool) -> None:
+        self._exact = exact
 
     def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
         """Wrap the function."""
-        from wrapt import FunctionWrapper, resolve_path
-
-        owner, _ = found
-        value = resolve_path(owner, target.attribute)[2]  # the function, static or class method, not bound by a look
-        new = FunctionWrapper(value, target.how, enabled=lambda: switch.on)
+        owner, value = found
+        for base in owner.__mro__ if isinstance(owner, type) else ():
+            if target.attribute in vars(base):
+                value = vars(base)[target.attribute]  # the static or class method itself, which a look has bound
+                break
+        new = self._wrapped(value, target, switch, isinstance(owner, type))
         return Change(target, owner, value, new, guards.replace(owner, target.attribute, new))
+
+    def _wrapped(self, value: Any, target: Target, switch: guards.Switch, in_class: bool) -> Any:
+        if isinstance(value, (staticmethod, classmethod)) and is_plain(value.__func__):
+            method = isinstance(value, classmethod)
+            return type(value)(wrap_like(value.__func__, target.how, lambda: switch.on, method, self._exact))
+        if is_plain(value):
+            return wrap_like(value, target.how, lambda: switch.on, in_class, self._exact)
+        from wrapt import FunctionWrapper
+
+        return FunctionWrapper(value, target.how, enabled=lambda: switch.on)
 
 
 KINDS: dict[str, Kind] = {
@@ -320,7 +339,8 @@ KINDS: dict[str, Kind] = {
     "made": Made(),
     "attribute": Attribute(),
     "around": Around(),
-    "wrapper": Wrapper(),
+    "wrapper": Wrapper(exact=False),
+    "arguments": Wrapper(exact=True),
 }
 
 

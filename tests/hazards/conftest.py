@@ -10,6 +10,20 @@ import pytest
 from hazard_observer import TOGETHER, observed
 
 
+def _difference(ours, without, path=""):
+    """Say where two observations differ first, which may hold much more."""
+    if isinstance(ours, dict) and isinstance(without, dict) and ours.keys() == without.keys():
+        inside = [(key, ours[key], without[key]) for key in ours]
+    elif isinstance(ours, list) and isinstance(without, list) and len(ours) == len(without):
+        inside = [(number, *pair) for number, pair in enumerate(zip(ours, without))]
+    else:
+        inside = []
+    for key, one, other in inside:
+        if one != other:
+            return _difference(one, other, f"{path}[{key!r}]")
+    return f"at {path or 'the top'}: {ours} where there was {without}"
+
+
 @pytest.fixture
 def same(request):
     """Return a function that compares an observation of the test's module: armed and late, with without us.
@@ -25,7 +39,8 @@ def same(request):
         without = observed(modules, "without")[name]
         for door in doors:
             ours = observed(modules, door)[name]
-            assert equal(ours, without), f"{door} is not as without us: {ours} where there was {without}"
+            if not equal(ours, without):
+                pytest.fail(f"{door} is not as without us: {_difference(ours, without)}")
         if without is None:
             pytest.skip("does not exist in this release")
         if isinstance(without, dict) and "raised" in without:

@@ -1,11 +1,13 @@
-"""Signature, name, qualname, module, docs and source, as inspect and IDEs see them"""
+"""Signature, parameters, name, docs and source, in every way that inspect, typing, functools and pydoc offer"""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import pydoc
 import sys
+import typing
 
 from hazard_observer import observation
 from test_hazard_compile import _class
@@ -15,23 +17,93 @@ from test_hazard_torchscript import _functional_optimizers
 def _attempt(function, value):
     try:
         return function(value)
-    except (OSError, TypeError, ValueError) as error:
+    except (AttributeError, NameError, OSError, TypeError, ValueError) as error:
         return type(error).__name__
 
 
 def _seen(value):
-    return [
-        _attempt(lambda value: str(inspect.signature(value)), value),
-        [getattr(value, name, None) for name in ("__name__", "__qualname__", "__module__", "__doc__")],
-        str(getattr(value, "__annotations__", None)),
-        str(getattr(value, "__defaults__", None)) if inspect.isclass(value) else None,
-        _attempt(inspect.getsource, value),
-        _attempt(lambda value: inspect.getsourcefile(inspect.unwrap(value)), value),
-        inspect.getdoc(value),
-        inspect.isfunction(value),
-        inspect.isroutine(value),
-        _attempt(pydoc.plaintext.document, value) if inspect.isfunction(value) else None,
-    ]
+    """Return what every way of looking shows. Left out is what tells where a function's own code lies, and its cells.
+
+    That is the code's file and line, the comments above it (inspect.getcomments), and its inspect.getclosurevars.
+    """
+    return {name: _attempt(look, value) for name, look in LOOKS.items()}
+
+
+#: The flags that say what a call takes and gives; others tell of cells, and of what its file imports from __future__.
+KIND = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
+
+
+def _parameters(code):
+    """Return the parameters of a code object, as those read them who know its layout."""
+    count = code.co_argcount + code.co_kwonlyargcount
+    packed = bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    return [code.co_varnames[: count + packed], code.co_argcount, code.co_posonlyargcount, code.co_flags & KIND]
+
+
+def _wrapped(function):
+    """Return what functools.wraps shows of a function, on one that only wraps it."""
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+class _Holder:
+    """Somewhere to put a partialmethod."""
+
+
+def _partial_method(function):
+    _Holder.method = functools.partialmethod(function, 1)
+    return [str(inspect.signature(_Holder.method)), str(inspect.signature(_Holder().method))]
+
+
+def _called(function):
+    names = [name for name, each in inspect.signature(function).parameters.items() if each.default is each.empty]
+    names = [name for name in names if inspect.signature(function).parameters[name].kind < 4]
+    return str(sorted(inspect.getcallargs(function, **dict.fromkeys(names, 3)).items()))
+
+
+LOOKS = {
+    "signature": lambda value: str(inspect.signature(value)),
+    "signature of its own": lambda value: str(inspect.signature(value, follow_wrapped=False)),
+    "parameters": lambda value: [
+        [name, str(each.kind), str(each.default), str(each.annotation)]
+        for name, each in inspect.signature(value, follow_wrapped=False).parameters.items()
+    ],
+    "bind": lambda value: str(inspect.signature(value).bind_partial(1, 2).arguments),
+    "getfullargspec": lambda value: str(inspect.getfullargspec(value)),
+    "getcallargs": _called,
+    "code": lambda value: _parameters(value.__code__),
+    "getargs": lambda value: str(inspect.getargs(value.__code__)),
+    "names": lambda value: [getattr(value, name, None) for name in ("__name__", "__qualname__", "__module__")],
+    "names of its code": lambda value: [value.__code__.co_name, getattr(value.__code__, "co_qualname", None)],
+    "doc": lambda value: [value.__doc__, inspect.getdoc(value)],
+    "defaults": lambda value: [str(value.__defaults__), str(value.__kwdefaults__)],
+    "annotations": lambda value: [str(getattr(value, "__annotations__", None)), str(typing.get_type_hints(value))],
+    "get_annotations": lambda value: str(inspect.get_annotations(value)),
+    "type parameters": lambda value: str(value.__type_params__),
+    "source": inspect.getsource,
+    "source lines": lambda value: inspect.getsourcelines(value)[1],
+    "source file": lambda value: inspect.getsourcefile(inspect.unwrap(value)),
+    "module": lambda value: inspect.getmodule(value).__name__,
+    "kind": lambda value: [name for name in dir(inspect) if name.startswith("is") and getattr(inspect, name)(value)],
+    "type": lambda value: [type(value).__name__, callable(value), hasattr(value, "__get__")],
+    "methods": lambda value: [
+        [each.name, each.kind, each.defining_class.__name__] for each in inspect.classify_class_attrs(value)
+    ],
+    "members": lambda value: [name for name, _ in inspect.getmembers(value)] if inspect.isclass(value) else None,
+    "partial": lambda value: str(inspect.signature(functools.partial(value, 1))),
+    "partialmethod": _partial_method,
+    "wraps": lambda value: [str(inspect.signature(_wrapped(value))), _wrapped(value).__name__, _wrapped(value).__doc__],
+    "lru_cache": lambda value: str(inspect.signature(functools.lru_cache()(value))),
+    "singledispatch": lambda value: str(inspect.signature(functools.singledispatch(value))),
+    "bound": lambda value: str(inspect.signature(value.__get__(3))),
+    "document": lambda value: pydoc.plaintext.document(value),
+    "render_doc": lambda value: pydoc.render_doc(value, renderer=pydoc.plaintext),
+    "describe": pydoc.describe,
+}
 
 
 @observation
@@ -79,6 +151,36 @@ def adopt():
     return [_seen_in(cls), *(_seen(getattr(module, name)) for name in forms)]
 
 
+SIX_WAYS = {
+    "getfullargspec": lambda function: inspect.getfullargspec(function).args,
+    "signature": lambda function: inspect.signature(function).parameters,
+    "signature of its own": lambda function: inspect.signature(function, follow_wrapped=False).parameters,
+    "co_varnames": lambda function: function.__code__.co_varnames,
+    "co_argcount": lambda function: function.__code__.co_varnames[: function.__code__.co_argcount],
+    "getargs": lambda function: inspect.getargs(function.__code__).args,
+}
+
+
+@observation
+def configs_that_are_filtered():
+    """Return what a program trains that gives an optimizer those of its options that it finds the optimizer to take."""
+    import torch
+
+    config = {"lr": 0.1, "weight_decay": 0.25, "momentum": 0.5, "eps": 1e-3, "epochs": 3, "warmup": 10}
+    seen = {}
+    for name in ("Adam", "AdamW", "SGD", "RMSprop", "Adagrad", "ADOPT"):
+        for way, known in SIX_WAYS.items():
+            cls = _class(name)
+            taken = known(cls.__init__)
+            parameter = torch.nn.Parameter(torch.full((2,), 3.0))
+            optimizer = cls([parameter], **{key: value for key, value in config.items() if key in taken})
+            for _ in range(3):
+                parameter.grad = parameter.detach() * 2
+                optimizer.step()
+            seen[f"{name} {way}"] = [sorted(set(config).intersection(taken)), parameter.tolist()]
+    return seen
+
+
 @observation
 def instances():
     import torch
@@ -97,6 +199,11 @@ def test_functionals(same):
 
 def test_adopt(same):
     same(adopt)
+
+
+def test_configs_that_are_filtered(same):
+    for taken, _ in same(configs_that_are_filtered).values():
+        assert {"lr", "weight_decay"} <= set(taken)
 
 
 def test_instances(same):

@@ -1,0 +1,228 @@
+"""Functions that look like others: written with the very parameters of the original, as ``dataclasses`` writes methods.
+
+Programs look at a constructor to see which options it takes, by ``inspect.getfullargspec``, by ``co_varnames`` and in
+other ways that do not follow ``__wrapped__``. What packs its arguments into ``*args, **kwargs`` shows them none, and it
+costs more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import keyword
+import linecache
+import unicodedata
+from types import FunctionType
+from typing import Any, Callable, Collection, Dict, Mapping, NamedTuple, Tuple
+
+
+def is_plain(function: Any) -> bool:
+    """Tell a function that runs when it is called from a coroutine, a generator, and what is no function of Python."""
+    special = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+    return isinstance(function, FunctionType) and not function.__code__.co_flags & special
+
+
+class Parameters(NamedTuple):
+    """What a function takes, as text for another one that takes the same."""
+
+    #: The names of those that are not packed, and how many of them can be given by position.
+    names: tuple[str, ...]
+    positional: int
+    #: The defaults, by name.
+    defaults: dict[str, Any]
+    #: As they stand in a ``def``, without defaults, and as they are handed on in a call.
+    taken: str
+    handed_on: str
+    #: The first of them, as an expression.
+    first: str
+    #: The names of ``*args`` and ``**kwargs``, if there are any.
+    args: str
+    kwargs: str
+
+
+def parameters_of(original: Any) -> Parameters:
+    """Read the parameters of a function; they are ``*args, **kwargs`` where there is no code of Python to read."""
+    if isinstance(original, FunctionType):
+        code = original.__code__
+        positional, every = code.co_argcount, code.co_argcount + code.co_kwonlyargcount
+        packs_args, packs_kwargs = (code.co_flags & flag for flag in (inspect.CO_VARARGS, inspect.CO_VARKEYWORDS))
+        names = code.co_varnames[: every + bool(packs_args) + bool(packs_kwargs)]
+        if all(map(_can_be_written, names)):
+            packed = iter(names[every:])
+            args = next(packed) if packs_args else ""
+            return _as_text(names[:every], code.co_posonlyargcount, positional, args, next(packed, ""), original)
+    return _as_text((), 0, 0, "args", "kwargs", original)
+
+
+def _can_be_written(name: str) -> bool:
+    return name.isidentifier() and not keyword.iskeyword(name) and unicodedata.normalize("NFKC", name) == name
+
+
+def _as_text(
+    names: tuple[str, ...], positional_only: int, positional: int, args: str, kwargs: str, original: Any
+) -> Parameters:
+    taken, handed_on = list(names[:positional]), list(names[:positional])
+    if positional_only:
+        taken.insert(positional_only, "/")
+    if args:
+        taken.append("*" + args)
+        handed_on.append("*" + args)
+    elif len(names) > positional:
+        taken.append("*")
+    taken += names[positional:]
+    handed_on += [f"{name}={name}" for name in names[positional:]]
+    if kwargs:
+        taken.append("**" + kwargs)
+        handed_on.append("**" + kwargs)
+    if names:
+        first = names[0]
+    else:
+        named = f"{kwargs}.get({_first_of_what_is_wrapped(original)!r})" if kwargs else "None"
+        first = f"({args}[0] if {args} else {named})" if args else named
+    defaults: dict[str, Any] = {}
+    if names:
+        given = original.__defaults__ or ()
+        defaults = {**dict(zip(names[positional - len(given) : positional], given)), **(original.__kwdefaults__ or {})}
+    return Parameters(names, positional, defaults, ", ".join(taken), ", ".join(handed_on), first, args, kwargs)
+
+
+def _first_of_what_is_wrapped(original: Any) -> str:
+    try:
+        code = inspect.unwrap(original).__code__
+        return str(code.co_varnames[0]) if code.co_argcount else ""
+    except (AttributeError, ValueError):  # no function of Python, or one that wraps itself
+        return ""
+
+
+def lookalike(
+    original: Any, before: str, held: Mapping[str, Any], in_globals: dict[str, Any] | None = None
+) -> FunctionType:
+    """Write a function that takes what ``original`` takes, runs some lines first, and hands its arguments on.
+
+    Args:
+        original: the function that is called last, and that the new one looks like.
+        before: the lines, each ended, as a template of ``str.format``. ``{first}`` is the first argument, ``{args}``
+            and ``{kwargs}`` are what is packed, and ``{call}`` is the call of the original. Every other field is a
+            name that no parameter has: what ``held`` gives under it, or a variable.
+        held: what the lines use.
+        in_globals: the globals of the new function; ours by default. It uses none.
+
+    Returns:
+        The function. Its defaults are those of the original, the same objects.
+    """
+    taken = parameters_of(original)
+    function = _written(original, taken, before + "return {call}\n", held, in_globals)
+    if taken.names:
+        function.__defaults__, function.__kwdefaults__ = original.__defaults__, original.__kwdefaults__
+    functools.update_wrapper(function, original)
+    return function
+
+
+#: Called as wrapt calls it: the function, bound, and what it is bound to; then the arguments.
+How = Callable[[Any, Any, Tuple[Any, ...], Dict[str, Any]], Any]
+
+
+def wrap_like(original: Any, how: How, enabled: Callable[[], bool], method: bool, exact: bool = False) -> FunctionType:
+    """Write a function that calls ``how(wrapped, instance, args, kwargs)`` in place of ``original``, as wrapt does.
+
+    As it is a function like the original, it can be copied and pickled wherever that can, and compiled by TorchScript.
+
+    Args:
+        original: the plain function to look like.
+        how: what is called while ``enabled()``.
+        enabled: asked at each call; the original is called where it says no.
+        method: the first argument is what ``wrapped`` is bound to; otherwise ``instance`` is None.
+        exact: takes what the original takes and nothing else. ``args`` and ``kwargs`` are then all arguments, also
+            those left out, by position where that is possible. Otherwise they are as the caller gave them, and
+            ``inspect`` and ``co_varnames`` alone show the parameters of the original.
+    """
+    held = {"how": how, "enabled": enabled}
+    taken = parameters_of(original)
+    if exact and (taken.positional or taken.args or not method):
+        positional = [*taken.names[bool(method) : taken.positional]]
+        if taken.args:
+            positional.append(f"*{taken.args}" + "[1:]" * (method and not taken.positional))
+        by_name = [f'"{name}": {name}' for name in taken.names[taken.positional :]]
+        by_name += [f"**{taken.kwargs}"] * bool(taken.kwargs)
+        wrapped, instance = ("{original}.__get__({first})", "{first}") if method else ("{original}", "None")
+        arguments = f"({''.join(each + ', ' for each in positional)}), {{{{{', '.join(by_name)}}}}}"
+        lines = f"if {{enabled}}():\n    return {{how}}({wrapped}, {instance}, {arguments})\n"
+        return lookalike(original, lines, held, original.__globals__)
+    lines = (
+        "if {enabled}() and {args}:\n    return {how}({original}.__get__({args}[0]), {args}[0], {args}[1:], {kwargs})\n"
+        if method
+        else "if {enabled}():\n    return {how}({original}, None, {args}, {kwargs})\n"
+    ) + "return {call}\n"
+    if taken.names:  # never reached, but seen in co_varnames
+        lines += " = ".join(taken.names) + " = None\n"
+    args, kwargs = (_free(name, taken.names) for name in ("args", "kwargs"))
+    packed = taken._replace(taken=f"*{args}, **{kwargs}", handed_on=f"*{args}, **{kwargs}", args=args, kwargs=kwargs)
+    function = _written(original, packed, lines, held, original.__globals__)
+    function.__defaults__, function.__kwdefaults__ = original.__defaults__, original.__kwdefaults__  # seen, not used
+    functools.update_wrapper(function, original)
+    with contextlib.suppress(TypeError, ValueError):
+        vars(function)["__signature__"] = inspect.signature(original)
+    return function
+
+
+def _written(
+    original: Any, taken: Parameters, lines: str, held: Mapping[str, Any], in_globals: dict[str, Any] | None
+) -> FunctionType:
+    """Return a function that takes what is ``taken`` and runs the lines, a template of which ``lookalike`` tells."""
+    fields = _Fields(taken)
+    fields["call"] = "{original}({handed_on})".format_map(fields)
+    values = {fields[name]: value for name, value in {"original": original, **held}.items()}
+    name = getattr(original, "__name__", "")
+    name = name if isinstance(name, str) and _can_be_written(name) else "guard"
+    text = "".join(
+        [
+            f"def written({', '.join(values)}):\n",
+            f"    def {name}({taken.taken}):\n",
+            *(f"        {line}\n" for line in lines.format_map(fields).splitlines()),
+            f"    return {name}\n",
+        ]
+    )
+    defined: dict[str, Any] = {}
+    exec(
+        compile(text, _file_of(text, original), "exec", dont_inherit=True),
+        globals() if in_globals is None else in_globals,
+        defined,
+    )
+    function: FunctionType = defined["written"](**values)
+    if isinstance(original, FunctionType):
+        names = {
+            part: getattr(original.__code__, part, None) for part in ("co_name", "co_qualname")
+        }  # the latter: 3.11
+        function.__code__ = function.__code__.replace(**{part: name for part, name in names.items() if name})
+    return function
+
+
+class _Fields(Dict[str, str]):
+    """The fields of a template: a name of one's own for each that is not a part of the parameters."""
+
+    def __init__(self, taken: Parameters) -> None:
+        super().__init__(first=taken.first, args=taken.args, kwargs=taken.kwargs, handed_on=taken.handed_on)
+        self._others = {*taken.names, taken.args, taken.kwargs}
+
+    def __missing__(self, field: str) -> str:
+        self[field] = name = _free("_shim_" + field, self._others)
+        return name
+
+
+def _free(name: str, others: Collection[str]) -> str:
+    while name in others:
+        name = "_" + name
+    return name
+
+
+def _file_of(text: str, original: Any) -> str:
+    """Have tracebacks and debuggers find the text, under a name that says what it is."""
+    place = f"{getattr(original, '__module__', '?')}.{getattr(original, '__qualname__', '?')}"
+    file, number = f"<shim: around {place}>", 1
+    lines = text.splitlines(keepends=True)
+    while file in linecache.cache and linecache.getlines(file) != lines:
+        number += 1
+        file = f"<shim: around {place}, {number}>"
+    linecache.cache[file] = (len(text), None, lines, file)
+    return file
