@@ -94,16 +94,13 @@ class TestWithoutTorch:
         found = as_data(examine("--json", cwd=tmp_path, env={"PATH": f"{tmp_path}/mine/bin:/usr/bin:/bin"}))
         assert f"look at the Python of this shell: `shim doctor --python {tmp_path}/mine/bin/python`" in found["advice"]
 
-    @pytest.mark.parametrize("package", ["packaging"])
-    def test_a_package_that_shim_needs_is_not_taken_for_torch(self, examine, tmp_path, package, checkout):
-        # As without it: torch is found, and shim is what fails.
-        (tmp_path / f"{package}.py").write_text(f"raise ModuleNotFoundError({f'No module named {package!r}'!r})")
+    @pytest.mark.parametrize("package", ["packaging", "wrapt"])
+    def test_a_project_may_have_a_package_of_any_name(self, examine, tmp_path, package):
+        (tmp_path / f"{package}.py").write_text("raise ImportError('this is the project's own')")
         found = as_data(examine("--json", cwd=tmp_path))
         if "missing" in found["torch"]:
-            pytest.skip("this torch does not live without packaging either")
-        assert not found["guarded"]
-        assert found["torch"]["error"] == f"ModuleNotFoundError: No module named '{package}'"
-        assert f"install {package}: `{sys.executable} -m pip install {package}`" in found["advice"]
+            pytest.skip("this torch does not live without packaging")
+        assert found["guarded"] and found["torch"]["error"] is None
 
 
 class TestSwitches:

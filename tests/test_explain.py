@@ -145,11 +145,11 @@ class TestTheCommand:
         assert doctor.main(["--json", "--explain", "RuntimeError: CUDA out of memory"]) == 1
         assert json.loads(capsys.readouterr().out) == {"answers": [], "command": None}
 
-    def test_without_packaging_one_line_says_what_to_install(self, python, tmp_path):
-        (tmp_path / "packaging.py").write_text("raise ModuleNotFoundError('No packaging', name='packaging')")
+    @pytest.mark.parametrize("package", ["packaging", "wrapt"])
+    def test_it_needs_no_other_package(self, python, tmp_path, package):
+        (tmp_path / f"{package}.py").write_text("raise ModuleNotFoundError('not here')")
         result = python(["-m", "shim", "doctor", "--explain", "KeyError: 'fused'"], door="src")
-        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
-        assert result.stderr.endswith("-m pip install packaging\n")
+        assert (result.returncode, result.stderr) == (0, "") and result.stdout.startswith("resume")
 
     def test_no_patch_is_applied_and_no_registry_changed_by_asking(self):
         from shim.activation import REGISTRY

@@ -383,8 +383,8 @@ class _SpecInProgress(ModuleSpec):
     def _initializing(self, value: bool) -> None:
         self.__class__ = ModuleSpec  # type: ignore[assignment]
         self._initializing = value
-        # Of what is to be patched in torch, only that of other packages is left by now.
-        if self.name != "torch" or (bootstrap.state["door"] and _load_plugins()):
+        # Of what is to be patched in torch, only what other packages and the table of breakages do is left by now.
+        if self.name != "torch" or (bootstrap.state["door"] and (_load_plugins() or _rows_added)):
             bootstrap.arrived(self.name)
 
 

@@ -59,7 +59,7 @@ def explain(message: str) -> list[Answer]:
 
 
 def known() -> list[Answer]:
-    """List all answers: the None guards as one, then each other patch and row that names messages, plugins' ones too."""
+    """List all answers: the None guards as one, then each other patch that names messages, rows and plugins' too."""
     from . import plugins, rows
     from .activation import REGISTRY
     from .patches import torch_optim

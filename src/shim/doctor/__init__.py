@@ -44,14 +44,9 @@ def main(argv: list[str]) -> int:
 
 
 def _explain(message: str, as_data: bool) -> int:
-    try:
-        from .. import explain
+    from .. import explain
 
-        answers = explain.explain(message)
-    except ImportError as error:  # packaging, which the table of patches needs
-        install = f". Install it: {sys.executable} -m pip install {error.name}" if error.name else ""
-        sys.stderr.write(f"shim: {error}{install}\n")
-        return 2
+    answers = explain.explain(message)
     command = explain.command(answers) if answers else None
     if as_data:
         found: list[dict[str, Any]] = [

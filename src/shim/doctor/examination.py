@@ -274,9 +274,6 @@ def _advice(found: dict[str, Any], is_this: bool) -> Iterator[str]:
         if not _private_environment():
             yield f"or install torch for this one: `{python} -m pip install torch`"
         return
-    for package in ("packaging", "wrapt"):
-        if any(f"No module named '{package}'" in obstacle for obstacle in found["obstacles"]):
-            yield f"install {package}: `{python} -m pip install {package}`"
     if not is_this and _is_installed() and not found["guarded"]:
         yield f"install shim beside that torch, with `{python} -m pip install`"
     for name in ("SHIM_DISABLE", "SHIM_STRICT", "SHIM_SKIP"):

@@ -73,7 +73,7 @@ row(
     None,
     {
         "called": "numbers",
-        "reason": "YAML 1.1 reads 1e-5 as a string, and configs give betas as strings, lists or ints, which 2.13 refuses",
+        "reason": "YAML 1.1 reads 1e-5 as a string, and configs give betas as strings, lists or ints",
         "works": "",
         "named": True,
         "says": (
