@@ -22,6 +22,10 @@ _FRAME = re.compile(r"^\s*File (?:\"([^\"]+)\", line \d+|(\S+?):\d+, in )")
 _ARROW = re.compile(r"^-+> *\d+ (.*)")
 
 
+#: How many characters of a message are looked at, from its end: the time may grow with the square.
+LONGEST = 20_000
+
+
 class Answer(NamedTuple):
     """What mends a message."""
 
@@ -43,6 +47,7 @@ class Answer(NamedTuple):
 
 def explain(message: str) -> list[Answer]:
     """Return the answers to an error message, or to the traceback that ends with it; none if no patch mends it."""
+    message = message[-LONGEST:]
     lines = [_PREFIX.sub("", line) for line in _ESCAPES.sub("", message).replace("\\", "/").splitlines()]
     words = [" ".join(line.split()) for line in lines]
     text = " ".join(words)
