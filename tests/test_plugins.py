@@ -218,7 +218,7 @@ def test_a_patch_that_raises_while_it_is_applied_is_reported(error):
         raise error("mine")
 
     one = registry.Registry([registry.Patch("acme", "", (registry.Target("attribute", "math:nothing", how=how),))])
-    one.apply(shim.layout.probe(), {})
+    one.apply(shim.layout.probe(), registry.Choice())
     assert one.outcomes() == (registry.Outcome("acme", "failed", f"{error.__name__}: mine"),)
 
 

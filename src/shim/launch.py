@@ -20,6 +20,7 @@ usage: shim run [OPTIONS] [PYTHON OPTIONS] SCRIPT.py|-m MODULE|-c CODE|COMMAND [
 
 Run a script, a module, a line of code or any command with the guards on, in it and in all that it starts.
 
+  --for RELEASE    give back what worked in this release of torch and does not work here
   --check CONFIG   check a config file before the job starts; may be given several times
   --fix --value V  mend what --check finds, with V
   --add-missing    with --fix: add a weight_decay where there is none
@@ -28,7 +29,7 @@ Python options, such as -u, are those of the interpreter.
 """
 
 #: Our own options of ``run``, in front of the program, and whether a value follows.
-_OURS = {"--check": True, "--fix": False, "--value": True, "--add-missing": False}
+_OURS = {"--for": True, "--check": True, "--fix": False, "--value": True, "--add-missing": False}
 #: Long options whose value is in the next word: the interpreter's and ours.
 _WITH_VALUE = ("--check-hash-based-pycs", *(name for name in _OURS if _OURS[name]))
 #: Interpreter options that end the options: what follows is the program and its arguments.
@@ -56,9 +57,11 @@ def run(argv: "List[str]") -> "int":
         sys.stdout.write(HELP)
         return 0
     try:
+        ours, release = _written_for(ours)
         if ours:
             _check_first(ours)
         executable, command, environment = prepare(argv)
+        environment.update({"SHIM_FOR": release} if release else {})
     except RefusalError as refusal:
         complain(refusal)
         return 2
@@ -127,6 +130,28 @@ def _split_ours(argv: "List[str]") -> "Tuple[List[str], List[str]]":
         else:
             theirs.append(word)
     return ours, theirs + program
+
+
+def _written_for(ours: "List[str]") -> "Tuple[List[str], str]":
+    """Take ``--for`` out of our options, and return them and the release of torch that it names.
+
+    Raises:
+        RefusalError: if there was no such release.
+    """
+    release = ""
+    rest = list(ours)
+    while any(word.partition("=")[0] == "--for" for word in rest):
+        at = next(number for number, word in enumerate(rest) if word.partition("=")[0] == "--for")
+        _, equals, release = rest.pop(at).partition("=")
+        if not equals:
+            release = rest.pop(at) if at < len(rest) else ""
+        from .releases import written_for
+
+        try:
+            written_for(release)
+        except ValueError as error:
+            raise RefusalError("--for: %s" % error) from None
+    return rest, release
 
 
 def _check_first(ours: "List[str]") -> "None":

@@ -7,12 +7,16 @@ Nothing of this is imported unless ``--for``, SHIM_PATCHES, doctor or the hint a
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 
 from ..registry import Patch
 from .row import TABLE
 
 #: The files of the table, in the order in which their rows are applied.
 FAMILIES = ("moved", "linalg", "optim", "advice")
+
+#: What the examples printed on a release where they work, and which release that was.
+PRINTED = Path(__file__).with_name("printed.json")
 
 
 def load() -> tuple[Patch, ...]:

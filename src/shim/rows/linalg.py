@@ -17,4 +17,5 @@ def matrix_rank(input: Any, tol: Any = None, symmetric: bool = False, *, out: An
     """matrix_rank moved to torch.linalg."""
     import torch
 
-    return torch.linalg.matrix_rank(input, tol=tol, hermitian=symmetric, out=out)
+    given = {} if tol is None else {"tol": tol}
+    return torch.linalg.matrix_rank(input, **given, hermitian=symmetric, out=out)

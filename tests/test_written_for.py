@@ -1,0 +1,144 @@
+"""A program says which torch it was written for, and gets what worked there and does not work here."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+
+import pytest
+import torch
+
+import shim
+from shim import rows
+from shim.releases import TORCH, is_in, of_the_time, release, written_for
+
+HERE = release(torch.__version__).numbers
+#: The rows that a patch mends and that break on the torch that is here, each with a release that the program is for.
+BROKEN = [
+    (row, next(f"{a}.{b}" for a, b in reversed(list(TORCH)) if is_in((a, b, TORCH[a, b]), row.works)))
+    for row in rows.load()
+    if row.example and row.of == "torch" and row.targets and not is_in(HERE, row.works)
+]
+WORKING = [row for row in rows.load() if row.example and row.of == "torch" and is_in(HERE, row.works)]
+#: What a release in ``works`` printed for the example, and which release that was.
+PRINTED = json.loads((rows.PRINTED).read_text())
+
+
+def name_of(value):
+    return value.name if hasattr(value, "name") else str(value)
+
+
+@pytest.mark.parametrize("row, program", BROKEN, ids=name_of)
+class TestABreakage:
+    def test_without_us_its_example_dies_with_a_message_that_the_row_answers(self, python, row, program):
+        from shim.explain import explain
+
+        died = python(row.example, door=None)
+        assert died.returncode != 0
+        assert [answer.name for answer in explain(died.stderr)] == [row.name]
+
+    @pytest.mark.parametrize("door", ["run", "environment"])
+    def test_it_prints_what_it_printed_where_it_worked(self, python, tmp_path, row, program, door):
+        script = tmp_path / "program.py"
+        script.write_text(row.example)
+        if door == "run":
+            ran = python(["-m", "shim", "run", "--for", program, script], door="src")
+        else:
+            ran = python([script], env={"SHIM_FOR": program})
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout == PRINTED[row.name]["printed"]
+
+    def test_by_its_name_it_is_mended_too(self, python, row, program):
+        ran = python(row.example, env={"SHIM_PATCHES": row.name})
+        assert ran.stdout == PRINTED[row.name]["printed"], ran.stderr
+
+    def test_a_program_for_this_torch_still_dies_of_it(self, python, row, program):
+        assert python(row.example, env={"SHIM_FOR": ".".join(map(str, HERE[:2]))}).returncode != 0
+
+
+@pytest.mark.parametrize("row", WORKING, ids=name_of)
+def test_where_it_works_without_us_nothing_is_touched(python, row):
+    plain = python(row.example, door=None)
+    assert plain.stdout == PRINTED[row.name]["printed"], plain.stderr
+    for program in ("1.4", "2.15"):
+        assert python(row.example, env={"SHIM_FOR": program}).stdout == plain.stdout
+
+
+def test_every_row_has_a_result_of_a_release_on_which_it_works():
+    for row in rows.load():
+        if row.example:
+            printed = PRINTED[row.name]
+            assert is_in(release(printed["release"]).numbers, row.works) and printed["printed"].strip()
+
+
+def test_the_status_says_of_each_row_what_became_of_it(python):
+    code = """
+        import torch, shim
+        status = shim.status()
+        print(status.written_for, {outcome.patch: outcome.state for outcome in status.outcomes}["THC headers"])
+        print({outcome.state for outcome in status.outcomes} <= {
+            "applied", "skipped", "not needed here", "not for this program", "left out", "advice"})
+        print("written for: torch 1.7" in str(status))
+    """
+    result = python(code, env={"SHIM_FOR": "1.7", "SHIM_SKIP": "torch.matrix_rank"})
+    assert result.stdout == "1.7 advice\nTrue\nTrue\n", result.stderr
+
+
+def test_a_row_that_is_left_out_says_so(python):
+    code = "import torch, shim; print({o.patch: o.state for o in shim.status().outcomes}['torch.matrix_rank'])"
+    assert python(code, env={"SHIM_FOR": "1.7", "SHIM_SKIP": "torch.matrix_rank"}).stdout == "left out\n"
+
+
+def test_without_a_release_no_row_is_imported(python):
+    code = "import torch, sys; print([name for name in sys.modules if name.startswith('shim.rows')])"
+    assert python(code).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("text", ["1.99", "old", "1.7.9"])
+class TestAReleaseThatNeverWas:
+    def test_run_refuses_it_in_one_line(self, python, text):
+        result = python(["-m", "shim", "run", "--for", text, "-c", "print('ran')"], door="src")
+        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+        assert text in result.stderr
+
+    def test_in_the_environment_it_is_said_once_and_nothing_is_applied(self, python, text):
+        code = "import torch, torch.utils.data, shim; print(shim.status().written_for, 'shim.rows' in __import__('sys').modules)"
+        result = python(code, env={"SHIM_FOR": text})
+        assert result.stdout == "None False\n"
+        assert result.stderr.count(text) == 1 and result.stderr.count("\n") == 1
+
+    def test_activate_raises(self, text):
+        with pytest.raises(ValueError, match=text):
+            shim.activate(written_for=text)
+
+
+def test_an_unknown_patch_is_an_error_that_lists_the_names():
+    with pytest.raises(ValueError, match="there is no patch 'no such patch'; there are: .*adam.*torch._six"):
+        shim.activate("no such patch")
+
+
+def test_deactivate_takes_every_name_back():
+    before = {name: dict(vars(module)) for name, module in NAMED.items()}
+    shim.activate(written_for="1.4")
+    shim.deactivate()
+    assert {name: dict(vars(module)) for name, module in NAMED.items()} == before
+    assert "torch._six" not in __import__("sys").modules or HERE < (2, 0)
+
+
+NAMED = {"torch": torch, "torch.optim.lr_scheduler": torch.optim.lr_scheduler}
+
+
+def test_children_inherit_it(python):
+    code = textwrap.dedent("""
+        import subprocess, sys
+        print(subprocess.check_output([sys.executable, "-c", "import torch, shim; print(shim.status().written_for)"]))
+    """)
+    result = python(["-m", "shim", "run", "--for=1.7", "-c", code], door="src")
+    assert "b'1.7" in result.stdout, result.stderr
+
+
+def test_the_packages_of_the_time():
+    assert of_the_time("torchvision", written_for("1.7")) == (0, 8, 1)
+    assert of_the_time("torchvision", written_for("2.1"))[:2] == (0, 16)
+    assert of_the_time("torchaudio", written_for("1.13"))[:2] == (0, 13)
+    assert of_the_time("numpy", written_for("1.7"))[:2] == (1, 19)
