@@ -30,10 +30,12 @@ def name_of(value):
 
 @pytest.mark.parametrize("row, program", BROKEN, ids=name_of)
 class TestABreakage:
-    def test_without_us_its_example_dies_with_a_message_that_the_row_answers(self, python, row, program):
+    def test_without_us_its_example_dies_with_a_message_that_the_row_answers(self, python, tmp_path, row, program):
         from shim.explain import explain
 
-        died = python(row.example, door=None)
+        script = tmp_path / "program.py"
+        script.write_text(row.example)
+        died = python([script], door=None)
         assert died.returncode != 0
         assert [answer.name for answer in explain(died.stderr)] == [row.name]
 
@@ -102,7 +104,7 @@ class TestAReleaseThatNeverWas:
         assert text in result.stderr
 
     def test_in_the_environment_it_is_said_once_and_nothing_is_applied(self, python, text):
-        code = "import torch, torch.utils.data, shim; print(shim.status().written_for, 'shim.rows' in __import__('sys').modules)"
+        code = "import torch, sys, torch.utils.data, shim; print(shim.status().written_for, 'shim.rows' in sys.modules)"
         result = python(code, env={"SHIM_FOR": text})
         assert result.stdout == "None False\n"
         assert result.stderr.count(text) == 1 and result.stderr.count("\n") == 1

@@ -1,16 +1,32 @@
-"""Linear algebra: what moved to torch.linalg, and torch's first Fourier transforms."""
+"""Linear algebra that moved to torch.linalg, or left."""
 
 from __future__ import annotations
 
+from collections import namedtuple
 from typing import Any
 
 from .row import name
+
+_REMOVED = r"This function was deprecated since version 1\.9 and is now removed\."
+
+_Symeig = namedtuple("_Symeig", "eigenvalues eigenvectors")
+_Solve = namedtuple("_Solve", "solution LU")
+_Lstsq = namedtuple("_Lstsq", "solution QR")
+
+
+def _filled(result: Any, out: Any) -> Any:
+    """Return the result, in the tensors of ``out`` if they are given."""
+    if out is None:
+        return result
+    for tensor, value in zip(out, result):
+        tensor.resize_(value.shape).copy_(value)
+    return type(result)(*out)
 
 
 @name(
     "torch:matrix_rank",
     works="<1.13",
-    says=r"This function was deprecated since version 1\.9 and is now removed[\s\S]*torch\.linalg\.matrix_rank",
+    says=_REMOVED + r".*torch\.linalg\.matrix_rank",
     example="import torch\nprint(torch.matrix_rank(torch.eye(3)))",
 )
 def matrix_rank(input: Any, tol: Any = None, symmetric: bool = False, *, out: Any = None) -> Any:
@@ -19,3 +35,111 @@ def matrix_rank(input: Any, tol: Any = None, symmetric: bool = False, *, out: An
 
     given = {} if tol is None else {"tol": tol}
     return torch.linalg.matrix_rank(input, **given, hermitian=symmetric, out=out)
+
+
+@name(
+    "torch:symeig",
+    "torch:Tensor.symeig",
+    works="<2.0",
+    says=_REMOVED + r".*torch\.symeig\(",
+    example="""
+import torch
+a = torch.tensor([[[2.0, 1.0], [9.0, 3.0]], [[1.0, 0.5], [0.5, 5.0]]], requires_grad=True)
+values, vectors = torch.symeig(a, eigenvectors=True)
+(values * torch.tensor([1.0, 2.0])).sum().backward()
+upper = torch.triu(a)
+symmetric = upper + torch.triu(a, 1).transpose(-1, -2)
+print([[round(v, 4) for v in row] for row in values.tolist()])
+print(bool(torch.allclose(symmetric @ vectors, vectors * values.unsqueeze(-2), atol=1e-4)))
+print([round(v, 3) for v in (a.grad + a.grad.transpose(-1, -2)).flatten().tolist()])
+only = a.detach().symeig(upper=False)
+print(only.eigenvectors.numel(), [round(v, 4) for v in only[0].flatten().tolist()])
+""",
+)
+def symeig(input: Any, eigenvectors: bool = False, upper: bool = True, *, out: Any = None) -> Any:
+    """Symeig became torch.linalg.eigh, which reads the lower triangle by default."""
+    import torch
+
+    triangle = "U" if upper else "L"
+    if eigenvectors:
+        return _filled(_Symeig(*torch.linalg.eigh(input, UPLO=triangle)), out)
+    return _filled(_Symeig(torch.linalg.eigvalsh(input, UPLO=triangle), input.new_empty(0)), out)
+
+
+@name(
+    "torch:eig",
+    "torch:Tensor.eig",
+    works="<1.13",
+    says=_REMOVED + r".*torch\.eig\(",
+    example="""
+import torch
+a = torch.tensor([[2.0, 1.0, 0.0], [-1.0, 3.0, 0.0], [0.0, 0.0, 4.0]])
+values, vectors = torch.eig(a, eigenvectors=True)
+print([[round(v, 3) for v in row] for row in values.tolist()])
+print([[abs(round(v, 3)) for v in row] for row in vectors.tolist()])
+print(a.eig().eigenvectors.numel())
+""",
+)
+def eig(input: Any, eigenvectors: bool = False, *, out: Any = None) -> Any:
+    """Eig became torch.linalg.eig, which returns complex tensors in place of pairs of columns."""
+    import torch
+
+    if not eigenvectors:
+        return _filled(_Symeig(torch.view_as_real(torch.linalg.eigvals(input)), input.new_empty(0)), out)
+    values, vectors = torch.linalg.eig(input)
+    # LAPACK's geev: of two conjugate eigenvalues the one with the positive imaginary part is first, and their two
+    # columns hold the real and the imaginary part of its eigenvector.
+    columns = torch.where(values.imag < 0, -vectors.imag, vectors.real)
+    return _filled(_Symeig(torch.view_as_real(values), columns), out)
+
+
+@name(
+    "torch:solve",
+    "torch:Tensor.solve",
+    works="<1.13",
+    says=_REMOVED + r".*`torch\.solve` is deprecated in favor of",
+    example="""
+import torch
+a = torch.tensor([[[2.0, 1.0], [1.0, 3.0]], [[4.0, 1.0], [2.0, 3.0]]])
+solution, factors = torch.solve(torch.ones(2, 1), a)
+print([round(v, 4) for v in solution.flatten().tolist()], [round(v, 4) for v in factors.flatten().tolist()])
+""",
+)
+def solve(input: Any, A: Any, *, out: Any = None) -> Any:  # noqa: N803
+    """Solve became torch.linalg.solve, which takes the matrix first and returns no factors."""
+    import torch
+
+    broadcast: Any = torch.broadcast_shapes
+    batch = broadcast(input.shape[:-2], A.shape[:-2])
+    right = input.expand(*batch, *input.shape[-2:])
+    left = A.expand(*batch, *A.shape[-2:])
+    return _filled(_Solve(torch.linalg.solve(left, right), torch.linalg.lu_factor(left)[0]), out)
+
+
+@name(
+    "torch:lstsq",
+    "torch:Tensor.lstsq",
+    works="<1.13",
+    says=_REMOVED + r".*`torch\.lstsq` is deprecated in favor of",
+    example="""
+import torch
+tall = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 7.0]])
+solution, factors = torch.lstsq(torch.ones(3, 1), tall)
+print([round(v, 3) for v in solution.flatten().tolist()], [round(v, 3) for v in factors.flatten().tolist()])
+wide = torch.lstsq(torch.ones(2, 1), tall.t().contiguous())
+print([round(v, 3) for v in wide.solution.flatten().tolist()])
+""",
+)
+def lstsq(input: Any, A: Any, *, out: Any = None) -> Any:  # noqa: N803
+    """Lstsq became torch.linalg.lstsq, which takes the matrix first and returns no residual rows."""
+    import torch
+
+    rows, columns = A.shape
+    if rows < columns:
+        solution = torch.linalg.lstsq(A, input, driver="gels").solution
+        return _filled(_Lstsq(solution, torch.geqrf(A.t())[0].t()), out)
+    # As LAPACK's gels does it; the rows below the solution are what is left of the right-hand side.
+    q, r = torch.linalg.qr(A, mode="complete")
+    turned = q.t() @ input
+    solution = torch.linalg.solve_triangular(r[:columns], turned[:columns], upper=True)
+    return _filled(_Lstsq(torch.cat([solution, turned[columns:]]), torch.geqrf(A)[0]), out)

@@ -1,0 +1,121 @@
+"""Fourier transforms: torch's first ones, on pairs of real numbers, and stft's old default."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .row import argument, name
+
+
+def _norm(normalized: bool) -> str | None:
+    return "ortho" if normalized else None
+
+
+def _last(count: int) -> list[int]:
+    return list(range(-count, 0))
+
+
+def _lost(function: str) -> tuple[str, str]:
+    return (
+        rf"module 'torch' has no attribute '{function}'",
+        rf"'Tensor' object has no attribute '{function}'",
+    )
+
+
+@name(
+    "torch:rfft",
+    "torch:Tensor.rfft",
+    works="<1.8",
+    says=_lost("rfft"),
+    example="""
+import torch
+x = torch.arange(12.0).reshape(2, 6).requires_grad_()
+y = torch.rfft(x, 1, normalized=True)
+(y ** 2).sum().backward()
+print(tuple(y.shape), [round(v, 3) for v in y.flatten().tolist()], [round(v, 3) for v in x.grad.flatten().tolist()])
+print(tuple(x.detach().rfft(2, onesided=False).shape), round(float(torch.rfft(x.detach(), 2, False, False).sum()), 3))
+""",
+)
+def rfft(input: Any, signal_ndim: int, normalized: bool = False, onesided: bool = True) -> Any:
+    """Rfft became torch.fft.rfftn, which returns complex tensors."""
+    import torch
+
+    transform = torch.fft.rfftn if onesided else torch.fft.fftn
+    return torch.view_as_real(transform(input, dim=_last(signal_ndim), norm=_norm(normalized)))
+
+
+@name(
+    "torch:irfft",
+    "torch:Tensor.irfft",
+    works="<1.8",
+    says=_lost("irfft"),
+    example="""
+import torch
+x = torch.arange(20.0).reshape(2, 5, 2)
+print([round(v, 3) for v in torch.irfft(x, 1).flatten().tolist()])
+print([round(v, 3) for v in torch.irfft(x, 1, normalized=True, signal_sizes=(9,)).flatten().tolist()])
+print([round(v, 3) for v in x.irfft(1, onesided=False).flatten().tolist()])
+""",
+)
+def irfft(
+    input: Any, signal_ndim: int, normalized: bool = False, onesided: bool = True, signal_sizes: Any = None
+) -> Any:
+    """Irfft became torch.fft.irfftn, which takes complex tensors."""
+    import torch
+
+    pairs = torch.view_as_complex(input.contiguous())
+    sizes = tuple(signal_sizes or ())
+    if not onesided:  # the second half mirrors the first one, and was not read
+        sizes = sizes or tuple(pairs.shape[-signal_ndim:])
+        pairs = pairs[..., : sizes[-1] // 2 + 1]
+    # Without sizes it took the signal for one of odd length, where today's takes it for one of even length.
+    sizes = sizes or (*pairs.shape[-signal_ndim:-1], 2 * pairs.shape[-1] - 1)
+    return torch.fft.irfftn(pairs, s=sizes, dim=_last(signal_ndim), norm=_norm(normalized))
+
+
+@name(
+    "torch:ifft",
+    "torch:Tensor.ifft",
+    works="<1.8",
+    says=_lost("ifft"),
+    example="""
+import torch
+x = torch.arange(16.0).reshape(2, 4, 2)
+print([round(v, 3) for v in torch.ifft(x, 1).flatten().tolist()])
+print([round(v, 3) for v in x.ifft(2, normalized=True).flatten().tolist()])
+""",
+)
+def ifft(input: Any, signal_ndim: int, normalized: bool = False) -> Any:
+    """Ifft became torch.fft.ifftn, which takes complex tensors."""
+    import torch
+
+    pairs = torch.view_as_complex(input.contiguous())
+    return torch.view_as_real(torch.fft.ifftn(pairs, dim=_last(signal_ndim), norm=_norm(normalized)))
+
+
+@argument(
+    "torch.functional:stft",
+    called="torch.stft",
+    works="<2.0",
+    says=r"stft requires the return_complex parameter be given for real inputs",
+    example="""
+import torch
+x = torch.arange(64.0).reshape(1, 64)
+y = torch.stft(x, 16, 8, window=torch.ones(16))
+print(tuple(y.shape), tuple(x.stft(16, 8, window=torch.ones(16)).shape), round(float(y.abs().sum()), 1))
+""",
+)
+def stft(original: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
+    """Stft of a real signal returned pairs of real numbers where return_complex was not given."""
+    import torch
+
+    place = 8  # return_complex, behind input
+    given = args[place] if len(args) > place else kwargs.get("return_complex")
+    window = args[3] if len(args) > 3 else kwargs.get("window")
+    if given is not None or input.is_complex() or (window is not None and window.is_complex()):
+        return original(input, *args, **kwargs)
+    kwargs = {key: value for key, value in kwargs.items() if key != "return_complex"}
+    args = (*args[:place], True, *args[place + 1 :]) if len(args) > place else args
+    if len(args) <= place:
+        kwargs["return_complex"] = True
+    return torch.view_as_real(original(input, *args, **kwargs))
