@@ -27,7 +27,7 @@ def _arm(here):
         if os.environ.get("SHIM_FOR"):  # what programs written for another torch import before it, or without it
             Finder.awaited += ("numpy", "PIL", "torchvision", "torchaudio")
         if "torch.optim" in sys.modules:  # a .pth file's doing
-            _find_spec("torch.optim", None, None)
+            _finder.find_spec("torch.optim")
 
 
 class Finder(object):
@@ -37,8 +37,19 @@ class Finder(object):
     awaited = ("torch.optim", "shim.adopt", "shim", "preimport")
 
     def find_spec(self, fullname, path=None, target=None):
-        """Find nothing but the modules that shim waits for."""
-        return _find_spec(fullname, path, target) if fullname in self.awaited else None
+        """Hand over to shim's own finder, which most processes never need, for the modules that it knows."""
+        if fullname not in self.awaited:
+            return None
+        try:
+            bootstrap = _load()
+            if self in sys.meta_path and bootstrap.FINDER not in sys.meta_path:
+                sys.meta_path[sys.meta_path.index(self)] = bootstrap.FINDER
+            bootstrap.arm("sitecustomize")
+        except Exception as error:
+            if sys.stderr is not None:
+                sys.stderr.write("shim: torch goes on unguarded, because of %s: %s\n" % (type(error).__name__, error))
+            return None
+        return bootstrap.FINDER.find_spec(fullname, path, target)
 
     def __deepcopy__(self, memo):
         return self
@@ -48,20 +59,6 @@ class Finder(object):
 
 
 _finder = Finder()
-
-
-def _find_spec(fullname, path, target):
-    """Hand over to shim's own finder, which most processes never need, for the modules that it knows."""
-    try:
-        bootstrap = _load()
-        if _finder in sys.meta_path and bootstrap.FINDER not in sys.meta_path:
-            sys.meta_path[sys.meta_path.index(_finder)] = bootstrap.FINDER
-        bootstrap.arm("sitecustomize")
-    except Exception as error:
-        if sys.stderr is not None:
-            sys.stderr.write("shim: torch goes on unguarded, because of %s: %s\n" % (type(error).__name__, error))
-        return None
-    return bootstrap.FINDER.find_spec(fullname, path, target)
 
 
 def _load():
