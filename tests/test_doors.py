@@ -129,6 +129,10 @@ class TestSwitches:
         assert result.returncode == 1
         assert "AdamW got weight_decay=None in its arguments. Give it a number" in result.stderr
 
+    def test_a_level_that_is_none_is_said_once(self, python):
+        result = python("import torch, torch.utils.data", env={"SHIM_LOG": "loud"})
+        assert result.stderr == "SHIM_LOG=loud is no level; there are: debug, info, warning, error\n"
+
     def test_log_shows_what_is_done(self, python):
         assert (
             "shim: adamw: applied (torch.optim.adamw: AdamW" in python("import torch", env={"SHIM_LOG": "info"}).stderr

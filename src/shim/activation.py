@@ -407,9 +407,15 @@ def _choice() -> Choice:
     return Choice(dict.fromkeys(left_out, "left out by SHIM_SKIP"), frozenset(named), _program())
 
 
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
 def _set_up_logging() -> None:
-    level = os.environ.get("SHIM_LOG", "").upper()
-    if level in ("DEBUG", "INFO", "WARNING", "ERROR") and not _log.handlers:
+    level = os.environ.get("SHIM_LOG", "").strip().upper()
+    if level and level not in _LEVELS and level not in _complained:
+        _complained.add(level)
+        _log.warning("SHIM_LOG=%s is no level; there are: %s", level.lower(), ", ".join(_LEVELS).lower())
+    if level in _LEVELS and not _log.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("shim: %(message)s"))
         _log.addHandler(handler)

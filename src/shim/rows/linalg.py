@@ -9,6 +9,15 @@ from .row import name
 
 _REMOVED = r"This function was deprecated since version 1\.9 and is now removed\."
 
+
+def _removed(now: str, function: str) -> tuple[str, str]:
+    """Return the two messages of a removed function: that of 1.13, and that of 2.0 and later."""
+    return (
+        _REMOVED + rf"(?:', ')? ?Please use the `torch\.linalg\.{function}` function instead",
+        _REMOVED + now,
+    )
+
+
 _Symeig = namedtuple("_Symeig", "eigenvalues eigenvectors")
 _Solve = namedtuple("_Solve", "solution LU")
 _Lstsq = namedtuple("_Lstsq", "solution QR")
@@ -70,7 +79,7 @@ def symeig(input: Any, eigenvectors: bool = False, upper: bool = True, *, out: A
     "torch:eig",
     "torch:Tensor.eig",
     works="<1.13",
-    says=_REMOVED + r".*torch\.eig\(",
+    says=_removed(r".*torch\.eig\(", "eig"),
     example="""
 import torch
 a = torch.tensor([[2.0, 1.0, 0.0], [-1.0, 3.0, 0.0], [0.0, 0.0, 4.0]])
@@ -97,7 +106,7 @@ def eig(input: Any, eigenvectors: bool = False, *, out: Any = None) -> Any:
     "torch:solve",
     "torch:Tensor.solve",
     works="<1.13",
-    says=_REMOVED + r".*`torch\.solve` is deprecated in favor of",
+    says=_removed(r".*`torch\.solve` is deprecated in favor of", "solve"),
     example="""
 import torch
 a = torch.tensor([[[2.0, 1.0], [1.0, 3.0]], [[4.0, 1.0], [2.0, 3.0]]])
@@ -120,7 +129,7 @@ def solve(input: Any, A: Any, *, out: Any = None) -> Any:  # noqa: N803
     "torch:lstsq",
     "torch:Tensor.lstsq",
     works="<1.13",
-    says=_REMOVED + r".*`torch\.lstsq` is deprecated in favor of",
+    says=_removed(r".*`torch\.lstsq` is deprecated in favor of", "lstsq"),
     example="""
 import torch
 tall = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 7.0]])
