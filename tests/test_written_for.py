@@ -130,6 +130,23 @@ def test_deactivate_takes_every_name_back():
 NAMED = {"torch": torch, "torch.optim.lr_scheduler": torch.optim.lr_scheduler}
 
 
+@pytest.mark.skipif(not (2, 3) <= HERE < (3, 0), reason="TorchScript asks a function what to compile from 2.3 on")
+def test_torchscript_compiles_what_it_would_without_us(python, tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text("""
+import pickle, torch
+
+def spectrum(x, window):
+    return torch.stft(x, 16, 8, window=window, return_complex=True)
+
+x, window = torch.ones(1, 64), torch.ones(16)
+print(torch.equal(torch.jit.script(spectrum)(x, window), spectrum(x, window)))
+print(pickle.loads(pickle.dumps(torch.stft)) is torch.stft)
+""")
+    result = python([script], env={"SHIM_FOR": "1.7"})
+    assert result.stdout == "True\nTrue\n", result.stderr
+
+
 def test_children_inherit_it(python):
     code = textwrap.dedent("""
         import subprocess, sys

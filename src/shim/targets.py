@@ -267,6 +267,8 @@ class Around(Kind):
         def around(*args: Any, **kwargs: Any) -> Any:
             return how(original, *args, **kwargs)
 
+        # TorchScript cannot compile this; from 2.3 on it asks for what to compile (torch/jit/_script.py).
+        vars(around)["__prepare_scriptable__"] = lambda: original
         new: Any = type(held)(around) if original is not held else around
         undos = [guards.replace(owner, target.attribute, new), _as_a_builtin_of_torchscript(original, around)]
         swap = isinstance(owner, ModuleType)
