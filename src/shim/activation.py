@@ -242,10 +242,11 @@ def apply(module: str) -> None:
     if torch_is_there and not _is_being_imported("torch"):
         _load_plugins()
     with _lock:
-        _add_rows(_choice().named, every=_program() is not None)
+        choice = _choice()
+        _add_rows(choice.named, every=choice.written_for is not None)
         if not torch_is_there:
             # A package that is imported before torch, or without it.
-            REGISTRY.apply(None, _choice(), [row.name for row in REGISTRY if row.works and row.of != "torch"])
+            REGISTRY.apply(None, choice, [row.name for row in REGISTRY if row.works and row.of != "torch"])
             return
         layout = probe()
         if not layout.known:
@@ -258,7 +259,7 @@ def apply(module: str) -> None:
             if patch.name not in REGISTRY:
                 REGISTRY.add(patch)
         try:
-            REGISTRY.apply(layout, _choice(), _due(module))
+            REGISTRY.apply(layout, choice, _due(module))
             _await({"torch", *REGISTRY.modules()} - bootstrap.AWAITED)
             for outcome in REGISTRY.outcomes():
                 level = {"failed": logging.WARNING, "applied": logging.INFO}.get(outcome.state, logging.DEBUG)
