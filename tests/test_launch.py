@@ -143,6 +143,27 @@ class TestBadInput:
             assert result.returncode == 2
             assert "import preimport" in result.stderr
 
+    @pytest.mark.parametrize("packed", [True, False])
+    def test_a_pex_which_restarts_python_with_an_option_that_locks_us_out_is_refused(self, python, packed, tmp_path):
+        app, plain = tmp_path / "app.pex", tmp_path / "plain.pyz"
+        for path, names in ((app, ["__main__.py", "PEX-INFO"]), (plain, ["__main__.py"])):
+            if path is app and not packed:
+                path.mkdir()
+                for name in names:
+                    (path / name).write_text("print('PEX-INFO')\n")
+                continue
+            with path.open("wb") as file:
+                file.write(b"#!/usr/bin/env python3\n")
+                with zipfile.ZipFile(file, "w") as archive:
+                    for name in names:
+                        archive.writestr(name, "print('PEX-INFO')\n")
+            path.chmod(0o755)
+        for command in (["app.pex"], ["./app.pex"], ["-u", "app.pex", "x"], [sys.executable, "-B", "app.pex"]):
+            result = python(["-m", "shim", "run", *command], door="src")
+            assert result.returncode == 2 and not result.stdout
+            assert "is a PEX file" in result.stderr and "import preimport" in result.stderr
+        assert python(["-m", "shim", "run", "plain.pyz"], door="src").stdout == "PEX-INFO\n"
+
     def test_a_python_without_torch_is_told_so_by_python_itself(self, python, tmp_path):
         venv.create(str(tmp_path / "bare"))
         bare = tmp_path / "bare" / "bin" / "python"

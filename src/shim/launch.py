@@ -182,6 +182,7 @@ def _command(argv: "List[str]") -> "Tuple[str, List[str]]":
     options, program = _split(argv)
     if not program:
         raise RefusalError("nothing to run: give a script, -m MODULE, -c CODE or a command (shim run --help)")
+    _refuse_a_pex((_split(program[1:])[1] if _is_python(program[0]) else program)[:1])
     if program[0].startswith("-") or options or _is_for_python(program[0]):
         refuse_a_private_environment()
         own = own_options()
@@ -230,6 +231,32 @@ def _is_for_python(path: "str") -> "bool":
         if other and not _is_python(other[0]):
             raise RefusalError("%s is not executable. Write: run %s %s" % (path, os.path.basename(other[0]), path))
     return True
+
+
+def _refuse_a_pex(path: "List[str]") -> "None":
+    """Refuse a PEX file or directory, which starts Python a second time, with -E."""
+    if path and _holds_pex_info(path[0]):
+        raise RefusalError(
+            "%s is a PEX file, which restarts itself with -E: that keeps every sitecustomize out, ours too. Put shim "
+            "among its requirements, and write `import preimport` as the first line of its program" % path[0]
+        )
+
+
+def _holds_pex_info(path: "str") -> "bool":
+    if os.path.isdir(path):
+        return os.path.isfile(os.path.join(path, "PEX-INFO"))
+    if not path.endswith((".pex", ".pyz", ".zip")) and "python" not in " ".join(_first_line(path)):
+        return False
+    try:
+        with open(path, "rb") as file:
+            if b"PK\x03\x04" not in file.read(4096):  # no archive, behind the #! line that it may have
+                return False
+        from zipfile import ZipFile
+
+        with ZipFile(path) as archive:
+            return "PEX-INFO" in archive.namelist()
+    except Exception:  # whoever reads it next says what is wrong with it
+        return False
 
 
 def _is_python(path: "str") -> "bool":
