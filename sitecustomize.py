@@ -134,16 +134,19 @@ def _main():
     import os
 
     here = os.path.dirname(__file__)  # spelled as in sys.path, whose entries Python has made absolute and plain
-    behind = sys.path[sys.path.index(here) + 1 :] if here in sys.path else []
-    # The program is to find the sys.path that it would have without us; children inherit PYTHONPATH, not this.
-    sys.path[:] = [entry for entry in sys.path if entry != here]
+    behind = []
+    if __name__ == "sitecustomize":
+        behind = sys.path[sys.path.index(here) + 1 :] if here in sys.path else []
+        # The program is to find the sys.path that it would have without us; children inherit PYTHONPATH, not this.
+        sys.path[:] = [entry for entry in sys.path if entry != here]
     off = os.environ.get("SHIM_DISABLE", "").strip().lower() not in ("", "0", "false", "no", "off")
     if sys.version_info >= (3, 8) and not off:
         try:
             _arm(here)
         except Exception as error:
             _complain(error)
-    _run_shadowed(behind)
+    if __name__ == "sitecustomize":
+        _run_shadowed(behind)
 
 
 _main()

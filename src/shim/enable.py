@@ -22,12 +22,11 @@ NAME = "_torch_shim.pth"
 #: What the .pth file executes. It does nothing where shim was removed, and no error of it gets out.
 _CODE = """\
 try:
-    from _frozen_importlib_external import spec_from_file_location
-    from _frozen_importlib import module_from_spec
-    spec = spec_from_file_location("enabled", {file})
-    module = module_from_spec(spec)
-    module.written_for = {written_for}
-    spec.loader.exec_module(module)
+    import sys
+    from _frozen_importlib_external import SourceFileLoader
+    module = type(sys)("enabled")
+    module.__file__, module.written_for = {file}, {written_for}
+    SourceFileLoader("enabled", module.__file__).exec_module(module)
 except Exception:
     pass
 """
