@@ -178,15 +178,70 @@ def test_an_unknown_patch_is_an_error_that_lists_the_names():
         shim.activate("no such patch")
 
 
-def test_deactivate_takes_every_name_back():
-    before = {name: dict(vars(module)) for name, module in NAMED.items()}
-    shim.activate(written_for="1.4")
-    shim.deactivate()
-    assert {name: dict(vars(module)) for name, module in NAMED.items()} == before
-    assert "torch._six" not in __import__("sys").modules or HERE < (2, 0)
+#: Looks at every module that is loaded, and at the classes that it defines; tells what is another object than before.
+EVERY_NAME = """
+import sys, torch, torch.utils.data, torch.distributed, torch.optim, json, os
+for name in sys.argv[1].split(","):
+    try:
+        __import__(name)
+    except ImportError:
+        pass
+
+def everything():
+    found = {}
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in ("shim", "__main__", "__mp_main__") or not hasattr(module, "__dict__"):
+            continue
+        found[name] = module
+        for key, value in list(vars(module).items()):
+            found[f"{name}:{key}"] = value
+            if isinstance(value, type) and str(getattr(value, "__module__", "")) == name:
+                found.update((f"{name}:{key}.{inside}", held) for inside, held in list(vars(value).items()))
+    return found
+
+import shim, shim.rows
+shim.rows.load()
+shim.plan(written_for="1.4")  # imports what the tables need
+"""
 
 
-NAMED = {"torch": torch, "torch.optim.lr_scheduler": torch.optim.lr_scheduler}
+@pytest.mark.parametrize("program", ["1.4", "1.13", "2.15"])
+def test_deactivate_takes_every_name_back(python, program):
+    code = (
+        EVERY_NAME
+        + f"""
+before = everything()
+shim.activate(written_for={program!r})
+during = everything()
+print(sum(during.get(name) is not value for name, value in before.items()) + len(during.keys() - before.keys()) > 20)
+shim.deactivate()
+after = everything()
+for name in sorted(before.keys() | after.keys()):
+    # The last one counts the hooks that there ever were.
+    if before.get(name) is not after.get(name) and not name.endswith((":__warningregistry__", "Handle.next_id")):
+        print(name)
+"""
+    )
+    modules = ",".join(dict.fromkeys(target.module for row in rows.load() for target in row.targets))
+    assert python(["-W", "ignore", "-c", code, modules], door="src").stdout == "True\n"
+
+
+def test_without_a_release_every_name_is_there_or_not_as_without_us(python):
+    paths = [target.path for row in rows.load() for target in row.targets]
+    code = """
+import sys, operator, importlib
+for path in sys.argv[1].split(","):
+    module, _, name = path.partition(":")
+    try:
+        value = importlib.import_module(module)
+        print(path, "torch" in sys.modules and not name or operator.attrgetter(name)(value) is not None)
+    except Exception as error:
+        print(path, type(error).__name__, error)
+"""
+    asked = ["-W", "ignore", "-c", code, ",".join(dict.fromkeys(paths))]
+    plain = python(asked, door=None)
+    assert plain.stdout.count("\n") == len(dict.fromkeys(paths))
+    assert python(asked).stdout == plain.stdout
 
 
 @pytest.mark.skipif(not (2, 3) <= HERE < (3, 0), reason="TorchScript asks a function what to compile from 2.3 on")
