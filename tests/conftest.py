@@ -99,7 +99,9 @@ SLOW = (
     "tests/adopt/test_adopt_triton.py",
     "tests/test_package.py",
     "tests/test_example.py",
-    "tests/adopt/test_adopt_example.py",
+    "tests/test_written_for.py",
+    "tests/doors/",
+    "tests/adopt/",
     "tests/doors/test_failures.py",
     "tests/test_doctor.py",
     "tests/test_plugins.py",
@@ -137,6 +139,13 @@ def share(nodeid):
 def rank(scope):
     """Return the place of what share() names in SLOW."""
     return next((place for place, name in enumerate(SLOW) if scope.startswith(name)), len(SLOW))
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what is slow: ``-m "not slow"`` is the quick part."""
+    for item in items:
+        if rank(share(item.nodeid)) < len(SLOW):
+            item.add_marker("slow")
 
 
 @pytest.hookimpl(optionalhook=True)
