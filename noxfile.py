@@ -2,6 +2,7 @@
 
 ``nox -s optional`` runs the patches of known breakages, each on the torch where it bites.
 ``nox -s sanitize`` fuzzes ADOPT's kernel under AddressSanitizer and UBSan, ``-- --cases N`` as long as you like.
+``nox -s docs`` builds the documentation as a site into .site/, and fails for a broken link or any other warning.
 Other arguments behind ``--`` go to pytest, or to scripts/matrix.
 """
 
@@ -90,3 +91,10 @@ def sanitize(session: nox.Session) -> None:
 def matrix(session: nox.Session) -> None:
     """Run guards, hazards and ADOPT on other torch releases."""
     session.run(sys.executable, "scripts/matrix", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation as a site."""
+    session.install("mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1,<2", "mkdocs-include-markdown-plugin>=7.1,<8")
+    session.run("mkdocs", "build", "--strict", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})

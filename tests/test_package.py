@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -117,6 +118,13 @@ def test_uninstalling_takes_back_what_enable_did(built, tmp_path):
     assert (site_packages / "_torch_shim.pth").exists()
     subprocess.run([python, "-m", "pip", "uninstall", "-q", "-y", "torch-shim"], check=True)
     assert not list(site_packages.glob("*shim*"))
+
+
+def test_the_api_page_lists_every_public_name(checkout):
+    import shim
+
+    listed = re.findall(r"^::: shim\.(\w+)$", (checkout / "docs" / "api.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(shim.__all__)
 
 
 def test_the_version_is_one(checkout, python):
