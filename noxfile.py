@@ -3,11 +3,13 @@
 ``nox -s optional`` runs the patches of known breakages, each on the torch where it bites.
 ``nox -s sanitize`` fuzzes ADOPT's kernel under AddressSanitizer and UBSan, ``-- --cases N`` as long as you like.
 ``nox -s docs`` builds the documentation as a site into .site/, and fails for a broken link or any other warning.
+``nox -s wheels`` builds the sdist and a wheel for every platform, and tries the one that runs here.
 Other arguments behind ``--`` go to pytest, or to scripts/matrix.
 """
 
 from __future__ import annotations
 
+import platform
 import shutil
 import sys
 from pathlib import Path
@@ -98,3 +100,19 @@ def docs(session: nox.Session) -> None:
     """Build the documentation as a site."""
     session.install("mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1,<2", "mkdocs-include-markdown-plugin>=7.1,<8")
     session.run("mkdocs", "build", "--strict", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build the sdist and the wheels into dist/, check them, and train with ADOPT's kernel out of the one for here."""
+    session.install("build", "pip", "setuptools>=64", "wheel", "ziglang>=0.13", "twine", "auditwheel")
+    session.run("python", "scripts/wheels", *session.posargs)
+    built = sorted(Path("dist").glob("*"))
+    session.run("twine", "check", "--strict", *map(str, built))
+    for wheel in (wheel for wheel in built if "manylinux" in wheel.name and platform.machine() in wheel.name):
+        session.run("auditwheel", "show", str(wheel))
+        install(session, str(wheel), "pytest", "hypothesis")
+        session.run(
+            "python", "-c", "import shim.adopt.native as native; assert native.LIBRARY.exists(), native.LIBRARY"
+        )
+        session.run("python", "-c", "from shim.adopt import native; print(native.in_words())")
