@@ -27,6 +27,7 @@ WHY_A_VALUE = (
 )
 # What jinja, erb and their like fill in.
 TEMPLATE = re.compile(r"\{\{|\{%|<%|~\{")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 # A fix that finds the file changed looks again so many times.
 MOST_TRIES = 5
 # Directories that hold other people's files.
@@ -105,8 +106,11 @@ def _check(name: str, task: Task, *, named: bool) -> Result:
     source = None
     try:
         source = Source(name, raw, kind.name)
-        if not may_hold_findings(source.text):
+        if not may_hold_findings(source.text, kind):
             return Result(name, output=raw)
+        if len(raw) > kind.most:
+            why = fix.too_large(kind.most)
+            return Result(name, error=why, output=raw) if named else Result(name, skipped=why)
         documents = kind.parse(source.text)
         findings = tuple(find(source, kind, documents))
     except ParseError as error:
@@ -270,7 +274,7 @@ def _main(argv: Sequence[str]) -> int:
 
 def _nothing(paths: Sequence[str]) -> None:
     known = " ".join(suffix for f in FORMATS.values() for suffix in f.suffixes)
-    _say(sys.stderr, f"0 files checked: no {known} in {' '.join(paths)}")
+    _say(sys.stderr, _shown(f"0 files checked: no {known} in {' '.join(paths)}"))
 
 
 def check_before_run(
@@ -298,7 +302,7 @@ def check_before_run(
     for result in results:
         _report(result, task, sys.stderr, quiet=True)
         if result.skipped:
-            _say(sys.stderr, f"{result.name}: skipped: {result.skipped}")
+            _say(sys.stderr, _shown(f"{result.name}: skipped: {result.skipped}"))
     if all(result.skipped for result in results):
         _nothing(paths)
     return _exit_code(results, task)
@@ -336,11 +340,11 @@ def _report(result: Result, task: Task, out: TextIO | None, *, quiet: bool) -> N
     for finding in result.findings:
         if quiet and finding.level == "note" and id(finding.spot) not in mended:
             continue
-        _say(out, _line(result.name, finding, task, id(finding.spot) in mended))
+        _say(out, _shown(_line(result.name, finding, task, id(finding.spot) in mended)))
     if result.skipped and not quiet:
-        _say(sys.stderr, f"{result.name}: skipped: {result.skipped}")
+        _say(sys.stderr, _shown(f"{result.name}: skipped: {result.skipped}"))
     if result.error:
-        _say(sys.stderr, f"{result.name}:{result.line}:{result.column}: error: {result.error}")
+        _say(sys.stderr, _shown(f"{result.name}:{result.line}:{result.column}: error: {result.error}"))
     if result.diff:
         _say(sys.stdout, result.diff[:-1])
 
@@ -410,6 +414,11 @@ def _as_data(results: Sequence[Result], task: Task) -> dict[str, object]:
         "skipped": [{"file": result.name, "reason": result.skipped} for result in results if result.skipped],
         "diff": "".join(result.diff for result in results),
     }
+
+
+def _shown(line: str) -> str:
+    """Return a line without what moves a terminal's cursor or turns its text around, as keys and file names may."""
+    return CONTROL.sub(lambda match: ascii(match.group())[1:-1], line)
 
 
 def _say(out: TextIO | None, line: str) -> None:
