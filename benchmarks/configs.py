@@ -87,7 +87,7 @@ SHAPES: dict[str, Callable[[int], str]] = {
     "yaml: aliases": lambda n: lines("- *a\n", n, "optimizer: &a {weight_decay: null}\nall:\n"),
     "yaml: aliases of aliases": lambda n: lines("b{i}: [&b{i} {{a: 1, weight_decay: null}}, *a, *b{i}]\n", n, "optimizer: &a {weight_decay: null}\n"),
     "yaml: merges": lambda n: lines("o{i}:\n  <<: *a\n  lr: 0.1\n", n, "optimizer: &a\n  weight_decay: null\n"),
-    "yaml: a chain of merges": lambda n: "a0: &a0 {weight_decay: null}\n" + "".join(f"a{i}: &a{i} {{<<: *a{i - 1}, k{i}: 1}}\n" for i in range(1, max(2, n // 40))),
+    "yaml: a chain of merges": lambda n: "a0: &a0 {weight_decay: null}\n" + "".join(f"a{i}: &a{i} {{<<: *a{i - 1}, k{i}: 1}}\n" for i in range(1, max(2, n // 48))),
     "yaml: references": lambda n: lines("o{i}: {{lr: 1.0, weight_decay: '${{wd}}'}}\n", n, "wd: null\n"),
     "yaml: a long first line": lambda n: "a: '" + "x" * (n // 2) + "'\n" + lines("o{i}:\n  lr: 1.0\n", n // 2, NULL),
     "yaml: and lacking optimizers": lambda n: "a: '" + "x" * (n // 2) + "'\n" + lines("o{i}: {{_target_: torch.optim.SGD, lr: 1.0}}\n", n // 2, NULL),
