@@ -300,8 +300,8 @@ def _say_if_out_of_reach(executable: "str", argv: "List[str]", environment: "Dic
         return
     if asked.stdout.split()[-1:] == [b"False"]:
         complain(
-            "%s is not guarded: it is a Python of another environment, or older than 3.8. Install shim for it, or start "
-            "the job with a Python that has shim" % " ".join(python)
+            "%s is not guarded: it is a Python of another environment, or older than 3.8. Install shim for it, or "
+            "start the job with a Python that has shim" % " ".join(python)
         )
 
 
