@@ -305,6 +305,27 @@ def test_a_large_python_file_that_speaks_of_no_optimizer_is_no_config_and_no_err
     assert (done.returncode, done.stderr) == (0, "1 file checked, 0 findings\n")
 
 
+def test_a_directory_that_cannot_be_listed_is_an_error_and_the_others_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.yaml").write_text("optimizer: {weight_decay: null}\n")
+    scandir = os.scandir
+
+    def refuse(path: str) -> Any:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+    assert main([str(tmp_path)]) == 2
+
+    said = capsys.readouterr()
+    assert f"{tmp_path / 'closed'}:1:1: error: Permission denied" in said.err
+    assert "optimizer.weight_decay is null" in said.out
+
+
 def test_what_a_key_or_a_name_holds_cannot_move_the_cursor(tmp_path: Path) -> None:
     (tmp_path / "a\x1b[2Jb.yaml").write_text('"\\e[1A\\n\\u202e": {lr: 1, weight_decay: null}\n')
 

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import time
-from typing import Iterator, NamedTuple, Sequence, TextIO
+from typing import Callable, Iterator, NamedTuple, Sequence, TextIO
 
 from . import fix
 from .findings import Finding, find, may_hold_findings
@@ -159,16 +159,16 @@ def _mend(
     return result._replace(mended=tuple(chosen), output=mended.raw)
 
 
-def files_of(paths: Sequence[str]) -> Iterator[tuple[str, bool]]:
+def files_of(paths: Sequence[str], onerror: Callable[[OSError], object]) -> Iterator[tuple[str, bool]]:
     """Yield the files that paths name, and whether they are named themselves: a directory's config files in order.
 
-    Hidden directories are left out.
+    Hidden directories are left out; for one that cannot be listed ``onerror`` is called.
     """
     for path in paths:
         if not os.path.isdir(path):  # noqa: PTH112 - these are strings to be printed as they were given
             yield path, True
             continue
-        for folder, inner, names in os.walk(path):
+        for folder, inner, names in os.walk(path, onerror=onerror):
             inner[:] = sorted(d for d in inner if not d.startswith(".") and d not in SKIPPED)
             for name in sorted(names):
                 if by_suffix(name) is not None:
@@ -309,9 +309,13 @@ def check_before_run(
 
 
 def _check_all(paths: Sequence[str], task: Task, *, progress: bool) -> list[Result]:
-    names = list(files_of(paths))
-    shown = progress and len(names) > 1 and sys.stderr is not None and sys.stderr.isatty()
     results: list[Result] = []
+
+    def unlisted(error: OSError) -> None:
+        results.append(Result(str(error.filename), error=str(error.strerror)))
+
+    names = list(files_of(paths, unlisted))
+    shown = progress and len(names) > 1 and sys.stderr is not None and sys.stderr.isatty()
     due = 0.0
     for index, (name, named) in enumerate(names):
         if shown and time.monotonic() >= due:
