@@ -42,6 +42,8 @@ MEANS = re.compile(
 )
 # In mmengine and mmcv, each of these asks for a weight decay to be multiplied.
 MULTIPLIERS = ("bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult")
+# Where these stand, any key may come from elsewhere: Python's **settings, hydra's positional arguments.
+ANYTHING = ("**", "_args_")
 MULTIPLIED = "a multiplier in paramwise_cfg asks for it: ValueError (base_wd should not be None)"
 # Aliases of aliases can stand for billions of places (a YAML bomb). What is shared more often than this is looked at in
 # so many places, and no value in it is mended; what is nested deeper (by aliases) is looked at where it is written.
@@ -478,6 +480,8 @@ class _Document:
         both = _with_around(place)
         # mmengine's _delete_ takes nothing from the config that this one completes.
         if mapping.get(KEY) is not None or (self.inherits and all(node.get("_delete_") is None for node in both)):
+            return None
+        if any(mapping.get(key) is not None for key in ANYTHING):
             return None
         inner = mapping.get("params")
         if inner is not None and isinstance(inner.value, Mapping):

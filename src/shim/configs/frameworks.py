@@ -214,7 +214,7 @@ LOOK_ALIKES: tuple[Home, ...] = (
 )
 # The keys that a row, or findings.py, asks a mapping for.
 ASKED = frozenset(
-    ["weight_decay", "WEIGHT_DECAY", "params", "paramwise_cfg", "custom_keys", "_delete_", *TYPES, *RATES]
+    ["weight_decay", "WEIGHT_DECAY", "params", "paramwise_cfg", "custom_keys", "_delete_", "_args_", *TYPES, *RATES]
     + [key for row in HOMES for key in (*row.has, *row.typed)]
 )
 
