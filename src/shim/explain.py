@@ -116,7 +116,8 @@ _WEIGHT_DECAYS = frozenset(("weight_decay", "wd"))
 
 def _as_it_holds(answer: Answer, pattern: str, said: str, before: list[str]) -> Answer | None:
     """Return the answer as it holds for what was said, with these lines before it; None if it does not."""
-    if not answer.parameter or answer.parameter in pattern:
+    of_1_4 = "takes 1 positional argument" in said  # which says so of a string, too
+    if not answer.parameter or (answer.parameter in pattern and not of_1_4):
         return answer
     only_if = answer._replace(
         reason=f"only if the None is an optimizer's weight_decay: {answer.reason}. A None in lr, eps, betas or "
@@ -124,7 +125,7 @@ def _as_it_holds(answer: Answer, pattern: str, said: str, before: list[str]) -> 
         switch="no switch is needed",
     )
     frame = _last_frame(before)
-    if frame is None:
+    if frame is None or of_1_4:
         return only_if
     path, code = frame
     if not _guarded_files().search(path):

@@ -78,18 +78,17 @@ row(
         "named": True,
         "says": (
             r"betas must be either both floats or both Tensors",
-            r"argument 'alpha' must be Number, not str\b",
             r"Expected float or int eta_min, but got \S+ of type <class 'str'>",
             r"_fused_(adagrad|adam|adamw|sgd)_\(\) received an invalid combination of arguments - got \([^)]*=str\b",
             r"\b_foreach_add_?\(\) received an invalid combination of arguments - got \(\w+, \w+, alpha=str\)",
             of_an_optimizer(
                 r"'<=' not supported between instances of 'float' and 'str'",
                 r"'<' not supported between instances of 'str' and 'float'",
-                r"bad operand type for unary -: 'str'",
+                r"argument 'alpha' must be Number, not str\b",
                 r"unsupported operand type\(s\) for -: 'float' and 'str'",  # a scheduler's eta_min
             ),
             raised_in_optim(
-                r"TypeError: .*('str'|\bnot str\b|=str\b|, str\)|\(str\))",
+                r"TypeError: .*('str'|\bnot str\b|=str\b|, str\)|\(str\))",  # such as bad operand type for unary -
                 r"TypeError: can't multiply sequence by non-int of type 'float'",
             ),
         ),
@@ -139,7 +138,8 @@ row(
             raised_in_optim(r"AttributeError: '(int|float)' object has no attribute 'item'"),
             r"_foreach_addcdiv_\(\) received an invalid combination of arguments - "
             r"got \(list, list, (list|tuple), list\)",
-            r"KeyError: '(capturable|decoupled_weight_decay|differentiable|foreach|fused|maximize)'",
+            of_an_optimizer(r"KeyError: '(capturable|decoupled_weight_decay|differentiable|maximize)'"),
+            raised_in_optim(r"KeyError: '(foreach|fused)'"),
         ),
     },
 )
