@@ -78,7 +78,7 @@ def _of_worker() -> None:
             return
         from multiprocessing import process
 
-        if {*process.current_process()._identity} != {1}:  # type: ignore[attr-defined]
+        if {*process.current_process()._identity} != {1}:
             return
         text = hint(error, error.__traceback__)
         if text and hasattr(error, "add_note"):  # Python 3.11; multiprocessing prints it with the traceback
@@ -157,12 +157,13 @@ def _package(frame: FrameType) -> str:
 def _is_said_by_the_program(frame: FrameType, instruction: int) -> bool:
     """Tell whether a ``raise`` in the program's own code made the message, which may then mean anything."""
     import opcode
+    from pathlib import Path
 
     if frame.f_code.co_code[instruction] != opcode.opmap["RAISE_VARARGS"]:
         return False
-    path = frame.f_code.co_filename.replace("\\", "/")
-    libraries = ("/site-packages/", "/dist-packages/", os.path.dirname(os.__file__).replace("\\", "/") + "/")
-    return _package(frame) != "torch" and not path.startswith("<frozen ") and not any(map(path.__contains__, libraries))
+    path = Path(frame.f_code.co_filename)
+    of_python = Path(os.__file__).parent in path.parents or path.name.startswith("<frozen ")
+    return not of_python and _package(frame) != "torch" and not {"site-packages", "dist-packages"} & {*path.parts}
 
 
 def _patches_for(text: str) -> Iterator[Patch]:
@@ -227,7 +228,7 @@ def _advice(patch: Patch) -> tuple[str, _Command | None] | None:
 def _nearest(patch: Patch) -> tuple[str, bool] | None:
     """Return the release of torch to be written for that is nearest to the installed one, and whether it is older."""
     from .registry import installed_release
-    from .releases import TORCH, Release, is_in, of_the_time
+    from .releases import TORCH, Release
 
     here = installed_release("torch")
     assert here is not None
@@ -299,7 +300,7 @@ def _started_with() -> list[str]:
     from . import launch
 
     words = _command_line("self")
-    worker = bool(process.current_process()._identity)  # type: ignore[attr-defined]
+    worker = bool(process.current_process()._identity)
     if "TORCHELASTIC_RUN_ID" in os.environ:
         # torchrun, accelerate: what the user has started is the parent of this.
         words = [] if worker else _command_line(str(os.getppid()))
@@ -316,9 +317,10 @@ def _command_line(pid: str) -> list[str]:
     """Return the command line of a process, by its number or ``"self"``; none where it is not to be had."""
     if pid == "self" and hasattr(sys, "orig_argv"):
         return list(sys.orig_argv)
+    from pathlib import Path
+
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:  # Linux
-            return [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
+        return [os.fsdecode(word) for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]]  # Linux
     except OSError:
         return []
 
