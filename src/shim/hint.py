@@ -2,7 +2,7 @@
 
 Python keeps the exception that a program died of (``sys.last_value``), so a function that is called at exit can look
 at it: no hook of the program's is replaced, and nothing is done until it has died. A worker of multiprocessing keeps
-nothing; there the last of its own finalizers is called while the exception is on its way.
+nothing; there we look while the exception is on its way.
 
 What goes wrong in here is nobody's: nothing is said then.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Iterator, NamedTuple
 from . import bootstrap
 
 if TYPE_CHECKING:
-    from types import FrameType, TracebackType
+    from types import CodeType, FrameType, TracebackType
 
     from .registry import Patch
     from .releases import Release
@@ -47,9 +47,31 @@ def watch() -> None:
 
 
 def _watch_worker(_: object = None) -> None:
-    from multiprocessing import util
+    """Have ``_of_worker`` called in a worker before multiprocessing prints the exception that ends it."""
+    from multiprocessing import process, util
 
-    util.Finalize(None, _of_worker, exitpriority=0)
+    main: Any = process.BaseProcess._bootstrap  # type: ignore[attr-defined]
+    if "_exit_function" in main.__code__.co_names:  # it calls the finalizers before it prints
+        util.Finalize(None, _of_worker, exitpriority=0)
+    elif process.parent_process() is not None or "--multiprocessing-fork" in _command_line("self"):
+        _watch_lines(main.__code__)  # since 3.13 it calls them when the exception is gone
+
+
+def _watch_lines(code: CodeType) -> None:
+    """Call ``_of_worker`` at the first line of a function that is executed while an exception is handled."""
+    monitoring: Any = sys.monitoring  # type: ignore[attr-defined, unused-ignore]
+    tool = next((number for number in (4, 3) if monitoring.get_tool(number) is None), None)
+    if tool is None:
+        return
+
+    def line(code: CodeType, number: int) -> None:
+        if sys.exc_info()[1] is not None and monitoring.get_tool(tool) == "shim":
+            monitoring.free_tool_id(tool)
+            _of_worker()
+
+    monitoring.use_tool_id(tool, "shim")
+    monitoring.register_callback(tool, monitoring.events.LINE, line)
+    monitoring.set_local_events(tool, code, monitoring.events.LINE)
 
 
 def _at_exit() -> None:
@@ -198,8 +220,10 @@ def _advice(patch: Patch) -> tuple[str, _Command | None] | None:
     installed = installed_release(patch.of)
     here = f"and this is {patch.of} {str(installed).partition('+')[0]}"
     chosen = _choice()
-    named = patch.name in chosen.named
-    if installed is None or patch.name in chosen.left_out or named or not is_in(installed.numbers, patch.versions):
+    family = {patch.name[:end] for end, letter in enumerate(patch.name + ".") if letter == "."}
+    if installed is None or patch.name in chosen.named or family & {*chosen.left_out}:
+        return None
+    if not is_in(installed.numbers, patch.versions):
         return None
     about = f"{patch.reason.rstrip('.')}."
     if not about.lower().startswith(patch.name.lower()):

@@ -230,7 +230,7 @@ class TestKindsOfRows:
         advice = advice._replace(works="<1.0", reason="many words " * 300)
         monkeypatch.setattr(rows, "load", lambda: (advice,))
         text = hint_for("fatal error: THC/THC.h: No such file or directory", RuntimeError)
-        assert text.count("many words") == 300 and len(text.splitlines()) == 5
+        assert " ".join(text.split()).count("many words") == 300 and len(text.splitlines()) == 5
 
     def test_every_row_that_breaks_here_has_a_nearest_release_and_it_is_in_works(self):
         broken = [row for row in rows.load() if row.works and row.targets and row.of == "torch"]
@@ -509,7 +509,8 @@ class TestWhateverIsBroken:
         script.write_text(f"import sys\n{STREAMS[stream]}\n{DIES}")
         plain, ours = python([script], door=None), python([script])
         assert (ours.returncode, ours.stdout) == (plain.returncode, plain.stdout)
-        assert ours.stderr.startswith(plain.stderr)
+        before, after = (re.sub("0x[0-9a-f]+", "", process.stderr) for process in (plain, ours))
+        assert after.startswith(before) and (after == before or stream == "not in this encoding")
 
     @pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", ">&- 2>&-", "2>&1 | head -c 10"])
     def test_a_stderr_that_the_shell_gives(self, python, script, redirection):
@@ -526,9 +527,8 @@ class TestWhateverIsBroken:
             ("rows/moved.py", "import annotations\n", "import annotations\nraise KeyboardInterrupt\n"),
             ("rows/moved.py", r'r"No module named', r'r"(No module named'),
             ("explain.py", "import annotations\n", "import annotations\nimport no_such_module\n"),
-            ("releases.py", "def is_in(", "def is_in(*a):\n    raise OSError\n\n\ndef was("),
         ],
-        ids=["syntax", "exit", "memory", "ctrl-c", "regular expression", "explain", "releases"],
+        ids=["syntax", "exit", "memory", "ctrl-c", "regular expression", "explain"],
     )
     def test_a_table_that_does_not_load(self, python, script, tmp_path, checkout, file, old, new):
         import shutil
