@@ -14,8 +14,9 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 # The tests import shim from this checkout, whatever is installed, and start from a clean set of switches.
 sys.path.insert(0, str(CHECKOUT / "src"))
-for switch in ("SHIM_DISABLE", "SHIM_STRICT", "SHIM_SKIP", "SHIM_PATCHES", "SHIM_LOG", "RANK", "PYTHONPATH"):
-    os.environ.pop(switch, None)
+SWITCHES = ("DISABLE", "STRICT", "SKIP", "PATCHES", "LOG", "FOR", "HINT")
+for variable in (*(f"SHIM_{switch}" for switch in SWITCHES), "RANK", "PYTHONPATH"):
+    os.environ.pop(variable, None)
 
 
 @pytest.fixture

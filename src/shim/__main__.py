@@ -25,7 +25,8 @@ usage: shim run [PYTHON OPTIONS] SCRIPT.py [ARGS...]   run a script with the gua
 `shim` and `python -m shim` are the same command. Everything that a command starts is covered too.
 Switches, in the environment: SHIM_DISABLE=1 (off),
 SHIM_STRICT=1 (an error in place of a repair), SHIM_SKIP=name,name (leave patches out), SHIM_LOG=info|debug,
-SHIM_REPORT=1 (say at exit which guards fired), SHIM_PATCHES=name,name (optional patches).
+SHIM_REPORT=1 (say at exit which guards fired), SHIM_PATCHES=name,name (optional patches),
+SHIM_HINT=0 (no word on what would run a program that died).
 """
 
 

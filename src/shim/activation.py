@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from typing import Iterable, Iterator, NamedTuple, TypeVar
 
-from . import bootstrap, guards, plugins, releases
+from . import bootstrap, guards, hint, plugins, releases
 from .layout import Layout, probe
 from .patches import PATCHES
 from .patches.torch_optim import newcomers
@@ -268,6 +268,8 @@ def apply(module: str) -> None:
                 REGISTRY.restore()
             raise
         _active = True
+    if bootstrap.state["door"] != "activate":
+        hint.watch()
 
 
 def _due(module: str) -> list[str]:

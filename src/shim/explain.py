@@ -45,15 +45,20 @@ class Answer(NamedTuple):
     parameter: str = ""
 
 
-def explain(message: str) -> list[Answer]:
-    """Return the answers to an error message, or to the traceback that ends with it; none if no patch mends it."""
+def explain(message: str, answers: list[Answer] | None = None) -> list[Answer]:
+    """Return the answers to an error message, or to the traceback that ends with it; none if no patch mends it.
+
+    Args:
+        message: as it was printed.
+        answers: those that there may be; by default all that are known.
+    """
     message = message[-LONGEST:]
     lines = [_PREFIX.sub("", line) for line in _ESCAPES.sub("", message).replace("\\", "/").splitlines()]
     words = [" ".join(line.split()) for line in lines]
     text = " ".join(words)
     starts = list(accumulate((len(line) + 1 for line in words), initial=0))
     found = []
-    for answer in known():
+    for answer in known() if answers is None else answers:
         for pattern in answer.answers:
             matches = list(re.finditer(pattern, text))
             if matches:
