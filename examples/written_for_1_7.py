@@ -9,7 +9,7 @@ import os
 import tempfile
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import nn
@@ -56,7 +56,7 @@ def collate(batch):
         return torch.tensor(batch)
     if isinstance(first, container_abcs.Mapping):
         return {key: collate([each[key] for each in batch]) for key in first}
-    raise TypeError("cannot collate {}".format(type(first)))
+    raise TypeError(f"cannot collate {type(first)}")
 
 
 class Prefetcher:
@@ -161,8 +161,8 @@ def main():
     x, x_test, y, y_test = (torch.tensor(part.tolist()) for part in data)
     whiten = Whitening(x)
     x, x_test = whiten(x), whiten(x_test)
-    print("{} of {} pixels carry information".format(whiten.rank, x.size(1)))
-    print("linear baseline {:.1%}".format(linear_baseline(x, y, x_test, y_test)))
+    print(f"{whiten.rank} of {x.size(1)} pixels carry information")
+    print(f"linear baseline {linear_baseline(x, y, x_test, y_test):.1%}")
 
     train_set, test_set = Digits(x.view(-1, 1, 8, 8), y), Digits(x_test.view(-1, 1, 8, 8), y_test)
     train_loader = DataLoader(
@@ -189,7 +189,7 @@ def main():
             batch = prefetcher.next()
         accuracy = evaluate(model, test_loader)
         scheduler.step(accuracy)
-        print("epoch {:2d}  loss {:.4f}  accuracy {:.1%}".format(epoch, total / len(train_loader), accuracy))
+        print(f"epoch {epoch:2d}  loss {total / len(train_loader):.4f}  accuracy {accuracy:.1%}")
         torch.save(
             {
                 "epoch": epoch,
@@ -208,7 +208,7 @@ def main():
     optimizer.load_state_dict(checkpoint["optimizer"])
     accuracy = evaluate(model, test_loader)
     assert accuracy == checkpoint["accuracy"], "the checkpoint is another model"
-    print("test accuracy {:.1%}".format(accuracy))
+    print(f"test accuracy {accuracy:.1%}")
 
 
 if __name__ == "__main__":

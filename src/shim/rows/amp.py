@@ -132,11 +132,10 @@ def is_autocast_available(device_type: str) -> bool:
 def _is_enabled(device_type: str, of_cuda: Callable[[], bool] | None = None) -> bool:
     import torch
 
-    never: Callable[[], bool] = lambda: False  # noqa: E731
     kind = torch.device(device_type).type  # raises, of a word that is no device
-    of_cuda = of_cuda or getattr(torch, "is_autocast_enabled", never)
-    older = {"cuda": of_cuda, "cpu": getattr(torch, "is_autocast_cpu_enabled", never)}
-    return bool(older.get(kind, never)())
+    of_cuda = of_cuda or getattr(torch, "is_autocast_enabled", None)
+    older: Any = {"cuda": of_cuda, "cpu": getattr(torch, "is_autocast_cpu_enabled", None)}.get(kind)
+    return bool(older()) if older is not None else False
 
 
 @functools.lru_cache(maxsize=None)
@@ -175,9 +174,15 @@ def _autocast() -> Any:
 def _grad_scaler() -> Any:
     """Make the class on the one for CUDA: what that one refuses, and its kernels for CUDA, are done here for others."""
     import torch
-    from torch.cuda.amp import grad_scaler as older
+    import torch.cuda.amp.grad_scaler
+
+    older: Any = torch.cuda.amp.grad_scaler
 
     class GradScaler(older.GradScaler):  # type: ignore[misc]
+        _growth_tracker: Any
+        _per_optimizer_states: Any
+        _scale: Any
+
         def __init__(
             self,
             device: str = "cuda",
@@ -218,7 +223,7 @@ def _grad_scaler() -> Any:
                 return outputs * self._scale.to(outputs.device)
             if isinstance(outputs, Iterable):
                 scaled = map(self.scale, outputs)
-                return type(outputs)(scaled) if isinstance(outputs, (list, tuple)) else scaled  # type: ignore[call-arg]
+                return type(outputs)(scaled) if isinstance(outputs, (list, tuple)) else scaled
             raise ValueError("outputs must be a Tensor or an iterable of Tensors")
 
         def _unscale_grads_(self, optimizer: Any, inv_scale: Any, found_inf: Any, allow_fp16: bool) -> Any:
@@ -238,7 +243,8 @@ def _grad_scaler() -> Any:
 
         def update(self, new_scale: Any = None) -> None:
             if self._on_cuda or not self._enabled:
-                return super().update(new_scale)
+                super().update(new_scale)
+                return
             scale, tracker = self._check_scale_growth_tracker("update")
             if new_scale is not None:
                 scale.copy_(torch.as_tensor(new_scale, dtype=torch.float32).reshape(scale.shape))
@@ -258,7 +264,6 @@ def _grad_scaler() -> Any:
                         scale.copy_(grown)
                     tracker.zero_()
             self._per_optimizer_states = defaultdict(older._refresh_per_optimizer_state)
-            return None
 
     GradScaler.__module__, GradScaler.__qualname__ = "torch.amp", "GradScaler"
     return GradScaler
@@ -311,4 +316,4 @@ def _cast(value: Any, device_type: str, dtype: Any) -> Any:
     if isinstance(value, Mapping):
         return {_cast(key, device_type, dtype): _cast(each, device_type, dtype) for key, each in value.items()}
     cast = (_cast(each, device_type, dtype) for each in value)
-    return type(value)(cast) if isinstance(value, (list, tuple)) else cast  # type: ignore[call-arg]
+    return type(value)(cast) if isinstance(value, (list, tuple)) else cast

@@ -54,7 +54,7 @@ def prefetch_factor(original: Any, *args: Any, **kwargs: Any) -> None:
     called="random_split",
     works=">=1.13",
     # The same is said of lengths that are wrong.
-    says=r"\brandom_split\([^)]*[\[(][^)]*\b0?\.\d.*Sum of input lengths does not equal the length of the input dataset",
+    says=r"\brandom_split\(.{1,200}[\[(] ?0?\.\d.*Sum of input lengths does not equal the length of the input dataset",
     example="""
 import torch
 from torch.utils.data import random_split

@@ -174,10 +174,10 @@ def inference_mode(torch: Any) -> Any:
         def __enter__(self) -> None:
             self.prev = torch.is_grad_enabled()
             if self.mode:
-                torch._C._set_grad_enabled(False)
+                torch.set_grad_enabled(False)
 
         def __exit__(self, *error: Any) -> None:
-            torch._C._set_grad_enabled(self.prev)
+            torch.set_grad_enabled(self.prev)
 
     InferenceMode.__name__ = InferenceMode.__qualname__ = "inference_mode"
     return InferenceMode
@@ -205,7 +205,7 @@ def meshgrid(original: Any, *tensors: Any, indexing: str = "ij") -> Any:
     if indexing == "ij" or len(given) < 2:
         return original(*given)
     grids = original(given[1], given[0], *given[2:])
-    return type(grids)(grid.transpose(0, 1) for grid in (grids[1], grids[0], *grids[2:]))
+    return type(grids)((grids[1], grids[0], *grids[2:]))
 
 
 @argument(
@@ -224,8 +224,9 @@ y = torch.where(here, x, 0.0)
 y.sum().backward()
 print(y.tolist(), x.grad.tolist(), y.dtype)
 print(torch.where(here, 5, x.detach()).tolist(), torch.where(here, torch.arange(2), 0.5))
-print(torch.where(here, 1.0, 0.0), torch.where(here, 1, 2), torch.where(here, torch.ones(2).half(), 2.0).dtype)
-print(torch.where(here, torch.arange(2), torch.ones(2, dtype=torch.float64)).dtype, torch.where(here)[0])
+wide = torch.ones(2, dtype=torch.float64)
+print(torch.where(here, 1.0, 0.0), torch.where(here, 1, 2), torch.where(here, wide, 2.0).dtype)
+print(torch.where(here, torch.arange(2), wide).dtype, torch.where(here)[0])
 print(torch.where(condition=here, input=x.detach(), other=torch.zeros(1)).tolist())
 """,
 )

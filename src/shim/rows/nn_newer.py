@@ -15,11 +15,10 @@ from .row import advice, argument, name
     example="""
 import torch
 layer = torch.nn.Linear(1, 1)
-layer.weight.requires_grad_(False)
 saved = {"weight": torch.full((1, 1), 2.0, dtype=torch.float64), "bias": torch.zeros(1)}
 print(layer.load_state_dict(saved, assign=True))
 print(layer.weight.data_ptr() == saved["weight"].data_ptr(), layer.weight.dtype, layer.weight.item())
-print(type(layer.bias) is torch.nn.Parameter, layer.weight.requires_grad, layer.bias.requires_grad)
+print(type(layer.bias) is torch.nn.Parameter, layer.bias.requires_grad)
 layer.load_state_dict({"weight": torch.ones(1, 1), "bias": torch.ones(1)}, assign=False)
 print(layer.weight.dtype, saved["weight"].item())
 try:

@@ -83,7 +83,7 @@ class TreeSpec:
         self.type = type
         self.context = context
         self.children_specs = children_specs
-        self.num_leaves = sum(spec.num_leaves for spec in children_specs)
+        self.num_leaves: int = sum(spec.num_leaves for spec in children_specs)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TreeSpec) and vars(self) == vars(other)

@@ -6,7 +6,7 @@ import pickle
 from collections import OrderedDict
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, Iterator
+from typing import Any, ClassVar, Iterator
 
 from .row import advice, argument, names
 
@@ -34,7 +34,7 @@ print(torch.load(file)["settings"].lr)
 """,
 )
 def load(original: Any, *args: Any, weights_only: Any = None, **kwargs: Any) -> Any:
-    """torch.load took a whole pickle, which can run any code, where weights_only was not given; 2.6 takes data alone."""
+    """torch.load took a whole pickle, which can run code, where weights_only was not given; 2.6 takes data alone."""
     return original(*args, weights_only=False if weights_only is None else weights_only, **kwargs)
 
 
@@ -77,7 +77,7 @@ advice(
     called="torch.load.weights_only",
     works=">=1.13",
     says=(
-        r"'weights_only' is an invalid keyword argument for Unpickler\(\)",
+        r"'weights_only' is an invalid keyword argument for (?:Unpickler|load)\(\)",
         r"\bload\(\) got an unexpected keyword argument 'weights_only'",
     ),
     example="""
@@ -127,16 +127,19 @@ def _of_weights() -> ModuleType:
         **_safe(),
     }
 
-    class Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
-        dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    # The one of Python, since that of C has no hook for BUILD, which sets the state of an object.
+    in_python: Any = vars(pickle)["_Unpickler"]
+
+    class Unpickler(in_python):  # type: ignore[misc]
+        dispatch: ClassVar = dict(in_python.dispatch)
 
         def find_class(self, module: str, name: str) -> Any:
             found = allowed.get(f"{module}.{name}")
             if found is None:
                 raise pickle.UnpicklingError(
-                    f"Weights only load failed. Unsupported global: {module}.{name} is not allowed by default. Re-running "
-                    "`torch.load` with `weights_only` set to `False` will likely succeed, but it can result in "
-                    "arbitrary code execution. Do it only if you got the file from a trusted source."
+                    f"Weights only load failed. Unsupported global: {module}.{name} is not allowed by default. "
+                    "Re-running `torch.load` with `weights_only` set to `False` will likely succeed, but it can result "
+                    "in arbitrary code execution. Do it only if you got the file from a trusted source."
                 )
             return found
 
@@ -160,7 +163,7 @@ def _of_weights() -> ModuleType:
     called="torch.load.mmap",
     works=">=2.1",
     says=(
-        r"'mmap' is an invalid keyword argument for Unpickler\(\)",
+        r"'mmap' is an invalid keyword argument for (?:Unpickler|load)\(\)",
         r"\bload\(\) got an unexpected keyword argument 'mmap'",
     ),
     example="""
