@@ -25,7 +25,7 @@ ROWS = [row for row in rows.load() if row.example and row.of == "torch"]
 BROKEN = {
     row: next(f"{a}.{b}" for a, b in reversed(list(TORCH)) if is_in((a, b, TORCH[a, b]), row.works))
     for row in ROWS
-    if row.targets and not is_in(HERE, row.works)
+    if row.targets and not is_in(HERE, row.works) and is_in(HERE, row.versions)
 }
 WORKING = [row for row in ROWS if is_in(HERE, row.works)]
 #: What a release in ``works`` printed for the example, and which release that was.

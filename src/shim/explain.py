@@ -43,6 +43,8 @@ class Answer(NamedTuple):
     versions: str = ""
     #: The parameter of an optimizer that the message must be about: other code and other parameters give it too.
     parameter: str = ""
+    #: What is added to the reason, with the named groups of the expression that matched.
+    more: str = ""
 
 
 def explain(message: str, answers: list[Answer] | None = None) -> list[Answer]:
@@ -63,7 +65,10 @@ def explain(message: str, answers: list[Answer] | None = None) -> list[Answer]:
             matches = list(re.finditer(pattern, text))
             if matches:
                 said_in = bisect_right(starts, matches[-1].start()) - 1
-                found.append(_as_it_holds(answer, pattern, matches[-1].group(), lines[:said_in]))
+                named = {name: said or "..." for name, said in matches[-1].groupdict().items()}
+                full = f"{answer.reason}; {answer.more.format(**named)}" if answer.more else answer.reason
+                said_of = answer._replace(reason=full)
+                found.append(_as_it_holds(said_of, pattern, matches[-1].group(), lines[:said_in]))
                 break
     return [answer for answer in found if answer is not None]
 
@@ -92,11 +97,11 @@ def known() -> list[Answer]:
 
 
 def _of_patch(patch: Any) -> Answer:
-    if patch.works and not patch.targets:
+    if not patch.targets:
         return Answer(patch.name, patch.answers, patch.reason, "no patch mends it", versions="")
     option = patch.name if patch.optional or patch.works else ""
     switch = f"SHIM_PATCHES={option}, or shim.activate({option!r})" if option else "on with shim"
-    return Answer(patch.name, patch.answers, patch.reason, switch, option, patch.versions)
+    return Answer(patch.name, patch.answers, patch.reason, switch, option, patch.versions, more=patch.more)
 
 
 def command(answers: list[Answer]) -> str:

@@ -43,6 +43,8 @@ class Patch(NamedTuple):
     of: str = "torch"
     #: Of a breakage: a program that dies outside ``works`` with a message that the patch answers, and prints a result.
     example: str = ""
+    #: What explain adds, with the named groups of the expression that matched: ``{unsafe}``.
+    more: str = ""
 
 
 class Outcome(NamedTuple):
@@ -261,6 +263,8 @@ def _verdict_on_breakage(patch: Patch, layout: Layout | None, choice: Choice, na
         return Outcome(patch.name, "skipped", f"{patch.of} is not imported")
     if releases.is_in(installed.numbers, patch.works):
         return Outcome(patch.name, "not needed here", f"works with {patch.of} {patch.works}, this is {installed}")
+    if layout is not None and not releases.is_in(layout.version.numbers, patch.versions):
+        return Outcome(patch.name, "skipped", f"for torch {patch.versions}, this is {layout.version}")
     if named:
         return None
     if choice.written_for is None:

@@ -170,7 +170,8 @@ class Name(Kind):
         """Return the owner and what it holds itself, unless that is somebody's own."""
         held = vars(owner).get(name)
         package = (owner.__name__ if isinstance(owner, ModuleType) else owner.__module__).partition(".")[0]
-        theirs = held is not None and str(getattr(held, "__module__", package)).partition(".")[0] != package
+        module = getattr(held, "__module__", None) or package  # a function of C has None
+        theirs = held is not None and str(module).partition(".")[0] != package
         return None if theirs else (owner, held)
 
     def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:

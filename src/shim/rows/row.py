@@ -71,7 +71,8 @@ def row(kind: str, paths: tuple[str, ...], how: Any, documented: Any, facts: dic
         facts: ``works``, a specifier of the releases on which such a program works without us; ``says``, the messages
             that it answers, as regular expressions; ``example``; ``of``, the package whose releases ``works`` counts,
             by default that of the first path; ``called``, its name, by default the first path with a dot; ``named``,
-            for a row that ``--for`` never switches on; ``reason``; ``note``.
+            for a row that ``--for`` never switches on; ``reason``; ``note``; ``versions``, the releases of torch that
+            the patch can mend; ``more``, what explain adds.
 
     Returns:
         ``documented``, so that the makers are decorators.
@@ -89,6 +90,8 @@ def row(kind: str, paths: tuple[str, ...], how: Any, documented: Any, facts: dic
             works=facts["works"],
             of=facts.get("of") or (paths[0].partition(":")[0].partition(".")[0] if paths else "torch"),
             example=facts.get("example", ""),
+            versions=facts.get("versions", ""),
+            more=facts.get("more", ""),
         )
     )
     return documented
