@@ -3,67 +3,123 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import textwrap
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 
 import shim
 from shim import rows
+from shim.explain import explain
 from shim.releases import TORCH, is_in, of_the_time, release, written_for
 
+CHECKOUT = Path(__file__).resolve().parents[1]
 HERE = release(torch.__version__).numbers
-#: The rows that a patch mends and that break on the torch that is here, each with a release that the program is for.
-BROKEN = [
-    (row, next(f"{a}.{b}" for a, b in reversed(list(TORCH)) if is_in((a, b, TORCH[a, b]), row.works)))
-    for row in rows.load()
-    if row.example and row.of == "torch" and row.targets and not is_in(HERE, row.works)
-]
-WORKING = [row for row in rows.load() if row.example and row.of == "torch" and is_in(HERE, row.works)]
+ROWS = [row for row in rows.load() if row.example and row.of == "torch"]
+#: The rows that break on the torch that is here and that a patch mends, each with a release that the program is for.
+BROKEN = {
+    row: next(f"{a}.{b}" for a, b in reversed(list(TORCH)) if is_in((a, b, TORCH[a, b]), row.works))
+    for row in ROWS
+    if row.targets and not is_in(HERE, row.works)
+}
+WORKING = [row for row in ROWS if is_in(HERE, row.works)]
 #: What a release in ``works`` printed for the example, and which release that was.
 PRINTED = json.loads((rows.PRINTED).read_text())
 
 
-def name_of(value):
-    return value.name if hasattr(value, "name") else str(value)
+def name_of(row):
+    return row.name
 
 
-@pytest.mark.parametrize("row, program", BROKEN, ids=name_of)
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    """Return a function that runs the example of a row: under a door or none, for a release, with a patch named.
+
+    torch is imported once for all rows of a release, and each example runs in a fork.
+    """
+    driver = Path(__file__).with_name("run_examples.py")
+    results = {}
+
+    def run(row, door=True, program=None, named=False):
+        how = (door, program, named)
+        if how not in results:
+            environment = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
+            environment.update({"PYTHONPATH": str(CHECKOUT)} if door else {})
+            environment.update({} if program is None else {"SHIM_FOR": program})
+            asked = [[each.name if named else "", each.example] for each in ROWS]
+            ran = subprocess.run(
+                [sys.executable, str(driver)],
+                input=json.dumps(asked),
+                stdout=subprocess.PIPE,
+                env=environment,
+                cwd=str(tmp_path_factory.mktemp("examples")),
+                text=True,
+                check=True,
+            )
+            results[how] = {each.name: Ran(*result) for each, result in zip(ROWS, json.loads(ran.stdout))}
+        return results[how][row.name]
+
+    return run
+
+
+class Ran(NamedTuple):
+    """What became of an example."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.mark.parametrize("row", BROKEN, ids=name_of)
 class TestABreakage:
-    def test_without_us_its_example_dies_with_a_message_that_the_row_answers(self, python, tmp_path, row, program):
-        from shim.explain import explain
-
-        script = tmp_path / "program.py"
-        script.write_text(row.example)
-        died = python([script], door=None)
+    def test_without_us_its_example_dies_with_a_message_that_the_row_answers(self, examples, row):
+        died = examples(row, door=False)
         assert died.returncode != 0
         assert [answer.name for answer in explain(died.stderr)] == [row.name]
 
-    @pytest.mark.parametrize("door", ["run", "environment"])
-    def test_it_prints_what_it_printed_where_it_worked(self, python, tmp_path, row, program, door):
-        script = tmp_path / "program.py"
-        script.write_text(row.example)
-        if door == "run":
-            ran = python(["-m", "shim", "run", "--for", program, script], door="src")
-        else:
-            ran = python([script], env={"SHIM_FOR": program})
+    def test_it_prints_what_it_printed_where_it_worked(self, examples, row):
+        ran = examples(row, program=BROKEN[row])
         assert ran.returncode == 0, ran.stderr
         assert ran.stdout == PRINTED[row.name]["printed"]
 
-    def test_by_its_name_it_is_mended_too(self, python, row, program):
-        ran = python(row.example, env={"SHIM_PATCHES": row.name})
+    def test_by_its_name_it_is_mended_too(self, examples, row):
+        ran = examples(row, named=True)
         assert ran.stdout == PRINTED[row.name]["printed"], ran.stderr
 
-    def test_a_program_for_this_torch_still_dies_of_it(self, python, row, program):
-        assert python(row.example, env={"SHIM_FOR": ".".join(map(str, HERE[:2]))}).returncode != 0
+    def test_a_program_for_this_torch_still_dies_of_it(self, examples, row):
+        assert examples(row, program=".".join(map(str, HERE[:2]))).returncode != 0
 
 
 @pytest.mark.parametrize("row", WORKING, ids=name_of)
-def test_where_it_works_without_us_nothing_is_touched(python, row):
-    plain = python(row.example, door=None)
+def test_where_it_works_without_us_nothing_is_touched(examples, row):
+    plain = examples(row, door=False)
     assert plain.stdout == PRINTED[row.name]["printed"], plain.stderr
     for program in ("1.4", "2.15"):
-        assert python(row.example, env={"SHIM_FOR": program}).stdout == plain.stdout
+        assert examples(row, program=program).stdout == plain.stdout
+
+
+#: One row of each kind of place, as a program of its own: the patch is there before torch, and however it starts.
+EACH_KIND = {row.targets[0].kind: row for row in BROKEN}
+
+
+@pytest.mark.parametrize("door", ["run", "environment", "patches"])
+@pytest.mark.parametrize("row", EACH_KIND.values(), ids=name_of)
+def test_every_door(python, tmp_path, row, door):
+    script = tmp_path / "program.py"
+    script.write_text(row.example)
+    if door == "run":
+        ran = python(["-W", "ignore", "-m", "shim", "run", "--for", BROKEN[row], script], door="src")
+    else:
+        ran = python(
+            ["-W", "ignore", script],
+            env={"SHIM_FOR": BROKEN[row]} if door == "environment" else {"SHIM_PATCHES": row.name},
+        )
+    assert (ran.returncode, ran.stdout) == (0, PRINTED[row.name]["printed"]), ran.stderr
 
 
 def test_every_row_has_a_result_of_a_release_on_which_it_works():
