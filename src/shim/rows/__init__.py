@@ -21,6 +21,17 @@ PRINTED = Path(__file__).with_name("printed.json")
 
 def load() -> tuple[Patch, ...]:
     """Return all rows."""
+    return tuple(row for rows in by_family().values() for row in rows)
+
+
+def by_family() -> dict[str, tuple[Patch, ...]]:
+    """Return the rows of each file of the table."""
     for family in FAMILIES:
-        import_module(f"{__name__}.{family}")
-    return tuple(TABLE)
+        if family not in _loaded:
+            before = len(TABLE)
+            import_module(f"{__name__}.{family}")
+            _loaded[family] = tuple(TABLE[before:])
+    return _loaded
+
+
+_loaded: dict[str, tuple[Patch, ...]] = {}
