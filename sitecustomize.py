@@ -24,7 +24,7 @@ def _arm(here):
         return
     if not any(hasattr(finder, "_shim") for finder in sys.meta_path):  # of another copy
         sys.meta_path.insert(0, _finder)
-        if os.environ.get("SHIM_FOR"):  # what programs written for another torch import before it, or without it
+        if os.environ.get("SHIM_FOR") or os.environ.get("SHIM_PATCHES"):  # rows may be of what is imported before torch
             Finder.awaited += ("numpy", "PIL", "torchvision", "torchaudio")
         if "torch.optim" in sys.modules:  # a .pth file's doing
             _finder.find_spec("torch.optim")

@@ -13,7 +13,19 @@ from ..registry import Patch
 from .row import TABLE
 
 #: The files of the table, in the order in which their rows are applied.
-FAMILIES = ("moved", "linalg", "fft", "autograd", "data", "optim", "numpy", "newer", "advice")
+FAMILIES = (
+    "moved",
+    "linalg",
+    "fft",
+    "autograd",
+    "tensor",
+    "data",
+    "pickled",
+    "optim",
+    "numpy",
+    "newer",
+    "advice",
+)
 
 #: What the examples printed on a release where they work, and which release that was.
 PRINTED = Path(__file__).with_name("printed.json")
