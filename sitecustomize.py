@@ -25,8 +25,8 @@ def _arm(here):
         return
     if not any(hasattr(finder, "_shim") for finder in sys.meta_path):  # of another copy
         sys.meta_path.insert(0, _finder)
-        # What programs written for another torch import before it, or without it.
-        if os.environ.get("SHIM_FOR", written_for):
+        # Rows may be of what programs written for another torch import before it, or without it.
+        if os.environ.get("SHIM_FOR", written_for) or os.environ.get("SHIM_PATCHES"):
             Finder.awaited += ("numpy", "PIL", "torchvision", "torchaudio")
         if "torch.optim" in sys.modules:  # a .pth file's doing
             _finder.find_spec("torch.optim")

@@ -24,7 +24,7 @@ PACKAGE = os.path.dirname(os.path.abspath(__file__))
 #: here must be known before torch comes, because they import torch themselves while they are being imported.
 AWAITED: "Set[str]" = {"torch.optim", "shim.adopt"}
 
-#: What programs written for another torch import before it, or without it; waited for under SHIM_FOR alone.
+#: What programs written for another torch import before it, or without it; waited for under SHIM_FOR and SHIM_PATCHES.
 BESIDE_TORCH = ("numpy", "PIL", "torchvision", "torchaudio")
 
 #: The awaited modules that are being run. A lazy import does not say so in the module's spec.
@@ -58,7 +58,7 @@ def arm(door: "str", written_for: "Optional[str]" = None) -> "None":
         sys.meta_path.insert(0, FINDER)
     if written_for:
         state["written_for"] = written_for
-    if written_for or os.environ.get("SHIM_FOR"):
+    if written_for or os.environ.get("SHIM_FOR") or os.environ.get("SHIM_PATCHES"):
         AWAITED.update(BESIDE_TORCH)
         for name in BESIDE_TORCH:
             if name in sys.modules:

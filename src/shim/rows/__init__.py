@@ -17,8 +17,13 @@ FAMILIES = (
     "moved",
     "linalg",
     "fft",
+    "autograd",
+    "tensor",
     "data",
+    "pickled",
+    "serialization",
     "optim",
+    "numpy",
     "newer",
     "amp",
     "pytree",
@@ -26,7 +31,6 @@ FAMILIES = (
     "data_newer",
     "nn_newer",
     "optim_newer",
-    "serialization",
     "advice",
 )
 
