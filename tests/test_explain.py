@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from shim import doctor
+from shim import doctor, rows
 from shim.explain import explain, known
 
 DATA = Path(__file__).parent / "explain"
@@ -44,7 +44,8 @@ def test_no_message_that_only_resembles_ours_is_answered(record_property):
 
 def test_every_answer_has_a_message():
     named = {expected.partition(",")[0] for expected, _ in OURS}
-    assert named >= {answer.name for answer in known()}
+    dies = {row.name for row in rows.load() if row.example}  # with a message that test_written_for looks at
+    assert named | dies >= {answer.name for answer in known()}
 
 
 @pytest.mark.parametrize(
