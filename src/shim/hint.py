@@ -214,16 +214,15 @@ def _advice(patch: Patch) -> tuple[str, _Command | None] | None:
     None for a patch that is on already, or would not be of use.
     """
     from .activation import _choice
-    from .registry import installed_release
     from .releases import is_in, of_the_time
 
-    installed = installed_release(patch.of)
-    here = f"and this is {patch.of} {str(installed).partition('+')[0]}"
+    installed = _installed(patch.of)
+    here = f"and this is {patch.of} {'.'.join(map(str, installed))}"
     chosen = _choice()
     family = {patch.name[:end] for end, letter in enumerate(patch.name + ".") if letter == "."}
-    if installed is None or patch.name in chosen.named or family & {*chosen.left_out}:
+    if patch.name in chosen.named or family & {*chosen.left_out} or not is_in(installed, patch.versions):
         return None
-    if not is_in(installed.numbers, patch.versions):
+    if patch.works and is_in(installed, patch.works):
         return None
     about = f"{patch.reason.rstrip('.')}."
     if not about.lower().startswith(patch.name.lower()):
@@ -231,7 +230,7 @@ def _advice(patch: Patch) -> tuple[str, _Command | None] | None:
     if patch.optional:
         risk = f" ({patch.note})" if patch.note else ""
         return f"{about} It is mended only where it is asked for by name{risk}:", _Command(patch=patch.name)
-    if not patch.works or is_in(installed.numbers, patch.works):
+    if not patch.works:
         return None
     if not patch.targets:
         return about, None
@@ -251,16 +250,25 @@ def _advice(patch: Patch) -> tuple[str, _Command | None] | None:
 
 def _nearest(patch: Patch) -> tuple[str, bool] | None:
     """Return the release of torch to be written for that is nearest to the installed one, and whether it is older."""
-    from .registry import installed_release
     from .releases import TORCH, Release
 
-    here = installed_release("torch")
-    assert here is not None
+    here = _installed("torch")[:2]
     runs = [(a, b) for (a, b), last in TORCH.items() if _works(patch, Release("", (a, b, last)))]
-    older = [release for release in runs if release <= here.numbers[:2]]
-    newer = [release for release in runs if release > here.numbers[:2]]
+    older = [release for release in runs if release <= here]
+    newer = [release for release in runs if release > here]
     nearest = max(older) if older else min(newer, default=None)
     return None if nearest is None else ("%d.%d" % nearest, bool(older))
+
+
+def _installed(package: str) -> tuple[int, int, int]:
+    """Return the release of a package; a package that died while it was imported is not loaded."""
+    from importlib.metadata import version
+
+    from .registry import installed_release
+    from .releases import release
+
+    loaded = installed_release(package)
+    return (loaded or release(version({"PIL": "Pillow"}.get(package, package)))).numbers
 
 
 def _works(patch: Patch, torch: Release) -> bool:
