@@ -297,7 +297,7 @@ def test_not_said(python, script, case):
     script.write_text(f"import atexit, os, sys, threading, torch\n\ndef work():\n    {BREAKS}\n\n{program}\n")
     ended = python([script])
     assert ended.returncode == code, ended.stderr
-    assert "shim" not in ended.stderr.replace(str(script), "")
+    assert "shim: " not in ended.stderr
     if case.startswith(("in a", "at exit")):
         assert "has no attribute" in ended.stderr
 
@@ -311,8 +311,8 @@ def test_not_said_once_shim_is_taken_back(python):
 STILL_SAID = {
     "a hook of its own": ("sys.excepthook = lambda *error: print('mine: Traceback', file=sys.stderr)", []),
     "a hook that shortens the traceback": (
-        "def hook(kind, error, last):\n    last = last.tb_next\n"
-        "    traceback.print_exception(kind, error.with_traceback(last), last)\nsys.excepthook = hook",
+        "def hook(kind, error, last):\n    print('Traceback:', error.with_traceback(None), file=sys.stderr)\n"
+        "sys.excepthook = hook",
         [],
     ),
     "a daemon thread that goes on": ("threading.Thread(target=time.sleep, args=(60,), daemon=True).start()", []),
