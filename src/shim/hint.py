@@ -65,7 +65,7 @@ def _watch_lines(code: CodeType) -> None:
         return
 
     def line(code: CodeType, number: int) -> None:
-        if sys.exc_info()[1] is not None and monitoring.get_tool(tool) == "shim":
+        if _that_ends_a_worker() is not None and monitoring.get_tool(tool) == "shim":
             monitoring.free_tool_id(tool)
             _of_worker()
 
@@ -95,20 +95,30 @@ def _at_exit() -> None:
 def _of_worker() -> None:
     """Say the hint for the exception that is about to end a worker of multiprocessing, the first one alone."""
     try:
-        error = sys.exc_info()[1]
-        if not isinstance(error, Exception) or error.__traceback__ is None or not _is_wanted():
+        error = _that_ends_a_worker()
+        if error is None or not _is_wanted():
             return
         from multiprocessing import process
 
         if {*process.current_process()._identity} != {1}:
             return
-        text = hint(error, error.__traceback__)
+        text = hint(error, error.__traceback__)  # type: ignore[arg-type]
         if text and hasattr(error, "add_note"):  # Python 3.11; multiprocessing prints it with the traceback
             error.add_note("\n" + text)
         elif text:
             _write(text)
     except BaseException:
         pass
+
+
+def _that_ends_a_worker() -> Exception | None:
+    """Return the exception that has left what a worker runs: not one that its parent handled when it started it."""
+    from multiprocessing import process
+
+    error = sys.exc_info()[1]
+    last = getattr(error, "__traceback__", None)
+    main: Any = process.BaseProcess._bootstrap  # type: ignore[attr-defined]
+    return error if isinstance(error, Exception) and last and last.tb_frame.f_code is main.__code__ else None
 
 
 def _is_wanted() -> bool:

@@ -436,6 +436,18 @@ class TestChildren:
         ran = python([script])
         assert (ran.stdout, ran.stderr) == ("0\n3\n", "")
 
+    @pytest.mark.parametrize("dies", [False, True])
+    def test_an_exception_that_the_parent_handles_while_it_starts_a_worker(self, python, script, dies):
+        script.write_text(
+            "import multiprocessing, torch\ndef work(dies):\n    if dies:\n        " + BREAKS + "\n"
+            "if __name__ == '__main__':\n    try:\n        work(True)\n    except Exception:\n"
+            "        context = multiprocessing.get_context('fork')\n"
+            f"        worker = context.Process(target=work, args=({dies},))\n        worker.start()\n"
+            "        worker.join()\n"
+        )
+        ran = python([script])
+        assert ran.returncode == 0 and len(said(ran)) == dies, ran.stderr
+
     @pytest.mark.parametrize(
         "pool", ["multiprocessing.Pool(1)", "concurrent.futures.ProcessPoolExecutor(1)"], ids=["Pool", "futures"]
     )
