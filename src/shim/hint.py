@@ -244,12 +244,9 @@ def _advice(patch: Patch) -> tuple[str, _Command | None] | None:
         return None
     if not patch.targets:
         return about, None
-    if chosen.written_for is not None:
-        if is_in(of_the_time(patch.of, chosen.written_for), patch.works):
-            return None
-        works = f"It works with {patch.of} {patch.works}, {here}, and the program was said to be for torch"
-        return f"{about} {works} {chosen.written_for}. This runs it:", _Command(patch=patch.name)
-    nearest = _nearest(patch)
+    if chosen.written_for is not None and is_in(of_the_time(patch.of, chosen.written_for), patch.works):
+        return None
+    nearest = _nearest(patch, chosen.written_for)
     if nearest is None:
         return f"{about} It works with {patch.of} {patch.works}, {here}. This runs it:", _Command(patch=patch.name)
     release, older = nearest
@@ -258,14 +255,19 @@ def _advice(patch: Patch) -> tuple[str, _Command | None] | None:
     return f"{about} Such programs run on {works}, {here}. This runs it as on torch {release}:", _Command(release)
 
 
-def _nearest(patch: Patch) -> tuple[str, bool] | None:
-    """Return the release of torch to be written for that is nearest to the installed one, and whether it is older."""
+def _nearest(patch: Patch, written_for: Release | None = None) -> tuple[str, bool] | None:
+    """Return the nearest release of torch to be written for, and whether it is an older one.
+
+    It is the nearest to the installed release; to the one that the program says it was written for, if that did not
+    help, further on the same side, so that what it has had stays.
+    """
     from .releases import TORCH, Release
 
     here = _installed("torch")[:2]
+    said = here if written_for is None else written_for.numbers[:2]
     runs = [(a, b) for (a, b), last in TORCH.items() if _works(patch, Release("", (a, b, last)))]
-    older = [release for release in runs if release <= here]
-    newer = [release for release in runs if release > here]
+    older = [release for release in runs if release <= said <= here]
+    newer = [release for release in runs if release > said >= here]
     nearest = max(older) if older else min(newer, default=None)
     return None if nearest is None else ("%d.%d" % nearest, bool(older))
 
@@ -309,7 +311,8 @@ def _in_a_shell(command: _Command) -> str:
     written_for = _choice().written_for
     release = command.release or (str(written_for) if written_for else "")
     named = [name for name in os.environ.get("SHIM_PATCHES", "").replace(" ", "").split(",") if name]
-    patches = f"SHIM_PATCHES={','.join([*named, command.patch])}" if command.patch else ""
+    named += [command.patch] if command.patch else []
+    patches = f"SHIM_PATCHES={','.join(named)}" if named else ""
     environment = f"SHIM_FOR={release}" if release else ""
     words = _started_with()
     if not words:

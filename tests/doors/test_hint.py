@@ -195,12 +195,28 @@ class TestWhatIsOnAlready:
         monkeypatch.setenv(variable, "torch")  # its family
         assert hint_for(IS_GONE) == ""
 
-    def test_a_program_for_a_release_without_it_gets_that_row_too(self, python, script, tmp_path, checkout):
+    def test_a_program_for_a_release_without_it_is_for_another(self, python, script, tmp_path, checkout):
         installed = ".".join(map(str, HERE[:2]))
         died = python(["-m", "shim", "run", f"--for={installed}", script], door="src", env={"SHIM_PATCHES": "verbose"})
         command = the_command(died)
-        assert command.startswith(f"SHIM_PATCHES=verbose,{ROW} {sys.executable} -m shim run --for {installed} ")
+        assert command == f"SHIM_PATCHES=verbose {sys.executable} -m shim run --for {RELEASE} {script}"
         assert in_a_shell(command, tmp_path, checkout / "src").stdout == PRINTS
+
+    @pytest.mark.parametrize(
+        "works, written_for, nearest",
+        [("<1.5", "1.8", ("1.4", True)), (">=2.12", "2.9", ("2.12", False)), (">=2.12", "1.3", None)],
+    )
+    def test_the_next_release_is_further_on_the_same_side(self, works, written_for, nearest, monkeypatch):
+        monkeypatch.setattr(hint, "_installed", lambda package: (1, 9, 0))
+        row = next(row for row in rows.load() if row.name == ROW)._replace(works=works)
+        assert hint._nearest(row, release(written_for)) == nearest
+
+    def test_a_row_that_no_release_brings_is_named(self, monkeypatch):
+        row = next(row for row in rows.load() if row.name == ROW)._replace(works=">=99")
+        monkeypatch.setattr(rows, "load", lambda: (row,))
+        monkeypatch.setenv("SHIM_FOR", "1.4")
+        last = hint_for(IS_GONE).splitlines()[-1]
+        assert f"SHIM_PATCHES={ROW} " in last and ("--for 1.4 " in last or "SHIM_FOR=1.4" in last)
 
     def test_a_release_that_never_was_is_none(self, monkeypatch):
         monkeypatch.setenv("SHIM_FOR", "1.99")
@@ -470,7 +486,6 @@ class TestChildren:
         assert died.returncode == 1 and ("worker process" in died.stderr) == bool(workers)
         assert the_command(died).endswith(f"--for {RELEASE} {script}")
 
-    @pytest.mark.skipif(HERE < (1, 5), reason="it loses the message")
     def test_torch_multiprocessing(self, python, script):
         script.write_text(
             "import torch, torch.multiprocessing\ndef work(rank):\n    " + BREAKS + "\n"
