@@ -93,6 +93,7 @@ def pytest_terminal_summary(terminalreporter):
 SLOW = (
     "tests/hazards/test_hazard_compile.py",
     "tests/doors/test_children.py",
+    "tests/doors/test_hint.py",
     "tests/clients/",
     "tests/doors/test_neighbours.py",
     "tests/hazards/",
@@ -117,6 +118,7 @@ SLOW = (
 DIVISIBLE = (
     "tests/doors/test_children.py",
     "tests/doors/test_failures.py",
+    "tests/doors/test_hint.py",
     "tests/doors/test_identity.py",
     "tests/doors/test_neighbours.py",
     "tests/hazards/test_hazard_threads.py",

@@ -65,7 +65,7 @@ def _watch_lines(code: CodeType) -> None:
         return
 
     def line(code: CodeType, number: int) -> None:
-        if sys.exc_info()[1] is not None and monitoring.get_tool(tool) == "shim":
+        if _that_ends_a_worker() is not None and monitoring.get_tool(tool) == "shim":
             monitoring.free_tool_id(tool)
             _of_worker()
 
@@ -95,20 +95,30 @@ def _at_exit() -> None:
 def _of_worker() -> None:
     """Say the hint for the exception that is about to end a worker of multiprocessing, the first one alone."""
     try:
-        error = sys.exc_info()[1]
-        if not isinstance(error, Exception) or error.__traceback__ is None or not _is_wanted():
+        error = _that_ends_a_worker()
+        if error is None or not _is_wanted():
             return
         from multiprocessing import process
 
         if {*process.current_process()._identity} != {1}:
             return
-        text = hint(error, error.__traceback__)
+        text = hint(error, error.__traceback__)  # type: ignore[arg-type]
         if text and hasattr(error, "add_note"):  # Python 3.11; multiprocessing prints it with the traceback
             error.add_note("\n" + text)
         elif text:
             _write(text)
     except BaseException:
         pass
+
+
+def _that_ends_a_worker() -> Exception | None:
+    """Return the exception that has left what a worker runs: not one that its parent handled when it started it."""
+    from multiprocessing import process
+
+    error = sys.exc_info()[1]
+    last = getattr(error, "__traceback__", None)
+    main: Any = process.BaseProcess._bootstrap  # type: ignore[attr-defined]
+    return error if isinstance(error, Exception) and last and last.tb_frame.f_code is main.__code__ else None
 
 
 def _is_wanted() -> bool:
@@ -214,16 +224,15 @@ def _advice(patch: Patch) -> tuple[str, _Command | None] | None:
     None for a patch that is on already, or would not be of use.
     """
     from .activation import _choice
-    from .registry import installed_release
     from .releases import is_in, of_the_time
 
-    installed = installed_release(patch.of)
-    here = f"and this is {patch.of} {str(installed).partition('+')[0]}"
+    installed = _installed(patch.of)
+    here = f"and this is {patch.of} {'.'.join(map(str, installed))}"
     chosen = _choice()
     family = {patch.name[:end] for end, letter in enumerate(patch.name + ".") if letter == "."}
-    if installed is None or patch.name in chosen.named or family & {*chosen.left_out}:
+    if patch.name in chosen.named or family & {*chosen.left_out} or not is_in(installed, patch.versions):
         return None
-    if not is_in(installed.numbers, patch.versions):
+    if patch.works and is_in(installed, patch.works):
         return None
     about = f"{patch.reason.rstrip('.')}."
     if not about.lower().startswith(patch.name.lower()):
@@ -231,16 +240,13 @@ def _advice(patch: Patch) -> tuple[str, _Command | None] | None:
     if patch.optional:
         risk = f" ({patch.note})" if patch.note else ""
         return f"{about} It is mended only where it is asked for by name{risk}:", _Command(patch=patch.name)
-    if not patch.works or is_in(installed.numbers, patch.works):
+    if not patch.works:
         return None
     if not patch.targets:
         return about, None
-    if chosen.written_for is not None:
-        if is_in(of_the_time(patch.of, chosen.written_for), patch.works):
-            return None
-        works = f"It works with {patch.of} {patch.works}, {here}, and the program was said to be for torch"
-        return f"{about} {works} {chosen.written_for}. This runs it:", _Command(patch=patch.name)
-    nearest = _nearest(patch)
+    if chosen.written_for is not None and is_in(of_the_time(patch.of, chosen.written_for), patch.works):
+        return None
+    nearest = _nearest(patch, chosen.written_for)
     if nearest is None:
         return f"{about} It works with {patch.of} {patch.works}, {here}. This runs it:", _Command(patch=patch.name)
     release, older = nearest
@@ -249,18 +255,32 @@ def _advice(patch: Patch) -> tuple[str, _Command | None] | None:
     return f"{about} Such programs run on {works}, {here}. This runs it as on torch {release}:", _Command(release)
 
 
-def _nearest(patch: Patch) -> tuple[str, bool] | None:
-    """Return the release of torch to be written for that is nearest to the installed one, and whether it is older."""
-    from .registry import installed_release
+def _nearest(patch: Patch, written_for: Release | None = None) -> tuple[str, bool] | None:
+    """Return the nearest release of torch to be written for, and whether it is an older one.
+
+    It is the nearest to the installed release; to the one that the program says it was written for, if that did not
+    help, further on the same side, so that what it has had stays.
+    """
     from .releases import TORCH, Release
 
-    here = installed_release("torch")
-    assert here is not None
+    here = _installed("torch")[:2]
+    said = here if written_for is None else written_for.numbers[:2]
     runs = [(a, b) for (a, b), last in TORCH.items() if _works(patch, Release("", (a, b, last)))]
-    older = [release for release in runs if release <= here.numbers[:2]]
-    newer = [release for release in runs if release > here.numbers[:2]]
+    older = [release for release in runs if release <= said <= here]
+    newer = [release for release in runs if release > said >= here]
     nearest = max(older) if older else min(newer, default=None)
     return None if nearest is None else ("%d.%d" % nearest, bool(older))
+
+
+def _installed(package: str) -> tuple[int, int, int]:
+    """Return the release of a package; a package that died while it was imported is not loaded."""
+    from importlib.metadata import version
+
+    from .registry import installed_release
+    from .releases import release
+
+    loaded = installed_release(package)
+    return (loaded or release(version({"PIL": "Pillow"}.get(package, package)))).numbers
 
 
 def _works(patch: Patch, torch: Release) -> bool:
@@ -291,7 +311,8 @@ def _in_a_shell(command: _Command) -> str:
     written_for = _choice().written_for
     release = command.release or (str(written_for) if written_for else "")
     named = [name for name in os.environ.get("SHIM_PATCHES", "").replace(" ", "").split(",") if name]
-    patches = f"SHIM_PATCHES={','.join([*named, command.patch])}" if command.patch else ""
+    named += [command.patch] if command.patch else []
+    patches = f"SHIM_PATCHES={','.join(named)}" if named else ""
     environment = f"SHIM_FOR={release}" if release else ""
     words = _started_with()
     if not words:

@@ -78,10 +78,12 @@ def row(kind: str, paths: tuple[str, ...], how: Any, documented: Any, facts: dic
         ``documented``, so that the makers are decorators.
     """
     says = facts.get("says", ())
-    reason = facts.get("reason") or (documented.__doc__ or "").strip().splitlines()[0].rstrip(".")
+    called = facts.get("called") or paths[0].replace(":", ".")
+    # Under -OO there are no docstrings.
+    reason = facts.get("reason") or (documented.__doc__ or called).strip().splitlines()[0].rstrip(".")
     TABLE.append(
         Patch(
-            name=facts.get("called") or paths[0].replace(":", "."),
+            name=called,
             reason=reason,
             targets=tuple(Target(kind, path, how=how) for path in paths),
             optional=facts.get("named", False),
