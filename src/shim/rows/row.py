@@ -77,7 +77,8 @@ def row(kind: str, paths: tuple[str, ...], how: Any, documented: Any, facts: dic
         ``documented``, so that the makers are decorators.
     """
     says = facts.get("says", ())
-    reason = facts.get("reason") or (documented.__doc__ or "").strip().splitlines()[0].rstrip(".")
+    # Under -OO there are no docstrings.
+    reason = facts.get("reason") or (documented.__doc__ or paths[0]).strip().splitlines()[0].rstrip(".")
     TABLE.append(
         Patch(
             name=facts.get("called") or paths[0].replace(":", "."),
