@@ -230,6 +230,11 @@ class TestCompatibilityMode:
         for row in load():
             assert re.search(rf"^  {re.escape(row.name)}(  |$)", said, re.M), row.name
 
+    def test_rows_need_no_docstrings(self, python, program):
+        found = as_data(python(["-OO", "-m", "shim", "doctor", "--json", "--for", program], door="src"))
+        assert found["guarded"] and found["torch"]["error"] is None
+        assert "applied" in {row["state"] for row in found["torch"]["patches"] if row["optional"]}
+
     def test_without_it_nothing_is_said_of_rows_but_of_those_that_are_named(self, examine):
         assert "written for" not in examine().stdout
         said = examine(env={"SHIM_PATCHES": "numbers"}).stdout

@@ -267,6 +267,8 @@ PEACE: dict[str, tuple[str, str]] = {
         "python",
         "_base_ = 'a.py'\noptim_wrapper = dict(optimizer=dict(type='SGD', lr=1))",
     ),
+    "an f-string": ("python", "optimizer = dict(lr=1, weight_decay=rf'{wd}')"),
+    "f-strings in strings": ("python", "a = \"f'{x}' if'\" 'a\\f'\noptimizer = dict(lr=1, weight_decay=Rf\"{wd}\")"),
     "keys that come from elsewhere": ("python", "optimizer = dict(type='SGD', lr=1, **more)"),
     "keys of a dict that come from elsewhere": ("python", "optimizer = {'type': 'SGD', **more}"),
     "hydra's positional arguments": ("yaml", "o: {_target_: torch.optim.SGD, _args_: [1, 2, 3, 4]}"),

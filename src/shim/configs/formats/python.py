@@ -25,9 +25,8 @@ SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 OPENING = re.compile(r"[ \t]*\(")
 # So many characters of an expression that is no value stand for it.
 SHOWN = 200
-# The parser of Python up to 3.11 takes the square of an f-string's length. In a longer file the letter f is blanked
-# out, which makes a string of it: one with braces, that somebody else fills in.
-LONG = 50_000 if sys.version_info < (3, 12) else sys.maxsize
+# The parser of Python up to 3.11 takes the square of an f-string's length. So the letter f is blanked out, which makes
+# a string of it: one with braces, that somebody else fills in.
 F_STRING = re.compile(r"\b(?:[fF]([rR]?)|([rR])[fF])(?=['\"])")
 # The calls that make an option of a command line.
 OPTIONS = ("add_argument", "add_option", "option", "DEFINE_float")
@@ -41,7 +40,7 @@ OTHERWISE = {"default", "required", "is_flag", "flag_value", "count", "multiple"
 def parse(text: str) -> list[Node]:
     """Return a Python module as one document: its top-level names are the keys."""
     lines = _lines(text)
-    if len(text) > LONG:
+    if sys.version_info < (3, 12):
         text = F_STRING.sub(lambda match: " " + (match.group(1) or match.group(2) or ""), text)
     try:
         with warnings.catch_warnings():
