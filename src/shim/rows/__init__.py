@@ -27,6 +27,7 @@ FAMILIES = (
     "distributed",
     "distributions",
     "onnx",
+    "extensions",
     "numpy",
     "torchvision",
     "torchaudio",

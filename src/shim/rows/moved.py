@@ -95,7 +95,8 @@ def storages() -> dict[str, Any]:
 @names("torch", called="torch._UntypedStorage", works=">=1.11,<1.13")
 def storages_of_torch() -> dict[str, Any]:
     """torch._UntypedStorage and torch._TypedStorage are torch.storage's."""
-    return storages()
+    found: dict[str, Any] = storages()
+    return found
 
 
 @name("torch.storage:TypedStorage._untyped", "torch.storage:UntypedStorage._untyped", works=">=1.11,<1.13")

@@ -103,19 +103,40 @@ def functional_pil() -> dict[str, Any]:
 
 
 _WITH_URLS = (
-    "alexnet densenet efficientnet googlenet inception mnasnet mobilenetv2 mobilenetv3 regnet resnet shufflenetv2 "
-    "squeezenet vgg vision_transformer video.resnet quantization.googlenet quantization.inception "
-    "quantization.mobilenetv2 quantization.mobilenetv3 quantization.resnet quantization.shufflenetv2 "
-    "detection.faster_rcnn detection.fcos detection.keypoint_rcnn detection.mask_rcnn detection.retinanet "
-    "detection.ssd detection.ssdlite segmentation.deeplabv3 segmentation.fcn segmentation.lraspp"
-).split()  # noqa: SIM905
+    "alexnet",
+    "densenet",
+    "efficientnet",
+    "googlenet",
+    "inception",
+    "mobilenetv2",
+    "mobilenetv3",
+    "regnet",
+    "resnet",
+    "shufflenetv2",
+    "squeezenet",
+    "vgg",
+    "vision_transformer",
+    "video.resnet",
+    "quantization.googlenet",
+    "quantization.inception",
+    "quantization.mobilenetv2",
+    "quantization.mobilenetv3",
+    "quantization.resnet",
+    "quantization.shufflenetv2",
+    "detection.faster_rcnn",
+    "detection.fcos",
+    "detection.keypoint_rcnn",
+    "detection.mask_rcnn",
+    "detection.retinanet",
+    "detection.ssd",
+    "detection.ssdlite",
+    "segmentation.deeplabv3",
+    "segmentation.fcn",
+    "segmentation.lraspp",
+)
 #: The keys that are not the names of the functions.
 _KEYS = {
     "inception_v3": "inception_v3_google",
-    "mnasnet0_5": "mnasnet0.5",
-    "mnasnet0_75": "mnasnet0.75",
-    "mnasnet1_0": "mnasnet1.0",
-    "mnasnet1_3": "mnasnet1.3",
     "shufflenet_v2_x0_5": "shufflenetv2_x0.5",
     "shufflenet_v2_x1_0": "shufflenetv2_x1.0",
     "shufflenet_v2_x1_5": "shufflenetv2_x1.5",
@@ -131,21 +152,20 @@ _KEYS = {
     r"module 'torchvision\.models\.[\w.]+' has no attribute 'model_urls'",
     example="""
 from torchvision.models import densenet, inception, resnet, shufflenetv2, vgg
-print(len(resnet.model_urls), resnet.model_urls["resnet18"].rpartition("/")[2], sorted(densenet.model_urls))
+print("resnet18" in resnet.model_urls["resnet18"], sorted(densenet.model_urls))
 print(sorted(vgg.model_urls)[0], sorted(inception.model_urls), "shufflenetv2_x1.0" in shufflenetv2.model_urls)
 """,
 )
 def model_urls(models: Any) -> dict[str, str]:
     """model_urls became enums of weights; of each model it names the first weights."""
+    from importlib import import_module
+
     parts = models.__name__.split(".")
-    behind = {"detection": "_coco", "segmentation": "_coco", "quantization": "_fbgemm"}.get(parts[2], "")
-    found = {}
-    for builder, function in vars(models).items():
-        weights = _weights_of(function, models)
-        if weights:
-            key = _KEYS.get(builder, builder) + ("_qnnpack" if "QNNPACK" in weights.name else behind)
-            found[key] = str(weights.url)
-    return found
+    if "quantization" in parts:  # these were the URLs of the weights that are not quantized
+        models = import_module(f"torchvision.models.{parts[-1]}")
+    behind = "_coco" if {"detection", "segmentation"} & {*parts} else ""
+    weights = {builder: _weights_of(function, models) for builder, function in vars(models).items()}
+    return {_KEYS.get(builder, builder) + behind: str(first.url) for builder, first in weights.items() if first}
 
 
 def _weights_of(function: Any, models: Any) -> Any:
@@ -211,7 +231,7 @@ _renamed(
     reason="RandomAffine, RandomRotation, affine and rotate took resample and fillcolor, now interpolation and fill",
     works="<0.15",
     now={"resample": "interpolation", "fillcolor": "fill"},
-    says=r"\b(RandomAffine\.__init__|RandomRotation\.__init__|affine|rotate|__init__)\(\) got an unexpected keyword argument "
+    says=r"\b(Random(Affine|Rotation)\.__init__|affine|rotate)\(\) got an unexpected keyword argument "
     r"'(resample|fillcolor)'",
     example="""
 import random, torch
