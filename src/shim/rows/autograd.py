@@ -85,7 +85,8 @@ class _Called:
         return self._of_the_call.needs_input_grad[1:]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        make, arguments, *rest = super().__reduce_ex__(protocol)
+        reduced: Any = super().__reduce_ex__(protocol)
+        make, arguments, *rest = reduced
         own = type(self).__mro__[2]
         return (make, tuple(own if each is type(self) else each for each in arguments), *rest)
 

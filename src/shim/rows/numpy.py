@@ -55,7 +55,7 @@ def builtin() -> dict[str, Any]:
     example="import numpy as np\nprint(np.asscalar(np.array([2.5])), np.alen(np.ones((3, 2))))",
 )
 def older_functions() -> dict[str, Any]:
-    """asscalar is a.item(), alen is len(a), loads is pickle's."""
+    """np.asscalar is a.item(), np.alen is len(a), np.loads is pickle's."""
     import pickle
 
     import numpy
@@ -309,6 +309,19 @@ def names_of_2_3() -> dict[str, Any]:
     return {"in1d": in1d, "trapz": numpy.trapezoid}
 
 
+_NOT_MADE = (
+    "add_newdoc_ufunc",
+    "compat",
+    "find_common_type",
+    "get_array_wrap",
+    "geterrobj",
+    "lookfor",
+    "set_numeric_ops",
+    "set_string_function",
+    "seterrobj",
+    "source",
+    "who",
+)
 advice(
     "numpy<2",
     "NumPy 2.0 removed it, and nothing does just the same: install 'numpy<2', or change the line. ndarray.ptp, "
@@ -316,10 +329,7 @@ advice(
     (
         r"'numpy\.ndarray' object has no attribute '(itemset|newbyteorder|ptp)'|"
         r"`(itemset|newbyteorder|ptp)` was removed from the ndarray class in NumPy 2\.0",
-        *_lost(
-            "find_common_type geterrobj seterrobj get_array_wrap lookfor source who set_numeric_ops set_string_function "
-            "add_newdoc_ufunc compat".split()  # noqa: SIM905
-        ),
+        *_lost(_NOT_MADE),
     ),
     works="<2.0",
     of="numpy",

@@ -1,4 +1,4 @@
-"""Modules of torch.nn that an older release has pickled whole: what its classes did not have yet, with its old meaning."""
+"""Modules of torch.nn that an older release has pickled whole: what its classes did not have, with its old meaning."""
 
 from __future__ import annotations
 
@@ -79,7 +79,10 @@ _lacks(
     "GELU",
     works="<1.12",
     approximate="none",
-    example='y = unpickled(nn.GELU(), "approximate")(torch.tensor([-1.0, 2.0]))\nprint([round(v, 3) for v in y.tolist()])\n',
+    example="""
+y = unpickled(nn.GELU(), "approximate")(torch.tensor([-1.0, 2.0]))
+print([round(v, 3) for v in y.tolist()])
+""",
 )
 _lacks(
     "upsampling",

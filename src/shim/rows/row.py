@@ -55,6 +55,11 @@ def names(path: str, **facts: Any) -> _Maker:
     return lambda how: row("names", (path,), how, how, facts)
 
 
+def callable_module(path: str, **facts: Any) -> _Maker:
+    """Make a row of a module that was a function: it can be called again."""
+    return lambda how: row("callable", (path,), how, how, facts)
+
+
 def advice(called: str, reason: str, says: str | tuple[str, ...], works: str, **facts: Any) -> None:
     """Add a row without a patch: no sound one exists, and ``reason`` says what to do."""
     row("advice", (), None, None, {"called": called, "reason": reason, "says": says, "works": works, **facts})

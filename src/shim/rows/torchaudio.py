@@ -1,0 +1,3 @@
+"""torchaudio."""
+
+from __future__ import annotations
