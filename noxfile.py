@@ -1,6 +1,7 @@
 """Sessions: ``nox`` runs the suite, ``nox -s clients`` the frameworks, ``nox -s matrix -- 1.8.1`` other torch releases.
 
 ``nox -s optional`` runs the patches of known breakages, each on the torch where it bites.
+``nox -s neighbours`` runs other projects' own tests with shim and without, ``-- torch timm`` some of them.
 ``nox -s sanitize`` fuzzes ADOPT's kernel under AddressSanitizer and UBSan, ``-- --cases N`` as long as you like.
 ``nox -s docs`` builds the documentation as a site into .site/, and fails for a broken link or any other warning.
 ``nox -s wheels`` builds the sdist and a wheel for every platform, and tries the one that runs here.
@@ -69,6 +70,13 @@ def optional(session: nox.Session, torch: str) -> None:
     numpy = "numpy<2" if torch.startswith("1.") else "numpy"
     session.install(f"torch=={torch}", numpy, "packaging", "wrapt", "pytest")
     session.run("python", "-m", "pytest", "tests/test_optional.py", *session.posargs)
+
+
+@nox.session(python="3.11")
+def neighbours(session: nox.Session) -> None:
+    """Run other projects' own tests with shim and without, and compare them test by test."""
+    session.install("-r", "scripts/neighbours.txt")
+    session.run("python", "scripts/neighbours", *session.posargs)
 
 
 @nox.session

@@ -100,7 +100,10 @@ def _with_what_is_added(optimizer: Any, state_dict: Any) -> Any:
     others = _hyperparameters() - own - _ADDED
     if any(own - each.keys() - _ADDED or others & each.keys() for each in saved):
         return state_dict
-    lacking = [{key: group[key] for key in own & _ADDED if key not in each} for group, each in zip(groups, saved)]
+    # Loading gives torch's optimizers a default `differentiable`, which the groups of some have not.
+    lacking = [
+        {key: group[key] for key in own & _ADDED & group.keys() - each.keys()} for group, each in zip(groups, saved)
+    ]
     if not any(lacking):
         return state_dict
     return {**state_dict, "param_groups": [{**each, **ours} for ours, each in zip(lacking, saved)]}
