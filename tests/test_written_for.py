@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -20,14 +21,37 @@ from shim.releases import TORCH, is_in, of_the_time, release, written_for
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 HERE = release(torch.__version__).numbers
-ROWS = [row for row in rows.load() if row.example and row.of == "torch"]
-#: The rows that break on the torch that is here and that a patch mends, each with a release that the program is for.
+
+
+def installed(package):
+    """Return the numbers of a package that can be imported here; None if it cannot."""
+    if package == "python":
+        return sys.version_info[:3]
+    try:
+        return release(importlib.import_module(package).__version__).numbers
+    except ImportError:
+        return None
+
+
+EXAMPLES = [row for row in rows.load() if row.example]
+INSTALLED = {package: installed(package) for package in {row.of for row in EXAMPLES}}
+ROWS = [row for row in EXAMPLES if INSTALLED[row.of]]
+
+
+def program_for(row):
+    """Return the last release of torch with which what the row is about works."""
+    return next(
+        f"{a}.{b}" for a, b in reversed(list(TORCH)) if is_in(of_the_time(row.of, written_for(f"{a}.{b}")), row.works)
+    )
+
+
+#: The rows that break on what is here and that a patch mends, each with a release that the program is for.
 BROKEN = {
-    row: next(f"{a}.{b}" for a, b in reversed(list(TORCH)) if is_in((a, b, TORCH[a, b]), row.works))
+    row: program_for(row)
     for row in ROWS
-    if row.targets and not is_in(HERE, row.works) and is_in(HERE, row.versions)
+    if row.targets and not is_in(INSTALLED[row.of], row.works) and is_in(HERE, row.versions)
 }
-WORKING = [row for row in ROWS if is_in(HERE, row.works)]
+WORKING = [row for row in ROWS if is_in(INSTALLED[row.of], row.works)]
 #: What a release in ``works`` printed for the example, and which release that was.
 PRINTED = json.loads((rows.PRINTED).read_text())
 
@@ -114,6 +138,11 @@ def test_where_it_works_without_us_nothing_is_touched(examples, row):
     assert plain.stdout == PRINTED[row.name]["printed"], plain.stderr
     for program in ("1.4", "2.15"):
         assert examples(row, program=program).stdout == plain.stdout
+
+
+@pytest.mark.parametrize("row", [row for row in EXAMPLES if not INSTALLED[row.of]], ids=name_of)
+def test_of_a_package_that_is_not_here(row):
+    pytest.skip(f"{row.of} is not installed")
 
 
 #: One row of each kind of place, as a program of its own: the patch is there before torch, and however it starts.

@@ -84,12 +84,6 @@ class _Called:
     def needs_input_grad(self) -> Any:
         return self._of_the_call.needs_input_grad[1:]
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        reduced: Any = super().__reduce_ex__(protocol)
-        make, arguments, *rest = reduced
-        own = type(self).__mro__[2]
-        return (make, tuple(own if each is type(self) else each for each in arguments), *rest)
-
 
 _classes: WeakKeyDictionary[type, type] = WeakKeyDictionary()
 

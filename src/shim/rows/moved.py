@@ -78,7 +78,10 @@ def accumulate(iterable: Any, fn: Any = None) -> Any:
     "torch.storage",
     called="torch.storage._UntypedStorage",
     works=">=1.11,<1.13",
-    says=r"(module 'torch(\.storage)?' has no attribute|cannot import name) '_(Unt|T)ypedStorage'",
+    says=(
+        r"module 'torch(\.storage)?' has no attribute '_(Unt|T)ypedStorage'",
+        r"cannot import name '_(Unt|T)ypedStorage' from 'torch(\.storage)?'",
+    ),
     example="""
 import torch
 print(torch.storage._TypedStorage is not None, torch.storage._UntypedStorage(4).nbytes())

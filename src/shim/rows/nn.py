@@ -13,7 +13,10 @@ from .row import argument, behaviour
     "torch.nn.modules.transformer:TransformerDecoder.forward",
     called="is_causal",
     works="<2.0",
-    says=r"forward\(\) got an unexpected keyword argument '(is_causal|tgt_is_causal|memory_is_causal)'",
+    # Any module may be called with it: in a traceback, only torch's stack of layers counts.
+    says=r"(?:^(?!.*\bFile )|/torch/nn/modules/transformer\.py\b).*"
+    r"(forward\(\) got an unexpected keyword argument '(is_causal|tgt_is_causal|memory_is_causal)'|"
+    r"object has no attribute 'self_attn')",
     example="""
 import torch
 
@@ -27,24 +30,29 @@ print(encoder(torch.ones(3, 2, 4)).sum().item(), encoder.eval()(torch.ones(3, 2,
 )
 def without_is_causal(original: Any, stack: Any, *args: Any, **kwargs: Any) -> Any:
     """Layers of one's own in a TransformerEncoder or Decoder were called without is_causal up to 1.13."""
-    hooks = []
-    for layer in stack.layers:
-        parameters = inspect.signature(layer.forward).parameters.values()
-        taken = {each.name for each in parameters}
-        if not any(each.kind is each.VAR_KEYWORD for each in parameters) and not _NEW & taken:
-            hooks.append(layer.register_forward_pre_hook(_drop, with_kwargs=True))
-    try:
+    if all(map(_is_of_today, stack.layers)):
         return original(stack, *args, **kwargs)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    # As 1.13 ran them: one after the other, and with the masks as they are given.
+    given = inspect.signature(original).bind(stack, *args, **kwargs).arguments
+    inputs = [given.pop(each) for each in ("self", "src", "tgt", "memory") if each in given][1:]
+    masks = {"src_mask" if key == "mask" else key: value for key, value in given.items() if key not in _NEW}
+    expected = _OF_DECODERS if len(inputs) > 1 else _OF_ENCODERS
+    output, *memory = inputs
+    for layer in stack.layers:
+        output = layer(output, *memory, **{each: masks.get(each) for each in expected})
+    return output if stack.norm is None else stack.norm(output)
 
 
 _NEW = {"is_causal", "tgt_is_causal", "memory_is_causal"}
+_OF_ENCODERS = ("src_mask", "src_key_padding_mask")
+_OF_DECODERS = ("tgt_mask", "memory_mask", "tgt_key_padding_mask", "memory_key_padding_mask")
 
 
-def _drop(layer: Any, args: Any, kwargs: Any) -> Any:
-    return args, {key: value for key, value in kwargs.items() if key not in _NEW}
+def _is_of_today(layer: Any) -> bool:
+    """Tell whether a layer takes is_causal, and has what torch asks of it for its layout."""
+    parameters = inspect.signature(layer.forward).parameters.values()
+    takes = any(each.kind is each.VAR_KEYWORD or each.name in _NEW for each in parameters)
+    return takes and hasattr(layer, "self_attn")
 
 
 @argument(

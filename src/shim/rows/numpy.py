@@ -284,7 +284,8 @@ def _by_size(types: Iterable[Any]) -> list[Any]:
     """Return one type of each size, the smallest first, as sctypes held them."""
     import numpy
 
-    sizes = {numpy.dtype(each).itemsize: numpy.dtype(each).type for each in types}
+    with_bits_last = sorted(types, key=lambda each: str(each.__name__[-1:].isdigit()))  # int64 rather than longlong
+    sizes = {numpy.dtype(each).itemsize: each for each in with_bits_last}
     return [sizes[size] for size in sorted(sizes)]
 
 

@@ -45,13 +45,12 @@ print(is_registered_op("mine", "custom", 11), get_registered_op("mine", "custom"
 )
 def symbolic_registry() -> dict[str, Any]:
     """torch.onnx.symbolic_registry became internal in 1.13; symbolics are registered by register_custom_op_symbolic."""
-    registry = _registry()
 
     def name_of(opname: str, domain: str) -> str:
         return f"{domain or 'aten'}::{opname}"
 
     def find(opname: str, domain: str, version: int) -> Any:
-        group = registry.get_function_group(name_of(opname, domain))
+        group = _registry().get_function_group(name_of(opname, domain))
         return None if group is None else group.get(version)
 
     def get_registered_op(opname: str, domain: str, version: int) -> Any:
@@ -61,7 +60,7 @@ def symbolic_registry() -> dict[str, Any]:
         return found
 
     def register_op(opname: str, op: Any, domain: str, version: int) -> None:
-        registry.register(name_of(opname, domain), version, op, custom=True)
+        _registry().register(name_of(opname, domain), version, op, custom=True)
 
     return {
         "get_registered_op": get_registered_op,

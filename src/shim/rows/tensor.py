@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 from .row import behaviour
@@ -31,20 +32,27 @@ print(torch.clamp_min(grid.int(), 0.5).tolist(), grid.float().clamp(0, 2.5).toli
 )
 def clamp(original: Any, *args: Any, **kwargs: Any) -> Any:
     """Clamp on a tensor of integers cut its bounds off to integers up to 1.11, and made floats of it since."""
-    import torch
-
+    for bound in (*args[1:], *kwargs.values()):
+        if type(bound) is not int and bound is not None:
+            break
+    else:
+        return original(*args, **kwargs)
+    Tensor = sys.modules["torch"].Tensor  # noqa: N806
     tensor = args[0] if args else kwargs.get("input")
-    if isinstance(tensor, torch.Tensor) and not (tensor.is_floating_point() or tensor.is_complex()):
-        args = (args[0], *map(_whole, args[1:])) if args else args
-        kwargs = {key: _whole(value) if key in ("min", "max") else value for key, value in kwargs.items()}
-    return original(*args, **kwargs)
+    if not isinstance(tensor, Tensor) or tensor.is_floating_point() or tensor.is_complex():
+        return original(*args, **kwargs)
+    args = (*args[:1], *(_whole(each, Tensor) for each in args[1:]))
+    return original(*args, **{key: _whole(value, Tensor) if key in _BOUNDS else value for key, value in kwargs.items()})
 
 
-def _whole(bound: Any) -> Any:
-    import torch
+_BOUNDS = ("min", "max")
 
-    if isinstance(bound, torch.Tensor) and bound.is_floating_point() and bound.dim() == 0 and not bound.requires_grad:
-        bound = bound.item()
+
+def _whole(bound: Any, kind: type) -> Any:
+    if isinstance(bound, kind):
+        tensor: Any = bound
+        if tensor.is_floating_point() and tensor.dim() == 0 and not tensor.requires_grad:
+            bound = tensor.item()
     return int(bound) if isinstance(bound, float) and math.isfinite(bound) else bound
 
 

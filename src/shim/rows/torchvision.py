@@ -248,12 +248,19 @@ print(transforms.RandomRotation(10, resample=Image.BILINEAR)(image).size)
 )
 
 
+def _lost(transform: str) -> tuple[str, str]:
+    return (
+        rf"module 'torchvision\.transforms(\.transforms)?' has no attribute '{transform}'",
+        rf"cannot import name '{transform}' from 'torchvision\.transforms(\.transforms)?'",
+    )
+
+
 @made(
     "torchvision.transforms:Scale",
     "torchvision.transforms.transforms:Scale",
     called="torchvision.transforms.Scale",
     works="<0.12",
-    says=r"(module 'torchvision\.transforms(\.transforms)?' has no attribute|cannot import name) 'Scale'",
+    says=_lost("Scale"),
     example="""
 from PIL import Image
 import torchvision.transforms as T
@@ -270,7 +277,7 @@ def scale(transforms: Any) -> Any:
     "torchvision.transforms.transforms:RandomSizedCrop",
     called="torchvision.transforms.RandomSizedCrop",
     works="<0.12",
-    says=r"(module 'torchvision\.transforms(\.transforms)?' has no attribute|cannot import name) 'RandomSizedCrop'",
+    says=_lost("RandomSizedCrop"),
     example="""
 from PIL import Image
 import torchvision.transforms as T
