@@ -45,7 +45,8 @@ def backends() -> dict[str, Any]:
 advice(
     "torchcodec",
     "torchaudio.load and save want the package torchcodec since 2.9: install the release of it that belongs to this "
-    "torch, or read the file with soundfile: torch.from_numpy(soundfile.read(file, dtype='float32', always_2d=True)[0].T).",
+    "torch, or read the file with soundfile: "
+    "torch.from_numpy(soundfile.read(file, dtype='float32', always_2d=True)[0].T).",
     r"TorchCodec is required for (load|save)_with_torchcodec",
     works="<2.9",
     of="torchaudio",
