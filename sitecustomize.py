@@ -87,7 +87,8 @@ def _complain(error):
     """Say what went wrong to those who ask for it: shim is never the reason that a program fails."""
     import os
 
-    if os.environ.get("SHIM_LOG") and sys.stderr is not None:
+    level = os.environ.get("SHIM_LOG", "").strip().lower()
+    if level in ("debug", "info", "warning", "error") and sys.stderr is not None:
         sys.stderr.write("shim: not armed, because of %s: %s\n" % (type(error).__name__, error))
 
 
@@ -139,7 +140,7 @@ def _main():
         behind = sys.path[sys.path.index(here) + 1 :] if here in sys.path else []
         # The program is to find the sys.path that it would have without us; children inherit PYTHONPATH, not this.
         sys.path[:] = [entry for entry in sys.path if entry != here]
-    off = os.environ.get("SHIM_DISABLE", "").strip().lower() not in ("", "0", "false", "no", "off")
+    off = os.environ.get("SHIM_DISABLE", "").strip().lower() in ("1", "true", "t", "yes", "y", "on")
     if sys.version_info >= (3, 8) and not off:
         try:
             _arm(here)

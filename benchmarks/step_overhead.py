@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from shim.layout import probe, weight_decay_of
 from shim.patches import PATCHES
-from shim.registry import Registry
+from shim.registry import Choice, Registry
 
 #: The optimizers of this torch.
 OPTIMIZERS = sorted(
@@ -95,7 +95,7 @@ def measure(model: tuple[str, int, int], rounds: int) -> list[dict[str, object]]
     for _ in range(rounds):
         for variant in random.sample(list(VARIANTS), len(VARIANTS)):
             if VARIANTS[variant]:
-                tables[variant].apply(layout, skip={})
+                tables[variant].apply(layout, Choice())
             seconds(optimizer, max(1, steps // 10))  # what is new is looked up anew
             times[variant].append(seconds(optimizer, steps))
             tables[variant].restore()

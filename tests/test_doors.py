@@ -139,7 +139,7 @@ class TestSwitches:
         )
         assert python("import torch").stderr == ""
 
-    @pytest.mark.parametrize("value", ["", "0", "false", "no", "off"])
+    @pytest.mark.parametrize("value", ["", "0", "false", "no", "off", "²", "nonsense"])
     def test_a_switch_set_to_no_is_off(self, python, script, value):
         assert python([script], env={"SHIM_DISABLE": value, "SHIM_STRICT": value}).returncode == 0
 

@@ -456,11 +456,56 @@ class TestAGuardRaisesNothing:
         for groups in ([3], None, [None]):
             assert Own([one_parameter()], groups).step() == 3
 
-    @pytest.mark.parametrize("value", ["1", "²", "\udcff"])
+    @pytest.mark.parametrize("value", ["1", "TRUE", " yes ", "on"])
     def test_strict_is_a_type_error_and_no_other(self, value, monkeypatch):
         monkeypatch.setenv("SHIM_STRICT", value)
         with pytest.raises(TypeError, match="got weight_decay=None"):
             build(weight_decay=None)
+
+    @pytest.mark.parametrize("value", ["²", "\udcff", "1²", "-", "None", "null", "１", "\ttru"])
+    def test_garbage_is_as_not_set(self, value, monkeypatch):
+        for name in ("SHIM_STRICT", "SHIM_DISABLE", "SHIM_VALUE", "SHIM_FOR", "SHIM_LOG", *shim.guards.RANKS):
+            monkeypatch.setenv(name, value)
+        shim.deactivate()
+        with shim.activated(), warned:
+            assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
+        assert shim.status().written_for is None
+
+
+class TestLeftOut:
+    """SHIM_SKIP leaves out what it names, whatever that shares with others."""
+
+    @staticmethod
+    def trained(cls, constructor, options):
+        parameter = torch.nn.Parameter(torch.ones(2, 2))
+        parameter.grad = torch.ones(2, 2)
+        optimizer = cls([parameter], **{"lr": 0.01, **options}, **({"weight_decay": None} if constructor else {}))
+        optimizer.param_groups[0]["weight_decay"] = None
+        optimizer.step()
+        return optimizer.param_groups[0]["weight_decay"]
+
+    @pytest.mark.parametrize("constructor", [True, False])
+    @pytest.mark.parametrize("options", [{}, {"foreach": True}])
+    @pytest.mark.filterwarnings("ignore::shim.NoneWeightDecayWarning")
+    def test_plain_torch_for_it_and_guards_for_the_others(self, constructor, options, monkeypatch):
+        def seen(cls):
+            try:
+                return self.trained(cls, constructor, options)
+            except Exception as error:
+                return f"{type(error).__name__}: {error}"
+
+        takes = [cls for cls in optimizers() if not options or "foreach" in inspect.signature(cls).parameters]
+        shim.deactivate()
+        plain = {cls: seen(cls) for cls in takes}
+        for left_out in takes:
+            monkeypatch.setenv("SHIM_SKIP", left_out.__name__.lower())
+            with shim.activated():
+                assert {cls: seen(cls) for cls in takes} == {
+                    cls: plain[cls] if cls is left_out else 0.0 for cls in takes
+                }
+                sub = type("Sub", (left_out,), {})
+                assert seen(sub) == plain[left_out]
+        assert not shim.guards.left_out
 
 
 class TestValue:

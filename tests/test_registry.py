@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
 import sys
 import types
 import warnings
@@ -118,16 +120,23 @@ def test_two_patches_of_one_name_are_refused():
         Registry([ADAM, ADAM])
 
 
-def test_torch_optim_adam_is_an_attribute_again_and_gone_afterwards():
+def test_torch_optim_adam_can_be_had_by_name_and_called_and_is_gone_afterwards():
     from torch.optim import adam
 
-    assert not hasattr(torch.optim, "adam") or torch.optim.adam is adam
-    shim.deactivate()
-    if hasattr(torch.optim, "adam"):
-        del torch.optim.adam  # `from torch.optim import adam` has bound it
+    kind = type(torch.optim)
     with shim.activated():
-        assert torch.optim.adam is adam
-    assert not hasattr(torch.optim, "adam")
+        from torch.optim import adam as imported
+
+        assert imported is getattr(torch.optim, "adam") is torch.optim.adam is adam  # noqa: B009
+        assert "adam" not in vars(torch.optim) and "adam" not in dir(torch.optim)
+        optimizer = torch.optim.adam([torch.nn.Parameter(torch.ones(1))], lr=0.5)
+        assert type(optimizer) is torch.optim.Adam and optimizer.defaults["lr"] == 0.5
+        assert inspect.signature(adam) == inspect.signature(torch.optim.Adam)
+        assert isinstance(adam, types.ModuleType) and pickle.loads(pickle.dumps(adam)) is adam
+        with pytest.raises(AttributeError, match=r"^module 'torch\.optim' has no attribute 'adamw'$"):
+            torch.optim.adamw
+    assert not hasattr(torch.optim, "adam") and not callable(adam)
+    assert type(torch.optim) is kind is type(adam)
 
 
 def test_an_optimizer_that_torch_adds_one_day_is_guarded_and_named(monkeypatch):

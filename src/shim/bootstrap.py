@@ -38,8 +38,8 @@ state: "Dict[str, Any]" = {"door": None, "late": False, "error": None, "written_
 
 
 def switched_on(name: "str") -> "bool":
-    """Tell whether the environment variable ``name`` is set to something other than nothing, 0, false, no or off."""
-    return os.environ.get(name, "").strip().lower() not in ("", "0", "false", "no", "off")
+    """Tell whether the environment variable ``name`` is 1, true, yes or on; what is none of them is as not set."""
+    return os.environ.get(name, "").strip().lower() in ("1", "true", "t", "yes", "y", "on")
 
 
 def arm(door: "str", written_for: "Optional[str]" = None) -> "None":

@@ -49,8 +49,12 @@ class Switch:
 
 # --- what is guarded: an optimizer whose `step` is the very function of a class that a patch names ------------------
 
-#: The innermost functions of the guarded classes' ``step``, and how many patches hold each.
+#: The innermost functions of the guarded classes' ``step``, and the classes; how many patches hold each.
 _guarded_steps: dict[Any, int] = {}
+
+#: The classes and the names of functional forms that are left out, although they may share a step, a constructor or a
+#: form with one that is guarded, as AdamW does with Adam since 2.7.
+left_out: dict[Any, None] = {}
 
 
 def innermost(function: Any) -> Any:
@@ -75,7 +79,13 @@ def _name_of(module_globals: dict[str, Any], default: str = "") -> str:
 
 def is_guarded(optimizer_class: type) -> bool:
     """Tell whether instances are ours to mend: not if a subclass brings a ``step`` of its own."""
-    return innermost(getattr(optimizer_class, "step", None)) in _guarded_steps
+    return innermost(getattr(optimizer_class, "step", None)) in _guarded_steps and not _is_left_out(optimizer_class)
+
+
+def _is_left_out(cls: type) -> bool:
+    """Tell whether the nearest class that a patch names, the class itself or a base, is left out."""
+    named = (base in left_out for base in cls.__mro__ if base in left_out or base in _guarded_steps)
+    return bool(left_out) and next(named, False)
 
 
 # --- constructor ----------------------------------------------------------------------------------------------------
@@ -98,7 +108,7 @@ def constructor(cls: type, switch: Switch, layout: Layout) -> Undo:
     refuses = layout.constructors_check and _of_torch_or_ours(original)
 
     def value(optimizer: Any) -> float | None:
-        if switch.on and (refuses or is_guarded(type(optimizer))):
+        if switch.on and (is_guarded(type(optimizer)) or (refuses and not _is_left_out(type(optimizer)))):
             return _value_for(type(optimizer), "its arguments")
         return None
 
@@ -134,7 +144,8 @@ def step(cls: type, switch: Switch, layout: Layout) -> Undo:
     Subclasses that bring no step of their own are guarded with it, those that exist already too.
     """
     function = innermost(cls.step)  # type: ignore[attr-defined]
-    _guarded_steps[function] = _guarded_steps.get(function, 0) + 1
+    for held in (function, cls):
+        _guarded_steps[held] = _guarded_steps.get(held, 0) + 1
     if layout.step_wrapper == "hook":
         undos = [_hook_steps()]
     else:
@@ -145,15 +156,12 @@ def step(cls: type, switch: Switch, layout: Layout) -> Undo:
     def undo() -> None:
         for undo_one in undos:
             undo_one()
-        _forget_step(function)
+        for held in (function, cls):
+            _guarded_steps[held] -= 1
+            if not _guarded_steps[held]:
+                del _guarded_steps[held]
 
     return undo
-
-
-def _forget_step(function: Any) -> None:
-    _guarded_steps[function] -= 1
-    if not _guarded_steps[function]:
-        del _guarded_steps[function]
 
 
 _torch: Any = None
@@ -166,16 +174,17 @@ def before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     """Mend the groups, as torch's step pre-hook, and traceable."""
     # Dynamo watches what it sees us look at, and compiles anew when a learning rate changes. So there is no look where
     # the functional form has a guard.
-    if not (_torch.compiler.is_dynamo_compiling() and type(optimizer).__module__.startswith(_WITH_FUNCTIONALS)):
-        mend_groups(optimizer)
-
-
-def mend_groups(optimizer: Any) -> None:
-    """Put a number where a param group of a guarded optimizer holds None."""
+    if _torch.compiler.is_dynamo_compiling() and _has_guarded_forms(type(optimizer)):
+        return
     # Not as an attribute, which dynamo would watch in most releases.
     for group in optimizer.__dict__.get("param_groups") or ():
-        if isinstance(group, dict) and group.get(WEIGHT_DECAY, 0.0) is None and is_guarded(type(optimizer)):
+        if isinstance(group, dict) and group.get("weight_decay", 0.0) is None and is_guarded(type(optimizer)):
             _mend(optimizer, group)
+
+
+def _has_guarded_forms(cls: type) -> bool:
+    # AdamW computes by the forms of Adam, which may be left out.
+    return cls.__module__.startswith(_WITH_FUNCTIONALS) and not left_out
 
 
 def _mend(optimizer: Any, group: dict[str, Any]) -> None:
@@ -244,21 +253,17 @@ def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
 @contextmanager
 def _mended(optimizer: Any) -> Iterator[None]:
     """Mend the groups for a step. What a subclass that called ``super().step()`` has there may mean something to it."""
-    if is_guarded(type(optimizer)):
-        mend_groups(optimizer)
-        yield
-        return
-    groups = [
-        group
-        for group in optimizer.param_groups
-        if group.get(WEIGHT_DECAY, 0.0) is None and any(p.grad is not None for p in group["params"])
-    ]
+    ours, groups = is_guarded(type(optimizer)), []
+    if not _is_left_out(type(optimizer)):
+        groups = [group for group in optimizer.param_groups if group.get(WEIGHT_DECAY, 0.0) is None]
+    if not ours:
+        groups = [group for group in groups if any(parameter.grad is not None for parameter in group["params"])]
     for group in groups:
         _mend(optimizer, group)
     try:
         yield
     finally:
-        for group in groups:
+        for group in groups if not ours else ():
             group[WEIGHT_DECAY] = None
 
 
@@ -283,9 +288,8 @@ def functional(original: Any, switch: Switch, layout: Layout) -> Any:
 
     def value(params: Any, decoupled: bool = False) -> float | None:
         """Return what is to be used where a None was given: without parameters nothing is, so it stays None."""
-        if switch.on and params:
-            return _value_for(name + "w" if decoupled else name, "its arguments")
-        return None
+        form = name + "w" if decoupled else name
+        return _value_for(form, "its arguments") if switch.on and params and form not in left_out else None
 
     # TorchScript compiles the source that it finds through __wrapped__, with the globals of the function that it was
     # given. So ours has the globals of the original, and uses none itself.
@@ -370,7 +374,8 @@ def _chosen_value(default: float | None) -> tuple[float, str]:
         return (0.0, "") if default is None else (default, "default")
     try:
         value = float(text or 0.0)
-        if 0.0 <= value < float("inf"):  # what every optimizer takes
+        # What every optimizer takes, written as a config would: no 1_0, and no digits of another script.
+        if 0.0 <= value < float("inf") and text.isascii() and "_" not in text:
             return value, ""
     except ValueError:
         pass

@@ -166,6 +166,7 @@ class Registry:
     def restore(self) -> None:
         """Put everything back as it was, wherever it is still ours."""
         self._take_back([self._applied.pop(name) for name in reversed(list(self._applied))])
+        guards.left_out.clear()
         self._outcomes.clear()
 
     def _plan(self, patch: Patch, layout: Layout, choice: Choice) -> Outcome:
@@ -188,6 +189,8 @@ class Registry:
             verdict = _verdict(patch, layout, choice)
             if verdict is not None:
                 self._outcomes[patch.name] = verdict
+                if patch.name in choice.left_out:
+                    guards.left_out.update(dict.fromkeys(targets.guarded_by(patch.targets)))
                 return []
             for target in targets.expanded(patch.targets):
                 kind = targets.KINDS[target.kind]

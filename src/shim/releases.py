@@ -93,7 +93,7 @@ def written_for(text: str) -> Release:
     >>> written_for("1.7").numbers
     (1, 7, 1)
     """
-    found = re.fullmatch(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:[+.a-z].*)?", text.strip())
+    found = re.fullmatch(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:[+.a-z].*)?", text.strip(), re.ASCII)
     if found is None:
         raise ValueError(f"{text!r} is no release of torch; give one as 1.7 or 2.3.1")
     major, minor = int(found.group(1)), int(found.group(2))

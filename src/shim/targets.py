@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import sys
 from operator import attrgetter
@@ -23,7 +24,8 @@ class Target(NamedTuple):
 
     - ``"constructor"``, ``"step"``: the None guard of an optimizer class;
     - ``"functional"``: the None guard of a function, in every module that holds it;
-    - ``"submodule"``: the attribute is given the module of that name, which torch has deleted from its package;
+    - ``"submodule"``: the module of that name, which torch has deleted from its package, can be had by name again, and
+      called as ``how(package)``;
     - ``"names"``: the module ``path``, which has no attribute, is given those names of the dictionary ``how()`` that it
       lacks;
     - ``"module"``: the same, and where there is no such module, it can be imported again;
@@ -150,7 +152,12 @@ class Attribute(Kind):
 
 
 class Submodule(Kind):
-    """A submodule that torch has deleted from its package after importing it."""
+    """A submodule that torch has deleted from its package after importing it.
+
+    Programs look through the package for optimizers, and a module under the name of one in lower case would be taken
+    for it. So the module is there for those who ask for it by name, and not for those who look; and whoever calls it
+    gets what ``how`` of the package gives.
+    """
 
     def find(self, target: Target) -> tuple[Any, Any] | None:
         """Return the package and the submodule, if the package lacks it."""
@@ -159,9 +166,38 @@ class Submodule(Kind):
         return (owner, module) if owner and module and target.attribute not in vars(owner) else None
 
     def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
-        """Set the attribute."""
+        """Give the package an attribute that is not in its dictionary, and the submodule a call."""
         owner, module = found
-        return Change(target, owner, None, module, guards.replace(owner, target.attribute, module))
+
+        def get(self: ModuleType, name: str) -> Any:
+            if name == target.attribute and switch.on:
+                return module
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+        def call(self: ModuleType, *args: Any, **kwargs: Any) -> Any:
+            return target.how(owner)(*args, **kwargs)
+
+        signature = property(lambda self: inspect.signature(target.how(owner)))
+        undos = [
+            _with_methods(owner, __getattr__=get),
+            _with_methods(module, __call__=call, __signature__=signature),
+        ]
+        return Change(target, owner, None, module, _all(undos))
+
+
+def _with_methods(module: Any, **methods: Any) -> guards.Undo:
+    """Give a module a class with more methods: in its dictionary they would be seen."""
+    old = type(module)
+    # Pickled by its name, where a module can be pickled (cloudpickle does it): the new class is in no module.
+    reduce = {"__reduce__": lambda self: (importlib.import_module, (self.__name__,))}
+    new = type(old.__name__, (old,), {"__module__": old.__module__, **reduce, **methods})
+    module.__class__ = new
+
+    def undo() -> None:
+        if type(module) is new:
+            module.__class__ = old
+
+    return undo
 
 
 class Name(Kind):
@@ -397,6 +433,14 @@ def expanded(targets: tuple[Target, ...]) -> Iterator[Target]:
                 continue
             if target.attribute in vars(value) or (path == "*" and _takes_weight_decay(value)):
                 yield target._replace(path=f"{target.module}:{name}{path[1:]}")
+
+
+def guarded_by(wanted: tuple[Target, ...]) -> Iterator[Any]:
+    """Yield what the None guards among the targets are for: the classes, and the names of functional forms."""
+    for target in expanded(wanted):
+        found = find(target) if isinstance(KINDS[target.kind], (Guard, Functional)) else None
+        if found is not None:
+            yield found[1] if isinstance(found[1], type) else target.attribute
 
 
 def _takes_weight_decay(cls: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import sys
@@ -146,6 +147,34 @@ def torch_optim_adam_as_a_submodule():
 
     import_module = importlib.import_module("torch.optim.adam")
     return [adam is import_module, sgd is sys.modules["torch.optim.sgd"], adam.Adam.__name__]
+
+
+@observation
+def who_looks_through_torch_optim():
+    """Return what is to be seen in torch.optim, and which optimizer a program finds there by a name in lower case."""
+    import torch
+
+    optim = torch.optim
+    found = {name.lower(): value for name, value in vars(optim).items() if not name.startswith("_")}
+    asked_for = optim.adam if hasattr(optim, "adam") else optim.Adam
+    built = [each([torch.nn.Parameter(torch.ones(1))], lr=0.5) for each in (found["adam"], asked_for)]
+    copied = copy.deepcopy(built)
+    return [
+        sorted(vars(optim)),
+        dir(optim) == sorted(optim.__dict__),
+        [name for name, _ in inspect.getmembers(optim)],
+        [name for name in dir(optim) if name.lower() == "adam"],
+        inspect.getattr_static(optim, "adam", None) is None,
+        [type(each) is optim.Adam and each.defaults["lr"] == 0.5 for each in built + copied],
+        list(inspect.signature(asked_for).parameters),
+        repr(optim).partition(" from ")[0],
+        isinstance(optim, type(sys)),
+        hasattr(optim, "adamw") or hasattr(optim, "Nonsense"),
+    ]
+
+
+def test_torch_optim_is_to_be_looked_through_as_without_us(same):
+    same(who_looks_through_torch_optim)
 
 
 def test_aliases(same):

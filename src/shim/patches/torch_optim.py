@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from ..layout import Layout
 from ..registry import Patch
 from ..targets import Target
@@ -92,7 +94,7 @@ PATCHES = (
     *(none_guard(*row) for row in OPTIMIZERS),
     Patch(
         name="torch.optim.adam",
-        reason="torch deletes the attribute; older code and recipes reach for torch.optim.adam.adam through it",
-        targets=(Target("submodule", "torch.optim:adam"),),
+        reason="torch deletes the attribute; older code and recipes reach for torch.optim.adam.adam through it, or call it",
+        targets=(Target("submodule", "torch.optim:adam", how=attrgetter("Adam")),),
     ),
 )

@@ -24,6 +24,7 @@ FAMILIES = (
     "pickled",
     "serialization",
     "optim",
+    "lr_scheduler",
     "optimizer",
     "distributed",
     "distributions",

@@ -1,65 +1,120 @@
-"""torch.optim: schedulers, checkpoints of optimizers, and numbers in configs."""
+"""torch.optim: checkpoints of optimizers, and numbers in configs."""
 
 from __future__ import annotations
 
-from .. import breakages
+import copy
+import inspect
+import math
+import re
+import sys
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any, Callable
+
+from .. import guards
+from ..lookalike import parameters_of
 from ..patches.messages import of_an_optimizer, raised_in_optim
 from .row import row
 
 _SCHEDULERS = "torch.optim.lr_scheduler"
 
-_A_SCHEDULER = """
-import torch
-from torch.optim import lr_scheduler
-scheduler = lr_scheduler.StepLR(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0), 1%s)
-"""
 
-#: torch's schedulers that took verbose.
-_TOOK_VERBOSE = (
-    "ConstantLR|CosineAnnealingLR|CosineAnnealingWarmRestarts|CyclicLR|ExponentialLR|LRScheduler|LambdaLR|LinearLR|"
-    "MultiStepLR|MultiplicativeLR|OneCycleLR|PolynomialLR|ReduceLROnPlateau|SequentialLR|StepLR"
-)
-#: One positional argument more than is taken now; the longest signature is that of CyclicLR.
-_ONE_MORE = "|".join(f"to {most} positional arguments but {most + 1} were given" for most in range(3, 16))
+def numbers(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Construct an optimizer or a scheduler with numbers where a config gave strings, or add a group with them."""
+    of_optimizer = isinstance(instance, sys.modules["torch.optim"].Optimizer)
+    if of_optimizer and wrapped.__name__ == "add_param_group":
+        defaults = getattr(instance, "defaults", {})
+        given = {name: _group(each, defaults) for name, each in kwargs.items()}
+        return wrapped(*(_group(each, defaults) for each in args), **given)
+    parameters = inspect.signature(wrapped).parameters
+    constants = getattr(getattr(inspect.unwrap(wrapped), "__code__", None), "co_consts", ())
+    floats = "betas must be either both floats or both Tensors" in constants  # Adam, since 2.13
 
-row(
-    "attribute",
-    (f"{_SCHEDULERS}:_LRScheduler",),
-    breakages.one_lr_scheduler,
-    None,
-    {
-        "called": "lr_scheduler",
-        "reason": "the base class of the schedulers is _LRScheduler up to 1.13, LRScheduler since; both become one",
-        "works": "<2.0",
-        "says": (
-            r"cannot import name '_LRScheduler' from 'torch\.optim\.lr_scheduler'",
-            r"module 'torch\.optim\.lr_scheduler' has no attribute '_LRScheduler'",
-            # A scheduler of torch's that is refused for not being one.
-            r"\b_LRScheduler\b.* (<class '|<)torch\.optim\.lr_scheduler\.\w+('>| object at )",
-            r"doesn't follow PyTorch's LRScheduler API",  # Lightning up to 1.7, of torch's own schedulers
-        ),
-        "example": (_A_SCHEDULER % "")
-        + "if not isinstance(scheduler, lr_scheduler._LRScheduler):\n"
-        + "    raise TypeError(f'expected a _LRScheduler, got {type(scheduler)}')\n"
-        + "print('it is one')\n",
-    },
-)
-row(
-    "attribute",
-    (f"{_SCHEDULERS}:LRScheduler",),
-    breakages.one_lr_scheduler,
-    None,
-    {
-        "called": "lr_scheduler.LRScheduler",
-        "reason": "the base class of the schedulers is called LRScheduler since 2.0",
-        "works": ">=2.0",
-        "says": (
-            r"cannot import name 'LRScheduler' from 'torch\.optim\.lr_scheduler'",
-            r"module 'torch\.optim\.lr_scheduler' has no attribute 'LRScheduler'",
-        ),
-        "example": (_A_SCHEDULER % "") + "print(isinstance(scheduler, lr_scheduler.LRScheduler))\n",
-    },
-)
+    def meant(name: str, value: Any) -> Any:
+        default = parameters[name].default if name in parameters else None
+        if of_optimizer:
+            return _meant(value, _like(name, default), floats=floats and name == "betas")
+        # What a scheduler has no default for is the scheduler's own number, or something that no string spells.
+        return _meant(value, 0 if default in (None, inspect.Parameter.empty) else default, lists=True)
+
+    positional = [meant(name, value) for name, value in zip(parameters, args)]
+    return wrapped(
+        *positional, *args[len(positional) :], **{name: meant(name, value) for name, value in kwargs.items()}
+    )
+
+
+def _like(name: str, default: Any) -> Any:
+    return 0.0 if name == "lr" else default  # which had no default once, and may be a tensor
+
+
+def _group(group: Any, defaults: dict[str, Any]) -> Any:
+    """Return a group with numbers: the very one, if torch takes it as it is, and otherwise a copy."""
+    if not isinstance(group, dict):
+        return group
+    meant = {name: _meant(group[name], _like(name, default)) for name, default in defaults.items() if name in group}
+    changed = {name: value for name, value in meant.items() if value is not group[name]}
+    if changed:
+        group = copy.copy(group)
+        group.update(changed)
+    return group
+
+
+def _meant(value: Any, like: Any, lists: bool = False, floats: bool = False) -> Any:
+    """Return the number that a string spells, or the numbers of a sequence, and the very object if torch takes it.
+
+    Args:
+        value: what was given.
+        like: what the optimizer has there by default: a number, or a tuple of them. Nothing else is a number's place.
+        lists: there may be a list where there is a number, one for each group.
+        floats: a tuple may not hold ints.
+    """
+    if isinstance(like, (list, tuple)):
+        parts = _parts(value)
+        return value if parts is None or len(parts) != len(like) else _all_meant(value, parts, tuple, False, floats)
+    if isinstance(like, bool) or not isinstance(like, (int, float)):
+        return value
+    whole = isinstance(like, int)
+    number = _spelled(value, whole)
+    parts = _parts(value) if lists and number is value else None
+    return number if parts is None else _all_meant(value, parts, tuple if isinstance(value, tuple) else list, whole)
+
+
+def _parts(value: Any) -> list[Any] | None:
+    """Return what a sequence holds, or the text of one: ``"(0.9, 0.999)"``, ``"[0.9,0.999]"``, ``"0.9,0.999"``."""
+    if isinstance(value, str):
+        text = re.fullmatch(r"\s*(?:\((.*)\)|\[(.*)\]|([^()\[\]]*,[^()\[\]]*))\s*", value)
+        return [part.strip() for part in "".join(filter(None, text.groups())).rstrip(", ").split(",")] if text else None
+    if not isinstance(value, Sequence) or isinstance(value, (bytes, bytearray, range)):
+        return None
+    try:
+        return list(value)
+    except Exception:  # a config's list may hold what cannot be had: an interpolation, say
+        return None
+
+
+def _all_meant(value: Any, parts: list[Any], kind: type, whole: bool, floats: bool = False) -> Any:
+    found = [_spelled(part, whole) for part in parts]
+    if not all(each is None or (isinstance(each, Real) and not isinstance(each, bool)) for each in found):
+        return value
+    if floats and all(isinstance(each, (int, float)) for each in found):
+        found = [float(each) for each in found]
+    same = isinstance(value, (list, tuple)) and all(new is old for new, old in zip(found, parts))
+    return value if same else kind(found)
+
+
+def _spelled(value: Any, whole: bool) -> Any:
+    """Return the number that a string spells, an int if it is to be ``whole`` and is; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        number = float(value)
+        if math.isfinite(number):
+            return int(value) if whole and re.fullmatch(r"\s*[+-]?[0-9]+\s*", value) else number
+    except ValueError:
+        pass
+    return value
+
+
 row(
     "arguments",
     # Below verbose, which lets an argument through that a scheduler no longer has.
@@ -69,7 +124,7 @@ row(
         f"{_SCHEDULERS}:*.__init__",
         "torch.optim.swa_utils:SWALR.__init__",
     ),
-    breakages.numbers,
+    numbers,
     None,
     {
         "called": "numbers",
@@ -94,26 +149,28 @@ row(
         ),
     },
 )
-row(
-    "wrapper",
-    (f"{_SCHEDULERS}:*.__init__",),
-    breakages.without_verbose,
-    None,
-    {
-        "called": "verbose",
-        "reason": "schedulers took verbose, as the last argument, up to 2.6; since 2.2 it has done nothing",
-        "works": "<2.7",
-        "says": (
-            rf"\b({_TOOK_VERBOSE})\.__init__\(\) got an unexpected keyword argument 'verbose'",
-            rf"\b({_TOOK_VERBOSE})\.__init__\(\) takes from \d+ ({_ONE_MORE})",
-        ),
-        "example": (_A_SCHEDULER % ", verbose=False") + "print(scheduler.get_last_lr())\n",
-    },
-)
+
+
+def steps_on_the_cpu(
+    wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    """Compute with copies of the step counters that 1.12.0 does not take where they are, and count in the originals."""
+    counters = args[5]
+    if kwargs["capturable"] or not any(counter.is_cuda for counter in counters):
+        return wrapped(*args, **kwargs)
+    import torch
+
+    copies = [torch.tensor(float(counter)) for counter in counters]
+    wrapped(*args[:5], copies, *args[6:], **kwargs)
+    for counter, counted in zip(counters, copies):
+        counter.copy_(counted)
+    return None
+
+
 row(
     "arguments",
     tuple(f"torch.optim.{name}:_{form}_tensor_{name}" for name in ("adam", "adamw") for form in ("single", "multi")),
-    breakages.steps_on_the_cpu,
+    steps_on_the_cpu,
     None,
     {
         "called": "state_steps",
@@ -123,10 +180,87 @@ row(
         "says": r"If capturable=False, state_steps should not be CUDA tensors",
     },
 )
+
+
+#: What newer releases have added to the groups of torch's optimizers.
+_ADDED = {"capturable", "decoupled_weight_decay", "differentiable", "foreach", "fused", "maximize"}
+
+
+def resume(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Load a checkpoint of another release: keys that its groups lack stay as they are, steps become what is usual."""
+    given = {name: _with_what_is_added(instance, each) for name, each in kwargs.items()}
+    wrapped(*(_with_what_is_added(instance, each) for each in args), **given)
+    usual = _usual_step(type(instance))
+    if usual is not None:
+        for state in instance.state.values():
+            # A program may keep more than the state of parameters there: optimizer.state["epoch"] = 3.
+            if isinstance(state, dict) and "step" in state:
+                state["step"] = usual(state["step"])
+
+
+def _with_what_is_added(optimizer: Any, state_dict: Any) -> Any:
+    """Return the checkpoint with the keys that its groups lack because they are older; as it is, if it is another's."""
+    try:
+        saved, groups = state_dict["param_groups"], optimizer.param_groups
+        if len(saved) != len(groups) or not all(isinstance(each, dict) for each in saved):
+            return state_dict  # torch says so
+    except (KeyError, TypeError):
+        return state_dict
+    own = set(optimizer.defaults)
+    others = _hyperparameters() - own - _ADDED
+    if any(own - each.keys() - _ADDED or others & each.keys() for each in saved):
+        return state_dict
+    # Loading gives torch's optimizers a default `differentiable`, which the groups of some have not.
+    lacking = [
+        {key: group[key] for key in own & _ADDED & group.keys() - each.keys()} for group, each in zip(groups, saved)
+    ]
+    if not any(lacking):
+        return state_dict
+    return {**state_dict, "param_groups": [{**each, **ours} for ours, each in zip(lacking, saved)]}
+
+
+def _hyperparameters() -> set[str]:
+    """Return what torch's optimizers keep in their groups, all of them together."""
+    optim = sys.modules["torch.optim"]
+    classes = [each for each in vars(optim).values() if isinstance(each, type) and issubclass(each, optim.Optimizer)]
+    constructors = [vars(each).get("__init__") for each in classes]
+    return {name for each in constructors for name in parameters_of(each).names} - {"self", "params"}
+
+
+#: Whose counters are tensors since 1.12. Those of others are numbers in some releases, and nobody looks what they are.
+_WITH_TENSORS = {"adagrad", "adam", "adamw", "adamax", "asgd", "nadam", "radam"}
+
+
+def _usual_step(cls: type) -> Callable[[Any], Any] | None:
+    """Return what makes a step counter what it is in this release, for an optimizer that computes as torch's does."""
+    steps = [(base, guards.innermost(vars(base)["step"])) for base in cls.__mro__ if "step" in vars(base)]
+    # Whose the function is: torch puts a copy that it has wrapped on subclasses, too.
+    package, _, module = [base for base, step in steps if step is steps[0][1]][-1].__module__.rpartition(".")
+    if not hasattr(sys.modules["torch.optim.adam"], "_single_tensor_adam"):
+        return _as_number if f"{package}.{module}.".startswith("torch.optim.") else None
+    return _as_tensor if package == "torch.optim" and module in _WITH_TENSORS else None
+
+
+def _as_tensor(step: Any) -> Any:
+    import torch
+
+    if type(step) not in (int, float):
+        return step
+    return torch.tensor(
+        float(step), dtype=torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32
+    )
+
+
+def _as_number(step: Any) -> Any:
+    import torch
+
+    return int(step) if torch.is_tensor(step) and step.numel() == 1 else step
+
+
 row(
     "arguments",
     ("torch.optim.optimizer:Optimizer.load_state_dict",),
-    breakages.resume,
+    resume,
     None,
     {
         "called": "resume",

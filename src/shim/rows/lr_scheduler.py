@@ -1,0 +1,98 @@
+"""torch.optim.lr_scheduler: what the base class is called, and ``verbose``."""
+
+from __future__ import annotations
+
+import inspect
+from types import ModuleType
+from typing import Any, Callable
+
+from .row import row
+
+_SCHEDULERS = "torch.optim.lr_scheduler"
+
+_A_SCHEDULER = """
+import torch
+from torch.optim import lr_scheduler
+scheduler = lr_scheduler.StepLR(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0), 1%s)
+"""
+
+#: torch's schedulers that took verbose.
+_TOOK_VERBOSE = (
+    "ConstantLR|CosineAnnealingLR|CosineAnnealingWarmRestarts|CyclicLR|ExponentialLR|LRScheduler|LambdaLR|LinearLR|"
+    "MultiStepLR|MultiplicativeLR|OneCycleLR|PolynomialLR|ReduceLROnPlateau|SequentialLR|StepLR"
+)
+#: One positional argument more than is taken now; the longest signature is that of CyclicLR.
+_ONE_MORE = "|".join(f"to {most} positional arguments but {most + 1} were given" for most in range(3, 16))
+
+
+def one_lr_scheduler(lr_scheduler: ModuleType) -> type:
+    """Return the base class of the schedulers, which is to have both names."""
+    base: type = getattr(lr_scheduler, "LRScheduler", None) or lr_scheduler._LRScheduler
+    return base
+
+
+row(
+    "attribute",
+    (f"{_SCHEDULERS}:_LRScheduler",),
+    one_lr_scheduler,
+    None,
+    {
+        "called": "lr_scheduler",
+        "reason": "the base class of the schedulers is _LRScheduler up to 1.13, LRScheduler since; both become one",
+        "works": "<2.0",
+        "says": (
+            r"cannot import name '_LRScheduler' from 'torch\.optim\.lr_scheduler'",
+            r"module 'torch\.optim\.lr_scheduler' has no attribute '_LRScheduler'",
+            # A scheduler of torch's that is refused for not being one.
+            r"\b_LRScheduler\b.* (<class '|<)torch\.optim\.lr_scheduler\.\w+('>| object at )",
+            r"doesn't follow PyTorch's LRScheduler API",  # Lightning up to 1.7, of torch's own schedulers
+        ),
+        "example": (_A_SCHEDULER % "")
+        + "if not isinstance(scheduler, lr_scheduler._LRScheduler):\n"
+        + "    raise TypeError(f'expected a _LRScheduler, got {type(scheduler)}')\n"
+        + "print('it is one')\n",
+    },
+)
+row(
+    "attribute",
+    (f"{_SCHEDULERS}:LRScheduler",),
+    one_lr_scheduler,
+    None,
+    {
+        "called": "lr_scheduler.LRScheduler",
+        "reason": "the base class of the schedulers is called LRScheduler since 2.0",
+        "works": ">=2.0",
+        "says": (
+            r"cannot import name 'LRScheduler' from 'torch\.optim\.lr_scheduler'",
+            r"module 'torch\.optim\.lr_scheduler' has no attribute 'LRScheduler'",
+        ),
+        "example": (_A_SCHEDULER % "") + "print(isinstance(scheduler, lr_scheduler.LRScheduler))\n",
+    },
+)
+
+
+def without_verbose(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Construct a scheduler without ``verbose``, which came last."""
+    kwargs.pop("verbose", None)
+    parameters = inspect.signature(wrapped).parameters
+    if len(args) == len(parameters) + 1:
+        args = args[:-1]
+    wrapped(*args, **kwargs)
+
+
+row(
+    "wrapper",
+    (f"{_SCHEDULERS}:*.__init__",),
+    without_verbose,
+    None,
+    {
+        "called": "verbose",
+        "reason": "schedulers took verbose, as the last argument, up to 2.6; since 2.2 it has done nothing",
+        "works": "<2.7",
+        "says": (
+            rf"\b({_TOOK_VERBOSE})\.__init__\(\) got an unexpected keyword argument 'verbose'",
+            rf"\b({_TOOK_VERBOSE})\.__init__\(\) takes from \d+ ({_ONE_MORE})",
+        ),
+        "example": (_A_SCHEDULER % ", verbose=False") + "print(scheduler.get_last_lr())\n",
+    },
+)
