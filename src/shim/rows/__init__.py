@@ -27,6 +27,7 @@ FAMILIES = (
     "nn_newer",
     "optim_newer",
     "serialization",
+    "newer_advice",
     "advice",
 )
 
