@@ -94,7 +94,7 @@ PATCHES = (
     *(none_guard(*row) for row in OPTIMIZERS),
     Patch(
         name="torch.optim.adam",
-        reason="torch deletes the attribute; older code and recipes reach for torch.optim.adam.adam through it, or call it",
+        reason="torch deletes the attribute; older code reaches for torch.optim.adam.adam through it, or calls it",
         targets=(Target("submodule", "torch.optim:adam", how=attrgetter("Adam")),),
     ),
 )

@@ -40,6 +40,7 @@ FAMILIES = (
     "data_newer",
     "nn_newer",
     "optim_newer",
+    "newer_advice",
     "advice",
 )
 
