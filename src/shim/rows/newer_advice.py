@@ -14,8 +14,8 @@ _DTYPES = (
 for _since, _dtypes, _called, _instead in _DTYPES:
     advice(
         _called,
-        f"These dtypes are of torch {_since}: storage and kernels are in its compiled code. Use torch {_since} or newer, or "
-        f"{_instead} with this one.",
+        f"These dtypes are of torch {_since}: storage and kernels are in its compiled code. Use torch {_since} or "
+        f"newer, or {_instead} with this one.",
         rf"module 'torch' has no attribute '(?:{_dtypes})'",
         works=f">={_since}",
     )
@@ -39,7 +39,7 @@ advice(
 )
 
 #: What came with each release, of what libraries of today ask for, by module.
-_CAME_WITH = {
+_CAME_WITH: dict[str, dict[str, tuple[str, ...]]] = {
     "1.8": {"torch": ("fx", "tensor_split")},
     "1.9": {"torch.nn.utils": ("parametrize", "parametrizations"), "torch": ("frombuffer",)},
     "1.13": {"torch.utils": ("_python_dispatch",)},
