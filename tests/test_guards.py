@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import importlib
 import inspect
-import logging
 import io
+import logging
 import pickle
 import sys
 import textwrap

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 import shim
-from shim.adopt import ADOPT
-from shim.adopt import functional, optimizer
+from shim.adopt import ADOPT, functional, optimizer
 
 warned = pytest.warns(shim.NoneWeightDecayWarning)
 

@@ -30,13 +30,6 @@ advice(
     ),
     works=">=2.5",
 )
-advice(
-    "half on the CPU",
-    "This torch computes no such thing in half precision on the CPU. Is the GPU visible (torch.cuda.is_available())? "
-    "Otherwise use float32 or bfloat16, or torch 2.1 or newer, which has most of it.",
-    r"\"(?:addmm_impl_cpu_|slow_conv2d_cpu|LayerNormKernelImpl|baddbmm_with_gemm)\" not implemented for 'Half'",
-    works=">=2.1",
-)
 
 #: What came with each release, of what libraries of today ask for, by module.
 _CAME_WITH: dict[str, dict[str, tuple[str, ...]]] = {
