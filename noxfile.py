@@ -1,12 +1,16 @@
 """Sessions: ``nox`` runs the suite, ``nox -s clients`` the frameworks, ``nox -s matrix -- 1.8.1`` other torch releases.
 
 ``nox -s optional`` runs the patches of known breakages, each on the torch where it bites.
+``nox -s neighbours`` runs other projects' own tests with shim and without, ``-- torch timm`` some of them.
 ``nox -s sanitize`` fuzzes ADOPT's kernel under AddressSanitizer and UBSan, ``-- --cases N`` as long as you like.
+``nox -s docs`` builds the documentation as a site into .site/, and fails for a broken link or any other warning.
+``nox -s wheels`` builds the sdist and a wheel for every platform, and tries the one that runs here.
 Other arguments behind ``--`` go to pytest, or to scripts/matrix.
 """
 
 from __future__ import annotations
 
+import platform
 import shutil
 import sys
 from pathlib import Path
@@ -68,6 +72,13 @@ def optional(session: nox.Session, torch: str) -> None:
     session.run("python", "-m", "pytest", "tests/test_optional.py", *session.posargs)
 
 
+@nox.session(python="3.11")
+def neighbours(session: nox.Session) -> None:
+    """Run other projects' own tests with shim and without, and compare them test by test."""
+    session.install("-r", "scripts/neighbours.txt")
+    session.run("python", "scripts/neighbours", *session.posargs)
+
+
 @nox.session
 def sanitize(session: nox.Session) -> None:
     """Fuzz ADOPT's kernel with sanitizers, on one thread and on two, with either way of looking at tensors."""
@@ -90,3 +101,25 @@ def sanitize(session: nox.Session) -> None:
 def matrix(session: nox.Session) -> None:
     """Run guards, hazards and ADOPT on other torch releases."""
     session.run(sys.executable, "scripts/matrix", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation as a site."""
+    session.install("mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1,<2", "mkdocs-include-markdown-plugin>=7.1,<8")
+    session.run("mkdocs", "build", "--strict", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build the sdist and the wheels into dist/, check them, and train with ADOPT's kernel out of the one for here."""
+    session.install("build", "pip", "setuptools>=64", "wheel", "ziglang>=0.13", "twine", "auditwheel")
+    session.run("python", "scripts/wheels", *session.posargs)
+    built = sorted(Path("dist").glob("*"))
+    session.run("twine", "check", "--strict", *map(str, built))
+    for wheel in (wheel for wheel in built if "manylinux" in wheel.name and platform.machine() in wheel.name):
+        session.run("auditwheel", "show", str(wheel))
+        install(session, str(wheel))
+        works = "from shim.adopt import native as n; assert n.in_words() == 'native kernel'"
+        session.run("python", "-c", works)
+    session.run("python", "scripts/wheels", "--run")

@@ -41,10 +41,11 @@ class BuildLibrary(build_ext):
         super().build_extensions()
 
 
-# The wheel is good for every Python from 3.8 on. For a free-threaded one, wheels know no such tag.
-free_threaded = sysconfig.get_config_var("Py_GIL_DISABLED")
-setup(
-    ext_modules=[KERNEL],
-    cmdclass={"build_ext": BuildLibrary},
-    options={} if free_threaded else {"bdist_wheel": {"py_limited_api": "cp38"}},
-)
+if __name__ == "__main__":
+    # The wheel is good for every Python from 3.8 on. For a free-threaded one, wheels know no such tag.
+    free_threaded = sysconfig.get_config_var("Py_GIL_DISABLED")
+    setup(
+        ext_modules=[KERNEL],
+        cmdclass={"build_ext": BuildLibrary},
+        options={} if free_threaded else {"bdist_wheel": {"py_limited_api": "cp38"}},
+    )

@@ -1,7 +1,8 @@
 """Door: with this file's directory on PYTHONPATH, shim waits for torch in every Python process that starts.
 
-It runs before everything else, in whatever Python comes along, even one that shim does not support: there it does
-nothing. Hence nothing is imported that Python has not loaded, and no syntax that an old Python cannot read.
+`shim enable` has every Python of an environment run it, under a name that says so. It runs before everything else, in
+whatever Python comes along, even one that shim does not support: there it does nothing. Hence nothing is imported that
+Python has not loaded, and no syntax that an old Python cannot read.
 """
 
 import sys
@@ -24,10 +25,15 @@ def _arm(here):
         return
     if not any(hasattr(finder, "_shim") for finder in sys.meta_path):  # of another copy
         sys.meta_path.insert(0, _finder)
-        if os.environ.get("SHIM_FOR"):  # what programs written for another torch import before it, or without it
+        # Rows may be of what programs written for another torch import before it, or without it.
+        if os.environ.get("SHIM_FOR", written_for) or os.environ.get("SHIM_PATCHES"):
             Finder.awaited += ("numpy", "PIL", "torchvision", "torchaudio")
         if "torch.optim" in sys.modules:  # a .pth file's doing
             _finder.find_spec("torch.optim")
+
+
+#: The release of torch that the programs of this environment were written for, as `shim enable --for` was told.
+written_for = globals().get("written_for", "")
 
 
 class Finder(object):
@@ -44,7 +50,9 @@ class Finder(object):
             bootstrap = _load()
             if self in sys.meta_path and bootstrap.FINDER not in sys.meta_path:
                 sys.meta_path[sys.meta_path.index(self)] = bootstrap.FINDER
-            bootstrap.arm("sitecustomize")
+            import os
+
+            bootstrap.arm(__name__, "" if "SHIM_FOR" in os.environ else written_for)
         except Exception as error:
             if sys.stderr is not None:
                 sys.stderr.write("shim: torch goes on unguarded, because of %s: %s\n" % (type(error).__name__, error))
@@ -127,16 +135,19 @@ def _main():
     import os
 
     here = os.path.dirname(__file__)  # spelled as in sys.path, whose entries Python has made absolute and plain
-    behind = sys.path[sys.path.index(here) + 1 :] if here in sys.path else []
-    # The program is to find the sys.path that it would have without us; children inherit PYTHONPATH, not this.
-    sys.path[:] = [entry for entry in sys.path if entry != here]
+    behind = []
+    if __name__ == "sitecustomize":
+        behind = sys.path[sys.path.index(here) + 1 :] if here in sys.path else []
+        # The program is to find the sys.path that it would have without us; children inherit PYTHONPATH, not this.
+        sys.path[:] = [entry for entry in sys.path if entry != here]
     off = os.environ.get("SHIM_DISABLE", "").strip().lower() in ("1", "true", "t", "yes", "y", "on")
     if sys.version_info >= (3, 8) and not off:
         try:
             _arm(here)
         except Exception as error:
             _complain(error)
-    _run_shadowed(behind)
+    if __name__ == "sitecustomize":
+        _run_shadowed(behind)
 
 
 _main()

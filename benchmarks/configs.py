@@ -4,8 +4,9 @@
     python benchmarks/configs.py [FILES [BYTES]]
 
 Writes FILES (2000) configs into a temporary directory, a quarter in each format, and checks them as the command
-does. Then, for each format and shape of file, checks a file of 1 kB, 10 kB, ... up to BYTES (10 MB), each in a process
-of its own, and prints the exponent with which the time grows: 1 is linear.
+does. Then, for each format and shape of file, checks a file of 1 kB, 10 kB, ... up to BYTES (10 MB; the largest Python
+file that is parsed has 1 MB), each in a process of its own, and prints the exponent with which the time grows: 1 is
+linear.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Callable
 
 from shim.configs.command import Task, check, main
+from shim.configs.formats import FORMATS
 
 NULL = "optimizer: {weight_decay: null}\n"
 
@@ -85,7 +87,7 @@ SHAPES: dict[str, Callable[[int], str]] = {
     "yaml: aliases": lambda n: lines("- *a\n", n, "optimizer: &a {weight_decay: null}\nall:\n"),
     "yaml: aliases of aliases": lambda n: lines("b{i}: [&b{i} {{a: 1, weight_decay: null}}, *a, *b{i}]\n", n, "optimizer: &a {weight_decay: null}\n"),
     "yaml: merges": lambda n: lines("o{i}:\n  <<: *a\n  lr: 0.1\n", n, "optimizer: &a\n  weight_decay: null\n"),
-    "yaml: a chain of merges": lambda n: "a0: &a0 {weight_decay: null}\n" + "".join(f"a{i}: &a{i} {{<<: *a{i - 1}, k{i}: 1}}\n" for i in range(1, max(2, n // 40))),
+    "yaml: a chain of merges": lambda n: "a0: &a0 {weight_decay: null}\n" + "".join(f"a{i}: &a{i} {{<<: *a{i - 1}, k{i}: 1}}\n" for i in range(1, max(2, n // 48))),
     "yaml: references": lambda n: lines("o{i}: {{lr: 1.0, weight_decay: '${{wd}}'}}\n", n, "wd: null\n"),
     "yaml: a long first line": lambda n: "a: '" + "x" * (n // 2) + "'\n" + lines("o{i}:\n  lr: 1.0\n", n // 2, NULL),
     "yaml: and lacking optimizers": lambda n: "a: '" + "x" * (n // 2) + "'\n" + lines("o{i}: {{_target_: torch.optim.SGD, lr: 1.0}}\n", n // 2, NULL),
@@ -108,6 +110,8 @@ SHAPES: dict[str, Callable[[int], str]] = {
     "py: one line, not ASCII": lambda n: "a = ['é', " + "dict(é='é'), " * (n // 15) + "]\noptimizer = dict(type='AdamW', weight_decay=None)\n",
     "py: optimizers": lambda n: lines("o{i} = torch.optim.SGD(p, lr=1.0, weight_decay=None)\n", n),
     "py: variables": lambda n: lines("v{i} = None\no{i} = dict(optimizer=dict(weight_decay=v{i}), x=v{i})\n", n),
+    "py: one f-string": lambda n: "a = f'" + "{a}" * (n // 3) + "'\noptimizer = dict(type='AdamW', weight_decay=None)\n",
+    "py: options": lambda n: lines("p.add_argument('--weight-decay', type=float)\n", n),
     "py: one long name": lambda n: f"o = {'a' * (n // 2)}.{'Adam' * (n // 8)}(weight_decay=None)\n",
 }  # fmt: skip
 
@@ -130,10 +134,15 @@ def throughput(files: int) -> None:
             print(f"{suffix:8}{count:7}{len(text) / 1e3:9.1f}{taken:9.2f}{count / taken:9.0f}", flush=True)
 
 
+def name_of(shape: str) -> str:
+    """Return the name of a shape's format."""
+    kind = shape.partition(":")[0]
+    return "python" if kind == "py" else kind
+
+
 def one(shape: str, size: int) -> None:
     """Print the seconds of CPU for one file, the best of three while it is small, and the memory of the process in MB."""
-    kind = shape.partition(":")[0]
-    task = Task(format_name="python" if kind == "py" else kind)
+    task = Task(format_name=name_of(shape))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "config")
         path.write_text(SHAPES[shape](size))
@@ -157,6 +166,8 @@ def growth(largest: int) -> None:
     for shape in SHAPES:
         found: list[tuple[float, float, float]] = []
         for size in sizes:
+            if size > FORMATS[name_of(shape)].most:
+                continue
             run = [sys.executable, __file__, "--one", shape, str(size)]
             done = subprocess.run(run, check=True, stdout=subprocess.PIPE, text=True)
             found.append(tuple(map(float, done.stdout.split())))  # type: ignore[arg-type]
@@ -165,6 +176,7 @@ def growth(largest: int) -> None:
         slope = sum((x - means[0]) * (y - means[1]) for x, y in logs) / sum((x - means[0]) ** 2 for x, _ in logs)
         last = (logs[-1][1] - logs[-2][1]) / (logs[-1][0] - logs[-2][0])
         shown = "".join(f"{seconds:8.4f} s" if seconds < 1 else f"{seconds:8.2f} s" for _, seconds, _ in found)
+        shown += f"{'-':>10}" * (len(sizes) - len(found))
         print(f"{shape:30}{shown}{slope:10.2f}{last:11.2f}{found[-1][2] / (found[-1][0] / 1e6):13.0f}", flush=True)
 
 

@@ -26,7 +26,7 @@ ROWS = {
     "import torch, once more": ["-c", "import torch"],
     "an optimizer's first step": [str(CHECKOUT / "src" / "shim" / "doctor" / "train.py")],
     "doctor": ["-m", "shim", "doctor"],
-    "doctor --explain": ["-m", "shim", "doctor", "--explain", "KeyError: 'fused'"],
+    "doctor --explain": ["-m", "shim", "doctor", "--explain", "KeyError: 'capturable'"],
 }
 
 

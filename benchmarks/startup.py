@@ -30,6 +30,7 @@ PASS = HOME / "pass.py"
 #: Environment -> what is installed there.
 ENVIRONMENTS = {
     "shim": ["--no-deps", str(CHECKOUT)],
+    "enabled": ["--no-deps", str(CHECKOUT)],
     "autowrapt": ["autowrapt"],
     "newrelic": ["newrelic"],
     "opentelemetry": ["opentelemetry-distro", "opentelemetry-instrumentation"],
@@ -75,6 +76,7 @@ TABLES = {
         Row("bare, once more", "shim", EMPTY, times=8),
         Row("an empty sitecustomize", "shim", EMPTY, str(HOME / "empty"), times=8),
         Row("shim", "shim", EMPTY, "shim/site", times=8),
+        Row("shim enable", "enabled", EMPTY, times=8),
         Row("autowrapt", "autowrapt", EMPTY),
         Row("newrelic", "newrelic", EMPTY, "newrelic/bootstrap"),
         Row("opentelemetry", "opentelemetry", EMPTY, "opentelemetry/instrumentation/auto_instrumentation"),
@@ -122,7 +124,7 @@ def make_environments() -> None:
     (HOME / "empty" / "sitecustomize.py").touch()
     for name, packages in ENVIRONMENTS.items():
         home = HOME / name
-        if (home / "complete").exists() and name != "shim":
+        if (home / "complete").exists() and name not in ("shim", "enabled"):
             continue
         subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(home)], check=True)
         python = str(home / "bin" / "python")
@@ -132,6 +134,8 @@ def make_environments() -> None:
             print(f"left out, because it cannot be installed here: {name}", file=sys.stderr)
             shutil.rmtree(home)
             continue
+        if name == "enabled":
+            subprocess.run([python, "-m", "shim", "enable"], check=True, stdout=subprocess.DEVNULL)
         (home / "complete").touch()
     torch = HOME / "torch" / "bin"
     torch.mkdir(parents=True, exist_ok=True)

@@ -14,8 +14,9 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 # The tests import shim from this checkout, whatever is installed, and start from a clean set of switches.
 sys.path.insert(0, str(CHECKOUT / "src"))
-for switch in ("SHIM_DISABLE", "SHIM_STRICT", "SHIM_SKIP", "SHIM_PATCHES", "SHIM_LOG", "RANK", "PYTHONPATH"):
-    os.environ.pop(switch, None)
+SWITCHES = ("DISABLE", "STRICT", "SKIP", "PATCHES", "LOG", "FOR", "HINT")
+for variable in (*(f"SHIM_{switch}" for switch in SWITCHES), "RANK", "PYTHONPATH"):
+    os.environ.pop(variable, None)
 
 
 @pytest.fixture
@@ -92,6 +93,7 @@ def pytest_terminal_summary(terminalreporter):
 SLOW = (
     "tests/hazards/test_hazard_compile.py",
     "tests/doors/test_children.py",
+    "tests/doors/test_hint.py",
     "tests/clients/",
     "tests/doors/test_neighbours.py",
     "tests/hazards/",
@@ -99,7 +101,9 @@ SLOW = (
     "tests/adopt/test_adopt_triton.py",
     "tests/test_package.py",
     "tests/test_example.py",
-    "tests/adopt/test_adopt_example.py",
+    "tests/test_written_for.py",
+    "tests/doors/",
+    "tests/adopt/",
     "tests/doors/test_failures.py",
     "tests/test_doctor.py",
     "tests/test_plugins.py",
@@ -114,6 +118,7 @@ SLOW = (
 DIVISIBLE = (
     "tests/doors/test_children.py",
     "tests/doors/test_failures.py",
+    "tests/doors/test_hint.py",
     "tests/doors/test_identity.py",
     "tests/doors/test_neighbours.py",
     "tests/hazards/test_hazard_threads.py",
@@ -137,6 +142,13 @@ def share(nodeid):
 def rank(scope):
     """Return the place of what share() names in SLOW."""
     return next((place for place, name in enumerate(SLOW) if scope.startswith(name)), len(SLOW))
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what is slow: ``-m "not slow"`` is the quick part."""
+    for item in items:
+        if rank(share(item.nodeid)) < len(SLOW):
+            item.add_marker("slow")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -9,12 +9,15 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections import Counter
 
 import pytest
 import torch
 
-from shim import doctor, launch
+import shim
+from shim import doctor, launch, releases
 from shim.doctor import examination, look, words
+from shim.rows import load
 
 
 @pytest.fixture
@@ -26,6 +29,15 @@ def examine(python):
         return result
 
     return run
+
+
+#: As the command `shim` does, which does not look for packages in the current directory.
+LIKE_THE_COMMAND = """
+import sys
+sys.path.remove("")
+from shim.__main__ import main
+sys.exit(main(["doctor"]))
+"""
 
 
 def as_data(result):
@@ -175,6 +187,71 @@ class TestOtherTools:
         assert "missing" not in found["torch"]
 
 
+class TestCompatibilityMode:
+    """What the program was written for, and what becomes of each row."""
+
+    @pytest.fixture
+    def program(self):
+        """Return a release on which some row works that does not work here."""
+        here = releases.release(torch.__version__).numbers
+        return "1.7" if here > (2, 0, 0) else "2.7"
+
+    @pytest.mark.parametrize("door", ["--for", "SHIM_FOR"])
+    def test_it_says_what_is_applied_and_counts_the_rest(self, examine, program, door):
+        arguments = ["--for", program] if door == "--for" else []
+        env = {"SHIM_FOR": program} if door == "SHIM_FOR" else {}
+        found = as_data(examine("--json", *arguments, env=env))
+        said = " ".join(examine(*arguments, env=env).stdout.split())
+
+        planned = {row.patch: row.state for row in shim.plan(written_for=program)}
+        rows = {row["patch"]: row for row in found["torch"]["patches"] if row["optional"]}
+        assert found["torch"]["written_for"] == program
+        assert {*rows} == {row.name for row in load()}, "the data are whole"
+        of_torch = {row.name for row in load() if row.of == "torch"}
+        assert {name: row["state"] for name, row in rows.items() if name in of_torch and row["state"] != "waits"} == {
+            name: planned[name].replace("planned", "applied") for name in of_torch if rows[name]["state"] != "waits"
+        }
+        states = Counter(row["state"] for row in rows.values())
+        assert states["applied"] and states["not needed here"] and states["advice"]
+        applied = ", ".join(name for name, row in rows.items() if row["state"] == "applied")
+        assert f"written for torch {program}; applied: {applied}" in said
+        for state in {*states} - {"applied", "waits"}:
+            assert f"; {states[state]} {state}" in said
+        option = f" --for {program}" * (door == "--for")
+        assert said.startswith(f"A job is guarded here: python -m shim run{option} YOUR_SCRIPT.py")
+
+    def test_all_rows_are_listed_with_verbose_and_those_left_out_too(self, examine, program):
+        names = {row.name for row in load()}
+        planned = [row.patch for row in shim.plan(written_for=program) if row.state == "planned"]
+        left_out = next(name for name in planned if name in names)
+        env = {"SHIM_SKIP": left_out, "COLUMNS": "200"}
+        said = examine("--for", program, "--verbose", env=env).stdout
+        assert f"\nWritten for torch {program}: 1 left out\n  {left_out}  left out by SHIM_SKIP\n" in said
+        for row in load():
+            assert re.search(rf"^  {re.escape(row.name)}(  |$)", said, re.M), row.name
+
+    def test_rows_need_no_docstrings(self, python, program):
+        found = as_data(python(["-OO", "-m", "shim", "doctor", "--json", "--for", program], door="src"))
+        assert found["guarded"] and found["torch"]["error"] is None
+        assert "applied" in {row["state"] for row in found["torch"]["patches"] if row["optional"]}
+
+    def test_without_it_nothing_is_said_of_rows_but_of_those_that_are_named(self, examine):
+        assert "written for" not in examine().stdout
+        said = examine(env={"SHIM_PATCHES": "numbers"}).stdout
+        assert "        applied: numbers\n" in said
+
+    @pytest.mark.parametrize("release", ["1.99", "banana", ""])
+    def test_a_release_that_never_was_is_one_line_as_an_option_and_a_problem_in_the_environment(self, examine, release):
+        result = examine("--for", release)
+        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+        assert result.stderr.startswith("shim: --for: ")
+        found = as_data(examine("--json", env={"SHIM_FOR": release}))
+        assert found["torch"]["written_for"] is None
+        assert [each for each in found["obstacles"] if each.startswith("SHIM_FOR is not used: ")] == (
+            found["obstacles"] if release else []
+        )
+
+
 class TestThirdParty:
     def test_one_that_is_installed_waits_and_one_that_is_not_is_not_installed(self, examine, tmp_path):
         (tmp_path / "lion_pytorch").mkdir()
@@ -263,7 +340,7 @@ class TestAnotherPython:
         assert result.returncode == 1
         assert found["python"] == {"version": sys.version.split()[0], "executable": str(other)}
         assert found["torch"] == {"missing": "ModuleNotFoundError: No module named 'torch'"}
-        assert f"or install torch for this one: `{other} -m pip install torch`" in found["advice"]
+        assert f"install torch for this one: `{other} -m pip install torch`" in found["advice"]
 
     def test_a_checkout_guards_it(self, examine, tmp_path):
         # A Python of its own that finds the packages of this one: torch is installed once.
@@ -299,13 +376,18 @@ class TestAnotherPython:
         [
             ("/no/such/python", "/no/such/python is no file that can be executed"),
             ("echo", "echo is no Python"),
+            ("silent", "says nothing for 1 seconds"),
             ("old", "is Python 3.6.15, and shim is for 3.8 and later: a job is NOT guarded"),
         ],
     )
-    def test_what_is_no_python_for_shim_is_one_line(self, examine, tmp_path, given, message):
+    def test_what_is_no_python_for_shim_is_one_line(self, python, tmp_path, given, message):
         (tmp_path / "old").write_text("#!/bin/sh\necho 3.6.15\n")
-        (tmp_path / "old").chmod(0o755)
-        result = examine("--python", given if given != "old" else tmp_path / "old")
+        (tmp_path / "silent").write_text("#!/bin/sh\nexec sleep 60\n")
+        for name in ("old", "silent"):
+            (tmp_path / name).chmod(0o755)
+        code = "import sys; from shim.__main__ import main; from shim.doctor import examination\n"
+        code += "examination.PATIENCE = 1.0; sys.exit(main(['doctor', '--python', sys.argv[1]]))"
+        result = python(["-c", code, given if given[0] == "/" or given == "echo" else tmp_path / given], door="src")
         assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
         assert message in result.stderr
 
@@ -339,7 +421,7 @@ class TestTheTerminal:
         (tmp_path / "shim.py").touch()
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), launch.SITE]))
-        for name in ("SHIM_DISABLE", "SHIM_STRICT", "SHIM_SKIP", "PYTHONSAFEPATH"):
+        for name in ("SHIM_DISABLE", "SHIM_STRICT", "SHIM_SKIP", "SHIM_FOR", "PYTHONSAFEPATH"):
             monkeypatch.setenv(name, "adam,adamw," * 20)
         torch = {
             "version": "9.9.9+cpu", "location": "/a/torch", "era": 15, "releases": "2.15", "known": False,
@@ -347,16 +429,23 @@ class TestTheTerminal:
             "patches": [{"patch": "a", "state": "applied", "reason": "x " * 90},
                         {"patch": "a long name", "state": "failed", "reason": "OSError: a full disk"},
                         {"patch": "b", "state": "waits", "reason": "will be guarded when it is imported"}],
-            "error": "MemoryError: " + "no memory " * 20,
+            "error": "MemoryError: " + "no memory " * 20, "written_for": "1.7",
         }  # fmt: skip
+        for patch in torch["patches"]:
+            patch.update(works="", optional=False)
+        torch["patches"] += [
+            {"patch": f"torch.nn.functional.{name}_of_a_long_name", "state": "not for this program",
+             "reason": "works with torch >=2.7, it was written for 1.7.1", "works": ">=2.7", "optional": True}
+            for name in ("a", "b")
+        ]  # fmt: skip
         found = {
             "shim": "1", "python": {"version": "3.8", "executable": "/python"}, "torch": torch, "guarded": False,
             "doors": [{"door": "PYTHONPATH", "works": False, "reason": "TypeError: " + "None " * 40}],
-            "shell": {"python": "/usr/bin/python", "armed": True},
+            "shell": {"python": "/usr/bin/python", "armed": True}, "command": "shim run YOUR_SCRIPT.py",
             "obstacles": list(examination._obstacles(torch, ["-E", "-S", "-I"])),
         }  # fmt: skip
         found["advice"] = list(examination._advice(found, is_this=True))
-        assert len(found["obstacles"]) == 13
+        assert len(found["obstacles"]) == 14
         lines = words.short(found) + words.rows(found)
         assert [line for line in lines if len(line) > 80 and "/" not in line and "adam,adamw" not in line] == []
         columns = {line.index(state) for line in lines for state in ("applied", "failed   ") if line.startswith("  a")
@@ -397,6 +486,15 @@ def test_another_shim_in_this_directory_is_named(tmp_path, monkeypatch, checkout
     monkeypatch.chdir(tmp_path)
     (sentence,) = examination._obstacles({}, [])
     assert sentence == "shim.py is another shim, which `python -m shim` finds in this directory: write `shim run`"
+
+
+def test_where_run_guards_and_another_door_is_closed_a_job_is_guarded(tmp_path, python):
+    (tmp_path / "shim").mkdir()
+    (tmp_path / "shim" / "__init__.py").touch()
+    result = python(LIKE_THE_COMMAND, door="src", cwd=tmp_path)
+    assert result.stdout.startswith("A job is guarded here: shim run YOUR_SCRIPT.py\n"), result.stderr
+    assert "  - preimport: ImportError: " in result.stdout
+    assert result.returncode == 1, "one of the doors is closed"
 
 
 def test_a_report_at_exit_says_which_guards_fired(python):

@@ -1,19 +1,27 @@
-"""The main job: a config that says null, a script that knows nothing of shim, and three ways to make it train."""
+"""The main jobs: a config that says null, and programs written for another torch; none of them knows of shim."""
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
 
+from shim.releases import is_in, release
+
 pytest.importorskip("sklearn")
-pytest.importorskip("yaml")
+
+HERE = release(torch.__version__).numbers
+#: What the examples that were written for another torch printed on a release where they work.
+PRINTED = json.loads(Path(__file__).with_name("examples.json").read_text())
 
 
 @pytest.fixture
 def train(python, checkout, tmp_path):
     """Return a function that trains the example and returns the finished process and the parameters, if any."""
+    pytest.importorskip("yaml")
     program = checkout / "examples" / "train.py"
 
     def run(before=(), first_line=None, **options):
@@ -58,3 +66,39 @@ def test_every_door_trains_to_the_parameters_of_weight_decay_zero(train, checkou
         assert accuracy > 95, door
         assert torch.equal(parameters, expected), door
         assert "AdamW got weight_decay=None in parameter group 0" in result.stderr
+
+
+@pytest.fixture(params=PRINTED)
+def written_for(request, checkout):
+    """Return the path of an example that was written for another torch, and what is known of it."""
+    facts = PRINTED[request.param]
+    assert is_in(release(facts["release"]).numbers, facts["works"])
+    return checkout / "examples" / request.param, facts
+
+
+def accuracy_of(result):
+    assert result.returncode == 0, result.stderr
+    return float(re.search(r"^test accuracy ([\d.]+)%$", result.stdout, re.MULTILINE).group(1))
+
+
+def test_a_program_written_for_another_torch_dies_here_and_trains_as_it_did_there(python, written_for):
+    program, facts = written_for
+    if is_in(HERE, facts["works"]):
+        pytest.skip("it works on this torch")
+    if not is_in(HERE, facts["mended"]):
+        pytest.skip("this torch has no autocast for the CPU")
+    died = python([program], door=None)
+    assert died.returncode == 1
+    assert re.search(facts["dies"], died.stderr.splitlines()[-1])
+    accuracy = accuracy_of(python(["-m", "shim", "run", "--for", facts["for"], program], door="src"))
+    assert accuracy > 95
+    assert accuracy == pytest.approx(facts["accuracy"], abs=1)
+
+
+def test_a_program_written_for_this_torch_trains_without_us(python, written_for):
+    program, facts = written_for
+    if not is_in(HERE, facts["works"]):
+        pytest.skip("it was written for another torch")
+    accuracy = accuracy_of(python([program], door=None))
+    assert accuracy > 95
+    assert accuracy == pytest.approx(facts["accuracy"], abs=1)

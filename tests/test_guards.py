@@ -6,6 +6,7 @@ import copy
 import importlib
 import inspect
 import io
+import logging
 import pickle
 import sys
 import textwrap
@@ -462,10 +463,11 @@ class TestAGuardRaisesNothing:
         with pytest.raises(TypeError, match="got weight_decay=None"):
             build(weight_decay=None)
 
-    @pytest.mark.parametrize("value", ["²", "\udcff", "1²", "-", "None", "null", "１", "\ttru"])
+    @pytest.mark.parametrize("value", ["²", "\udcff", "1²", "-", "None", "null", "\uff11", "\ttru"], ids=ascii)
     def test_garbage_is_as_not_set(self, value, monkeypatch):
         for name in ("SHIM_STRICT", "SHIM_DISABLE", "SHIM_VALUE", "SHIM_FOR", "SHIM_LOG", *shim.guards.RANKS):
             monkeypatch.setenv(name, value)
+        monkeypatch.setattr(logging.getLogger("shim"), "disabled", True)  # pytest-xdist cannot hand on what it says
         shim.deactivate()
         with shim.activated(), warned:
             assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0

@@ -70,6 +70,8 @@ def test_interpreter_options_are_handed_on(same, python, options):
         (["-Xdev", "-W", "error", "t.py", "-W"], ["-Xdev", "-W", "error"], ["t.py", "-W"]),
         (["-uW", "error", "t.py"], ["-uW", "error"], ["t.py"]),
         (["--check-hash-based-pycs", "always", "-"], ["--check-hash-based-pycs", "always"], ["-"]),
+        (["-u", "--", "t.py", "--", "-x"], ["-u"], ["t.py", "--", "-x"]),
+        (["--", "ls", "-l"], [], ["ls", "-l"]),
     ],
 )
 def test_options_are_told_from_the_program(argv, options, program):
@@ -276,6 +278,16 @@ class TestAnotherEnvironment:
             ((other, "-c", "pass"), {"SHIM_DISABLE": "1"}),
         ):
             assert run(*words, env=env).stderr == "", words
+
+    @pytest.mark.parametrize("option", ["-E", "-I", "-sE"])
+    def test_its_own_is_not_reached_where_a_first_line_says_so(self, python, tmp_path, option):
+        script = tmp_path / "launcher"
+        script.write_text(f"#!{sys.executable} {option}\n{ARMED}")
+        script.chmod(0o755)
+        result = python(["-m", "shim", "run", script], door="src")
+        assert (result.stdout, result.returncode) == ("False 1\n", 0)
+        assert result.stderr.startswith(f"shim: {script} is not guarded: its first line starts Python with -")
+        assert result.stderr.count("\n") == 1
 
     def test_a_bare_checkout_reaches_every_python(self, python, other):
         result = python(["-m", "shim", "run", other, "-c", ARMED], door="src")

@@ -281,6 +281,20 @@ class TestResume:
             torch.equal(*pair) for pair in zip(self.resume(lambda params: make(params, lr=0.1), saved), expected)
         )
 
+    @pytest.mark.parametrize("name", OPTIMIZERS)
+    def test_an_optimizer_loads_as_often_as_it_is_asked_to(self, mended, name):
+        def loaded():
+            optimizer = getattr(torch.optim, name)(parameters(1), lr=0.25)
+            saved = optimizer.state_dict()
+            for _ in range(3):
+                optimizer.load_state_dict(saved)
+            optimizer.load_state_dict(optimizer.state_dict())
+            return str(optimizer.param_groups)
+
+        before_it = loaded()
+        mended("resume")
+        assert loaded() == before_it
+
     def test_a_checkpoint_may_be_given_by_its_name(self, mended):
         first, second = (torch.optim.SGD(parameters(), lr=0.1) for _ in range(2))
         saved = first.state_dict()

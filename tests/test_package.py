@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -106,6 +107,24 @@ class TestEveryDoorOfTheInstalledWheel:
 
     def test_preimport(self, run):
         assert "'weight_decay': 0.0" in run("import preimport; " + DIES).stdout
+
+
+def test_uninstalling_takes_back_what_enable_did(built, tmp_path):
+    venv.create(str(tmp_path), with_pip=True)
+    python = str(tmp_path / "bin" / "python")
+    subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", str(built[0])], check=True)
+    site_packages = next(tmp_path.glob("lib/python*/site-packages"))
+    subprocess.run([python, "-m", "shim", "enable"], check=True)
+    assert (site_packages / "_torch_shim.pth").exists()
+    subprocess.run([python, "-m", "pip", "uninstall", "-q", "-y", "torch-shim"], check=True)
+    assert not list(site_packages.glob("*shim*"))
+
+
+def test_the_api_page_lists_every_public_name(checkout):
+    import shim
+
+    listed = re.findall(r"^::: shim\.(\w+)$", (checkout / "docs" / "api.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(shim.__all__)
 
 
 def test_the_version_is_one(checkout, python):

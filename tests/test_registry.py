@@ -134,7 +134,7 @@ def test_torch_optim_adam_can_be_had_by_name_and_called_and_is_gone_afterwards()
         assert inspect.signature(adam) == inspect.signature(torch.optim.Adam)
         assert isinstance(adam, types.ModuleType) and pickle.loads(pickle.dumps(adam)) is adam
         with pytest.raises(AttributeError, match=r"^module 'torch\.optim' has no attribute 'adamw'$"):
-            torch.optim.adamw  # noqa: B018
+            _ = torch.optim.adamw
     assert not hasattr(torch.optim, "adam") and not callable(adam)
     assert type(torch.optim) is kind is type(adam)
 

@@ -67,3 +67,27 @@ def test_the_text_that_wrong_guards_take_the_place_of_is_there(checkout):
     for file, old, new in changes:
         assert (checkout / file).read_text(encoding="utf-8").count(old) == 1, (file, old)
         assert new != old
+
+
+@pytest.mark.parametrize(
+    "test, code",
+    [("assert torch.optim.SGD(weights, lr=1.0)", 0), ("torch.optim.SGD(weights, lr=1.0, weight_decay=None)", 1)],
+    ids=["the same", "another"],
+)
+def test_neighbours_tells_whether_a_suite_has_the_same_results(checkout, tmp_path, monkeypatch, capsys, test, code):
+    script = runpy.run_path(str(checkout / "scripts" / "neighbours"))
+    suite = tmp_path / "test_suite.py"
+    suite.write_text(
+        "import torch\n\nweights = [torch.nn.Parameter(torch.ones(1))]\n\n"
+        f"def test_that_passes():\n    pass\n\ndef test_it():\n    {test}\n"
+    )
+    there = script["main"].__globals__
+    monkeypatch.setitem(there, "WORK", tmp_path / "work")
+    command = (*there["PYTEST"], str(suite))
+    monkeypatch.setitem(there, "SUITES", {"one": there["Suite"]("1.0", (), "", command, there["DOOR"])})
+    monkeypatch.setattr(sys, "argv", ["neighbours", "one"])
+    assert there["main"]() == code
+    said = capsys.readouterr().out
+    assert "2 tests" in said
+    assert ("the same, test by test" in said) == (code == 0)
+    assert ("test_suite.test_it" in said) == (code == 1)

@@ -2,68 +2,166 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
+import subprocess
+import sys
 import textwrap
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 
 import shim
 from shim import rows
+from shim.explain import explain
 from shim.releases import TORCH, is_in, of_the_time, release, written_for
 
+CHECKOUT = Path(__file__).resolve().parents[1]
 HERE = release(torch.__version__).numbers
-#: The rows that a patch mends and that break on the torch that is here, each with a release that the program is for.
-BROKEN = [
-    (row, next(f"{a}.{b}" for a, b in reversed(list(TORCH)) if is_in((a, b, TORCH[a, b]), row.works)))
-    for row in rows.load()
-    if row.example and row.of == "torch" and row.targets and not is_in(HERE, row.works)
-]
-WORKING = [row for row in rows.load() if row.example and row.of == "torch" and is_in(HERE, row.works)]
+
+
+def installed(package):
+    """Return the numbers of a package that can be imported here; None if it cannot."""
+    if package == "python":
+        return sys.version_info[:3]
+    try:
+        return release(importlib.import_module(package).__version__).numbers
+    except ImportError:
+        return None
+
+
+EXAMPLES = [row for row in rows.load() if row.example]
+INSTALLED = {package: installed(package) for package in {row.of for row in EXAMPLES}}
+ROWS = [row for row in EXAMPLES if INSTALLED[row.of]]
+
+
+def program_for(row):
+    """Return the last release of torch with which what the row is about works."""
+    return next(
+        f"{a}.{b}" for a, b in reversed(list(TORCH)) if is_in(of_the_time(row.of, written_for(f"{a}.{b}")), row.works)
+    )
+
+
+#: The rows that break on what is here and that a patch mends, each with a release that the program is for.
+BROKEN = {
+    row: program_for(row)
+    for row in ROWS
+    if row.targets and not is_in(INSTALLED[row.of], row.works) and is_in(HERE, row.versions)
+}
+WORKING = [row for row in ROWS if is_in(INSTALLED[row.of], row.works)]
 #: What a release in ``works`` printed for the example, and which release that was.
 PRINTED = json.loads((rows.PRINTED).read_text())
 
 
-def name_of(value):
-    return value.name if hasattr(value, "name") else str(value)
+def name_of(row):
+    return row.name
 
 
-@pytest.mark.parametrize("row, program", BROKEN, ids=name_of)
+def is_wanted(row, door, program, named):
+    """Tell whether a test looks at the example of a row under a door, for a release, with the patch named."""
+    if not door:
+        return True
+    if row in BROKEN:
+        return named or program in (BROKEN[row], ".".join(map(str, HERE[:2])))
+    return program in ("1.4", "2.15")
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    """Return a function that runs the example of a row: under a door or none, for a release, with a patch named.
+
+    torch is imported once for all rows of a release, and each example runs in a fork.
+    """
+    driver = Path(__file__).with_name("run_examples.py")
+    results = {}
+
+    def run(row, door=True, program=None, named=False):
+        how = (door, program, named)
+        if how not in results:
+            environment = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
+            environment.update({"PYTHONPATH": str(CHECKOUT)} if door else {})
+            environment.update({} if program is None else {"SHIM_FOR": program})
+            those = [each for each in ROWS if is_wanted(each, *how)]
+            asked = [[each.name if named else "", each.example] for each in those]
+            ran = subprocess.run(
+                [sys.executable, str(driver)],
+                input=json.dumps(asked),
+                stdout=subprocess.PIPE,
+                env=environment,
+                cwd=str(tmp_path_factory.mktemp("examples")),
+                text=True,
+                check=True,
+            )
+            results[how] = {each.name: Ran(*result) for each, result in zip(those, json.loads(ran.stdout))}
+        return results[how][row.name]
+
+    return run
+
+
+class Ran(NamedTuple):
+    """What became of an example."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.mark.parametrize("row", BROKEN, ids=name_of)
 class TestABreakage:
-    def test_without_us_its_example_dies_with_a_message_that_the_row_answers(self, python, tmp_path, row, program):
-        from shim.explain import explain
-
-        script = tmp_path / "program.py"
-        script.write_text(row.example)
-        died = python([script], door=None)
+    def test_without_us_its_example_dies_with_a_message_that_the_row_answers(self, examples, row):
+        died = examples(row, door=False)
         assert died.returncode != 0
         assert [answer.name for answer in explain(died.stderr)] == [row.name]
 
-    @pytest.mark.parametrize("door", ["run", "environment"])
-    def test_it_prints_what_it_printed_where_it_worked(self, python, tmp_path, row, program, door):
-        script = tmp_path / "program.py"
-        script.write_text(row.example)
-        if door == "run":
-            ran = python(["-m", "shim", "run", "--for", program, script], door="src")
-        else:
-            ran = python([script], env={"SHIM_FOR": program})
+    def test_it_prints_what_it_printed_where_it_worked(self, examples, row):
+        ran = examples(row, program=BROKEN[row])
+        if row.optional:  # never part of --for: it must be named
+            assert ran.returncode != 0
+            return
         assert ran.returncode == 0, ran.stderr
         assert ran.stdout == PRINTED[row.name]["printed"]
 
-    def test_by_its_name_it_is_mended_too(self, python, row, program):
-        ran = python(row.example, env={"SHIM_PATCHES": row.name})
+    def test_by_its_name_it_is_mended_too(self, examples, row):
+        ran = examples(row, named=True)
         assert ran.stdout == PRINTED[row.name]["printed"], ran.stderr
 
-    def test_a_program_for_this_torch_still_dies_of_it(self, python, row, program):
-        assert python(row.example, env={"SHIM_FOR": ".".join(map(str, HERE[:2]))}).returncode != 0
+    def test_a_program_for_this_torch_still_dies_of_it(self, examples, row):
+        assert examples(row, program=".".join(map(str, HERE[:2]))).returncode != 0
 
 
 @pytest.mark.parametrize("row", WORKING, ids=name_of)
-def test_where_it_works_without_us_nothing_is_touched(python, row):
-    plain = python(row.example, door=None)
+def test_where_it_works_without_us_nothing_is_touched(examples, row):
+    plain = examples(row, door=False)
     assert plain.stdout == PRINTED[row.name]["printed"], plain.stderr
     for program in ("1.4", "2.15"):
-        assert python(row.example, env={"SHIM_FOR": program}).stdout == plain.stdout
+        assert examples(row, program=program).stdout == plain.stdout
+
+
+@pytest.mark.parametrize("row", [row for row in EXAMPLES if not INSTALLED[row.of]], ids=name_of)
+def test_of_a_package_that_is_not_here(row):
+    pytest.skip(f"{row.of} is not installed")
+
+
+#: One row of each kind of place, as a program of its own: the patch is there before torch, and however it starts.
+EACH_KIND = {row.targets[0].kind: row for row in BROKEN if not row.optional}
+
+
+@pytest.mark.parametrize("door", ["run", "environment", "patches"])
+@pytest.mark.parametrize("row", EACH_KIND.values(), ids=name_of)
+def test_every_door(python, tmp_path, row, door):
+    script = tmp_path / "program.py"
+    script.write_text(row.example)
+    if door == "run":
+        ran = python(["-W", "ignore", "-m", "shim", "run", "--for", BROKEN[row], script], door="src")
+    else:
+        ran = python(
+            ["-W", "ignore", script],
+            env={"SHIM_FOR": BROKEN[row]} if door == "environment" else {"SHIM_PATCHES": row.name},
+        )
+    assert (ran.returncode, ran.stdout) == (0, PRINTED[row.name]["printed"]), ran.stderr
 
 
 def test_every_row_has_a_result_of_a_release_on_which_it_works():
@@ -119,15 +217,75 @@ def test_an_unknown_patch_is_an_error_that_lists_the_names():
         shim.activate("no such patch")
 
 
-def test_deactivate_takes_every_name_back():
-    before = {name: dict(vars(module)) for name, module in NAMED.items()}
-    shim.activate(written_for="1.4")
-    shim.deactivate()
-    assert {name: dict(vars(module)) for name, module in NAMED.items()} == before
-    assert "torch._six" not in __import__("sys").modules or HERE < (2, 0)
+#: Looks at every module that is loaded, and at the classes that it defines; tells what is another object than before.
+EVERY_NAME = """
+import sys, torch, torch.utils.data, torch.distributed, torch.optim, json, os
+for name in sys.argv[1].split(","):
+    try:
+        __import__(name)
+    except ImportError:
+        pass
+
+def everything():
+    found = {}
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in ("shim", "__main__", "__mp_main__") or not hasattr(module, "__dict__"):
+            continue
+        found[name] = module
+        for key, value in list(vars(module).items()):
+            found[f"{name}:{key}"] = value
+            if isinstance(value, type) and str(getattr(value, "__module__", "")) == name:
+                found.update((f"{name}:{key}.{inside}", held) for inside, held in list(vars(value).items()))
+    return found
+
+import shim, shim.rows
+shim.rows.load()
+shim.plan(written_for="1.4")  # imports what the tables need
+"""
 
 
-NAMED = {"torch": torch, "torch.optim.lr_scheduler": torch.optim.lr_scheduler}
+@pytest.mark.parametrize("program", ["1.4", "1.13", "2.15"])
+def test_deactivate_takes_every_name_back(python, program):
+    code = (
+        EVERY_NAME
+        + f"""
+before = everything()
+shim.activate(written_for={program!r})
+during = everything()
+print(sum(during.get(name) is not value for name, value in before.items()) + len(during.keys() - before.keys()) > 20)
+shim.deactivate()
+after = everything()
+for name in sorted(before.keys() | after.keys()):
+    # Modules that have been imported meanwhile stay; those that rows have made do not. The last one counts the hooks
+    # that there ever were.
+    new = name.partition(":")[0] not in before or (name not in before and type(after.get(name)) is type(sys))
+    made = type(after.get(name)) is type(sys) and getattr(after[name], "__spec__", None) is None
+    if new and not made or name.endswith((":__warningregistry__", "Handle.next_id")):
+        continue
+    if before.get(name) is not after.get(name):
+        print(name)
+"""
+    )
+    modules = ",".join(dict.fromkeys(target.module for row in rows.load() for target in row.targets))
+    assert python(["-W", "ignore", "-c", code, modules], door="src").stdout == "True\n"
+
+
+def test_without_a_release_every_name_is_there_or_not_as_without_us(python):
+    paths = [target.path for row in rows.load() for target in row.targets]
+    code = """
+import sys, operator, importlib
+for path in sys.argv[1].split(","):
+    module, _, name = path.partition(":")
+    try:
+        value = importlib.import_module(module)
+        print(path, "torch" in sys.modules and not name or operator.attrgetter(name)(value) is not None)
+    except Exception as error:
+        print(path, type(error).__name__, error)
+"""
+    asked = ["-W", "ignore", "-c", code, ",".join(dict.fromkeys(paths))]
+    plain = python(asked, door=None)
+    assert plain.stdout.count("\n") == len(dict.fromkeys(paths))
+    assert python(asked).stdout == plain.stdout
 
 
 @pytest.mark.skipif(not (2, 3) <= HERE < (3, 0), reason="TorchScript asks a function what to compile from 2.3 on")

@@ -1,4 +1,4 @@
-"""The command line: ``python -m shim run|check|doctor|env``. Each has a module of its own, imported when called."""
+"""The command line: ``python -m shim run``, ``check``, …. Each has a module of its own, imported when it is called."""
 
 import os
 import sys
@@ -16,6 +16,8 @@ usage: shim run [PYTHON OPTIONS] SCRIPT.py [ARGS...]   run a script with the gua
        shim check PATH... [--fix --value V]            find a null weight_decay in config files
        shim env                                        print the line that turns the guards on in a shell:
                                                        eval "$(shim env)"
+       shim enable [--for RELEASE]                     guard every Python of this environment, without PYTHONPATH
+       shim disable                                    take that back
        shim doctor [--verbose] [--python PATH]         say whether a job started here is guarded, and why not
        shim doctor --explain MESSAGE                   name the patch that answers an error message
        shim --version
@@ -23,7 +25,8 @@ usage: shim run [PYTHON OPTIONS] SCRIPT.py [ARGS...]   run a script with the gua
 `shim` and `python -m shim` are the same command. Everything that a command starts is covered too.
 Switches, in the environment: SHIM_DISABLE=1 (off),
 SHIM_STRICT=1 (an error in place of a repair), SHIM_SKIP=name,name (leave patches out), SHIM_LOG=info|debug,
-SHIM_REPORT=1 (say at exit which guards fired), SHIM_PATCHES=name,name (optional patches).
+SHIM_REPORT=1 (say at exit which guards fired), SHIM_PATCHES=name,name (optional patches),
+SHIM_HINT=0 (no word on what would run a program that died).
 """
 
 
@@ -67,6 +70,10 @@ def _command(command: "str", rest: "List[str]") -> "int":
         return run(rest)
     if command == "env":
         return _env(rest)
+    if command in ("enable", "disable"):
+        from .enable import main as enable
+
+        return enable(command, rest)
     if command == "doctor":
         try:
             from . import doctor

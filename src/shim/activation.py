@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from typing import Iterable, Iterator, NamedTuple, TypeVar
 
-from . import bootstrap, guards, plugins, releases
+from . import bootstrap, guards, hint, plugins, releases
 from .layout import Layout, probe
 from .patches import PATCHES
 from .patches.torch_optim import newcomers
@@ -43,7 +43,7 @@ class Status(NamedTuple):
 
     #: The patches are in force.
     active: bool
-    #: Who armed this process: "sitecustomize", "preimport" or "activate"; None if nobody did.
+    #: Who armed this process: "sitecustomize", "enabled", "preimport" or "activate"; None if nobody did.
     door: str | None
     #: torch.optim had been imported before we were armed; names bound by then were replaced in the modules only.
     late: bool
@@ -64,9 +64,8 @@ class Status(NamedTuple):
 _active = False
 _plugins_loaded = False
 
-#: What activate() was given: optional patches, and the release that the program was written for.
+#: The optional patches that activate() was given.
 _chosen: set[str] = set()
-_written_for: str | None = None
 
 
 def activate(*patches: str, written_for: str | None = None) -> None:
@@ -84,10 +83,9 @@ def activate(*patches: str, written_for: str | None = None) -> None:
     >>> shim.activate()
     >>> shim.activate("verbose", written_for="1.7")
     """
-    global _written_for
     if written_for is not None:
         releases.written_for(written_for)
-        _written_for = written_for
+        bootstrap.state["written_for"] = written_for
     if patches or written_for is not None:
         _add_rows({*patches}, every=written_for is not None)
         unknown = [name for name in patches if not _is_known(name)]
@@ -96,7 +94,7 @@ def activate(*patches: str, written_for: str | None = None) -> None:
     _chosen.update(patches)
     if "torch.optim" in sys.modules:
         import torch.optim  # noqa: F401  # waits for another thread that is importing it, outside our own lock
-    bootstrap.arm("activate", _written_for)
+    bootstrap.arm("activate", written_for)
 
 
 def deactivate() -> None:
@@ -109,7 +107,7 @@ def deactivate() -> None:
     >>> torch.optim.AdamW.__init__ is original
     True
     """
-    global _active, _written_for
+    global _active
     with _lock:
         bootstrap.disarm()
         REGISTRY.restore()
@@ -120,7 +118,6 @@ def deactivate() -> None:
             REGISTRY.remove(_rows_added)
             _rows_added.clear()
         _chosen.clear()
-        _written_for = None
         _active = False
         atexit.unregister(_report)
 
@@ -271,6 +268,8 @@ def apply(module: str) -> None:
                 REGISTRY.restore()
             raise
         _active = True
+    if bootstrap.state["door"] != "activate":
+        hint.watch()
 
 
 def _due(module: str) -> list[str]:
@@ -314,7 +313,7 @@ _rows_added: list[str] = []
 
 def _program() -> Release | None:
     """Return the release of torch that the program was written for; None if nobody says."""
-    text = _written_for if _written_for is not None else os.environ.get("SHIM_FOR", "").strip()
+    text = bootstrap.state["written_for"] or os.environ.get("SHIM_FOR", "").strip()
     if not text:
         return None
     try:

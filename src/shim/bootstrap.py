@@ -24,7 +24,7 @@ PACKAGE = os.path.dirname(os.path.abspath(__file__))
 #: here must be known before torch comes, because they import torch themselves while they are being imported.
 AWAITED: "Set[str]" = {"torch.optim", "shim.adopt"}
 
-#: What programs written for another torch import before it, or without it; waited for under SHIM_FOR alone.
+#: What programs written for another torch import before it, or without it; waited for under SHIM_FOR and SHIM_PATCHES.
 BESIDE_TORCH = ("numpy", "PIL", "torchvision", "torchaudio")
 
 #: The awaited modules that are being run. A lazy import does not say so in the module's spec.
@@ -32,8 +32,9 @@ RUNNING: "Set[str]" = set()
 #: Those that have run, while we are told of it: the import system still takes them for unfinished.
 ARRIVING: "Set[str]" = set()
 
-#: How this process was armed: the door, and whether torch.optim was there before it was.
-state: "Dict[str, Any]" = {"door": None, "late": False, "error": None}
+#: How this process was armed: the door, whether torch.optim was there before it was, and the release of torch that the
+#: program was written for, if the door or ``activate`` says so.
+state: "Dict[str, Any]" = {"door": None, "late": False, "error": None, "written_for": None}
 
 
 def switched_on(name: "str") -> "bool":
@@ -45,8 +46,8 @@ def arm(door: "str", written_for: "Optional[str]" = None) -> "None":
     """Wait for torch.optim, and activate when it arrives; at once if it is there already.
 
     Args:
-        door: who arms, for the status: ``"sitecustomize"``, ``"preimport"`` or ``"activate"``.
-        written_for: the release of torch that the program was written for, if ``activate`` was told.
+        door: who arms, for the status: ``"sitecustomize"``, ``"enabled"``, ``"preimport"`` or ``"activate"``.
+        written_for: the release of torch that the program was written for, where it is not for SHIM_FOR to say.
     """
     if switched_on("SHIM_DISABLE"):
         return
@@ -55,7 +56,9 @@ def arm(door: "str", written_for: "Optional[str]" = None) -> "None":
         state["late"] = "torch.optim" in sys.modules
     if FINDER not in sys.meta_path:
         sys.meta_path.insert(0, FINDER)
-    if written_for or os.environ.get("SHIM_FOR"):
+    if written_for:
+        state["written_for"] = written_for
+    if written_for or os.environ.get("SHIM_FOR") or os.environ.get("SHIM_PATCHES"):
         AWAITED.update(BESIDE_TORCH)
         for name in BESIDE_TORCH:
             if name in sys.modules:
@@ -66,7 +69,7 @@ def arm(door: "str", written_for: "Optional[str]" = None) -> "None":
 
 def disarm() -> "None":
     """Wait no longer."""
-    state.update(door=None, late=False)
+    state.update(door=None, late=False, written_for=None)
     if FINDER in sys.meta_path:
         sys.meta_path.remove(FINDER)
 

@@ -43,22 +43,32 @@ class Answer(NamedTuple):
     versions: str = ""
     #: The parameter of an optimizer that the message must be about: other code and other parameters give it too.
     parameter: str = ""
+    #: What is added to the reason, with the named groups of the expression that matched.
+    more: str = ""
 
 
-def explain(message: str) -> list[Answer]:
-    """Return the answers to an error message, or to the traceback that ends with it; none if no patch mends it."""
+def explain(message: str, answers: list[Answer] | None = None) -> list[Answer]:
+    """Return the answers to an error message, or to the traceback that ends with it; none if no patch mends it.
+
+    Args:
+        message: as it was printed.
+        answers: those that there may be; by default all that are known.
+    """
     message = message[-LONGEST:]
     lines = [_PREFIX.sub("", line) for line in _ESCAPES.sub("", message).replace("\\", "/").splitlines()]
     words = [" ".join(line.split()) for line in lines]
     text = " ".join(words)
     starts = list(accumulate((len(line) + 1 for line in words), initial=0))
     found = []
-    for answer in known():
+    for answer in known() if answers is None else answers:
         for pattern in answer.answers:
             matches = list(re.finditer(pattern, text))
             if matches:
                 said_in = bisect_right(starts, matches[-1].start()) - 1
-                found.append(_as_it_holds(answer, pattern, matches[-1].group(), lines[:said_in]))
+                named = {name: said or "..." for name, said in matches[-1].groupdict().items()}
+                full = f"{answer.reason}; {answer.more.format(**named)}" if answer.more else answer.reason
+                said_of = answer._replace(reason=full)
+                found.append(_as_it_holds(said_of, pattern, matches[-1].group(), lines[:said_in]))
                 break
     return [answer for answer in found if answer is not None]
 
@@ -87,11 +97,11 @@ def known() -> list[Answer]:
 
 
 def _of_patch(patch: Any) -> Answer:
-    if patch.works and not patch.targets:
+    if not patch.targets:
         return Answer(patch.name, patch.answers, patch.reason, "no patch mends it", versions="")
     option = patch.name if patch.optional or patch.works else ""
     switch = f"SHIM_PATCHES={option}, or shim.activate({option!r})" if option else "on with shim"
-    return Answer(patch.name, patch.answers, patch.reason, switch, option, patch.versions)
+    return Answer(patch.name, patch.answers, patch.reason, switch, option, patch.versions, more=patch.more)
 
 
 def command(answers: list[Answer]) -> str:
@@ -116,7 +126,8 @@ _WEIGHT_DECAYS = frozenset(("weight_decay", "wd"))
 
 def _as_it_holds(answer: Answer, pattern: str, said: str, before: list[str]) -> Answer | None:
     """Return the answer as it holds for what was said, with these lines before it; None if it does not."""
-    if not answer.parameter or answer.parameter in pattern:
+    of_1_4 = "takes 1 positional argument" in said  # which says so of a string, too
+    if not answer.parameter or (answer.parameter in pattern and not of_1_4):
         return answer
     only_if = answer._replace(
         reason=f"only if the None is an optimizer's weight_decay: {answer.reason}. A None in lr, eps, betas or "
@@ -124,7 +135,7 @@ def _as_it_holds(answer: Answer, pattern: str, said: str, before: list[str]) -> 
         switch="no switch is needed",
     )
     frame = _last_frame(before)
-    if frame is None:
+    if frame is None or of_1_4:
         return only_if
     path, code = frame
     if not _guarded_files().search(path):

@@ -487,9 +487,13 @@ def replace(owner: Any, name: str, new: Any) -> Undo:
 
 def swap_everywhere(pairs: Iterable[tuple[Any, Any]]) -> None:
     """Put the new wherever a module holds the old, by identity: aliases have other names, and users have theirs."""
-    new_for = {id(old): new for old, new in pairs}
+    new_for = {id(old): new for old, new in pairs if old is not new}
     if not new_for:
         return
+    for old, new in new_for.items():
+        while id(new) in new_for:  # two patches of one function: the second one took the first one's for the original
+            new = new_for[id(new)]
+        new_for[old] = new
     for module in list(sys.modules.values()):
         if isinstance(module, ModuleType) and not new_for.keys().isdisjoint(map(id, list(vars(module).values()))):
             held = [(name, id(value)) for name, value in list(vars(module).items()) if id(value) in new_for]

@@ -205,6 +205,8 @@ def _split(argv: "List[str]") -> "Tuple[List[str], List[str]]":
     rest = list(argv)
     while rest and rest[0].startswith("-") and rest[0] not in _PROGRAM:
         word = rest.pop(0)
+        if word == "--":
+            break
         if word[1] == "-":
             options += [word, rest.pop(0)] if word in _WITH_VALUE and rest else [word]
             continue
@@ -297,14 +299,21 @@ def _say_if_out_of_reach(executable: "str", argv: "List[str]", environment: "Dic
         python = [executable, *_split(argv[1:])[0]]
     else:
         python = _first_line(executable)
-    if not python or not _is_python(python[0]) or is_ours(python[0]):
+    if not python or not _is_python(python[0]):
+        return
+    from .bootstrap import switched_on
+
+    option = _locked_out(python[1:])
+    if switched_on("SHIM_DISABLE") or (is_ours(python[0]) and not option):
+        return
+    if option:
+        complain(
+            "%s is not guarded: its first line starts Python with %s, which keeps every sitecustomize out, ours too. "
+            "Drop the option there, or write `import preimport` below it" % (argv[0], option)
+        )
         return
     import subprocess
 
-    from .bootstrap import switched_on
-
-    if switched_on("SHIM_DISABLE"):
-        return
     try:
         asked = subprocess.run(
             [*python, "-c", IS_ARMED],
@@ -318,8 +327,8 @@ def _say_if_out_of_reach(executable: "str", argv: "List[str]", environment: "Dic
         return
     if asked.stdout.split()[-1:] == [b"False"]:
         complain(
-            "%s is not guarded: it is a Python of another environment, older than 3.8, or started with -I, -E or -S. "
-            "Install shim for it, or start the job with a Python that has shim" % " ".join(python)
+            "%s is not guarded: it is a Python of another environment, or older than 3.8. Install shim for it, or "
+            "start the job with a Python that has shim" % " ".join(python)
         )
 
 
@@ -389,14 +398,18 @@ def _argv0() -> "str":
 
 
 def _refuse_lock_out(options: "List[str]", python: "str") -> "None":
-    for option in options:
-        if option.startswith("-") and not option.startswith(("--", "-X", "-W")):
-            for letter, name in _LOCKS_US_OUT.items():
-                if letter in option:
-                    raise RefusalError(
-                        "%s is run with %s, which keeps every sitecustomize out, ours too. Leave the option away, "
-                        "or write `import preimport` as the first line of the script" % (python, name)
-                    )
+    name = _locked_out(options)
+    if name:
+        raise RefusalError(
+            "%s is run with %s, which keeps every sitecustomize out, ours too. Drop the option, or write "
+            "`import preimport` as the first line of the script" % (python, name)
+        )
+
+
+def _locked_out(options: "List[str]") -> "str":
+    """Return the first of an interpreter's options under which it would not load us; nothing if none is there."""
+    letters = "".join(option for option in options if option[:1] == "-" and option[:2] not in ("--", "-X", "-W"))
+    return next((name for letter, name in _LOCKS_US_OUT.items() if letter in letters), "")
 
 
 def _become(executable: "str", argv: "List[str]", environment: "Dict[str, str]") -> "int":

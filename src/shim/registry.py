@@ -43,6 +43,8 @@ class Patch(NamedTuple):
     of: str = "torch"
     #: Of a breakage: a program that dies outside ``works`` with a message that the patch answers, and prints a result.
     example: str = ""
+    #: What explain adds, with the named groups of the expression that matched: ``{unsafe}``.
+    more: str = ""
 
 
 class Outcome(NamedTuple):
@@ -114,6 +116,8 @@ class Registry:
         self._patches[patch.name] = patch
         for target in patch.targets:
             self._touching.setdefault(target.module, {})[patch.name] = None
+            if target.kind == "module" and "." in target.path:  # which may be there only once its package is
+                self._touching.setdefault(target.path.rpartition(".")[0], {})[patch.name] = None
 
     def __iter__(self) -> Iterator[Patch]:
         return iter(list(self._patches.values()))
@@ -155,8 +159,9 @@ class Registry:
         guards.swap_everywhere(swaps)
 
     def touching(self, module: str) -> list[str]:
-        """Return the names of the patches that touch a module."""
-        return list(self._touching.get(module, ()))
+        """Return the names of the patches that touch a module, or that wait for the version of this package."""
+        of_it = (patch.name for patch in self if patch.works and patch.of == module)
+        return list(dict.fromkeys((*self._touching.get(module, ()), *of_it)))
 
     def restore(self) -> None:
         """Put everything back as it was, wherever it is still ours."""
@@ -264,6 +269,8 @@ def _verdict_on_breakage(patch: Patch, layout: Layout | None, choice: Choice, na
         return Outcome(patch.name, "skipped", f"{patch.of} is not imported")
     if releases.is_in(installed.numbers, patch.works):
         return Outcome(patch.name, "not needed here", f"works with {patch.of} {patch.works}, this is {installed}")
+    if layout is not None and not releases.is_in(layout.version.numbers, patch.versions):
+        return Outcome(patch.name, "skipped", f"for torch {patch.versions}, this is {layout.version}")
     if named:
         return None
     if choice.written_for is None:

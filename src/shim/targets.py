@@ -29,6 +29,7 @@ class Target(NamedTuple):
     - ``"names"``: the module ``path``, which has no attribute, is given those names of the dictionary ``how()`` that it
       lacks;
     - ``"module"``: the same, and where there is no such module, it can be imported again;
+    - ``"callable"``: the module ``path``, which has no attribute, can be called, and is ``how`` then;
     - ``"name"``: the attribute is given ``how``, unless the program has put something of its own there;
     - ``"made"``: the same with what ``how(owner)`` returns;
     - ``"attribute"``: the attribute is given what ``how(owner)`` returns, whatever stands there;
@@ -206,7 +207,8 @@ class Name(Kind):
         """Return the owner and what it holds itself, unless that is somebody's own."""
         held = vars(owner).get(name)
         package = (owner.__name__ if isinstance(owner, ModuleType) else owner.__module__).partition(".")[0]
-        theirs = held is not None and str(getattr(held, "__module__", package)).partition(".")[0] != package
+        module = getattr(held, "__module__", None) or package  # a function of C has None
+        theirs = held is not None and str(module).partition(".")[0] != package
         return None if theirs else (owner, held)
 
     def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
@@ -277,6 +279,27 @@ class Module(Names):
                 del sys.modules[target.path]
 
         return Change(target, package, None, new, undo)
+
+
+class CallableModule(Names):
+    """A module that was a function once."""
+
+    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
+        """Give the module a class of its own, which can be called."""
+        module = found[1]
+        old = type(module)
+
+        class Callable(old):  # type: ignore[misc, valid-type]
+            def __call__(self, *args: Any, **kwargs: Any) -> Any:
+                return target.how(*args, **kwargs)
+
+        module.__class__ = Callable
+
+        def undo() -> None:
+            if type(module) is Callable:
+                module.__class__ = old
+
+        return Change(target, module, module, module, undo)
 
 
 def _can_be_imported(name: str) -> bool:
@@ -373,6 +396,7 @@ KINDS: dict[str, Kind] = {
     "submodule": Submodule(),
     "names": Names(),
     "module": Module(),
+    "callable": CallableModule(),
     "name": Name(),
     "made": Made(),
     "attribute": Attribute(),

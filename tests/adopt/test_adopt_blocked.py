@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from shim.adopt import ADOPT, blocked, optimizer
+from shim.adopt import ADOPT, blocked, fused
 
 pytestmark = pytest.mark.usefixtures("no_native_kernel")
 
@@ -12,13 +12,13 @@ pytestmark = pytest.mark.usefixtures("no_native_kernel")
 def sizes(monkeypatch):
     """Return the list of how large the parameters of each call of the single-tensor form are."""
     seen = []
-    single = optimizer._single_tensor_adopt
+    single = fused._single_tensor_adopt
 
     def watched(params, *args, **kwargs):
         seen.append([p.numel() for p in params])
         return single(params, *args, **kwargs)
 
-    monkeypatch.setattr(optimizer, "_single_tensor_adopt", watched)
+    monkeypatch.setattr(fused, "_single_tensor_adopt", watched)
     return seen
 
 

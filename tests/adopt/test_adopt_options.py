@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from shim.adopt import ADOPT, adopt
-from shim.adopt.optimizer import _fused_adopt, _multi_tensor_adopt, _single_tensor_adopt
+from shim.adopt.functional import _fused_adopt, _multi_tensor_adopt, _single_tensor_adopt
 
 
 def parameter():

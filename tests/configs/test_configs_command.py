@@ -297,6 +297,63 @@ def test_zero_files_are_said(options: list[str], tmp_path: Path, capsys: pytest.
     assert "0 files checked" in capsys.readouterr().err
 
 
+def test_a_large_python_file_that_speaks_of_no_optimizer_is_no_config_and_no_error(tmp_path: Path) -> None:
+    (tmp_path / "table.py").write_text("table = [\n" + '    "\\n",\n' * 200_000 + "]\n")
+
+    done = start(str(tmp_path), timeout=20)
+
+    assert (done.returncode, done.stderr) == (0, "1 file checked, 0 findings\n")
+
+
+def test_a_directory_that_cannot_be_listed_is_an_error_and_the_others_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.yaml").write_text("optimizer: {weight_decay: null}\n")
+    scandir = os.scandir
+
+    def refuse(path: str) -> Any:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+    assert main([str(tmp_path)]) == 2
+
+    said = capsys.readouterr()
+    assert f"{tmp_path / 'closed'}:1:1: error: Permission denied" in said.err
+    assert "optimizer.weight_decay is null" in said.out
+
+
+def test_what_a_key_or_a_name_holds_cannot_move_the_cursor(tmp_path: Path) -> None:
+    (tmp_path / "a\x1b[2Jb.yaml").write_text('"\\e[1A\\n\\u202e": {lr: 1, weight_decay: null}\n')
+
+    done = start(str(tmp_path), timeout=20)
+
+    assert r"a\x1b[2Jb.yaml:1:" in done.stdout
+    assert r"\x1b[1A\n\u202e.weight_decay is null" in done.stdout
+
+
+def test_a_pipe_that_does_not_block_is_read_to_its_end() -> None:
+    code = f"import os\nos.set_blocking(0, False)\n{MAIN}"
+    slow = "import time\nfor part in ('weight_decay: ', 'null'):\n  time.sleep(0.3)\n  print(part, end='', flush=True)"
+    writer = subprocess.Popen([sys.executable, "-c", slow], stdout=subprocess.PIPE)
+
+    done = start("-", "--format", "yaml", code=code, stdin=writer.stdout, timeout=20)
+
+    writer.communicate()
+    assert (done.returncode, done.stdout.partition(" is ")[0]) == (1, "-:1:15: weight_decay")
+
+
+def test_a_file_that_gives_nothing_now_is_none() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with os.fdopen(reader, "rb") as file, pytest.raises(fix.UnreadableError, match="without waiting"):
+        fix.read_all(file, waits=False)
+    os.close(writer)
+
+
 def strange(folder: Path) -> dict[Path, str]:
     """Make what looks like a config and is none; return each with what is said of it."""
     os.mkfifo(folder / "pipe.yaml")
@@ -304,6 +361,7 @@ def strange(folder: Path) -> dict[Path, str]:
     (folder / "zero.yaml").symlink_to("/dev/zero")
     (folder / "big.json").write_bytes(b'{"weight_decay": null, "a": "')
     os.truncate(folder / "big.json", fix.MOST_BYTES + 1)
+    (folder / "big.py").write_text("weight_decay = None\n" + "# a Python file takes its size many times\n" * 26_000)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(folder / "s.yaml"))
     (folder / ".#lock.yaml").symlink_to("somebody@somewhere")  # as editors do
@@ -313,6 +371,7 @@ def strange(folder: Path) -> dict[Path, str]:
         folder / "link.yaml": "a pipe, not a file",
         folder / "zero.yaml": "a device, not a file",
         folder / "big.json": "larger than 10 MB",
+        folder / "big.py": "larger than 1 MB",
         folder / "s.yaml": "a socket, not a file",
     }
 
@@ -332,7 +391,7 @@ def test_what_is_no_file_is_an_error_where_it_is_named_and_skipped_where_it_is_m
     met = start(".", "--fix", "--value", "0", timeout=20)
     assert met.returncode == 0
     assert len(re.findall(r": skipped: ", met.stderr)) == len(found)
-    assert met.stderr.endswith("1 file checked, 1 finding, 6 skipped, 1 mended\n")
+    assert met.stderr.endswith("1 file checked, 1 finding, 7 skipped, 1 mended\n")
 
 
 def test_streams_of_the_shell_are_read(tmp_path: Path) -> None:

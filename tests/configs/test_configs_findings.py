@@ -267,6 +267,11 @@ PEACE: dict[str, tuple[str, str]] = {
         "python",
         "_base_ = 'a.py'\noptim_wrapper = dict(optimizer=dict(type='SGD', lr=1))",
     ),
+    "an f-string": ("python", "optimizer = dict(lr=1, weight_decay=rf'{wd}')"),
+    "f-strings in strings": ("python", "a = \"f'{x}' if'\" 'a\\f'\noptimizer = dict(lr=1, weight_decay=Rf\"{wd}\")"),
+    "keys that come from elsewhere": ("python", "optimizer = dict(type='SGD', lr=1, **more)"),
+    "keys of a dict that come from elsewhere": ("python", "optimizer = {'type': 'SGD', **more}"),
+    "hydra's positional arguments": ("yaml", "o: {_target_: torch.optim.SGD, _args_: [1, 2, 3, 4]}"),
     "an empty file": ("yaml", ""),
     "a list": ("json", "[1, null]"),
     "a map that holds itself": ("yaml", "&a {optimizer: *a}"),
@@ -281,9 +286,33 @@ OMEGACONF = {
     "a required value": "name: ???\n",
     "LLaMA-Factory": "finetuning_type: lora\n",
     "NeMo": "exp_manager: {name: a}\n",
+    "NeMo's schedule": "model:\n  optim:\n    lr: 0.1\n    sched:\n      name: CosineAnnealing\n",
 }
 PEACE.update(
     {f"1e-5, {name}": ("yaml", text + "optimizer:\n  weight_decay: 1e-5\n") for name, text in OMEGACONF.items()}
+)
+PEACE.update(
+    {
+        f"an option with {text}": ("python", f"p.add_argument('--weight-decay', type=float, {text})\n")
+        for text in (
+            "default=0.1", "required=True", "action='store_true'", "action=Flag", "**more", "default=SUPPRESS",
+        )
+    }
+)  # fmt: skip
+PEACE.update(
+    {
+        "a positional option": ("python", "p.add_argument('weight_decay', type=float)"),
+        "an option whose name only begins so": ("python", "p.add_argument('--weight-decay-end', type=float)"),
+        "an option with a default that comes later": (
+            "python",
+            "p.add_argument('--weight-decay', type=float)\np.set_defaults(weight_decay=0.1)\n",
+        ),
+        "options that suppress": (
+            "python",
+            "p = Parser(argument_default=SUPPRESS)\np.add_argument('--weight-decay', type=float)\n",
+        ),
+        "a flag": ("python", "flags.DEFINE_float('weight_decay', 0.1, 'help')"),
+    }
 )
 REFERENCES = (
     "~{x * 10}",
@@ -366,6 +395,29 @@ UNCLEAR.update(
             "def f():\n    p.add_argument('--wd', '--weight-decay', type=float, default=None)\n",
             "add_argument.--weight-decay",
         ),
+        "argparse without a default": (
+            "python",
+            "import argparse\np.add_argument('--weight-decay', type=float, action='store')\n",
+            "add_argument.--weight-decay",
+        ),
+        "argparse, by the name of the attribute": (
+            "python",
+            "p.add_argument('--wd', dest='weight_decay', type=float)\n",
+            "add_argument.weight_decay",
+        ),
+        "optparse": ("python", "p.add_option('--weight_decay', type='float')\n", "add_option.--weight_decay"),
+        "absl": ("python", "flags.DEFINE_float('weight_decay', None, 'help')\n", "DEFINE_float.weight_decay"),
+        "click without a default": (
+            "python",
+            "@click.option('--weight-decay', type=float)\ndef f(weight_decay): pass\n",
+            "option.--weight-decay",
+        ),
+        "pydantic": ("python", "class A(M):\n    weight_decay: float | None = Field(None)\n", "class A.weight_decay"),
+        "a null that its comment calls unused": (
+            "yaml",
+            "optimizer:\n  weight_decay: null  # unused\n",
+            "optimizer.weight_decay",
+        ),
         "click": (
             "python",
             "@click.option('--weight_decay', default=None)\ndef f(weight_decay): pass\n",
@@ -427,7 +479,31 @@ MULTIPLIED: dict[str, tuple[str, str, str]] = {
         "optimizer = dict(type='SGD', lr=1, paramwise_cfg=dict(norm_decay_mult=0))",
         "optimizer.weight_decay",
     ),
+    "mmengine, custom keys": (
+        "python",
+        "optim_wrapper = dict(optimizer=dict(type='SGD'), paramwise_cfg=dict(custom_keys={'a.b': dict(decay_mult=0)}))",
+        "optim_wrapper.optimizer.weight_decay",
+    ),
+    "mmengine, a null multiplier": (
+        "yaml",
+        "optim_wrapper:\n  optimizer: {type: SGD, lr: 0.01}\n  paramwise_cfg: {norm_decay_mult: null}\n",
+        "optim_wrapper.optimizer.weight_decay",
+    ),
+    "mmengine, in place of the base's": (
+        "python",
+        "_base_ = 'a.py'\noptim_wrapper = dict(\n    optimizer=dict(_delete_=True, type='SGD'),\n"
+        "    paramwise_cfg=dict(norm_decay_mult=0))",
+        "optim_wrapper.optimizer.weight_decay",
+    ),
 }
+
+
+def test_a_null_that_mmengine_multiplies_dies_as_a_missing_one() -> None:
+    text = "optim_wrapper = dict(optimizer=dict(type='SGD', weight_decay=None), paramwise_cfg=dict({}))"
+    (multiplied,) = findings("python", text.format("bias_decay_mult=0"))
+    (other,) = findings("python", text.format("custom_keys=dict(head=dict(lr_mult=10))"))
+    assert "base_wd should not be None" in multiplied.effect
+    assert "constructor" in other.effect
 
 
 @pytest.mark.parametrize("name", MULTIPLIED)

@@ -1,5 +1,6 @@
 """Offer ADOPT, the Adam that converges for every beta2, on any PyTorch that the package supports."""
 
-from .optimizer import ADOPT, adopt
+from .functional import adopt
+from .optimizer import ADOPT
 
 __all__ = ["ADOPT", "adopt"]

@@ -312,7 +312,7 @@ static int64_t read_table(Row *rows, int kind, int64_t count, const int64_t *tab
         if (!row->first && row->clip != row->clip)
             return -1;
         if (row->first && options->lr == 0 && all_zero(kind, row))
-            continue; /* such a step only makes the state, see optimizer.py */
+            continue; /* such a step only makes the state, see _waits in common.py */
         row->end = total += row->size;
         row++;
     }

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import time
-from typing import Iterator, NamedTuple, Sequence, TextIO
+from typing import Callable, Iterator, NamedTuple, Sequence, TextIO
 
 from . import fix
 from .findings import Finding, find, may_hold_findings
@@ -27,6 +27,7 @@ WHY_A_VALUE = (
 )
 # What jinja, erb and their like fill in.
 TEMPLATE = re.compile(r"\{\{|\{%|<%|~\{")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 # A fix that finds the file changed looks again so many times.
 MOST_TRIES = 5
 # Directories that hold other people's files.
@@ -105,8 +106,11 @@ def _check(name: str, task: Task, *, named: bool) -> Result:
     source = None
     try:
         source = Source(name, raw, kind.name)
-        if not may_hold_findings(source.text):
+        if not may_hold_findings(source.text, kind):
             return Result(name, output=raw)
+        if len(raw) > kind.most:
+            why = fix.too_large(kind.most)
+            return Result(name, error=why, output=raw) if named else Result(name, skipped=why)
         documents = kind.parse(source.text)
         findings = tuple(find(source, kind, documents))
     except ParseError as error:
@@ -155,16 +159,16 @@ def _mend(
     return result._replace(mended=tuple(chosen), output=mended.raw)
 
 
-def files_of(paths: Sequence[str]) -> Iterator[tuple[str, bool]]:
+def files_of(paths: Sequence[str], onerror: Callable[[OSError], object]) -> Iterator[tuple[str, bool]]:
     """Yield the files that paths name, and whether they are named themselves: a directory's config files in order.
 
-    Hidden directories are left out.
+    Hidden directories are left out; for one that cannot be listed ``onerror`` is called.
     """
     for path in paths:
         if not os.path.isdir(path):  # noqa: PTH112 - these are strings to be printed as they were given
             yield path, True
             continue
-        for folder, inner, names in os.walk(path):
+        for folder, inner, names in os.walk(path, onerror=onerror):
             inner[:] = sorted(d for d in inner if not d.startswith(".") and d not in SKIPPED)
             for name in sorted(names):
                 if by_suffix(name) is not None:
@@ -270,7 +274,7 @@ def _main(argv: Sequence[str]) -> int:
 
 def _nothing(paths: Sequence[str]) -> None:
     known = " ".join(suffix for f in FORMATS.values() for suffix in f.suffixes)
-    _say(sys.stderr, f"0 files checked: no {known} in {' '.join(paths)}")
+    _say(sys.stderr, _shown(f"0 files checked: no {known} in {' '.join(paths)}"))
 
 
 def check_before_run(
@@ -298,16 +302,20 @@ def check_before_run(
     for result in results:
         _report(result, task, sys.stderr, quiet=True)
         if result.skipped:
-            _say(sys.stderr, f"{result.name}: skipped: {result.skipped}")
+            _say(sys.stderr, _shown(f"{result.name}: skipped: {result.skipped}"))
     if all(result.skipped for result in results):
         _nothing(paths)
     return _exit_code(results, task)
 
 
 def _check_all(paths: Sequence[str], task: Task, *, progress: bool) -> list[Result]:
-    names = list(files_of(paths))
-    shown = progress and len(names) > 1 and sys.stderr is not None and sys.stderr.isatty()
     results: list[Result] = []
+
+    def unlisted(error: OSError) -> None:
+        results.append(Result(str(error.filename), error=str(error.strerror)))
+
+    names = list(files_of(paths, unlisted))
+    shown = progress and len(names) > 1 and sys.stderr is not None and sys.stderr.isatty()
     due = 0.0
     for index, (name, named) in enumerate(names):
         if shown and time.monotonic() >= due:
@@ -336,11 +344,11 @@ def _report(result: Result, task: Task, out: TextIO | None, *, quiet: bool) -> N
     for finding in result.findings:
         if quiet and finding.level == "note" and id(finding.spot) not in mended:
             continue
-        _say(out, _line(result.name, finding, task, id(finding.spot) in mended))
+        _say(out, _shown(_line(result.name, finding, task, id(finding.spot) in mended)))
     if result.skipped and not quiet:
-        _say(sys.stderr, f"{result.name}: skipped: {result.skipped}")
+        _say(sys.stderr, _shown(f"{result.name}: skipped: {result.skipped}"))
     if result.error:
-        _say(sys.stderr, f"{result.name}:{result.line}:{result.column}: error: {result.error}")
+        _say(sys.stderr, _shown(f"{result.name}:{result.line}:{result.column}: error: {result.error}"))
     if result.diff:
         _say(sys.stdout, result.diff[:-1])
 
@@ -410,6 +418,11 @@ def _as_data(results: Sequence[Result], task: Task) -> dict[str, object]:
         "skipped": [{"file": result.name, "reason": result.skipped} for result in results if result.skipped],
         "diff": "".join(result.diff for result in results),
     }
+
+
+def _shown(line: str) -> str:
+    """Return a line without what moves a terminal's cursor or turns its text around, as keys and file names may."""
+    return CONTROL.sub(lambda match: ascii(match.group())[1:-1], line)
 
 
 def _say(out: TextIO | None, line: str) -> None:

@@ -6,6 +6,7 @@ import re
 from typing import Iterator, NamedTuple
 
 from .formats import Format
+from .formats.python import NO_DEFAULT, OPTIONS
 from .frameworks import (
     ELSEWHERE,
     HOMES,
@@ -36,10 +37,14 @@ LATER = re.compile(r"\A\s*(?:auto|\?\?\?)\s*\Z|[$@%{}<>()]")
 REFERENCE = re.compile(r"\$\{(\.*)([\w-]+(?:[.\[][\w\]-]+)*)\}")
 # A comment that says what a null is meant to be.
 MEANS = re.compile(
-    r"(?i)\b(null|none|nil|defaults?|unset|optional|disabled?|inherit(ed|s)?|omit(ted)?|no (weight )?decay)\b"
+    r"(?i)\b(null|none|nil|defaults?|unset|optional|disabled?|inherit(ed|s)?|omit(ted)?|no (weight )?decay"
+    r"|(un|not )used|ignored)\b"
 )
 # In mmengine and mmcv, each of these asks for a weight decay to be multiplied.
 MULTIPLIERS = ("bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult")
+# Where these stand, any key may come from elsewhere: Python's **settings, hydra's positional arguments.
+ANYTHING = ("**", "_args_")
+MULTIPLIED = "a multiplier in paramwise_cfg asks for it: ValueError (base_wd should not be None)"
 # Aliases of aliases can stand for billions of places (a YAML bomb). What is shared more often than this is looked at in
 # so many places, and no value in it is mended; what is nested deeper (by aliases) is looked at where it is written.
 MOST_PLACES = 16
@@ -47,6 +52,8 @@ DEEPEST = 400
 # So many characters of a line are looked at for a comment.
 COMMENT_WITHIN = 300
 MENTION = re.compile(r"(?i)decay|optim|_target_|class_path|\\")
+# To parse Python takes the most memory: there a backslash, which can spell any name, is no reason to.
+MENTION_IN_PYTHON = re.compile(r"(?i)decay|optim")
 
 
 class Finding(NamedTuple):
@@ -111,9 +118,9 @@ class Place:
             here = here.up
 
 
-def may_hold_findings(text: str) -> bool:
+def may_hold_findings(text: str, kind: Format) -> bool:
     """Tell whether there can be anything to say about a text: else it need not be parsed."""
-    return MENTION.search(text) is not None
+    return (MENTION_IN_PYTHON if kind.name == "python" else MENTION).search(text) is not None
 
 
 def find(source: Source, kind: Format, documents: list[Node]) -> list[Finding]:
@@ -382,6 +389,8 @@ class _Document:
         """Say what a null does: what the row says, or what this optimizer does, here or in a group."""
         if home.on_null and home.known:
             return home.on_null
+        if home.framework == "mmengine" and self.multiplies(_with_around(holder)):
+            return MULTIPLIED
         names = [n for p in holder.ancestors() if isinstance(p.node, Mapping) for n in self.types(p, p.node, TYPES)]
         name = next(filter(names_optimizer, names), "")
         if isinstance(holder.key, int) and (name or "group" in "".join(holder.section()[-1:]).lower()):
@@ -434,8 +443,9 @@ class _Document:
             why_not = "a null may be meant"
         elif len(keys) > 1 and keys[-2].startswith("class "):
             effect = f"unclear: a default; whoever gives nothing gives None to what reads {key}"
-        elif len(keys) > 1 and keys[-2] in ("add_argument", "option"):
-            effect = f"unclear: a default; without {key} on the command line it is None"
+        elif len(keys) > 1 and keys[-2] in OPTIONS:
+            default = "" if value.value == NO_DEFAULT else "a default; "
+            effect = f"unclear: {default}without {key} on the command line it is None"
         elif self.holder(place) is not None:
             effect = "unclear: no framework known here keeps an optimizer's settings at this place"
         else:
@@ -460,14 +470,18 @@ class _Document:
     def found(self, value: Scalar) -> str:
         written = self.source.text[value.start : value.end]
         if value.start == value.end and value.kind == NULL:
-            return "empty"
+            return "empty" if value.value != NO_DEFAULT else NO_DEFAULT
         return f"the string {_short(value.value)!r}" if value.kind == TEXT else _short(written)
 
     def absent(self, place: Place) -> Finding | None:
         """Say that a mapping of optimizer settings has no weight_decay at all."""
         mapping = place.node
         assert isinstance(mapping, Mapping)
-        if mapping.get(KEY) is not None or self.inherits:
+        both = _with_around(place)
+        # mmengine's _delete_ takes nothing from the config that this one completes.
+        if mapping.get(KEY) is not None or (self.inherits and all(node.get("_delete_") is None for node in both)):
+            return None
+        if any(mapping.get(key) is not None for key in ANYTHING):
             return None
         inner = mapping.get("params")
         if inner is not None and isinstance(inner.value, Mapping):
@@ -479,8 +493,6 @@ class _Document:
         home = self.home(place) if row is not None else None
         if row is None or home is None or not home.framework:
             return None
-        around = place.up.node if place.up is not None else None
-        both = [node for node in (mapping, around) if isinstance(node, Mapping)]
         names = [name for node in both for name in (node.name(key) for key in TYPES) if name]
         line, column = self.source.position(mapping.start)
         path = self.prefix + ".".join(part for part in (place.path(), KEY) if part)
@@ -489,7 +501,7 @@ class _Document:
         if row.missing == "required":
             effect = f"{row.framework} requires it"
         elif row.framework == "mmengine" and self.multiplies(both):
-            effect = "a multiplier in paramwise_cfg asks for it: ValueError (base_wd should not be None)"
+            effect = MULTIPLIED
         else:
             default = next(filter(None, map(default_of, names)), None) if row.missing == "torch" else None
             level = "note"
@@ -499,14 +511,17 @@ class _Document:
         return Finding(level, line, column, path, "missing", row.framework, effect, why_not, mapping, True)
 
     def multiplies(self, holders: list[Mapping]) -> bool:
-        """Tell whether mmengine multiplies the weight decay of some parameters."""
-        found = [node.get("paramwise_cfg") for node in holders]
-        return any(
-            _is_set(entry.value, key)
-            for entry in found
-            if entry is not None and isinstance(entry.value, Mapping)
-            for key in MULTIPLIERS
-        )
+        """Tell whether mmengine multiplies the weight decay of some parameters; a key alone asks for it."""
+        for settings in (_inside(node, "paramwise_cfg") for node in holders):
+            if settings is None:
+                continue
+            custom = _inside(settings, "custom_keys")
+            values = [entry.value for entry in custom.live().values()] if custom is not None else []
+            if any(settings.get(key) is not None for key in MULTIPLIERS) or any(
+                isinstance(value, Mapping) and value.get("decay_mult") is not None for value in values
+            ):
+                return True
+        return False
 
     def finding(
         self, level: str, value: Scalar, place: Place, found: str, framework: str, effect: str, why_not: str
@@ -519,6 +534,17 @@ class _Document:
 def _short(text: str) -> str:
     """Return a text that can be shown: of a longer one its two ends."""
     return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME // 2]}...{text[-LONGEST_NAME // 2 :]}"
+
+
+def _with_around(place: Place) -> list[Mapping]:
+    """Return the mapping at a place and the one right around it."""
+    both = (place.node, place.up.node if place.up is not None else None)
+    return [node for node in both if isinstance(node, Mapping)]
+
+
+def _inside(mapping: Mapping, key: str) -> Mapping | None:
+    entry = mapping.get(key)
+    return entry.value if entry is not None and isinstance(entry.value, Mapping) else None
 
 
 def _is_set(mapping: Mapping, key: str) -> bool:

@@ -12,6 +12,7 @@ import time
 from bisect import bisect_left, bisect_right
 from functools import lru_cache
 from itertools import accumulate
+from select import select
 from typing import BinaryIO, NamedTuple
 
 from .findings import KEY, Finding, number_of
@@ -185,7 +186,7 @@ def read(path: str) -> Seen:
         # A copy of the handle: to open a pipe or a socket by this name once more is not possible everywhere.
         handle = os.dup(int(stream.group(1) or stream.group(2) or 0))
         with os.fdopen(handle, "rb") as file:
-            return Seen("", read_all(file), os.fstat(handle))
+            return Seen("", read_all(file, waits=True), os.fstat(handle))
     real = os.path.realpath(path)
     # Before it is opened, which acts on some devices.
     _refuse(os.stat(real))  # noqa: PTH116
@@ -193,21 +194,25 @@ def read(path: str) -> Seen:
     with os.fdopen(handle, "rb") as file:
         status = os.fstat(handle)
         _refuse(status)
-        return Seen(real, read_all(file), status)
+        return Seen(real, read_all(file, waits=False), status)
 
 
 def _refuse(status: os.stat_result) -> None:
     kind = status.st_mode
     if stat.S_ISREG(kind):
         if status.st_size > MOST_BYTES:
-            raise UnreadableError(f"larger than {MOST_BYTES >> 20} MB, which no config is")
+            raise UnreadableError(too_large(MOST_BYTES))
         return
     names = ((stat.S_ISDIR, "directory"), (stat.S_ISFIFO, "pipe"), (stat.S_ISSOCK, "socket"))
     raise UnreadableError(f"a {next((name for test, name in names if test(kind)), 'device')}, not a file")
 
 
-def read_all(file: BinaryIO) -> bytes:
+def read_all(file: BinaryIO, *, waits: bool) -> bytes:
     """Read to the end, but not without end.
+
+    Args:
+        file: what to read.
+        waits: wait for what comes later, as from a pipe.
 
     Raises:
         UnreadableError: it is larger than any config.
@@ -217,12 +222,22 @@ def read_all(file: BinaryIO) -> bytes:
     size = 0
     while True:
         part = file.read(1 << 20)
+        if part is None:  # it does not block, and there is nothing now
+            if not waits:  # /proc/kmsg, which is a regular file by its status
+                raise UnreadableError("nothing can be read from it without waiting")
+            select([file], (), ())
+            continue
         parts.append(part)
         size += len(part)
         if not part:
             return b"".join(parts)
         if size > MOST_BYTES:
-            raise UnreadableError(f"larger than {MOST_BYTES >> 20} MB, which no config is")
+            raise UnreadableError(too_large(MOST_BYTES))
+
+
+def too_large(most: int) -> str:
+    """Return why a file of more bytes is not looked at."""
+    return f"larger than {most >> 20} MB, which no config is"
 
 
 def replace(seen: Seen, mended: bytes) -> None:

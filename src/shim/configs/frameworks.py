@@ -214,14 +214,14 @@ LOOK_ALIKES: tuple[Home, ...] = (
 )
 # The keys that a row, or findings.py, asks a mapping for.
 ASKED = frozenset(
-    ["weight_decay", "WEIGHT_DECAY", "params", "paramwise_cfg", *TYPES, *RATES]
+    ["weight_decay", "WEIGHT_DECAY", "params", "paramwise_cfg", "custom_keys", "_delete_", "_args_", *TYPES, *RATES]
     + [key for row in HOMES for key in (*row.has, *row.typed)]
 )
 
-# Who reads a file with OmegaConf, which takes 1e-5 for a number: hydra, LLaMA-Factory, NeMo.
+# Who reads a file with OmegaConf, which takes 1e-5 for a number: hydra, LLaMA-Factory, NeMo (its optim holds a sched).
 OMEGACONF = re.compile(
     r"(?m)\$\{|^[ \t]*(-[ \t]+)?(_target_|_component_)[ \t]*:|^# @package\b|^defaults[ \t]*:|:[ \t]+\?\?\?[ \t]*(#|$)"
-    r"|^(finetuning_type|dataset_dir|cutoff_len|template|exp_manager)[ \t]*:"
+    r"|^(finetuning_type|dataset_dir|cutoff_len|template|exp_manager)[ \t]*:|^[ \t]+sched[ \t]*:[ \t]*(#|$)"
 )
 
 

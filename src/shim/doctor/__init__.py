@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from . import words
-from .examination import NoPythonError, examine
+from .examination import NoPythonError, NoReleaseError, examine
 
 __all__ = ["examine", "main"]
 
@@ -27,6 +27,9 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--verbose", action="store_true", help="say what becomes of each patch and each door, too")
     parser.add_argument("--python", metavar="PATH", help="look at another interpreter")
+    parser.add_argument(
+        "--for", dest="written_for", metavar="RELEASE", help="of torch that the program was written for"
+    )
     parser.add_argument("--explain", metavar="MESSAGE", help="name the patch that answers an error message")
     parser.add_argument("--json", action="store_true", help="print the findings as data (docs/doctor.md)")
     options = parser.parse_args(argv)
@@ -34,8 +37,8 @@ def main(argv: list[str]) -> int:
         return _explain(options.explain, as_data=options.json)
     try:
         with _Progress("looking: this imports torch, in two processes of their own ..."):
-            found = examine(options.python)
-    except NoPythonError as error:
+            found = examine(options.python, options.written_for)
+    except (NoPythonError, NoReleaseError) as error:
         sys.stderr.write(f"shim: {error}\n")
         return 2
     lines = words.short(found) + (words.rows(found) if options.verbose else [])

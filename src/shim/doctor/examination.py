@@ -13,7 +13,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any, Iterator, NamedTuple
 
-from .. import __version__, bootstrap, launch
+from .. import __version__, bootstrap, launch, releases
 
 #: Where the package can be imported from: site-packages, or the src of a checkout.
 ROOT = str(Path(bootstrap.PACKAGE).parent)
@@ -22,8 +22,16 @@ LOOK = (Path(__file__).parent / "look.py").read_text()
 TRAIN = (Path(__file__).parent / "train.py").read_text()
 
 
+#: An interpreter that says nothing for so many seconds is none.
+PATIENCE = 30.0
+
+
 class NoPythonError(Exception):
     """What was given as an interpreter is none."""
+
+
+class NoReleaseError(Exception):
+    """What was given as a release of torch is none."""
 
 
 class Child:
@@ -41,10 +49,14 @@ class Child:
         )
         self._said: tuple[str, str] | None = None
 
-    def lines(self, stream: int = 0) -> list[str]:
-        """Return what is on stdout, or on stderr, once the process has ended: an exit handler may add to it."""
+    def lines(self, stream: int = 0, patience: float | None = None) -> list[str]:
+        """Return what is on stdout, or on stderr, once the process has ended: an exit handler may add to it.
+
+        Raises:
+            subprocess.TimeoutExpired: if that takes more seconds than ``patience``.
+        """
         if self._said is None:
-            self._said = self.process.communicate()
+            self._said = self.process.communicate(timeout=patience)
         return [line.strip() for line in self._said[stream].splitlines() if line.strip()]
 
     def complaint(self) -> str:
@@ -69,17 +81,28 @@ class Door(NamedTuple):
         return Child([*self.command, "-c", code], self.environment)
 
 
-def examine(python: str | None = None) -> dict[str, Any]:
+def examine(python: str | None = None, written_for: str | None = None) -> dict[str, Any]:
     """Look at an interpreter, by default this one with its options. Returns what --json prints.
+
+    Args:
+        python: the interpreter.
+        written_for: the release of torch that the program was written for, by default what SHIM_FOR says.
 
     Raises:
         NoPythonError: if ``python`` cannot be started.
+        NoReleaseError: if there was no such release.
     """
+    if written_for is not None and _no_release(written_for):
+        raise NoReleaseError(f"--for: {_no_release(written_for)}")
+    environment = {} if written_for is None else {"SHIM_FOR": written_for}
     command = [sys.executable, *launch.own_options()] if python is None else [_found(python)]
     version = sys.version.split()[0] if python is None else _version(command)
-    doors = _doors(command, is_this=python is None)
+    doors = [
+        door._replace(environment={**door.environment, **environment})
+        for door in _doors(command, is_this=python is None)
+    ]
     # All at once, and the two that import torch first: that takes seconds.
-    look = Child([*command, "-c", LOOK, ROOT], {"SHIM_DISABLE": "1"})
+    look = Child([*command, "-c", LOOK, ROOT], {"SHIM_DISABLE": "1", **environment})
     first = next((door for door in doors if not door.refusal), None)
     training = first and first.start(TRAIN)
     asked = [None if door.refusal else door.start(launch.IS_ARMED) for door in doors]
@@ -101,6 +124,7 @@ def examine(python: str | None = None) -> dict[str, Any]:
         "doors": [_door(door, is_armed, trained) for door, is_armed in zip(doors, armed)] * ("missing" not in torch),
         "shell": shell,
         "obstacles": list(_obstacles(torch, command[1:])),
+        "command": _command(written_for),
     }
     found["guarded"] = bool(found["doors"]) and all(door["works"] for door in found["doors"])
     found["advice"] = list(_advice(found, is_this=python is None))
@@ -119,12 +143,32 @@ def _version(command: list[str]) -> str:
         child = Child([*command, "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"])
     except OSError as error:
         raise NoPythonError(f"{command[0]} cannot be started: {error.strerror}") from None
-    version = (child.lines() or [""])[-1]
+    try:
+        version = (child.lines(patience=PATIENCE) or [""])[-1]
+    except subprocess.TimeoutExpired:
+        child.process.kill()
+        raise NoPythonError(f"{command[0]} says nothing for {PATIENCE:.0f} seconds") from None
     if version.count(".") != 2 or not version.replace(".", "").isdigit():
         raise NoPythonError(f"{command[0]} is no Python")
     if tuple(map(int, version.split("."))) < (3, 8):
         raise NoPythonError(f"{command[0]} is Python {version}, and shim is for 3.8 and later: a job is NOT guarded")
     return version
+
+
+def _no_release(text: str) -> str:
+    """Say why a text is no release of torch; nothing if it is one."""
+    try:
+        releases.written_for(text)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _command(written_for: str | None) -> str:
+    """Return the command that starts a job as it was looked at."""
+    # In a directory with another shim, `python -m shim` is that.
+    words = ["shim run" if _another_shim() else "python -m shim run", f"--for {written_for}" * bool(written_for)]
+    return " ".join([*filter(None, words), "YOUR_SCRIPT.py"])
 
 
 # --- the doors ------------------------------------------------------------------------------------------------------
@@ -226,8 +270,11 @@ def _obstacles(torch: dict[str, Any], options: list[str]) -> Iterator[str]:
             f"{in_front} stands in front of ours on PYTHONPATH and must load the next one itself; put ours first, "
             "or start the job with `python -m shim run` behind the command that put it there"
         )
-    theirs = next((path for path in (Path("shim", "__init__.py"), Path("shim.py")) if path.exists()), None)
-    if theirs is not None and theirs.resolve().parent != Path(bootstrap.PACKAGE):
+    for_none = os.environ.get("SHIM_FOR", "").strip() and _no_release(os.environ["SHIM_FOR"])
+    if for_none:
+        yield f"SHIM_FOR is not used: {for_none}"
+    theirs = _another_shim()
+    if theirs:
         yield f"{theirs} is another shim, which `python -m shim` finds in this directory: write `shim run`"
     if torch.get("imported_at_startup"):
         yield "torch is imported while Python starts (a .pth file, usercustomize): shim is late there"
@@ -241,6 +288,12 @@ def _obstacles(torch: dict[str, Any], options: list[str]) -> Iterator[str]:
         yield f"{', '.join(names)} failed: {reason}"
     if torch.get("error"):
         yield f"shim itself failed: {torch['error']}"
+
+
+def _another_shim() -> Path | None:
+    """Return the module or package of the current directory that hides ours from ``python -m shim``."""
+    theirs = next((path for path in (Path("shim", "__init__.py"), Path("shim.py")) if path.exists()), None)
+    return None if theirs is None or theirs.resolve().parent == Path(bootstrap.PACKAGE) else theirs
 
 
 def _private_environment() -> str:
@@ -272,7 +325,7 @@ def _advice(found: dict[str, Any], is_this: bool) -> Iterator[str]:
         elif is_this:
             yield "look at the Python that your job runs with: `shim doctor --python PATH`"
         if not _private_environment():
-            yield f"or install torch for this one: `{python} -m pip install torch`"
+            yield f"{'or ' * is_this}install torch for this one: `{python} -m pip install torch`"
         return
     if not is_this and _is_installed() and not found["guarded"]:
         yield f"install shim beside that torch, with `{python} -m pip install`"

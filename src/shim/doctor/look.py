@@ -27,6 +27,7 @@ def look(root: str) -> dict[str, Any]:
         "location": torch.__file__,
         "imported_at_startup": at_startup,
         "patched_by_others": [],
+        "written_for": None,
         "patches": [],
         "error": None,
     }
@@ -42,7 +43,8 @@ def look(root: str) -> dict[str, Any]:
         shim.activate()
         status = shim.status()
         found["error"] = status.error
-        found["patches"] = [rows(outcome) for outcome in status.outcomes]
+        found["written_for"] = status.written_for
+        found["patches"] = [row(outcome) for outcome in status.outcomes]
         assert status.layout is not None
         found["era"] = status.layout.era.number
         found["releases"] = status.layout.era.releases
@@ -72,12 +74,13 @@ def patched_by_others() -> list[str]:
     return foreign
 
 
-def rows(outcome: Any) -> dict[str, str]:
-    """Return a row of the table; one whose module is not imported yet tells whether it can be."""
+def row(outcome: Any) -> dict[str, Any]:
+    """Return what is said of a patch; one whose module is not imported yet tells whether it can be."""
     from shim.activation import REGISTRY
 
-    row: dict[str, str] = outcome._asdict()
     patch = next((patch for patch in REGISTRY if patch.name == outcome.patch), None)
+    row = {**outcome._asdict(), "works": patch.works if patch else ""}
+    row["optional"] = patch is not None and (patch.optional or bool(patch.works))
     if patch is None or outcome.state != "skipped" or _is_left_out(patch):
         return row
     modules = sorted({target.path.partition(":")[0] for target in patch.targets})
@@ -86,14 +89,18 @@ def rows(outcome: Any) -> dict[str, str]:
     here = [name for name in modules if can_be_imported(name)]
     if here:
         more = f" or one of {len(here) - 1} more" if here[1:] else ""
-        return {**row, "state": "waits", "reason": f"will be guarded when it is imported ({here[0]}{more})"}
+        done = "applied" if patch.works else "guarded"
+        return {**row, "state": "waits", "reason": f"will be {done} when it is imported ({here[0]}{more})"}
     return {**row, "reason": f"{modules[0]} is not installed"}
 
 
 def _is_left_out(patch: Any) -> bool:
     """Tell whether a patch is skipped for another reason than that its module is not imported."""
+    from shim import status
+
     named = {name: os.environ.get(name, "").replace(" ", "").split(",") for name in ("SHIM_SKIP", "SHIM_PATCHES")}
-    off = patch.optional and patch.name not in named["SHIM_PATCHES"]
+    must_be_named = patch.optional or (patch.works and status().written_for is None)
+    off = must_be_named and patch.name not in named["SHIM_PATCHES"]
     return bool(off or patch.versions or patch.package or patch.name in named["SHIM_SKIP"])
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import textwrap
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Iterator
 
 if TYPE_CHECKING:
     from ..explain import Answer
 
 WIDTH = 80
+LONG_NAME = 28
 
 #: How a shell that is armed loses PYTHONPATH.
 TAKEN_AWAY = "`sudo` (with -E, too), `su -`, `sbatch --export=NONE` and a tmux server that is running already"
@@ -18,10 +20,10 @@ TAKEN_AWAY = "`sudo` (with -E, too), `su -`, `sbatch --export=NONE` and a tmux s
 def short(found: dict[str, Any]) -> list[str]:
     """Return what is guarded, what is in the way, and what to do."""
     torch, python = found["torch"], found["python"]
+    # Another door may be closed here: that is a problem, and none of `run`.
+    by_run = any(door["works"] for door in found["doors"] if door["door"] == "run")
     lines = [
-        "A job is guarded here: python -m shim run YOUR_SCRIPT.py"
-        if found["guarded"]
-        else "A job is NOT guarded here.",
+        f"A job is guarded here: {found['command']}" if by_run else "A job is NOT guarded here.",
         *_wrapped("", _of_the_shell(found["shell"])),
         "",
         f"shim    {found['shim']}",
@@ -31,7 +33,7 @@ def short(found: dict[str, Any]) -> list[str]:
         lines += _wrapped("torch   ", "none: " + torch["missing"])
     else:
         lines += _wrapped("torch   ", f"{torch['version']}, {torch['location']}")
-        lines += _wrapped("        ", _of_the_patches(torch))
+        lines += [line for sentence in _of_the_patches(torch) for line in _wrapped("        ", sentence)]
     lines += _list("Problems", [*_of_the_doors(found["doors"]), *found["obstacles"]])
     lines += _list("What to do", found["advice"])
     return lines
@@ -45,12 +47,29 @@ def _of_the_shell(shell: dict[str, Any]) -> str:
     return f"A plain {shell['python']} is guarded too. {TAKEN_AWAY} take that away: use `run` there."
 
 
-def _of_the_patches(torch: dict[str, Any]) -> str:
-    def names(state: str) -> str:
-        return ", ".join(row["patch"] for row in torch["patches"] if row["state"] == state)
+def _of_the_patches(torch: dict[str, Any]) -> Iterator[str]:
+    """Yield what is guarded; and of compatibility mode what is given back, and how many rows each other state has."""
+    guards = [row for row in torch["patches"] if not row["optional"]]
+    yield f"guarded: {_named(guards, 'applied') or 'nothing'}" + _when_imported(guards)
+    given = [row for row in torch["patches"] if row["optional"]]
+    if torch["written_for"]:
+        others = Counter(row["state"] for row in given if row["state"] not in ("applied", "waits"))
+        counts = "".join(f"; {number} {state}" for state, number in others.items())
+        yield (
+            f"written for torch {torch['written_for']}; applied: {_named(given, 'applied') or 'nothing'}"
+            f"{_when_imported(given)}{counts} (--verbose lists all)"
+        )
+    elif _named(given, "applied") or _when_imported(given):
+        yield f"applied: {_named(given, 'applied') or 'nothing'}{_when_imported(given)}"
 
-    applied, waiting = names("applied"), names("waits")
-    return f"guarded: {applied or 'nothing'}" + (f"; when imported: {waiting}" if waiting else "")
+
+def _named(rows: list[dict[str, Any]], state: str) -> str:
+    return ", ".join(row["patch"] for row in rows if row["state"] == state)
+
+
+def _when_imported(rows: list[dict[str, Any]]) -> str:
+    waiting = _named(rows, "waits")
+    return f"; when imported: {waiting}" if waiting else ""
 
 
 def _of_the_doors(doors: list[dict[str, Any]]) -> list[str]:
@@ -68,15 +87,30 @@ def rows(found: dict[str, Any]) -> list[str]:
     if "era" in torch:
         known = "" if torch["known"] else ", newer than any that shim was run on"
         lines += ["", f"Layout: era {torch['era']} (torch {torch['releases']}){known}"]
-    if torch.get("patches"):
-        lines += ["", "Patches"]
-        width = max(len(row["patch"]) for row in torch["patches"])
-        for row in torch["patches"]:
-            lines += _wrapped(f"  {row['patch']:<{width}}  {row['state']:<7}  ", row["reason"])
+    patches = torch.get("patches", [])
+    lines += _table("Patches", [row for row in patches if not row["optional"]])
+    for state in dict.fromkeys(row["state"] for row in patches if row["optional"]):
+        rows = [{**row, "state": ""} for row in patches if row["optional"] and row["state"] == state]
+        program = f"Written for torch {torch['written_for']}" if torch["written_for"] else "On request"
+        lines += _table(f"{program}: {len(rows)} {state}", rows)
     if found["doors"]:
         lines += ["", "Doors, each tried in a process of its own; one of them trains a few steps"]
         for door in found["doors"]:
             lines += _wrapped(f"  {door['door']:<10}  ", "works" if door["works"] else "FAILS: " + door["reason"])
+    return lines
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> list[str]:
+    """Return a name, a state and a reason on each line; behind a long name on the next."""
+    lines = ["", title] if rows else []
+    width = min(max((len(row["patch"]) for row in rows), default=0), LONG_NAME)
+    states = max((len(row["state"]) for row in rows), default=0)
+    for row in rows:
+        first = f"  {row['patch']:<{width}}  " + f"{row['state']:<{states}}  " * bool(states)
+        if len(row["patch"]) > width:
+            lines.append(first.rstrip())
+            first = " " * (width + 4 + (states + 2) * bool(states))
+        lines += _wrapped(first, row["reason"])
     return lines
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from ..registry import Patch
 from ..targets import Target
 
-_OPTIMIZER = __name__.partition(".")[0] + ".adopt.optimizer"
+_ADOPT = __name__.partition(".")[0] + ".adopt"
 
 PATCHES = (
     Patch(
         name="adopt",
         reason="ADOPT computes with weight_decay, as Adam does",
         targets=(
-            Target("constructor", f"{_OPTIMIZER}:ADOPT"),
-            Target("step", f"{_OPTIMIZER}:ADOPT"),
-            Target("functional", f"{_OPTIMIZER}:_single_tensor_adopt"),
-            Target("functional", f"{_OPTIMIZER}:_multi_tensor_adopt"),
-            Target("functional", f"{_OPTIMIZER}:_fused_adopt"),
+            Target("constructor", f"{_ADOPT}.optimizer:ADOPT"),
+            Target("step", f"{_ADOPT}.optimizer:ADOPT"),
+            Target("functional", f"{_ADOPT}.functional:_single_tensor_adopt"),
+            Target("functional", f"{_ADOPT}.functional:_multi_tensor_adopt"),
+            Target("functional", f"{_ADOPT}.functional:_fused_adopt"),
         ),
     ),
 )

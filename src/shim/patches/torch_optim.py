@@ -38,6 +38,9 @@ NONE_ANSWERS = (
     r"bad operand type for unary -: 'NoneType'",
     r"\b(_foreach_)?add_?\(\): argument 'alpha' must be Number, not NoneType",
     r"\b_foreach_add_?\(\) received an invalid combination of arguments - got \(\w+, \w+, alpha=NoneType\)",
+    # torch 1.4 gives the factor first. Any method of that name may say this, so only where it adds its weight_decay.
+    r"/torch/optim/\w+\.py\b(?:(?!\bFile ).){0,120}?\.add_?\((?:group\['weight_decay'\]|weight_decay), "
+    r"(?:(?!\bFile ).){0,120}?TypeError: add_?\(\) takes 1 positional argument but 2 were given",
 )
 
 
@@ -91,7 +94,7 @@ PATCHES = (
     *(none_guard(*row) for row in OPTIMIZERS),
     Patch(
         name="torch.optim.adam",
-        reason="torch deletes the attribute; older code and recipes go through it, or call it",
+        reason="torch deletes the attribute; older code reaches for torch.optim.adam.adam through it, or calls it",
         targets=(Target("submodule", "torch.optim:adam", how=attrgetter("Adam")),),
     ),
 )

@@ -13,7 +13,36 @@ from ..registry import Patch
 from .row import TABLE
 
 #: The files of the table, in the order in which their rows are applied.
-FAMILIES = ("moved", "linalg", "fft", "data", "optim", "lr_scheduler", "newer", "advice")
+FAMILIES = (
+    "moved",
+    "linalg",
+    "fft",
+    "autograd",
+    "tensor",
+    "nn",
+    "data",
+    "pickled",
+    "serialization",
+    "optim",
+    "lr_scheduler",
+    "optimizer",
+    "distributed",
+    "distributions",
+    "onnx",
+    "extensions",
+    "numpy",
+    "torchvision",
+    "torchaudio",
+    "newer",
+    "amp",
+    "pytree",
+    "devices",
+    "data_newer",
+    "nn_newer",
+    "optim_newer",
+    "newer_advice",
+    "advice",
+)
 
 #: What the examples printed on a release where they work, and which release that was.
 PRINTED = Path(__file__).with_name("printed.json")
@@ -21,6 +50,17 @@ PRINTED = Path(__file__).with_name("printed.json")
 
 def load() -> tuple[Patch, ...]:
     """Return all rows."""
+    return tuple(row for rows in by_family().values() for row in rows)
+
+
+def by_family() -> dict[str, tuple[Patch, ...]]:
+    """Return the rows of each file of the table."""
     for family in FAMILIES:
-        import_module(f"{__name__}.{family}")
-    return tuple(TABLE)
+        if family not in _loaded:
+            before = len(TABLE)
+            import_module(f"{__name__}.{family}")
+            _loaded[family] = tuple(TABLE[before:])
+    return _loaded
+
+
+_loaded: dict[str, tuple[Patch, ...]] = {}

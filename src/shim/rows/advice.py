@@ -11,3 +11,90 @@ advice(
     r"fatal error: THC/\w+\.c?u?h: No such file or directory",
     works="<1.11",
 )
+advice(
+    "NumPy 2",
+    "a torch older than 2.3 was built for NumPy 1 and cannot use NumPy 2: install 'numpy<2', or torch 2.3 or later.",
+    (
+        r"RuntimeError: Numpy is not available",
+        r"A module that was compiled using NumPy 1\.x cannot be run in NumPy 2[\d.]* as it may crash",
+    ),
+    works=">=2.3",
+)
+advice(
+    "torchvision's build",
+    "torch and torchvision are of different builds or releases, and torchvision's operators are not there. torchvision "
+    "0.(n+1) belongs to torch 1.n and 0.(n+15) to 2.n: install both at once, from one index, both for the CPU or both "
+    "for the same CUDA.",
+    (
+        r"operator torchvision::\w+ does not exist",
+        r"Couldn't load custom C\+\+ ops\. This can happen if your PyTorch and torchvision versions are incompatible",
+    ),
+    works=">=0.2",
+    of="torchvision",
+)
+advice(
+    "half on the CPU",
+    "a torch older than 2.2 computes hardly anything in half precision on the CPU. Mostly the model was meant for a "
+    "GPU that is not seen (torch.cuda.is_available()); on the CPU use model.float(), bfloat16, or a newer torch.",
+    r"\"[\w.]+\" not implemented for 'Half'",
+    works=">=2.2",
+)
+advice(
+    "zip checkpoints",
+    "the checkpoint is in the zip format of 1.6 and later. Load it with torch 1.6 or later, and save it again with "
+    "torch.save(..., _use_new_zipfile_serialization=False).",
+    (
+        r"is a zip archive \(did you mean to use torch\.jit\.load\(\)\?\)",
+        r"Attempted to read a PyTorch file with version \d+, but the maximum supported version for reading is \d",
+    ),
+    works=">=1.6",
+)
+advice(
+    "views of leaves",
+    "autograd forbids it since 1.8, for it hides mistakes. Change b.view(...)[...] += x under torch.no_grad(), or "
+    "through b.data, as the initialization of a bias means it.",
+    r"a view of a leaf Variable that requires grad is being used in an in-place operation",
+    works="<1.8",
+)
+advice(
+    "backward after step",
+    "optimizer.step() changed the weights of a layer that a later backward() needs as they were. Up to 1.4 the "
+    "gradient was silently that of the changed weights. Call every backward() before the first step(), or compute the "
+    "second loss again after it.",
+    r"modified by an inplace operation: \[[\w.]*FloatTensor \[[\d, ]+\]\], which is output 0 of "
+    r"(AsStrided|T)(Backward\d*)?, is at version \d+; expected version \d+ instead",
+    works="<1.5",
+)
+advice(
+    "CUDA generator",
+    "with a default tensor type or device on the GPU, shuffling draws on the GPU with a generator of the CPU since "
+    "1.9. Give DataLoader, RandomSampler and random_split generator=torch.Generator(device='cuda').",
+    r"Expected a 'cuda' device type for generator but found 'cpu'",
+    works="<1.9",
+)
+_OF_TORCHTEXT = "Field|RawField|LabelField|NestedField|BucketIterator|TabularDataset"
+advice(
+    "torchtext",
+    "Field, BucketIterator and the datasets of old went to torchtext.legacy in 0.9, left in 0.12, and torchtext itself "
+    "ended with 0.18: install torchtext 0.8 with torch 1.7, or read the data with plain Python.",
+    (
+        rf"module 'torchtext\.data' has no attribute '({_OF_TORCHTEXT})'",
+        rf"cannot import name '({_OF_TORCHTEXT})' from 'torchtext\.data'",
+        r"No module named 'torchtext\.legacy'",
+    ),
+    works="<0.9",
+    of="torchtext",
+)
+advice(
+    "setuptools",
+    "torch 1.8 to 2.1 takes packaging out of pkg_resources, which setuptools 70 no longer has there and 82 has not at "
+    "all; torch 1.9 and 1.10 want distutils.version loaded. Install 'setuptools<59.6' for these two, 'setuptools<70' "
+    "for the others.",
+    (
+        r"cannot import name 'packaging' from 'pkg_resources'",
+        r"/torch/(torch_version|utils/cpp_extension)\.py\b(?:(?!\bFile ).)*No module named 'pkg_resources'",
+        r"module 'distutils' has no attribute 'version'",
+    ),
+    works="<70",
+    of="setuptools",
+)

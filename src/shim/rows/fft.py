@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .row import argument, name
+from .row import argument, callable_module, name
 
 
 def _norm(normalized: bool) -> str | None:
@@ -119,3 +119,33 @@ def stft(original: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
     if len(args) <= place:
         kwargs["return_complex"] = True
     return torch.view_as_real(original(input, *args, **kwargs))
+
+
+@callable_module(
+    "torch.fft",
+    works="<1.8",
+    says=(
+        r"\btorch\.fft\((?:(?!\bFile ).)*TypeError: 'module' object is not callable",
+        r"'Tensor' object has no attribute 'fft'",
+    ),
+    example="""
+import torch
+x = torch.arange(12.0).reshape(3, 2, 2).requires_grad_()
+y = torch.fft(x, 1, normalized=True)
+(y ** 2).sum().backward()
+print([round(v, 3) for v in y.flatten().tolist()], [round(v, 3) for v in x.grad.flatten().tolist()])
+print([round(v, 3) for v in torch.fft(x.detach(), 2).flatten().tolist()])
+""",
+)
+def fft(input: Any, signal_ndim: int, normalized: bool = False) -> Any:
+    """torch.fft was a function on pairs of real numbers up to 1.7; it is a module, and can be called as well."""
+    import torch
+
+    pairs = torch.view_as_complex(input.contiguous())
+    return torch.view_as_real(torch.fft.fftn(pairs, dim=_last(signal_ndim), norm=_norm(normalized)))
+
+
+@name("torch:Tensor.fft", called="torch.fft.Tensor", works="<1.8")
+def tensor_fft(input: Any, signal_ndim: int, normalized: bool = False) -> Any:
+    """Tensor.fft was torch.fft."""
+    return fft(input, signal_ndim, normalized)

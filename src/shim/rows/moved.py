@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .row import module
+from .row import module, name, names
 
 
 @module(
@@ -56,3 +56,53 @@ def torch_six() -> dict[str, Any]:
 
 def _raise_from(value: BaseException, from_value: BaseException) -> None:
     raise value from from_value
+
+
+@name(
+    "torch._utils:_accumulate",
+    works="<2.3",
+    says=(
+        r"cannot import name '_accumulate' from 'torch\._utils'",
+        r"module 'torch\._utils' has no attribute '_accumulate'",
+    ),
+    example="from torch._utils import _accumulate\nprint([*_accumulate([1, 2, 3])], [*_accumulate([2, 3], max)])",
+)
+def accumulate(iterable: Any, fn: Any = None) -> Any:
+    """_accumulate was itertools.accumulate."""
+    import itertools
+
+    return itertools.accumulate(iterable, fn)
+
+
+@names(
+    "torch.storage",
+    called="torch.storage._UntypedStorage",
+    works=">=1.11,<1.13",
+    says=(
+        r"module 'torch(\.storage)?' has no attribute '_(Unt|T)ypedStorage'",
+        r"cannot import name '_(Unt|T)ypedStorage' from 'torch(\.storage)?'",
+    ),
+    example="""
+import torch
+print(torch.storage._TypedStorage is not None, torch.storage._UntypedStorage(4).nbytes())
+""",
+)
+def storages() -> dict[str, Any]:
+    """UntypedStorage and TypedStorage had an underscore in 1.11 and 1.12."""
+    import torch
+
+    here: Any = torch.storage
+    return {f"_{each}": getattr(here, each) for each in ("TypedStorage", "UntypedStorage") if hasattr(here, each)}
+
+
+@names("torch", called="torch._UntypedStorage", works=">=1.11,<1.13")
+def storages_of_torch() -> dict[str, Any]:
+    """torch._UntypedStorage and torch._TypedStorage are torch.storage's."""
+    found: dict[str, Any] = storages()
+    return found
+
+
+@name("torch.storage:TypedStorage._untyped", "torch.storage:UntypedStorage._untyped", works=">=1.11,<1.13")
+def untyped(storage: Any) -> Any:
+    """_untyped is called untyped since 1.13."""
+    return storage.untyped()

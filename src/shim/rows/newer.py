@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
-from .row import module, name
+from .row import argument, made, module, name
 
 
 @name(
@@ -107,3 +108,154 @@ def scaled_dot_product_attention(
         weights = weights.masked_fill(~attn_mask, -math.inf) if masked else weights + attn_mask
     weights = torch.softmax(weights, -1)
     return (torch.nn.functional.dropout(weights, dropout_p) if dropout_p else weights) @ value
+
+
+@name(
+    "torch:compile",
+    works=">=2.0",
+    says=(r"module 'torch' has no attribute 'compile'(?!r)", r"cannot import name 'compile' from 'torch'"),
+    note="nothing is compiled; the program computes the same, as fast as this torch does",
+    example="""
+import torch
+layer = torch.nn.Linear(2, 1)
+compiled = torch.compile(layer, backend="eager")
+print(torch.equal(compiled(torch.ones(1, 2)), layer(torch.ones(1, 2))))
+
+@torch.compile(backend="eager")
+def double(x):
+    return 2 * x
+
+print(double(torch.ones(2)).tolist())
+""",
+)
+def compile(model: Any = None, **options: Any) -> Any:
+    """torch.compile is of 2.0; an older torch runs the model as it is."""
+    import torch
+
+    warnings.warn(
+        f"shim: torch {torch.__version__} compiles nothing: torch.compile gives back what it is given", stacklevel=2
+    )
+    return (lambda function: function) if model is None else model
+
+
+@made(
+    "torch:inference_mode",
+    works=">=1.9",
+    says=(r"module 'torch' has no attribute 'inference_mode'", r"cannot import name 'inference_mode' from 'torch'"),
+    example="""
+import torch
+x = torch.ones(1, requires_grad=True)
+
+@torch.inference_mode()
+def double(x):
+    return 2 * x
+
+with torch.inference_mode():
+    print(double(x).requires_grad, (2 * x).requires_grad)
+with torch.inference_mode(False):
+    print((2 * x).requires_grad, torch.is_grad_enabled())
+print(double(x).requires_grad, torch.inference_mode(mode=True) is None)
+""",
+)
+def inference_mode(torch: Any) -> Any:
+    """inference_mode is of 1.9: no_grad, and faster."""
+
+    class InferenceMode(torch.no_grad):  # type: ignore[misc]
+        def __new__(cls, mode: Any = True) -> Any:
+            return super().__new__(cls) if not callable(mode) else cls()(mode)
+
+        def __init__(self, mode: bool = True) -> None:
+            super().__init__()
+            self.mode = mode
+
+        def __call__(self, function: Any) -> Any:
+            return super().__call__(function) if self.mode else function
+
+        def __enter__(self) -> None:
+            self.prev = torch.is_grad_enabled()
+            if self.mode:
+                torch.set_grad_enabled(False)
+
+        def __exit__(self, *error: Any) -> None:
+            torch.set_grad_enabled(self.prev)
+
+    InferenceMode.__name__ = InferenceMode.__qualname__ = "inference_mode"
+    return InferenceMode
+
+
+@argument(
+    "torch.functional:meshgrid",
+    called="torch.meshgrid",
+    works=">=1.10",
+    says=r"meshgrid\(\) got an unexpected keyword argument 'indexing'",
+    example="""
+import torch
+x, y = torch.arange(2), torch.arange(3)
+for indexing in ("ij", "xy"):
+    print([grid.tolist() for grid in torch.meshgrid(x, y, indexing=indexing)])
+print([tuple(grid.shape) for grid in torch.meshgrid([x, y, torch.arange(4)], indexing="xy")])
+print([tuple(grid.shape) for grid in torch.meshgrid(x, indexing="xy")])
+""",
+)
+def meshgrid(original: Any, *tensors: Any, indexing: str = "ij") -> Any:
+    """torch.meshgrid takes indexing since 1.10."""
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+    given = list(tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors)
+    if indexing == "ij" or len(given) < 2:
+        return original(*given)
+    grids = original(given[1], given[0], *given[2:])
+    return type(grids)((grids[1], grids[0], *grids[2:]))
+
+
+@argument(
+    "torch:where",
+    works=">=1.12",
+    says=(
+        r"\btorch\.where\(.* RuntimeError: expected scalar type \w+ but found \w+",
+        r"\btorch\.where\(.* RuntimeError: [Ee]xpected (?:object of scalar type|condition, x and y)",
+        r"TypeError: where\(\): argument '(?:input|other)' \(position \d\) must be Tensor, not (?:float|int|bool)",
+    ),
+    example="""
+import torch
+here = torch.tensor([True, False])
+x = torch.tensor([1.0, 2.0], requires_grad=True)
+y = torch.where(here, x, 0.0)
+y.sum().backward()
+print(y.tolist(), x.grad.tolist(), y.dtype)
+print(torch.where(here, 5, x.detach()).tolist(), torch.where(here, torch.arange(2), 0.5))
+wide = torch.ones(2, dtype=torch.float64)
+print(torch.where(here, 1.0, 0.0), torch.where(here, 1, 2), torch.where(here, wide, 2.0).dtype)
+print(torch.where(here, torch.arange(2), wide).dtype, torch.where(here)[0])
+print(torch.where(condition=here, input=x.detach(), other=torch.zeros(1)).tolist())
+""",
+)
+def where(original: Any, condition: Any, input: Any = None, other: Any = None, **kwargs: Any) -> Any:
+    """torch.where takes numbers, and tensors of two types, since 1.12."""
+    import torch
+
+    if input is None or other is None:
+        return original(condition, **kwargs) if input is other else original(condition, input, other, **kwargs)
+    numbers = [each for each in (input, other) if not torch.is_tensor(each)]
+    if not numbers and input.dtype == other.dtype:
+        return original(condition, input, other, **kwargs)
+    both = [each if torch.is_tensor(each) else torch.tensor(each) for each in (input, other)]
+    # A number does not widen the type of a tensor, unless it is of another kind.
+    dtype = torch.result_type(*(both if len(numbers) == 2 else (input, other)))
+    return original(condition, *(each.to(condition.device, dtype) for each in both), **kwargs)
+
+
+@name(
+    "torch:Tensor.untyped_storage",
+    works=">=2.0",
+    versions=">=1.13",
+    says=r"'(?:Tensor|Parameter)' object has no attribute 'untyped_storage'",
+    example="""
+import torch
+x = torch.ones(3)
+print(x.untyped_storage().data_ptr() == x.data_ptr(), x.untyped_storage().nbytes(), len(x[1:].untyped_storage()))
+""",
+)
+def untyped_storage(self: Any) -> Any:
+    """Tensor.untyped_storage is of 2.0; 1.13 has it in two steps."""
+    return self.storage().untyped()

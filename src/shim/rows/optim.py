@@ -133,18 +133,17 @@ row(
         "named": True,
         "says": (
             r"betas must be either both floats or both Tensors",
-            r"argument 'alpha' must be Number, not str\b",
             r"Expected float or int eta_min, but got \S+ of type <class 'str'>",
             r"_fused_(adagrad|adam|adamw|sgd)_\(\) received an invalid combination of arguments - got \([^)]*=str\b",
             r"\b_foreach_add_?\(\) received an invalid combination of arguments - got \(\w+, \w+, alpha=str\)",
             of_an_optimizer(
                 r"'<=' not supported between instances of 'float' and 'str'",
                 r"'<' not supported between instances of 'str' and 'float'",
-                r"bad operand type for unary -: 'str'",
+                r"argument 'alpha' must be Number, not str\b",
                 r"unsupported operand type\(s\) for -: 'float' and 'str'",  # a scheduler's eta_min
             ),
             raised_in_optim(
-                r"TypeError: .*('str'|\bnot str\b|=str\b|, str\)|\(str\))",
+                r"TypeError: .*('str'|\bnot str\b|=str\b|, str\)|\(str\))",  # such as bad operand type for unary -
                 r"TypeError: can't multiply sequence by non-int of type 'float'",
             ),
         ),
@@ -211,7 +210,10 @@ def _with_what_is_added(optimizer: Any, state_dict: Any) -> Any:
     others = _hyperparameters() - own - _ADDED
     if any(own - each.keys() - _ADDED or others & each.keys() for each in saved):
         return state_dict
-    lacking = [{key: group[key] for key in own & _ADDED if key not in each} for group, each in zip(groups, saved)]
+    # Loading gives torch's optimizers a default `differentiable`, which the groups of some have not.
+    lacking = [
+        {key: group[key] for key in own & _ADDED & group.keys() - each.keys()} for group, each in zip(groups, saved)
+    ]
     if not any(lacking):
         return state_dict
     return {**state_dict, "param_groups": [{**each, **ours} for ours, each in zip(lacking, saved)]}
@@ -270,7 +272,8 @@ row(
             raised_in_optim(r"AttributeError: '(int|float)' object has no attribute 'item'"),
             r"_foreach_addcdiv_\(\) received an invalid combination of arguments - "
             r"got \(list, list, (list|tuple), list\)",
-            r"KeyError: '(capturable|decoupled_weight_decay|differentiable|foreach|fused|maximize)'",
+            of_an_optimizer(r"KeyError: '(capturable|decoupled_weight_decay|differentiable|maximize)'"),
+            raised_in_optim(r"KeyError: '(foreach|fused)'"),
         ),
     },
 )

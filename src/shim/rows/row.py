@@ -55,6 +55,11 @@ def names(path: str, **facts: Any) -> _Maker:
     return lambda how: row("names", (path,), how, how, facts)
 
 
+def callable_module(path: str, **facts: Any) -> _Maker:
+    """Make a row of a module that was a function: it can be called again."""
+    return lambda how: row("callable", (path,), how, how, facts)
+
+
 def advice(called: str, reason: str, says: str | tuple[str, ...], works: str, **facts: Any) -> None:
     """Add a row without a patch: no sound one exists, and ``reason`` says what to do."""
     row("advice", (), None, None, {"called": called, "reason": reason, "says": says, "works": works, **facts})
@@ -71,16 +76,19 @@ def row(kind: str, paths: tuple[str, ...], how: Any, documented: Any, facts: dic
         facts: ``works``, a specifier of the releases on which such a program works without us; ``says``, the messages
             that it answers, as regular expressions; ``example``; ``of``, the package whose releases ``works`` counts,
             by default that of the first path; ``called``, its name, by default the first path with a dot; ``named``,
-            for a row that ``--for`` never switches on; ``reason``; ``note``.
+            for a row that ``--for`` never switches on; ``reason``; ``note``; ``versions``, the releases of torch that
+            the patch can mend; ``more``, what explain adds.
 
     Returns:
         ``documented``, so that the makers are decorators.
     """
     says = facts.get("says", ())
-    reason = facts.get("reason") or (documented.__doc__ or "").strip().splitlines()[0].rstrip(".")
+    called = facts.get("called") or paths[0].replace(":", ".")
+    # Under -OO there are no docstrings.
+    reason = facts.get("reason") or (documented.__doc__ or called).strip().splitlines()[0].rstrip(".")
     TABLE.append(
         Patch(
-            name=facts.get("called") or paths[0].replace(":", "."),
+            name=called,
             reason=reason,
             targets=tuple(Target(kind, path, how=how) for path in paths),
             optional=facts.get("named", False),
@@ -89,6 +97,8 @@ def row(kind: str, paths: tuple[str, ...], how: Any, documented: Any, facts: dic
             works=facts["works"],
             of=facts.get("of") or (paths[0].partition(":")[0].partition(".")[0] if paths else "torch"),
             example=facts.get("example", ""),
+            versions=facts.get("versions", ""),
+            more=facts.get("more", ""),
         )
     )
     return documented

@@ -9,12 +9,16 @@ from . import json, python, toml, yaml
 
 
 class Format(NamedTuple):
-    """A format: the names of its files, how a comment begins, and ``parse`` (text to documents; raises ParseError)."""
+    """A format: the names of its files, how a comment begins, and ``parse`` (text to documents; raises ParseError).
+
+    ``most`` is the bytes of the largest file that is parsed.
+    """
 
     name: str
     suffixes: tuple[str, ...]
     comment: str
     parse: Callable[[str], list[Node]]
+    most: int = 10 << 20
 
 
 FORMATS: dict[str, Format] = {
@@ -24,7 +28,8 @@ FORMATS: dict[str, Format] = {
         Format("json", (".json",), "", json.parse),
         Format("jsonc", (".jsonc",), "//", json.parse_with_comments),
         Format("toml", (".toml",), "#", toml.parse),
-        Format("python", (".py",), "#", python.parse),
+        # Python's own parser takes up to 900 times the bytes of the file.
+        Format("python", (".py",), "#", python.parse, most=1 << 20),
     )
 }
 

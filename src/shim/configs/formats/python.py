@@ -2,7 +2,8 @@
 
 A call is a mapping of its keywords (``dict(...)`` is nothing else; any other callee stands at ``_target_``),
 a name that is assigned once is the value that it was given. Function and class bodies are not read, but for the
-defaults of fields and of options: they stand at ``class Name`` and ``add_argument``.
+defaults of fields and of options: they stand at ``class Name`` and ``add_argument``, and are ``NO_DEFAULT`` where an
+option has none.
 """
 
 from __future__ import annotations
@@ -24,11 +25,23 @@ SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 OPENING = re.compile(r"[ \t]*\(")
 # So many characters of an expression that is no value stand for it.
 SHOWN = 200
+# The parser of Python up to 3.11 takes the square of an f-string's length. So the letter f is blanked out, which makes
+# a string of it: one with braces, that somebody else fills in.
+F_STRING = re.compile(r"\b(?:[fF]([rR]?)|([rR])[fF])(?=['\"])")
+# The calls that make an option of a command line.
+OPTIONS = ("add_argument", "add_option", "option", "DEFINE_float")
+# What an option without a default has for one.
+NO_DEFAULT = "without a default"
+THE_OPTION = re.compile(r"--?weight[-_]decay")
+# The keywords that make an option something else than one that is None where it is not given.
+OTHERWISE = {"default", "required", "is_flag", "flag_value", "count", "multiple", "prompt", "cls", "callback"}
 
 
 def parse(text: str) -> list[Node]:
     """Return a Python module as one document: its top-level names are the keys."""
     lines = _lines(text)
+    if sys.version_info < (3, 12):
+        text = F_STRING.sub(lambda match: " " + (match.group(1) or match.group(2) or ""), text)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes are the author's business
@@ -90,6 +103,7 @@ class _Converter:
         stored: Counter[str] = Counter()
         loaded: Counter[str] = Counter()
         defaults: list[tuple[str, str, ast.expr]] = []
+        given: set[str] = set()  # by set_defaults, which comes later
         for node in _walk(module):
             if isinstance(node, ast.Name):
                 (loaded if isinstance(node.ctx, ast.Load) else stored)[node.id] += 1
@@ -107,6 +121,7 @@ class _Converter:
                 stored[node.arg] += 2
             elif isinstance(node, ast.Call):
                 defaults.extend(_option(node))
+                given.update(_given(node))
         statements = list(self.statements(module))
         for path, value in statements:
             if len(path) == 1 and stored[path[0]] == 1:
@@ -118,6 +133,10 @@ class _Converter:
                 made.stuck = f"the variable {name} is used elsewhere too"
         for holder, key, value in defaults:
             scalar = self.scalar(value)
+            if scalar.kind != NULL:  # the name of an option without a default
+                if given:
+                    continue
+                scalar = Scalar(NULL, NO_DEFAULT, scalar.start, scalar.start)
             scalar.stuck = "a default is the program's, not a config's"
             inner = Mapping(scalar.start)
             inner.entries.append(Entry(key, scalar.start, scalar))
@@ -292,20 +311,52 @@ def _fields(node: ast.ClassDef) -> Iterator[tuple[str, str, ast.expr]]:
         value = getattr(statement, "value", None)
         if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or not isinstance(target, ast.Name):
             continue
-        if isinstance(value, ast.Call):  # field(default=None)
-            value = _default(value.keywords)
+        if isinstance(value, ast.Call):  # field(default=None), or pydantic's Field(None)
+            value = _default(value.keywords) or next(iter(value.args), None)
         if RESEMBLES.search(target.id) and value is not None and _is_none(value):
             yield f"class {node.name}", target.id, value
 
 
 def _option(node: ast.Call) -> Iterator[tuple[str, str, ast.expr]]:
-    """Yield the default of ``add_argument("--weight-decay", default=None)``, or of click's ``option``."""
-    func = node.func
-    called = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
-    if called not in ("add_argument", "option"):
+    """Yield the None that an option for a weight decay has by default, or its name where it has no default.
+
+    An option is one of argparse, ``add_argument("--weight-decay", default=None)``, optparse's ``add_option``, click's
+    ``option``, or absl's ``DEFINE_float("weight_decay", None, "help")``.
+    """
+    called = _called(node)
+    if called not in OPTIONS:
         return
-    names = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
-    name = next((name for name in names if RESEMBLES.search(name)), None)
-    value = _default(node.keywords)
-    if name is not None and value is not None and _is_none(value):
-        yield called, name, value
+    keywords = {keyword.arg: keyword.value for keyword in node.keywords}
+    names = [arg for arg in (*node.args, keywords.get("dest")) if _text(arg)]
+    name = next((name for name in names if RESEMBLES.search(_text(name))), None)
+    if name is None:
+        return
+    second = node.args[1] if called == "DEFINE_float" and len(node.args) > 1 else None
+    value = keywords.get("default") or second
+    if value is not None and _is_none(value):
+        yield called, _text(name), value
+    elif (
+        called != "DEFINE_float"
+        and (any(THE_OPTION.fullmatch(_text(arg)) for arg in names) or _text(keywords.get("dest")) == "weight_decay")
+        and OTHERWISE.isdisjoint(keywords)
+        and None not in keywords  # **more
+        and ("action" not in keywords or _text(keywords["action"]) == "store")
+    ):
+        yield called, _text(name), name
+
+
+def _given(node: ast.Call) -> Iterator[str]:
+    """Yield what gives a default to options that have none."""
+    for keyword in node.keywords:
+        name = keyword.arg or "**"
+        if name == "argument_default" or (_called(node) == "set_defaults" and (RESEMBLES.search(name) or name == "**")):
+            yield name
+
+
+def _called(node: ast.Call) -> str:
+    func = node.func
+    return func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+
+
+def _text(node: ast.expr | None) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""

@@ -1,0 +1,134 @@
+"""Measure what shim does while torch is imported, in milliseconds of CPU, and where they go.
+
+    python benchmarks/activation.py [--rounds N]
+
+Each round imports torch in a fresh process three times, in a new random order: without shim, armed, and armed with
+``SHIM_FOR=1.7``. The time is that of the importing thread inside ``shim.bootstrap.arrived``, which is called when a
+module arrives that shim waits for. All figures are medians; the ratio is to the CPU time of the plain ``import torch``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+#: What the parts are called, and the functions whose time they are. What one calls of another is not counted twice.
+PARTS = {
+    "importing shim": ("bootstrap:_import_ours",),
+    "loading the table of breakages": ("activation:_rows",),
+    "looking at torch": ("activation:probe",),
+    "replacing in all modules": ("guards:swap_everywhere",),
+    "writing guards and rows": ("registry:Registry.apply",),
+    "entry points": ("activation:_load_plugins",),
+    "the rest": ("bootstrap:arrived",),
+}
+
+#: Runs in the fresh process.
+PROGRAM = """
+import importlib, json, sys, time
+parts, times, running = json.loads(sys.argv[1]), {}, []
+
+def timed(function, part):
+    def inside(*args, **kwargs):
+        now = time.thread_time()
+        if running:
+            times[running[-1][0]] += now - running[-1][1]
+        running.append([part, now])
+        times.setdefault(part, 0.0)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            now = time.thread_time()
+            times[part] += now - running.pop()[1]
+            if running:
+                running[-1][1] = now
+    return inside
+
+def wrap(module, path, part):
+    owner, _, name = path.rpartition(".")
+    for each in owner.split(".") if owner else ():
+        module = getattr(module, each)
+    if hasattr(module, name) and not hasattr(getattr(module, name), "timed"):
+        wrapped = timed(getattr(module, name), part)
+        wrapped.timed = True
+        setattr(module, name, wrapped)
+
+def wrap_all():
+    for part, places in parts.items():
+        for place in places:
+            module, _, path = place.partition(":")
+            module = sys.modules.get("shim." + module)
+            if module is not None:
+                wrap(module, path, part)
+
+armed = [finder for finder in sys.meta_path if hasattr(finder, "awaited")]
+if armed:
+    bootstrap = sys.modules[type(armed[0]).__module__]._load()
+    import_ours = bootstrap._import_ours
+    def then_wrap(name):
+        module = import_ours(name)
+        wrap_all()
+        return module
+    bootstrap._import_ours = then_wrap
+    wrap_all()
+began = time.process_time()
+import torch
+print(json.dumps({"import": time.process_time() - began, "parts": times}))
+"""
+
+
+def measure(environment: dict[str, str]) -> dict[str, float]:
+    """Import torch in a fresh process, and return the milliseconds of each part, and of the whole import."""
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(PARTS)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    result = json.loads(run.stdout)
+    return {"import torch": 1000 * result["import"], **{name: 1000 * t for name, t in result["parts"].items()}}
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=20)
+    rounds = parser.parse_args().rounds
+    door = {"PYTHONPATH": str(CHECKOUT)}
+    ways = {"without shim": {"PYTHONPATH": ""}, "armed": door, "SHIM_FOR=1.7": {**door, "SHIM_FOR": "1.7"}}
+    found: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way in random.sample(list(ways), len(ways)):
+            found[way].append(measure(ways[way]))
+
+    def median(way: str, part: str) -> float:
+        return statistics.median(each.get(part, 0.0) for each in found[way])
+
+    shims = [way for way in ways if way != "without shim"]
+    print(f"torch {version()}, {rounds} rounds, medians of CPU time in ms")
+    print(f"{'':<32}" + "".join(f"{way:>14}" for way in shims))
+    for part in PARTS:
+        print(f"{part:<32}" + "".join(f"{median(way, part):14.1f}" for way in shims))
+    whole = [statistics.median(sum(each.values()) - each["import torch"] for each in found[way]) for way in shims]
+    print(f"{'all of it':<32}" + "".join(f"{time:14.1f}" for time in whole))
+    plain = median("without shim", "import torch")
+    print(f"{'of import torch, ' + f'{plain:.0f} ms':<32}" + "".join(f"{time / plain:14.3f}" for time in whole))
+
+
+def version() -> str:
+    """Return the release of torch that is installed."""
+    code = "import torch; print(torch.__version__)"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()

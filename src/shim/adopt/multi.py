@@ -1,0 +1,238 @@
+"""Step all tensors of a group at once, operation by operation, with torch's list operations."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import torch
+from torch import Tensor
+
+from . import _torch
+from .common import (
+    _NO_TENSOR_LR,
+    Clip,
+    _check_capturable,
+    _check_weight_decay,
+    _found_inf,
+    _power,
+    _real,
+    _to_scalar,
+    _waits,
+)
+from .low_precision import LOW_PRECISION, is_widened, narrow_, widen
+from .memory import at, begin_together, is_negated
+from .single import _single_tensor_adopt
+
+
+def _multi_tensor_adopt(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    state_steps: list[Tensor],
+    grad_scale: Tensor | None,
+    found_inf: Tensor | None,
+    *,
+    has_complex: bool,
+    compensations: list[Tensor | None] | None = None,
+    beta1: float,
+    beta2: float,
+    lr: float | Tensor,
+    clip_exp: float | None = None,
+    clip_lambda: Clip | None,
+    weight_decay: float,
+    decouple: bool,
+    eps: float,
+    maximize: bool,
+    capturable: bool,
+    differentiable: bool,
+) -> None:
+    if len(params) == 0:
+        return
+    _check_weight_decay(weight_decay)
+    if isinstance(lr, Tensor):
+        if not capturable:
+            raise RuntimeError(_NO_TENSOR_LR)
+        if lr.numel() != 1:
+            raise ValueError("Tensor lr must be 1-element")
+    if differentiable:
+        raise AssertionError("_foreach ops don't support autograd")
+    if _found_inf(found_inf, capturable):
+        return
+    written = (exp_avgs, exp_avg_sqs, state_steps, compensations or ())
+    if not _torch.is_compiling() and (
+        _torch.in_dual_level() or is_negated((params, *written)) or begin_together((params, grads, *written))
+    ):
+        # torch's list operations carry no tangents, do not write to what is still to be negated, and know no order.
+        _single_tensor_adopt(
+            params,
+            grads,
+            exp_avgs,
+            exp_avg_sqs,
+            state_steps,
+            grad_scale,
+            found_inf,
+            has_complex=has_complex,
+            compensations=compensations,
+            beta1=beta1,
+            beta2=beta2,
+            lr=lr,
+            clip_exp=clip_exp,
+            clip_lambda=clip_lambda,
+            weight_decay=weight_decay,
+            decouple=decouple,
+            eps=eps,
+            maximize=maximize,
+            capturable=capturable,
+            differentiable=differentiable,
+        )
+        return
+    masked = (capturable or _torch.is_compiling()) and clip_lambda is None
+    if masked:
+        _check_capturable(params, state_steps)
+    lr = _to_scalar(lr)
+    l2 = weight_decay != 0 and not decouple
+
+    # torch's list operations return tuples.
+    weights: Sequence[Tensor]
+    grads_: Sequence[Tensor]
+    normed_grads: Sequence[Tensor]
+    lr_: Any = lr
+    for step, (params_, grads_, exp_avgs_, exp_avg_sqs_, steps_, compensations_, positions) in _grouped(
+        params, grads, exp_avgs, exp_avg_sqs, state_steps, compensations, by_step=not masked, halves=l2
+    ):
+        widened = is_widened(params_[0], exp_avgs_[0])
+        weights = params_
+        if widened:
+            weights = [widen(p, c) for p, c in zip(params_, compensations_)]
+            grads_ = [g.to(w.dtype) for g, w in zip(grads_, weights)]
+        if grad_scale is not None:
+            grads_ = [g / grad_scale.to(g.device) for g in grads_]
+        unscaled = [grads[i] for i in positions]
+        if has_complex and torch.is_complex(weights[0]):
+            grads_ = [_real(g) for g in grads_]
+            weights, exp_avgs_, exp_avg_sqs_ = (
+                [torch.view_as_real(t) for t in tensors] for tensors in (weights, exp_avgs_, exp_avg_sqs_)
+            )
+        # Only L2 mixes the sign of the gradient with another one: else it is the normalized gradient that is
+        # negated, in place.
+        negate = maximize
+        if l2:
+            if maximize:
+                grads_ = torch._foreach_neg(grads_)
+                torch._foreach_add_(grads_, weights, alpha=weight_decay)
+                negate = False
+            else:
+                grads_ = torch._foreach_add(grads_, weights, alpha=weight_decay)
+
+        if masked:
+            real = weights[0].dtype
+            steps = [step_t.to(real) for step_t in steps_]
+            started = [(step_t != 0).to(real) for step_t in steps]  # 0-d: 0.0 in the first step, then 1.0
+            waiting = [_waits(step_t, lr, g) for step_t, g in zip(steps, unscaled)]
+            if waiting[0] is not None:
+                grads_ = [g.masked_fill(waits, 0.0) for g, waits in zip(grads_, waiting)]
+        elif step == 0:
+            counted = [k for k, g in enumerate(unscaled) if not _waits(step, lr, g)]
+            if counted:
+                exp_avgs_, exp_avg_sqs_, grads_, steps_ = at(counted, (exp_avgs_, exp_avg_sqs_, grads_, steps_))
+                for average in (*exp_avgs_, *exp_avg_sqs_):
+                    average.zero_()
+                torch._foreach_addcmul_(exp_avg_sqs_, grads_, grads_)
+                torch._foreach_add_(steps_, 1)
+            continue
+
+        if weight_decay != 0 and decouple:
+            # Not a product with 1 - lr * weight_decay: its rounding, the same in each step, would add up.
+            if masked:
+                torch._foreach_sub_(weights, [w * (lr * weight_decay * s) for w, s in zip(weights, started)])
+            else:
+                torch._foreach_add_(weights, weights, alpha=-lr_ * weight_decay)
+
+        # One list of temporaries, as in Adam: first the denominator, then its reciprocal, then the quotient.
+        normed_grads = torch._foreach_sqrt(exp_avg_sqs_)
+        _torch.foreach_clamp_min_(normed_grads, eps)
+        if normed_grads[0].dtype in LOW_PRECISION:
+            # These have too few bits for a reciprocal, and 1 / eps is inf in float16.
+            normed_grads = torch._foreach_div(grads_, normed_grads)
+        else:
+            torch._foreach_reciprocal_(normed_grads)
+            torch._foreach_mul_(normed_grads, grads_)
+        if negate:
+            torch._foreach_neg_(normed_grads)
+        if clip_lambda is not None:
+            _torch.foreach_clamp_(normed_grads, clip_lambda(float(step)))
+        elif clip_exp is not None and not masked:
+            _torch.foreach_clamp_(normed_grads, _power(step, clip_exp))
+        elif clip_exp is not None:
+            clips = [step_t**clip_exp for step_t in steps]
+            torch._foreach_maximum_(normed_grads, [-clip for clip in clips])
+            torch._foreach_minimum_(normed_grads, clips)
+        if masked:
+            # Not a product: 0 * NaN is NaN, and the parameter waits even for a NaN.
+            for normed_grad, s in zip(normed_grads, started):
+                normed_grad.masked_fill_(s == 0, 0.0)
+
+        # Two operations where one lerp_ would do: its inf - inf would make an infinite average NaN.
+        torch._foreach_mul_(exp_avgs_, beta1)
+        if masked:
+            torch._foreach_mul_(exp_avgs_, started)
+        torch._foreach_add_(exp_avgs_, normed_grads, alpha=1 - beta1)
+        del normed_grads
+
+        if isinstance(lr, Tensor):
+            torch._foreach_sub_(weights, [lr * exp_avg for exp_avg in exp_avgs_])
+        else:
+            torch._foreach_add_(weights, exp_avgs_, alpha=-lr)
+
+        if masked:
+            # The factors are 0 and 1 in the first step. 1 - beta2 is taken in double precision.
+            torch._foreach_mul_(exp_avg_sqs_, [beta2 * s for s in started])
+            scaled_grads = torch._foreach_mul(grads_, [(1 - beta2) * s + (1 - s) for s in started])
+            torch._foreach_addcmul_(exp_avg_sqs_, grads_, scaled_grads)
+        else:
+            torch._foreach_mul_(exp_avg_sqs_, beta2)
+            torch._foreach_addcmul_(exp_avg_sqs_, grads_, grads_, 1 - beta2)
+
+        if widened:
+            for narrowed in zip(params_, compensations_, weights, steps_, positions):
+                narrow_(*narrowed)
+        if masked and waiting[0] is not None:
+            for step_t, waits in zip(steps_, waiting):
+                step_t += ~waits
+        else:
+            torch._foreach_add_(steps_, 1)
+
+
+def _grouped(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    state_steps: list[Tensor],
+    compensations: list[Tensor | None] | None,
+    *,
+    by_step: bool,
+    halves: bool,
+) -> list[tuple[float, tuple[list[Any], ...]]]:
+    """Split the lists into those that one list operation can handle, each with its step, and their positions.
+
+    The step belongs to the key: a parameter that joined late, or left and came back, is not where the others
+    are. Without `by_step` the host does not read the steps, and the step returned means nothing.
+
+    L2 needs a second list of temporaries, the decayed gradients, where Adam has one at a time: in `halves`,
+    one after the other, both lists together take what one would.
+    """
+    found: dict[Any, tuple[float, tuple[list[Any], ...]]] = {}
+    for i, param in enumerate(params):
+        step_t = state_steps[i]
+        step = step_t.item() if by_step else -1.0
+        compensation = compensations[i] if compensations else None
+        dtypes = (param.dtype, exp_avgs[i].dtype, grads[i].dtype)
+        key = (param.device, dtypes, compensation is None, step, i % 2 if halves else 0)
+        if key not in found:
+            found[key] = (step, ([], [], [], [], [], [], []))
+        row = (param, grads[i], exp_avgs[i], exp_avg_sqs[i], step_t, compensation, i)
+        for column, entry in zip(found[key][1], row):
+            column.append(entry)
+    return list(found.values())

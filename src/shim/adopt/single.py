@@ -1,0 +1,138 @@
+"""Step one tensor after the other. Every other form must give the same numbers as this one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import _torch
+from .common import Clip, _check_capturable, _check_weight_decay, _found_inf, _power, _real, _to_scalar, _waits
+from .low_precision import is_widened, narrow_, widen
+
+
+def _single_tensor_adopt(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    state_steps: list[Tensor],
+    grad_scale: Tensor | None,
+    found_inf: Tensor | None,
+    *,
+    has_complex: bool,
+    compensations: list[Tensor | None] | None = None,
+    beta1: float,
+    beta2: float,
+    lr: float | Tensor,
+    clip_exp: float | None = None,
+    clip_lambda: Clip | None,
+    weight_decay: float,
+    decouple: bool,
+    eps: float,
+    maximize: bool,
+    capturable: bool,
+    differentiable: bool,
+) -> None:
+    _check_weight_decay(weight_decay)
+    if _found_inf(found_inf, capturable):
+        return
+    # The host must not look at the step: each step is then the general one, made harmless for t = 0.
+    masked = (capturable or _torch.is_compiling()) and clip_lambda is None
+    if masked:
+        _check_capturable(params, state_steps)
+    lr = _to_scalar(lr)
+
+    # A step, and what is computed from it, is a number, or a 0-d tensor where the host must not look.
+    step: Any
+    started: Any
+    clip: Any
+    waits: Tensor | None
+    for i, param in enumerate(params):
+        exp_avg = exp_avgs[i]
+        exp_avg_sq = exp_avg_sqs[i]
+        step_t = state_steps[i]
+        compensation = compensations[i] if compensations else None
+
+        widened = is_widened(param, exp_avg)
+        weight = widen(param, compensation) if widened else param
+        grad = grads[i].to(weight.dtype) if widened else grads[i]
+        if grad_scale is not None:
+            grad = grad / grad_scale.to(grad.device)
+        if maximize:
+            grad = -grad
+        if weight_decay != 0 and not decouple:
+            grad = grad.add(weight, alpha=weight_decay)
+
+        if torch.is_complex(weight):
+            weight = torch.view_as_real(weight)
+            grad = _real(grad)
+            exp_avg = torch.view_as_real(exp_avg)
+            exp_avg_sq = torch.view_as_real(exp_avg_sq)
+
+        waits = None
+        if masked:
+            step = step_t.to(weight.dtype)
+            started = (step != 0).to(weight.dtype)  # 0-d: 0.0 in the first step, then 1.0
+            waits = _waits(step, lr, grads[i])
+            if waits is not None:
+                grad = grad.masked_fill(waits, 0.0)
+        else:
+            step = step_t.item()
+            if step == 0:
+                if not _waits(step, lr, grads[i]):
+                    exp_avg.zero_()
+                    exp_avg_sq.zero_().addcmul_(grad, grad)
+                    step_t += 1
+                continue
+            started = 1.0
+
+        if weight_decay != 0 and decouple:
+            # Not a product with 1 - lr * weight_decay: its rounding, the same in each step, would add up.
+            if masked or isinstance(lr, Tensor):
+                # (A copy, because autograd keeps the product's factors.)
+                weight.sub_(weight.clone() * (lr * weight_decay * started))
+            else:
+                weight.add_(weight, alpha=-lr * weight_decay)
+
+        if differentiable:
+            # The root of a clamped v: that of v has an infinite slope at 0, and v is about to be changed.
+            denom = exp_avg_sq.clone().clamp(min=eps * eps).sqrt()
+        else:
+            denom = exp_avg_sq.sqrt().clamp_(min=eps)
+        normed_grad = grad / denom
+        if clip_lambda is not None:
+            normed_grad = _torch.clamp(normed_grad, clip_lambda(float(step)))
+        elif clip_exp is not None and not masked:
+            normed_grad = _torch.clamp(normed_grad, _power(step, clip_exp))
+        elif clip_exp is not None:
+            clip = step**clip_exp
+            normed_grad = torch.minimum(torch.maximum(normed_grad, -clip), clip)
+        if masked:
+            # Not a product: 0 * NaN is NaN, and the parameter waits even for a NaN.
+            normed_grad = normed_grad.masked_fill(started == 0, 0.0)
+
+        # Two operations where one lerp_ would do: its inf - inf would make an infinite average NaN.
+        exp_avg.mul_(beta1)
+        if masked:
+            exp_avg.masked_fill_(started == 0, 0.0)
+        exp_avg.add_(normed_grad, alpha=1 - beta1)
+
+        if isinstance(lr, Tensor):
+            # In differentiable mode autograd keeps the product's factors, and exp_avg will change.
+            weight.sub_(lr * (exp_avg.clone() if differentiable else exp_avg))
+        else:
+            weight.add_(exp_avg, alpha=-lr)
+
+        if masked:
+            # The factor is 1 in the first step. 1 - beta2 is taken in double precision.
+            exp_avg_sq.mul_(beta2).masked_fill_(started == 0, 0.0).addcmul_(
+                grad, grad * ((1 - beta2) * started + (1 - started))
+            )
+        else:
+            exp_avg_sq.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+
+        if widened:
+            narrow_(param, compensation, weight, step_t, i)
+        step_t += 1 if waits is None else ~waits

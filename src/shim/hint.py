@@ -1,0 +1,399 @@
+"""The hint: below the traceback of a program that died of a known breakage, the command that runs it.
+
+Python keeps the exception that a program died of (``sys.last_value``), so a function that is called at exit can look
+at it: no hook of the program's is replaced, and nothing is done until it has died. A worker of multiprocessing keeps
+nothing; there we look while the exception is on its way.
+
+What goes wrong in here is nobody's: nothing is said then.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Iterator, NamedTuple
+
+from . import bootstrap
+
+if TYPE_CHECKING:
+    from types import CodeType, FrameType, TracebackType
+
+    from .registry import Patch
+    from .releases import Release
+
+#: Where an uncaught exception leaves a program: a script or ``-c``, and ``-m``, a directory or an archive.
+_OUTERMOST = (("__main__", "<module>"), ("runpy", "_run_module_as_main"))
+#: What a launcher raises once a child has died, which has said it itself.
+_OF_CHILDREN = ("CalledProcessError", "ChildFailedError")
+
+_watching = False
+
+
+def watch() -> None:
+    """Look, when this process or a worker of it ends, at what it died of. A second call changes nothing."""
+    global _watching
+    if _watching:
+        return
+    _watching = True
+    try:
+        atexit.register(_at_exit)
+        from multiprocessing import util  # which torch imports itself, some of them a little later
+
+        util.register_after_fork(bootstrap.FINDER, _watch_worker)  # which forgets the finalizers of its parent
+        _watch_worker()
+    except Exception:
+        pass
+
+
+def _watch_worker(_: object = None) -> None:
+    """Have ``_of_worker`` called in a worker before multiprocessing prints the exception that ends it."""
+    from multiprocessing import process, util
+
+    main: Any = process.BaseProcess._bootstrap  # type: ignore[attr-defined]
+    if "_exit_function" in main.__code__.co_names:  # it calls the finalizers before it prints
+        util.Finalize(None, _of_worker, exitpriority=0)
+    elif process.parent_process() is not None or "--multiprocessing-fork" in _command_line("self"):
+        _watch_lines(main.__code__)  # since 3.13 it calls them when the exception is gone
+
+
+def _watch_lines(code: CodeType) -> None:
+    """Call ``_of_worker`` at the first line of a function that is executed while an exception is handled."""
+    monitoring: Any = sys.monitoring  # type: ignore[attr-defined, unused-ignore]
+    tool = next((number for number in (4, 3) if monitoring.get_tool(number) is None), None)
+    if tool is None:
+        return
+
+    def line(code: CodeType, number: int) -> None:
+        if _that_ends_a_worker() is not None and monitoring.get_tool(tool) == "shim":
+            monitoring.free_tool_id(tool)
+            _of_worker()
+
+    monitoring.use_tool_id(tool, "shim")
+    monitoring.register_callback(tool, monitoring.events.LINE, line)
+    monitoring.set_local_events(tool, code, monitoring.events.LINE)
+
+
+def _at_exit() -> None:
+    """Say the hint for the exception that ended the program, if it is one of ours."""
+    try:
+        error, last = getattr(sys, "last_value", None), getattr(sys, "last_traceback", None)
+        if not isinstance(error, Exception) or last is None or not _is_wanted():
+            return
+        outermost = last.tb_frame
+        if (outermost.f_globals.get("__name__"), outermost.f_code.co_name) not in _OUTERMOST:
+            return  # pytest, IPython and debuggers keep there what they have caught
+        if "--multiprocessing-fork" in _command_line("self"):
+            return  # a worker that could not import the program: its parent could not either
+        text = hint(error, last)
+        if text:
+            _write(text)
+    except BaseException:
+        pass
+
+
+def _of_worker() -> None:
+    """Say the hint for the exception that is about to end a worker of multiprocessing, the first one alone."""
+    try:
+        error = _that_ends_a_worker()
+        if error is None or not _is_wanted():
+            return
+        from multiprocessing import process
+
+        if {*process.current_process()._identity} != {1}:
+            return
+        text = hint(error, error.__traceback__)  # type: ignore[arg-type]
+        if text and hasattr(error, "add_note"):  # Python 3.11; multiprocessing prints it with the traceback
+            error.add_note("\n" + text)
+        elif text:
+            _write(text)
+    except BaseException:
+        pass
+
+
+def _that_ends_a_worker() -> Exception | None:
+    """Return the exception that has left what a worker runs: not one that its parent handled when it started it."""
+    from multiprocessing import process
+
+    error = sys.exc_info()[1]
+    last = getattr(error, "__traceback__", None)
+    main: Any = process.BaseProcess._bootstrap  # type: ignore[attr-defined]
+    return error if isinstance(error, Exception) and last and last.tb_frame.f_code is main.__code__ else None
+
+
+def _is_wanted() -> bool:
+    if os.environ.get("SHIM_HINT", "").strip().lower() in ("0", "false", "no", "off"):
+        return False
+    if bootstrap.state["door"] in (None, "activate") or sys.flags.inspect or hasattr(sys, "ps1"):
+        return False
+    from . import guards
+
+    return guards._is_rank_0()
+
+
+def _write(text: str) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write("\n" + text + "\n")
+        sys.stderr.flush()
+
+
+# --- what is said ---------------------------------------------------------------------------------------------------
+
+
+def hint(error: Exception, last: TracebackType) -> str:
+    """Return the paragraph for an exception that ended a program; an empty one if it is none of ours.
+
+    Args:
+        error: the exception.
+        last: its traceback.
+    """
+    import linecache
+    import traceback
+
+    kind = type(error)
+    if kind.__name__ in _OF_CHILDREN or hasattr(kind.__str__, "__code__"):  # a program's own words, or its own code
+        return ""
+    frames = list(traceback.walk_tb(last))
+    said = f"{kind.__name__}: {error}"
+    if "Traceback (most recent call last)" in said:  # of a worker; the lines of code in it say nothing
+        if kind is KeyError:
+            return ""
+        said = "\n".join(line for line in said.splitlines() if not line.startswith("    "))
+    frame, line = frames[-1]
+    while last.tb_next is not None:
+        last = last.tb_next
+    if _is_said_by_the_program(frame, last.tb_lasti) or (kind is KeyError and _package(frame) != "torch"):
+        return ""
+    where = [f'  File "{each.f_code.co_filename}", line {number}, in {each.f_code.co_name}' for each, number in frames]
+    code = linecache.getline(frame.f_code.co_filename, line, frame.f_globals).strip()
+    for patch in _patches_for("\n".join([*where, f"    {code}", said])):
+        advice = _advice(patch)
+        if advice is not None:
+            return "\n".join(_paragraph(*advice))
+    optimizer = _unguarded(said, [each for each, _ in frames])
+    if optimizer:
+        return "\n".join(_paragraph(_ON_GUARD.format(optimizer), None))
+    return ""
+
+
+_ON_GUARD = (
+    "the optimizer {0} got weight_decay=None, and is not one that shim knows. Where None means no weight decay, write "
+    "`import shim` and `@shim.guard` above the class, or `shim.guard({0})` behind it: None is then taken as 0.0."
+)
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]
+
+
+def _is_said_by_the_program(frame: FrameType, instruction: int) -> bool:
+    """Tell whether a ``raise`` in the program's own code made the message, which may then mean anything."""
+    import opcode
+    from pathlib import Path
+
+    if frame.f_code.co_code[instruction] != opcode.opmap["RAISE_VARARGS"]:
+        return False
+    path = Path(frame.f_code.co_filename)
+    of_python = Path(os.__file__).parent in path.parents or path.name.startswith("<frozen ")
+    return not of_python and _package(frame) != "torch" and not {"site-packages", "dist-packages"} & {*path.parts}
+
+
+def _patches_for(text: str) -> Iterator[Patch]:
+    """Yield the patches that answer a message."""
+    from . import explain, rows
+    from .activation import REGISTRY
+
+    patches = {patch.name: patch for patch in (*rows.load(), *REGISTRY) if patch.answers}
+    answers = [explain.Answer(patch.name, patch.answers, patch.reason, "") for patch in patches.values()]
+    for answer in explain.explain(text, answers):
+        yield patches[answer.name]
+
+
+class _Command(NamedTuple):
+    """What the program is to be started with."""
+
+    #: The release for ``--for``; empty for none.
+    release: str = ""
+    #: What SHIM_PATCHES is to name more.
+    patch: str = ""
+
+
+def _advice(patch: Patch) -> tuple[str, _Command | None] | None:
+    """Return what is to be said of a patch that answers the message, and with what the program runs.
+
+    None for a patch that is on already, or would not be of use.
+    """
+    from .activation import _choice
+    from .releases import is_in, of_the_time
+
+    installed = _installed(patch.of)
+    here = f"and this is {patch.of} {'.'.join(map(str, installed))}"
+    chosen = _choice()
+    family = {patch.name[:end] for end, letter in enumerate(patch.name + ".") if letter == "."}
+    if patch.name in chosen.named or family & {*chosen.left_out} or not is_in(installed, patch.versions):
+        return None
+    if patch.works and is_in(installed, patch.works):
+        return None
+    about = f"{patch.reason.rstrip('.')}."
+    if not about.lower().startswith(patch.name.lower()):
+        about = f"{patch.name}: {about}"
+    if patch.optional:
+        risk = f" ({patch.note})" if patch.note else ""
+        return f"{about} It is mended only where it is asked for by name{risk}:", _Command(patch=patch.name)
+    if not patch.works:
+        return None
+    if not patch.targets:
+        return about, None
+    if chosen.written_for is not None and is_in(of_the_time(patch.of, chosen.written_for), patch.works):
+        return None
+    nearest = _nearest(patch, chosen.written_for)
+    if nearest is None:
+        return f"{about} It works with {patch.of} {patch.works}, {here}. This runs it:", _Command(patch=patch.name)
+    release, older = nearest
+    bounds = f"up to {release}" if older else f"from {release} on"
+    works = f"torch {bounds}" if patch.of == "torch" else f"{patch.of} {patch.works}"
+    return f"{about} Such programs run on {works}, {here}. This runs it as on torch {release}:", _Command(release)
+
+
+def _nearest(patch: Patch, written_for: Release | None = None) -> tuple[str, bool] | None:
+    """Return the nearest release of torch to be written for, and whether it is an older one.
+
+    It is the nearest to the installed release; to the one that the program says it was written for, if that did not
+    help, further on the same side, so that what it has had stays.
+    """
+    from .releases import TORCH, Release
+
+    here = _installed("torch")[:2]
+    said = here if written_for is None else written_for.numbers[:2]
+    runs = [(a, b) for (a, b), last in TORCH.items() if _works(patch, Release("", (a, b, last)))]
+    older = [release for release in runs if release <= said <= here]
+    newer = [release for release in runs if release > said >= here]
+    nearest = max(older) if older else min(newer, default=None)
+    return None if nearest is None else ("%d.%d" % nearest, bool(older))
+
+
+def _installed(package: str) -> tuple[int, int, int]:
+    """Return the release of a package; a package that died while it was imported is not loaded."""
+    from importlib.metadata import version
+
+    from .registry import installed_release
+    from .releases import release
+
+    loaded = installed_release(package)
+    return (loaded or release(version({"PIL": "Pillow"}.get(package, package)))).numbers
+
+
+def _works(patch: Patch, torch: Release) -> bool:
+    from .releases import is_in, of_the_time
+
+    return is_in(of_the_time(patch.of, torch), patch.works)
+
+
+def _paragraph(text: str, command: _Command | None) -> list[str]:
+    """Return at most five lines: the text in at most four, or three and a command."""
+    import textwrap
+
+    most, text = (4 if command else 5), "shim: " + text
+    width = 100
+    while len(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)) > most:
+        width += 20
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    return [*lines, "    " + _in_a_shell(command)] if command else lines
+
+
+# --- the command ----------------------------------------------------------------------------------------------------
+
+
+def _in_a_shell(command: _Command) -> str:
+    """Return the command that starts the job again, as far as it is known: what it was started with, and ours."""
+    from .activation import _choice
+
+    written_for = _choice().written_for
+    release = command.release or (str(written_for) if written_for else "")
+    named = [name for name in os.environ.get("SHIM_PATCHES", "").replace(" ", "").split(",") if name]
+    named += [command.patch] if command.patch else []
+    patches = f"SHIM_PATCHES={','.join(named)}" if named else ""
+    environment = f"SHIM_FOR={release}" if release else ""
+    words = _started_with()
+    if not words:
+        return " ".join(filter(None, (patches, environment))) + " in front of the command that started the job"
+    if _run_reaches(words):
+        words[1:1] = ["-m", "shim", "run", *(["--for", release] if release else [])]
+        environment = ""
+    return " ".join(filter(None, (patches, environment, *map(_quoted, words))))
+
+
+def _quoted(word: str) -> str:
+    import shlex
+
+    return shlex.quote(word) if word.isprintable() and len(word) <= 300 else "..."
+
+
+def _run_reaches(words: list[str]) -> bool:
+    """Tell whether ``python -m shim run`` starts this, from here: not a project with a ``shim`` of its own."""
+    from . import launch
+
+    options, _ = launch._split(words[1:])
+    locked_out = any(not option.startswith("--") and {*option} & {*"IES"} for option in options)
+    return bootstrap.state["door"] != "preimport" and __package__ == "shim" and not locked_out
+
+
+def _started_with() -> list[str]:
+    """Return the command line of the user's, beginning with the interpreter; none where it is not known."""
+    from multiprocessing import process
+
+    from . import launch
+
+    words = _command_line("self")
+    worker = bool(process.current_process()._identity)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        # torchrun, accelerate: what the user has started is the parent of this.
+        words = [] if worker else _command_line(str(os.getppid()))
+    elif "RANK" in os.environ:
+        words = []
+    elif "--multiprocessing-fork" in words:
+        words = _command_line(str(os.getppid()))
+    python, program = words[:1], launch._split(words[1:])[1]
+    known = python and program[:1] not in ([], ["-"]) and launch._is_python(python[0])
+    return words if known and not any("from multiprocessing." in word for word in words) else []
+
+
+def _command_line(pid: str) -> list[str]:
+    """Return the command line of a process, by its number or ``"self"``; none where it is not to be had."""
+    if pid == "self" and hasattr(sys, "orig_argv"):
+        return list(sys.orig_argv)
+    from pathlib import Path
+
+    try:
+        return [os.fsdecode(word) for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]]  # Linux
+    except OSError:
+        return []
+
+
+# --- a None that no guard covers ------------------------------------------------------------------------------------
+
+
+def _unguarded(said: str, frames: list[FrameType]) -> str:
+    """Return the name of the optimizer class without a guard in which a weight_decay of None made the message."""
+    import re
+
+    from . import guards
+    from .explain import _OTHER_PARAMETERS
+    from .patches.torch_optim import NONE_ANSWERS
+
+    base = getattr(sys.modules.get("torch.optim"), "Optimizer", None)
+    if base is None or not any(re.search(pattern, said) for pattern in NONE_ANSWERS):
+        return ""
+    for frame in reversed(frames):
+        values = frame.f_locals
+        first = values.get(frame.f_code.co_varnames[0]) if frame.f_code.co_varnames else None
+        kind = type(first)
+        if base in kind.__mro__:
+            places: list[Any] = [values, values.get("kwargs"), *(vars(first).get("param_groups") or ())]
+            nones = [each for each in places if isinstance(each, dict) and each.get(guards.WEIGHT_DECAY, 0.0) is None]
+            sure = nones and not any(each.get(name, 0.0) is None for each in nones for name in _OTHER_PARAMETERS)
+            known = guards.is_guarded(kind) or kind.__module__.startswith("torch.")
+            return kind.__name__ if sure and not known else ""
+        if _package(frame) != "torch" and values.get(guards.WEIGHT_DECAY, 0.0) is not None:
+            return ""  # a closure, say
+    return ""

@@ -1,0 +1,149 @@
+"""torch.autograd: Functions of the first kind, whose instances are called."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from .row import name
+
+
+@name(
+    "torch.autograd.function:Function.__call__",
+    called="autograd.Function",
+    works="<1.5",
+    says=r"Legacy autograd function with non-static forward method is deprecated\.",
+    example="""
+import torch
+
+class Scaled(torch.autograd.Function):
+    def __init__(self, scale):
+        self.scale = scale
+
+    def forward(self, x, y):
+        self.save_for_backward(x, y)
+        positive = x > 0
+        self.mark_non_differentiable(positive)
+        return x * y * self.scale, x + y, positive
+
+    def backward(self, by_product, by_sum, by_positive):
+        x, y = self.saved_tensors
+        print(self.needs_input_grad)
+        return by_product * y * self.scale + by_sum, None
+
+x = torch.tensor([1.0, -2.0], requires_grad=True)
+product, total, positive = Scaled(3.0)(x, torch.tensor([4.0, 5.0]))
+(product.sum() * 2 + total[0]).backward()
+print(product.tolist(), total.tolist(), positive.tolist(), positive.requires_grad, x.grad.tolist())
+""",
+)
+def call(self: Any, *tensors: Any) -> Any:
+    """An instance of a Function was called, and its forward and backward were methods, up to 1.4."""
+    import torch
+
+    for tensor in tensors:
+        if not isinstance(tensor, torch.Tensor):
+            raise RuntimeError(f"expected a Variable argument, but got {type(tensor).__name__}")
+    if not isinstance(self, _Called):
+        self.__class__ = _called(type(self))
+    results = _static().apply(self, *tensors)
+    return results if self.__dict__.pop("_several") else results[0]
+
+
+class _Called:
+    """What the class of a Function gets once an instance is called: what is of a call is in the context of the call.
+
+    Up to 1.4 an instance held it itself, so that a second call lost what the first had saved, and the backward of one
+    of the two raised. Each has its own here. It is held in a call alone, or it would hold itself.
+    """
+
+    __slots__ = ()
+
+    def save_for_backward(self, *tensors: Any) -> None:
+        self._of_the_call.save_for_backward(*tensors)
+
+    def mark_dirty(self, *tensors: Any) -> None:
+        self._of_the_call.mark_dirty(*tensors)
+
+    def mark_non_differentiable(self, *tensors: Any) -> None:
+        self._of_the_call.mark_non_differentiable(*tensors)
+
+    @property
+    def _of_the_call(self) -> Any:
+        if "_context" not in self.__dict__:
+            raise AttributeError("what an autograd.Function holds of a call, it holds in its forward and backward")
+        return self.__dict__["_context"]
+
+    @property
+    def saved_tensors(self) -> Any:
+        return self._of_the_call.saved_tensors
+
+    saved_variables = saved_tensors
+
+    @property
+    def needs_input_grad(self) -> Any:
+        return self._of_the_call.needs_input_grad[1:]
+
+
+_classes: WeakKeyDictionary[type, type] = WeakKeyDictionary()
+
+
+def _called(cls: type) -> type:
+    """Return a class like this one, of which a called instance is."""
+    if cls not in _classes:
+        named = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+        _classes[cls] = type(cls)(cls.__name__, (_Called, cls), named)
+    return _classes[cls]
+
+
+_made: list[Any] = []
+
+
+def _static() -> Any:
+    """Return the Function that runs those of the first kind."""
+    import torch
+
+    if _made:
+        return _made[0]
+
+    class Legacy(torch.autograd.Function):
+        """Runs the methods of an instance."""
+
+        @staticmethod
+        def forward(ctx: Any, instance: Any, *tensors: Any) -> Any:
+            ctx.instance = instance
+            results = _within(ctx, instance.forward, tensors)
+            instance.__dict__["_several"] = isinstance(results, tuple)
+            results = results if isinstance(results, tuple) else (results,)
+            for place, result in enumerate(results):
+                if not isinstance(result, torch.Tensor):
+                    raise TypeError(
+                        f"{type(instance).__name__}.forward: expected Variable (got {type(result).__name__}) "
+                        f"for return value {place}"
+                    )
+            return results
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Any) -> Any:
+            # It was not differentiated itself: neither what it got nor what it returned had a history.
+            found = _within(ctx, ctx.instance.backward, map(_without_history, gradients))
+            return (None, *map(_without_history, found if isinstance(found, tuple) else (found,)))
+
+    _made.append(Legacy)
+    return Legacy
+
+
+def _within(ctx: Any, method: Any, arguments: Any) -> Any:
+    held = ctx.instance.__dict__
+    before = held.get("_context")
+    held["_context"] = ctx
+    try:
+        return method(*arguments)
+    finally:
+        held["_context"] = before
+        if before is None:
+            del held["_context"]
+
+
+def _without_history(gradient: Any) -> Any:
+    return gradient if gradient is None else gradient.detach()

@@ -1,0 +1,137 @@
+"""torch.optim: what optimizers and schedulers have learnt, for a program of today on an older torch."""
+
+from __future__ import annotations
+
+import functools
+from collections import OrderedDict
+from typing import Any
+
+from .row import argument, name
+
+_OPTIMIZER = "torch.optim.optimizer:Optimizer"
+
+_STEPS = """
+import torch
+weight = torch.nn.Parameter(torch.ones(2))
+optimizer = torch.optim.SGD([weight], lr=0.25)
+scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+handle = optimizer.{register}(
+    lambda self, args, kwargs: print("{when}", self is optimizer, len(args), sorted(kwargs), weight.tolist())
+)
+for _ in range(2):
+    weight.grad = torch.ones(2)
+    optimizer.step()
+handle.remove()
+optimizer.step(closure=None)
+print(weight.tolist())
+"""
+
+
+@name(
+    f"{_OPTIMIZER}.register_step_pre_hook",
+    called="register_step_pre_hook",
+    works=">=2.0",
+    says=r"'\w+' object has no attribute 'register_step_pre_hook'",
+    example=_STEPS.format(register="register_step_pre_hook", when="before"),
+)
+def register_step_pre_hook(self: Any, hook: Any) -> Any:
+    """Hooks of an optimizer's step are of 2.0: those before it, which may change its arguments."""
+    return _registered(self, "_optimizer_step_pre_hooks", hook)
+
+
+@name(
+    f"{_OPTIMIZER}.register_step_post_hook",
+    called="register_step_post_hook",
+    works=">=2.0",
+    says=r"'\w+' object has no attribute 'register_step_post_hook'",
+    example=_STEPS.format(register="register_step_post_hook", when="after"),
+)
+def register_step_post_hook(self: Any, hook: Any) -> Any:
+    """Hooks of an optimizer's step are of 2.0: those after it."""
+    return _registered(self, "_optimizer_step_post_hooks", hook)
+
+
+def _registered(optimizer: Any, hooks: str, hook: Any) -> Any:
+    from torch.utils.hooks import RemovableHandle
+
+    if not getattr(optimizer.step, "runs_hooks", False):
+        # A scheduler has put a step of its own on the optimizer, which calls the one that the class had by then.
+        held_by = optimizer if "step" in vars(optimizer) else _where_step_is(type(optimizer))
+        held_by.step = _with_hooks(held_by.step, optimizer if held_by is optimizer else None)
+    registered = vars(optimizer).setdefault(hooks, OrderedDict())
+    handle = RemovableHandle(registered)
+    registered[handle.id] = hook
+    return handle
+
+
+def _where_step_is(cls: type) -> Any:
+    return next(base for base in cls.__mro__ if "step" in vars(base))
+
+
+def _with_hooks(step: Any, optimizer: Any) -> Any:
+    """Return a step that runs the hooks around ``step``, of the class or, if it is given, of that optimizer alone."""
+
+    @functools.wraps(step)
+    def step_with_hooks(*args: Any, **kwargs: Any) -> Any:
+        if optimizer is not None:
+            args = (optimizer, *args)
+        self = args[0]
+        for before in list(vars(self).get("_optimizer_step_pre_hooks", {}).values()):
+            result = before(self, args, kwargs)
+            if result is not None:
+                if not isinstance(result, tuple) or len(result) != 2:
+                    raise RuntimeError(
+                        f"{step} must return None or a tuple of (new_args, new_kwargs), but got {result}."
+                    )
+                args, kwargs = result
+        out = step(*(args if optimizer is None else args[1:]), **kwargs)
+        for after in list(vars(self).get("_optimizer_step_post_hooks", {}).values()):
+            after(self, args, kwargs)
+        return out
+
+    vars(step_with_hooks)["runs_hooks"] = True
+    return step_with_hooks
+
+
+@argument(
+    "torch.optim.adamw:AdamW.__init__",
+    "torch.optim.adam:Adam.__init__",
+    called="fused",
+    works=">=2.0",
+    says=(
+        r"\bAdamW?\.__init__\(\) got an unexpected keyword argument 'fused'",
+        r"\bAdamW?\([^)]*\bfused=.* TypeError: __init__\(\) got an unexpected keyword argument 'fused'",
+    ),
+    example="""
+import torch
+weight = torch.nn.Parameter(torch.ones(2))
+optimizer = torch.optim.AdamW([weight], lr=0.5, weight_decay=0.0, fused=False)
+weight.grad = torch.ones(2)
+optimizer.step()
+print([round(value, 4) for value in weight.tolist()])
+""",
+)
+def fused(original: Any, *args: Any, fused: Any = None, **kwargs: Any) -> None:
+    """Adam and AdamW take fused since 2.0; without it they compute the same, more slowly."""
+    original(*args, **kwargs)
+
+
+@name(
+    "torch.optim.lr_scheduler:ReduceLROnPlateau.get_last_lr",
+    called="ReduceLROnPlateau.get_last_lr",
+    works=">=2.2",
+    says=r"'ReduceLROnPlateau' object has no attribute 'get_last_lr'",
+    example="""
+import torch
+optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
+scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0)
+print(scheduler.get_last_lr())
+for loss in (1.0, 2.0):
+    scheduler.step(loss)
+print(scheduler.get_last_lr())
+""",
+)
+def get_last_lr(self: Any) -> list[float]:
+    """ReduceLROnPlateau says its last learning rates since 2.2."""
+    last: list[float] | None = getattr(self, "_last_lr", None)
+    return [group["lr"] for group in self.optimizer.param_groups] if last is None else last

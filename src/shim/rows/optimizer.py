@@ -1,0 +1,55 @@
+"""torch.optim.optimizer: what the base class expects of its subclasses."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from .row import name
+
+#: The dictionaries of hooks that Optimizer.__init__ makes.
+_HOOKS = (
+    "_optimizer_step_pre_hooks",
+    "_optimizer_step_post_hooks",
+    "_optimizer_state_dict_pre_hooks",
+    "_optimizer_state_dict_post_hooks",
+    "_optimizer_load_state_dict_pre_hooks",
+    "_optimizer_load_state_dict_post_hooks",
+)
+
+
+@name(
+    "torch.optim.optimizer:Optimizer.__getattr__",
+    called="Optimizer.__init__",
+    works="<2.0",
+    says=rf"object has no attribute '({'|'.join(_HOOKS)})'",
+    example="""
+import torch
+
+class Lookahead(torch.optim.Optimizer):
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+        self.param_groups = optimizer.param_groups
+        self.state = {}
+        self.defaults = optimizer.defaults
+
+    def step(self, closure=None):
+        return self.optimizer.step(closure)
+
+p = torch.nn.Parameter(torch.ones(1))
+optimizer = Lookahead(torch.optim.SGD([p], lr=0.5))
+scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+for _ in range(2):
+    optimizer.zero_grad()
+    p.sum().backward()
+    optimizer.step()
+    scheduler.step()
+optimizer.load_state_dict(optimizer.state_dict())
+print(round(p.item(), 3), len(optimizer.state_dict()["param_groups"]))
+""",
+)
+def hooks_of_its_own(optimizer: Any, attribute: str) -> Any:
+    """An optimizer that never calls super().__init__ has no dictionaries of hooks, which 2.0 and 2.1 ask for."""
+    if attribute in _HOOKS:
+        return vars(optimizer).setdefault(attribute, OrderedDict())
+    raise AttributeError(f"{type(optimizer).__name__!r} object has no attribute {attribute!r}")

@@ -1,0 +1,255 @@
+"""Modules of torch.nn that an older release has pickled whole: what its classes did not have, with its old meaning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .row import made, row
+
+_UNPICKLED = """
+import torch
+from torch import nn
+
+def unpickled(module, *lacking):
+    other = type(module).__new__(type(module))
+    other.__setstate__({key: value for key, value in vars(module).items() if key not in lacking})
+    return other.eval()
+
+"""
+
+
+def _lacks(
+    module: str, classes: str, works: str, example: str = "", says: str = "", called: str = "", **meaning: Any
+) -> None:
+    """Add a row: a state without these attributes gets them. A function is given the state.
+
+    Args:
+        module: of torch.nn.modules.
+        classes: the classes; the first one names the row.
+        works: the releases that knew nothing of the attributes.
+        example: its lines after those that define ``unpickled``; a row without one answers no message.
+        says: another message.
+        called: its name, if that is not the first class.
+        meaning: the attributes, and what they are for an object that has none.
+    """
+
+    def setstate(original: Any, self: Any, state: Any) -> None:
+        for attribute, value in meaning.items():
+            if attribute not in state:
+                state = {**state, attribute: value(state) if callable(value) else value}
+        original(self, state)
+
+    names = classes.split()
+    attributes = "|".join(meaning)
+    row(
+        "around",
+        tuple(f"torch.nn.modules.{module}:{each}.__setstate__" for each in names),
+        setstate,
+        None,
+        {
+            "called": called or f"pickled.{names[0]}",
+            "reason": f"a {names[0]} that an older release has pickled has no {' and no '.join(meaning)}",
+            "works": works,
+            "says": (
+                (rf"'({'|'.join(names)})' object has no attribute '({attributes})'", *filter(None, [says]))
+                if example
+                else ()
+            ),
+            "example": example and _UNPICKLED + example,
+        },
+    )
+
+
+def _slow_path(state: dict[str, Any]) -> int:
+    return 0  # neither relu nor gelu for the fused kernel of 1.12, which rounds otherwise
+
+
+def _repeated_twice(state: dict[str, Any]) -> tuple[int, ...]:
+    """Return how a convolution pads. A circular one of 1.4 padded half on each side, and none where that is 1 and 0."""
+    circular = state.get("padding_mode") == "circular"
+    both: list[int] = []
+    for padding in reversed(state["padding"]):
+        right = padding // 2 if circular else padding
+        both += [padding - right if right else 0, right]
+    return tuple(both)
+
+
+_lacks(
+    "activation",
+    "GELU",
+    works="<1.12",
+    approximate="none",
+    example="""
+y = unpickled(nn.GELU(), "approximate")(torch.tensor([-1.0, 2.0]))
+print([round(v, 3) for v in y.tolist()])
+""",
+)
+_lacks(
+    "upsampling",
+    "Upsample UpsamplingBilinear2d UpsamplingNearest2d",
+    works=">=1.6,<1.11",
+    says=r"recompute_scale_factor is not meaningful with an explicit size\.",
+    recompute_scale_factor=None,  # from 2.1 on, torch itself takes the object for one of 1.5
+    example="""
+x = torch.arange(4.0).reshape(1, 1, 2, 2)
+for options in ({"size": (3, 3)}, {"scale_factor": 1.7, "mode": "bilinear", "align_corners": False}):
+    y = unpickled(nn.Upsample(**options), "recompute_scale_factor")(x)
+    print([round(v, 3) for v in y.flatten().tolist()])
+""",
+)
+_lacks(
+    "upsampling",
+    "Upsample UpsamplingBilinear2d UpsamplingNearest2d",
+    called="pickled.Upsample of 1.5",
+    works="<1.6",
+    recompute_scale_factor=lambda state: None if state.get("scale_factor") is None else True,
+)
+_lacks(
+    "activation",
+    "Hardsigmoid Hardswish",
+    works=">=1.5,<1.7",
+    inplace=False,
+    example="print(unpickled(nn.Hardsigmoid(), 'inplace')(torch.tensor([-4.0, 0.0, 4.0])).tolist())\n",
+)
+_lacks(
+    "activation",
+    "MultiheadAttention",
+    works="<1.9",
+    batch_first=False,
+    example="""
+attention = nn.MultiheadAttention(4, 2)
+for parameter in attention.parameters():
+    nn.init.constant_(parameter, 0.5)
+x = torch.arange(12.0).reshape(3, 1, 4) / 12
+y, weights = unpickled(attention, "batch_first")(x, x, x)
+print([round(v, 2) for v in y.flatten().tolist()], tuple(weights.shape))
+""",
+)
+_lacks(
+    "transformer",
+    "TransformerEncoderLayer TransformerDecoderLayer",
+    works="<1.10",
+    norm_first=False,
+    activation_relu_or_gelu=_slow_path,
+    example="""
+layer = nn.TransformerEncoderLayer(4, 2, 4, 0.0)
+for parameter in layer.parameters():
+    nn.init.constant_(parameter, 0.5)
+x = torch.tensor([[[0.0, 1.0, 4.0, 9.0]], [[1.0, 0.0, 2.0, 5.0]]])
+y = unpickled(layer, "norm_first", "activation_relu_or_gelu")(x)
+print([round(v, 2) for v in y.flatten().tolist()])
+""",
+)
+_lacks(
+    "transformer",
+    "TransformerEncoder",
+    works="<1.12",
+    # Without these it is as it was; 1.12 and later ask for the first, 2.0 and later for the rest.
+    enable_nested_tensor=False,
+    mask_check=False,
+    use_nested_tensor=False,
+)
+_lacks(
+    "transformer",
+    "Transformer",
+    works="<1.9",
+    batch_first=False,
+    example="""
+model = nn.Transformer(4, 2, 1, 1, 4, 0.0)
+for parameter in model.parameters():
+    nn.init.constant_(parameter, 0.5)
+x = torch.tensor([[[0.0, 1.0, 4.0, 9.0]], [[1.0, 0.0, 2.0, 5.0]]])
+print([round(v, 2) for v in unpickled(model, "batch_first")(x, x).flatten().tolist()])
+""",
+)
+_lacks(
+    "conv",
+    "Conv2d Conv1d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d",
+    works="<1.5",
+    _reversed_padding_repeated_twice=_repeated_twice,
+    example="""
+conv = nn.Conv2d(1, 1, 3, padding=2, padding_mode="circular", bias=False)
+nn.init.constant_(conv.weight, 1.0)
+x = torch.arange(16.0).reshape(1, 1, 4, 4)
+print(unpickled(conv, "_reversed_padding_repeated_twice")(x).flatten().tolist())
+""",
+)
+_lacks(
+    "sparse",
+    "EmbeddingBag",
+    works="<1.9",
+    include_last_offset=False,
+    padding_idx=None,
+    example="""
+bag = nn.EmbeddingBag(3, 2, mode="sum", _weight=torch.arange(6.0).reshape(3, 2))
+bag = unpickled(bag, "include_last_offset", "padding_idx")
+print(bag(torch.tensor([0, 2, 1]), torch.tensor([0, 2])).tolist())
+""",
+)
+_lacks(
+    "loss",
+    "SmoothL1Loss",
+    works="<1.7",
+    beta=1.0,
+    example='print(round(float(unpickled(nn.SmoothL1Loss(), "beta")(torch.ones(2), torch.tensor([1.5, 3.0]))), 3))\n',
+)
+_lacks(
+    "loss",
+    "CrossEntropyLoss",
+    works="<1.10",
+    label_smoothing=0.0,
+    example="""
+loss = unpickled(nn.CrossEntropyLoss(), "label_smoothing")
+print(round(float(loss(torch.arange(6.0).reshape(2, 3), torch.tensor([2, 0]))), 3))
+""",
+)
+_lacks(
+    "loss",
+    "KLDivLoss",
+    works="<1.6",
+    log_target=False,
+    example="""
+loss = unpickled(nn.KLDivLoss(reduction="sum"), "log_target")
+print(round(float(loss(torch.tensor([0.2, 0.8]).log(), torch.tensor([0.5, 0.5]))), 3))
+""",
+)
+_lacks(
+    "container",
+    "ParameterList",
+    works="<1.12",
+    _size=lambda state: len(state["_parameters"]),
+    example="""
+several = unpickled(nn.ParameterList([nn.Parameter(torch.ones(2)), nn.Parameter(torch.zeros(1))]), "_size")
+print(len(several), [each.tolist() for each in several])
+""",
+)
+_lacks(
+    "container",
+    "ParameterDict",
+    works="<1.12",
+    _keys=lambda state: dict.fromkeys(state["_parameters"]),
+    example="""
+several = unpickled(nn.ParameterDict({"a": nn.Parameter(torch.ones(2))}), "_keys")
+print(len(several), [(name, each.tolist()) for name, each in several.items()])
+""",
+)
+
+
+@made(
+    "torch.nn.modules.linear:_LinearWithBias",
+    called="pickled._LinearWithBias",
+    works=">=1.6,<1.9",
+    says=(
+        r"Can't get attribute '_LinearWithBias' on <module 'torch\.nn\.modules\.linear'",
+        r"cannot import name '_LinearWithBias' from 'torch\.nn\.modules\.linear'",
+        r"module 'torch\.nn\.modules\.linear' has no attribute '_LinearWithBias'",
+    ),
+    example="""
+from torch.nn.modules.linear import _LinearWithBias
+linear = _LinearWithBias(2, 3)
+print(tuple(linear.weight.shape), tuple(linear.bias.shape))
+""",
+)
+def linear_with_bias(linear: Any) -> Any:
+    """The last layer of an attention was a _LinearWithBias from 1.6 to 1.8."""
+    return getattr(linear, "NonDynamicallyQuantizableLinear", linear.Linear)

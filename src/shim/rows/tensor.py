@@ -1,0 +1,95 @@
+"""Tensors: what an operation did with dtypes and with no dimensions."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+from .row import behaviour
+
+#: The part of a traceback behind the last frame's file, up to the message.
+_IN_THIS_LINE = r"(?:(?!\bFile |Error: ).)*"
+_CLAMPS = ("clamp", "clamp_", "clamp_min", "clamp_min_", "clamp_max", "clamp_max_", "clip", "clip_")
+
+
+@behaviour(
+    *(f"torch:{owner}{each}" for each in _CLAMPS for owner in ("Tensor.", "")),
+    called="torch.clamp",
+    works="<1.12",
+    says=(
+        rf"\b(clamp|clip)(_min|_max)?_?\({_IN_THIS_LINE}"
+        r"RuntimeError: result type \w+ can't be cast to the desired output type [a-z ]+",
+        r"result type Float can't be cast to the desired output type (long int|__int64|int64_t)\b",
+    ),
+    example="""
+import torch
+grid = torch.tensor([-3, 1, 5])
+print(grid.clamp(-1.5, 2.9).tolist(), torch.clamp(grid, max=torch.tensor(2.9)).tolist())
+print(grid.clone().clamp_(0, torch.tensor(3.7) - 1).tolist(), torch.clamp_(grid[:0], 0.5, 1.5).dtype)
+print(torch.clamp_min(grid.int(), 0.5).tolist(), grid.float().clamp(0, 2.5).tolist(), grid.clamp(0, 2).tolist())
+""",
+)
+def clamp(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """Clamp on a tensor of integers cut its bounds off to integers up to 1.11, and made floats of it since."""
+    for bound in (*args[1:], *kwargs.values()):
+        if type(bound) is not int and bound is not None:
+            break
+    else:
+        return original(*args, **kwargs)
+    Tensor = sys.modules["torch"].Tensor  # noqa: N806
+    tensor = args[0] if args else kwargs.get("input")
+    if not isinstance(tensor, Tensor) or tensor.is_floating_point() or tensor.is_complex():
+        return original(*args, **kwargs)
+    args = (*args[:1], *(_whole(each, Tensor) for each in args[1:]))
+    return original(*args, **{key: _whole(value, Tensor) if key in _BOUNDS else value for key, value in kwargs.items()})
+
+
+_BOUNDS = ("min", "max")
+
+
+def _whole(bound: Any, kind: type) -> Any:
+    if isinstance(bound, kind):
+        tensor: Any = bound
+        if tensor.is_floating_point() and tensor.dim() == 0 and not tensor.requires_grad:
+            bound = tensor.item()
+    return int(bound) if isinstance(bound, float) and math.isfinite(bound) else bound
+
+
+@behaviour(
+    "torch:Tensor.__rsub__",
+    "torch:rsub",
+    called="1 - mask",
+    works="<1.2",
+    says=r"Subtraction, the `-` operator, with a bool tensor is not supported\. If you are trying to invert a mask",
+    example="""
+import torch
+x = torch.tensor([0.5, 2.0, 3.0])
+mask = x > 1
+rest = 1 - mask
+print(x[rest].tolist(), (x * rest.float()).tolist(), int(rest.sum()), rest.tolist() == [1, 0, 0])
+print((1 - rest).nonzero().tolist(), x.masked_fill(1.0 - mask, -1.0).tolist(), (1 - mask[:0]).numel())
+""",
+)
+def one_minus_mask(original: Any, tensor: Any, other: Any, *args: Any, **kwargs: Any) -> Any:
+    """A comparison was of dtype uint8 up to 1.1, so that 1 - mask was its opposite; here it is the opposite bool."""
+    import torch
+
+    one = isinstance(other, (int, float)) and other == 1
+    if one and not args and not kwargs and isinstance(tensor, torch.Tensor) and tensor.dtype == torch.bool:
+        return tensor.logical_not()
+    return original(tensor, other, *args, **kwargs)
+
+
+@behaviour(
+    "torch:Tensor.__getitem__",
+    called="loss.data[0]",
+    # 0.4 warned of it. No release that can still be had is among these, so there is no result of one.
+    works="<0.5",
+    says=r"invalid index of a 0-dim tensor\. Use `?tensor\.item\(\)`?",
+)
+def zeroth_of_none(original: Any, tensor: Any, index: Any) -> Any:
+    """A loss had one element in one dimension up to 0.3; x[0] of a tensor without dimensions is x."""
+    if type(index) is int and index == 0 and tensor.dim() == 0:
+        return tensor
+    return original(tensor, index)

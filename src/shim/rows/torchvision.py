@@ -1,0 +1,290 @@
+"""torchvision: what it moved and removed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .row import argument, made, module, names
+
+
+@names(
+    "torchvision.ops",
+    called="torchvision.ops._new_empty_tensor",
+    works="<0.10",
+    says=r"cannot import name '_new_empty_tensor' from 'torchvision\.ops'",
+    example="""
+import torch
+from torchvision.ops import _new_empty_tensor
+x = torch.ones(0, 3, 4, 4, requires_grad=True)
+y = _new_empty_tensor(x * 2, [0, 3, 8, 8])
+y.sum().backward()
+print(tuple(y.shape), y.dtype, tuple(x.grad.shape))
+""",
+)
+def ops() -> dict[str, Any]:
+    """_new_empty_tensor made an empty tensor of another shape, before torch could; DETR imports it."""
+    return {"_new_empty_tensor": _new_empty_tensor}
+
+
+def _new_empty_tensor(x: Any, shape: Any) -> Any:
+    import math
+
+    return x.reshape(*shape) if x.numel() == math.prod(shape) else x.new_empty(*shape)
+
+
+@names(
+    "torchvision.ops.misc",
+    called="torchvision.ops.misc._output_size",
+    works="<0.7",
+    says=(
+        r"cannot import name '(_output_size|_NewEmptyTensorOp|_new_empty_tensor)' from 'torchvision\.ops\.misc'",
+        r"module 'torchvision\.ops\.misc' has no attribute '(_output_size|_NewEmptyTensorOp|_new_empty_tensor)'",
+    ),
+)
+def misc() -> dict[str, Any]:
+    """_output_size and _NewEmptyTensorOp of torchvision.ops.misc made empty tensors interpolate, as torch does now."""
+    import math
+
+    def _output_size(dim: int, input: Any, size: Any, scale_factor: Any) -> Any:
+        if size is None and scale_factor is None:
+            raise ValueError("either size or scale_factor should be defined")
+        if size is not None and scale_factor is not None:
+            raise ValueError("only one of size or scale_factor should be defined")
+        if size is not None:
+            return size
+        factors = scale_factor if isinstance(scale_factor, tuple) else (scale_factor,) * dim
+        if len(factors) != dim:
+            raise ValueError(f"scale_factor shape must match input shape. Input is {dim}D, it has {len(factors)}")
+        return [math.floor(input.size(place + 2) * factor) for place, factor in enumerate(factors)]
+
+    class _NewEmptyTensorOp:
+        apply = staticmethod(_new_empty_tensor)
+
+    return {
+        "_output_size": _output_size,
+        "_NewEmptyTensorOp": _NewEmptyTensorOp,
+        "_new_empty_tensor": _new_empty_tensor,
+    }
+
+
+def _underscored(name: str) -> dict[str, Any]:
+    from importlib import import_module
+
+    held = vars(import_module(f"torchvision.transforms._{name}"))
+    return {key: value for key, value in held.items() if not key.startswith("__")}
+
+
+@module(
+    "torchvision.transforms.functional_tensor",
+    works="<0.17",
+    says=r"No module named 'torchvision\.transforms\.functional_tensor'",
+    example="""
+import torch
+from torchvision.transforms.functional_tensor import rgb_to_grayscale
+import torchvision.transforms.functional_tensor as functional_tensor
+x = torch.arange(12.0).reshape(3, 2, 2) / 12
+print([round(v, 4) for v in rgb_to_grayscale(x).flatten().tolist()], functional_tensor.hflip(x)[0].tolist()[0][0] > 0)
+""",
+)
+def functional_tensor() -> dict[str, Any]:
+    """The module functional_tensor has had an underscore since 0.15, and lost its old name in 0.17."""
+    return _underscored("functional_tensor")
+
+
+@module(
+    "torchvision.transforms.functional_pil",
+    works="<0.17",
+    says=r"No module named 'torchvision\.transforms\.functional_pil'",
+    example="import torchvision.transforms.functional_pil as functional_pil\nprint(callable(functional_pil.hflip))",
+)
+def functional_pil() -> dict[str, Any]:
+    """The module functional_pil has had an underscore since 0.15, and lost its old name in 0.17."""
+    return _underscored("functional_pil")
+
+
+_WITH_URLS = (
+    "alexnet",
+    "densenet",
+    "efficientnet",
+    "googlenet",
+    "inception",
+    "mobilenetv2",
+    "mobilenetv3",
+    "regnet",
+    "resnet",
+    "shufflenetv2",
+    "squeezenet",
+    "vgg",
+    "vision_transformer",
+    "video.resnet",
+    "quantization.googlenet",
+    "quantization.inception",
+    "quantization.mobilenetv2",
+    "quantization.mobilenetv3",
+    "quantization.resnet",
+    "quantization.shufflenetv2",
+    "detection.faster_rcnn",
+    "detection.fcos",
+    "detection.keypoint_rcnn",
+    "detection.mask_rcnn",
+    "detection.retinanet",
+    "detection.ssd",
+    "detection.ssdlite",
+    "segmentation.deeplabv3",
+    "segmentation.fcn",
+    "segmentation.lraspp",
+)
+#: The keys that are not the names of the functions.
+_KEYS = {
+    "inception_v3": "inception_v3_google",
+    "shufflenet_v2_x0_5": "shufflenetv2_x0.5",
+    "shufflenet_v2_x1_0": "shufflenetv2_x1.0",
+    "shufflenet_v2_x1_5": "shufflenetv2_x1.5",
+    "shufflenet_v2_x2_0": "shufflenetv2_x2.0",
+}
+
+
+@made(
+    *(f"torchvision.models.{each}:model_urls" for each in _WITH_URLS),
+    called="torchvision.models.model_urls",
+    works="<0.15",
+    says=r"cannot import name 'model_urls' from 'torchvision\.models\.\w+|"
+    r"module 'torchvision\.models\.[\w.]+' has no attribute 'model_urls'",
+    example="""
+from torchvision.models import densenet, inception, resnet, shufflenetv2, vgg
+print("resnet18" in resnet.model_urls["resnet18"], sorted(densenet.model_urls))
+print(sorted(vgg.model_urls)[0], sorted(inception.model_urls), "shufflenetv2_x1.0" in shufflenetv2.model_urls)
+""",
+)
+def model_urls(models: Any) -> dict[str, str]:
+    """model_urls became enums of weights; of each model it names the first weights."""
+    from importlib import import_module
+
+    parts = models.__name__.split(".")
+    if "quantization" in parts:  # these were the URLs of the weights that are not quantized
+        models = import_module(f"torchvision.models.{parts[-1]}")
+    behind = "_coco" if {"detection", "segmentation"} & {*parts} else ""
+    weights = {builder: _weights_of(function, models) for builder, function in vars(models).items()}
+    return {_KEYS.get(builder, builder) + behind: str(first.url) for builder, first in weights.items() if first}
+
+
+def _weights_of(function: Any, models: Any) -> Any:
+    """Return the first weights of a model that this module defines; None for whatever else it holds."""
+    import enum
+    import inspect
+
+    if not inspect.isfunction(function) or function.__module__ != models.__name__ or function.__name__.startswith("_"):
+        return None
+    annotation = str(inspect.signature(function).parameters.get("weights"))
+    kinds = (
+        each for name, each in vars(models).items() if isinstance(each, enum.EnumMeta) and f".{name}" in annotation
+    )
+    kind: Any = next(kinds, None)
+    return None if kind is None else next(iter(kind), None)
+
+
+def _renamed(*paths: str, **facts: Any) -> Any:
+    """Make a row of keywords that are called otherwise now: of a dictionary, old name to new."""
+    now = facts.pop("now")
+
+    def call(original: Any, *args: Any, **kwargs: Any) -> Any:
+        return original(*args, **{now.get(key, key): value for key, value in kwargs.items()})
+
+    argument(*paths, **facts)(call)
+
+
+_SAVED = ("nrow", "padding", "normalize", "value_range", "scale_each", "pad_value", "format")
+
+
+@argument(
+    "torchvision.utils:make_grid",
+    "torchvision.utils:save_image",
+    called="torchvision.utils.make_grid.range",
+    works="<0.15",
+    says=r"\b(make_grid|save_image)\(\) got an unexpected keyword argument 'range'",
+    example="""
+import io, torch
+from torchvision.utils import make_grid, save_image
+x = torch.arange(24.0).reshape(2, 3, 2, 2) / 24
+print([round(v, 3) for v in make_grid(x, 2, 1, normalize=True, range=(0.2, 0.5))[0].flatten().tolist()])
+file = io.BytesIO()
+save_image(x, file, nrow=2, normalize=True, range=(0, 1), format="png")
+print(file.getvalue()[1:4])
+""",
+)
+def value_range(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """make_grid and save_image took range, which is value_range since 0.9, and save_image the rest by position."""
+    if "range" in kwargs:
+        kwargs["value_range"] = kwargs.pop("range")
+    if original.__name__ == "save_image" and len(args) > 2 and isinstance(args[2], int):
+        kwargs.update(zip(_SAVED, args[2:]))
+        args = args[:2]
+    return original(*args, **kwargs)
+
+
+_renamed(
+    "torchvision.transforms.transforms:RandomAffine.__init__",
+    "torchvision.transforms.transforms:RandomRotation.__init__",
+    "torchvision.transforms.functional:affine",
+    "torchvision.transforms.functional:rotate",
+    called="torchvision.transforms.resample",
+    reason="RandomAffine, RandomRotation, affine and rotate took resample and fillcolor, now interpolation and fill",
+    works="<0.15",
+    now={"resample": "interpolation", "fillcolor": "fill"},
+    says=r"\b(Random(Affine|Rotation)\.__init__|affine|rotate)\(\) got an unexpected keyword argument "
+    r"'(resample|fillcolor)'",
+    example="""
+import random, torch
+from PIL import Image
+from torchvision import transforms
+from torchvision.transforms import functional
+image = Image.new("L", (4, 4), 100)
+image.putpixel((1, 1), 200)
+print(list(functional.rotate(image, 90, resample=0).tobytes()) == list(functional.rotate(image, 90).tobytes()))
+print(list(functional.affine(image, 0, (1, 0), 1.0, (0, 0), resample=Image.NEAREST, fillcolor=7).tobytes()))
+print(list(transforms.RandomAffine(0, (0, 0), resample=False, fillcolor=3)(image).tobytes())[5])
+print(transforms.RandomRotation(10, resample=Image.BILINEAR)(image).size)
+""",
+)
+
+
+def _lost(transform: str) -> tuple[str, str]:
+    return (
+        rf"module 'torchvision\.transforms(\.transforms)?' has no attribute '{transform}'",
+        rf"cannot import name '{transform}' from 'torchvision\.transforms(\.transforms)?'",
+    )
+
+
+@made(
+    "torchvision.transforms:Scale",
+    "torchvision.transforms.transforms:Scale",
+    called="torchvision.transforms.Scale",
+    works="<0.12",
+    says=_lost("Scale"),
+    example="""
+from PIL import Image
+import torchvision.transforms as T
+print(T.Scale(6)(Image.new("L", (4, 8), 100)).size, isinstance(T.Scale(6), T.Resize))
+""",
+)
+def scale(transforms: Any) -> Any:
+    """Scale became Resize."""
+    return type("Scale", (transforms.Resize,), {"__module__": transforms.__name__, "__doc__": "Resize."})
+
+
+@made(
+    "torchvision.transforms:RandomSizedCrop",
+    "torchvision.transforms.transforms:RandomSizedCrop",
+    called="torchvision.transforms.RandomSizedCrop",
+    works="<0.12",
+    says=_lost("RandomSizedCrop"),
+    example="""
+from PIL import Image
+import torchvision.transforms as T
+print(T.RandomSizedCrop(6)(Image.new("L", (8, 8), 100)).size, isinstance(T.RandomSizedCrop(6), T.RandomResizedCrop))
+""",
+)
+def random_sized_crop(transforms: Any) -> Any:
+    """RandomSizedCrop became RandomResizedCrop."""
+    named = {"__module__": transforms.__name__, "__doc__": "RandomResizedCrop."}
+    return type("RandomSizedCrop", (transforms.RandomResizedCrop,), named)

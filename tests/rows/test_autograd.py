@@ -1,0 +1,179 @@
+"""Functions whose instances are called do what 1.4.0 did, to the number."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+import torch
+
+import shim
+from shim.releases import release
+
+pytestmark = [
+    pytest.mark.skipif(release(torch.__version__).numbers < (1, 5, 0), reason="they work without us up to 1.4"),
+    pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def the_row():
+    shim.activate("autograd.Function")
+    yield
+    shim.deactivate()
+
+
+class Product(torch.autograd.Function):
+    """x * y * scale, and x + y."""
+
+    def __init__(self, scale=1.0):
+        self.scale = scale
+
+    def forward(self, x, y):
+        self.seen = self.needs_input_grad, x.requires_grad
+        self.save_for_backward(x, y)
+        return x * y * self.scale, x + y
+
+    def backward(self, by_product, by_sum):
+        _, y = self.saved_tensors
+        return by_product * y * self.scale + by_sum, None
+
+
+class Marked(torch.autograd.Function):
+    def forward(self, x):
+        positive = x > 0
+        self.mark_non_differentiable(positive)
+        return x * 1, positive
+
+    def backward(self, gradient, of_positive):
+        return gradient * 5
+
+
+class InPlace(torch.autograd.Function):
+    def forward(self, x):
+        self.mark_dirty(x)
+        return x.mul_(2)
+
+    def backward(self, gradient):
+        return gradient * 2
+
+
+X = [1.0, 2.0]
+Y = torch.tensor([3.0, 4.0])
+
+
+def leaf():
+    return torch.tensor(X, requires_grad=True)
+
+
+def test_several_results_and_what_needs_a_gradient():
+    x, function = leaf(), Product(2.0)
+    product, total = function(x, Y)
+    assert function.seen == ((True, False), True)
+    assert product.tolist() == [6, 16] and total.requires_grad
+    (product.sum() + total[0]).backward()
+    assert x.grad.tolist() == [7, 8]
+
+
+def test_two_calls_of_one_instance_have_a_gradient_each():
+    x, other, function = leaf(), leaf(), Product()
+    first, second = function(x, Y)[0], function(other, 2 * Y)[0]
+    first.sum().backward()
+    second.sum().backward()
+    assert (x.grad.tolist(), other.grad.tolist()) == ([3, 4], [6, 8])
+
+
+def test_what_is_differentiable_is_said_by_the_function():
+    x = leaf()
+    value, positive = Marked()(x)
+    assert (value.requires_grad, positive.requires_grad, positive.dtype) == (True, False, torch.bool)
+    value.sum().backward()
+    assert x.grad.tolist() == [5, 5]
+
+
+def test_in_place():
+    x = leaf()
+    y = x * 1
+    result = InPlace()(y)
+    assert result is y and y._version == 2
+    result.sum().backward()
+    assert x.grad.tolist() == [2, 2]
+
+
+def test_its_gradient_has_no_history():
+    x = leaf()
+    (gradient,) = torch.autograd.grad(Product()(x, Y)[0].sum(), x, create_graph=True)
+    assert gradient.tolist() == [3, 4] and not gradient.requires_grad
+
+
+def test_without_gradients_and_of_nothing():
+    with torch.no_grad():
+        assert not Product()(leaf(), Y)[0].requires_grad
+    assert not Product()(Y, Y)[0].requires_grad
+    empty = torch.ones(0, 2, requires_grad=True)
+    Product()(empty, Y)[0].sum().backward()
+    assert empty.grad.shape == (0, 2)
+
+
+@pytest.mark.parametrize("wrong", [3, None, [1]])
+def test_what_is_no_tensor_is_refused(wrong):
+    with pytest.raises(RuntimeError, match="expected a Variable argument, but got"):
+        Product()(leaf(), wrong)
+
+
+def test_what_was_changed_since_is_noticed():
+    x = leaf() * 1
+    product = Product()(x, Y)[0]
+    x.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        product.sum().backward()
+
+
+def test_a_called_instance_is_still_of_its_class():
+    function = Product(2.0)
+    function(leaf(), Y)
+    assert isinstance(function, Product) and type(function).__name__ == "Product"
+    assert vars(function) == {"scale": 2.0, "seen": ((True, False), True)}
+
+
+def test_what_it_saved_is_freed_without_the_garbage_collector():
+    gc.disable()
+    try:
+        function = Product()
+        big = torch.ones(2)
+        there = weakref.ref(big)
+        result = function(leaf(), big)[0]
+        del big, result
+        assert there() is None
+    finally:
+        gc.enable()
+
+
+def test_static_functions_are_as_ever():
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient * 2
+
+    x = leaf()
+    Twice.apply(x).sum().backward()
+    assert x.grad.tolist() == [2, 2]
+
+
+def test_gradcheck_agrees():
+    class Cube(torch.autograd.Function):
+        def forward(self, x):
+            self.save_for_backward(x)
+            return x**3
+
+        def backward(self, gradient):
+            (x,) = self.saved_tensors
+            return 3 * x**2 * gradient
+
+    x = torch.tensor([0.5, -1.5], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: Cube()(x), (x,))

@@ -1,0 +1,167 @@
+"""Rows of nn, of the base class of optimizers, of distributed and of extensions: what their examples do not show."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import types
+
+import pytest
+import torch
+from torch import nn
+
+import shim
+from shim.releases import release
+
+HERE = release(torch.__version__).numbers
+
+
+@pytest.fixture
+def row(request):
+    shim.activate(request.param)
+    yield request.param
+    shim.deactivate()
+
+
+@pytest.mark.skipif(HERE < (2, 0, 0), reason="is_causal is of 2.0")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("row", ["is_causal"], indirect=True)
+class TestIsCausal:
+    def test_layers_of_today_are_run_by_torch_itself(self, row):
+        seen = []
+
+        class Takes(nn.TransformerEncoderLayer):
+            def forward(self, src, src_mask=None, src_key_padding_mask=None, is_causal=False):
+                seen.append(is_causal)
+                return src
+
+        mask = nn.Transformer.generate_square_subsequent_mask(3)
+        nn.TransformerEncoder(Takes(4, 1, 4), 2)(torch.zeros(3, 1, 4), mask, is_causal=True)
+        assert seen == [True, True]
+
+    def test_any_module_may_be_a_layer_and_gets_the_masks_as_they_are(self, row):
+        class Layer(nn.Module):
+            def forward(self, src, src_mask=None, src_key_padding_mask=None):
+                assert src_mask.dtype == torch.bool and src_key_padding_mask is None
+                return src + 1
+
+        encoder = nn.TransformerEncoder(Layer(), 2, norm=nn.Identity())
+        assert encoder(torch.zeros(3, 1, 2), torch.ones(3, 3, dtype=torch.bool)).sum().item() == 12
+
+    def test_a_decoder(self, row):
+        class Layer(nn.Module):
+            def forward(self, tgt, memory, tgt_mask=None, memory_mask=None, tgt_key_padding_mask=None,
+                        memory_key_padding_mask=None):  # fmt: skip
+                return tgt + memory
+
+        assert nn.TransformerDecoder(Layer(), 2)(torch.zeros(1, 1, 2), torch.ones(1, 1, 2)).sum().item() == 4
+
+
+@pytest.mark.parametrize("row", ["Optimizer.__init__"], indirect=True)
+@pytest.mark.skipif(HERE < (2, 1, 0), reason="the hooks are of 2.0 and 2.1")
+def test_no_two_optimizers_share_their_hooks(row):
+    class Bare(torch.optim.Optimizer):
+        def __init__(self, parameters):
+            self.param_groups, self.state, self.defaults = [{"params": list(parameters)}], {}, {}
+
+        def step(self):
+            pass
+
+    one, other = Bare([]), Bare([])
+    calls = []
+    one.register_step_pre_hook(lambda *args: calls.append(args[0]))
+    assert not other._optimizer_step_pre_hooks and len(one._optimizer_step_pre_hooks) == 1
+    for optimizer in (one, other):
+        optimizer.zero_grad()  # which wraps step, as __init__ does
+        optimizer.step()
+    assert calls == [one]
+    with pytest.raises(AttributeError, match="'Bare' object has no attribute 'anything'"):
+        _ = one.anything
+    assert not hasattr(one, "anything")
+
+
+@pytest.mark.skipif(HERE < (1, 7, 0), reason="1.6 takes them itself")
+@pytest.mark.parametrize("row", ["torch.nn.utils.rnn.pack_padded_sequence"], indirect=True)
+def test_lengths_from_elsewhere_are_copied_to_the_cpu(row):
+    class Elsewhere(torch.Tensor):
+        device = types.SimpleNamespace(type="cuda")
+
+        def cpu(self):
+            return torch.tensor([2, 1])
+
+    pack = torch.nn.utils.rnn.pack_padded_sequence
+    x = torch.arange(4.0).reshape(2, 2, 1)
+    packed, expected = pack(x, Elsewhere([9, 9]), batch_first=True), pack(x, torch.tensor([2, 1]), batch_first=True)
+    assert torch.equal(packed.data, expected.data) and torch.equal(packed.batch_sizes, expected.batch_sizes)
+    assert torch.equal(pack(x, [2, 1], True).data, expected.data)
+
+
+@pytest.mark.skipif(HERE < (2, 9, 0), reason="dynamo=True is the default since 2.9")
+def test_the_exporter_is_the_one_that_traces(monkeypatch):
+    import torch.onnx
+
+    seen = []
+    monkeypatch.setattr(torch.onnx, "export", lambda *args, **kwargs: seen.append((args, kwargs)))
+    shim.activate("torch.onnx.export")
+    try:
+        torch.onnx.export("model", "args", f="file")
+        torch.onnx.export("model", dynamo=True)
+    finally:
+        shim.deactivate()
+    assert seen == [(("model", "args"), {"f": "file", "dynamo": False}), (("model",), {"dynamo": True})]
+
+
+@pytest.mark.skipif(HERE < (2, 1, 0), reason="C++14 will do up to 2.0")
+def test_an_extension_that_asks_for_cpp14_builds(tmp_path):
+    pytest.importorskip("setuptools")
+    (tmp_path / "ours.cpp").write_text("""
+        #include <Python.h>
+        #include <ATen/ATen.h>
+        static PyModuleDef definition = {PyModuleDef_HEAD_INIT, "ours", nullptr, -1, nullptr};
+        PyMODINIT_FUNC PyInit_ours() {
+            PyObject *module = PyModule_Create(&definition);
+            PyModule_AddIntConstant(module, "standard", __cplusplus);
+            return module;
+        }
+    """)
+    (tmp_path / "setup.py").write_text("""
+from setuptools import setup
+from torch.utils.cpp_extension import BuildExtension, CppExtension
+extension = CppExtension("ours", ["ours.cpp"], extra_compile_args=["-O0", "-Wfatal-errors", "-std=c++14"])
+setup(name="ours", ext_modules=[extension], cmdclass={"build_ext": BuildExtension.with_options(use_ninja=False)})
+""")
+
+    def build(**env):
+        command = [sys.executable, "-W", "ignore", "setup.py", "build_ext", "--inplace"]
+        return subprocess.run(command, cwd=tmp_path, env={**os.environ, **env}, capture_output=True, text=True)
+
+    plain = build()
+    assert plain.returncode != 0
+    from shim.explain import explain
+
+    assert [answer.name for answer in explain(plain.stdout + plain.stderr)] == ["-std=c++14"]
+    checkout = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    mended = build(PYTHONPATH=checkout, SHIM_FOR="2.0")
+    assert mended.returncode == 0, mended.stderr
+    code = "import torch, ours; print(ours.standard >= 201703)"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert ran.stdout == "True\n", ran.stderr
+
+
+def test_a_module_that_can_be_called_is_the_same_module_and_is_put_back():
+    import torch.fft as before
+
+    kind = type(before)
+    if not isinstance(before, types.ModuleType):
+        pytest.skip("torch.fft is a function up to 1.7")
+    shim.activate("torch.fft")
+    try:
+        import torch.fft as during
+
+        assert during is before and isinstance(during, types.ModuleType) and during.fftn(torch.ones(2)).sum() == 2
+        with pytest.raises(TypeError):
+            torch.fft()
+    finally:
+        shim.deactivate()
+    assert type(before) is kind and not callable(before)

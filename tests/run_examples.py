@@ -1,0 +1,67 @@
+"""Run many small programs after one ``import torch``, each in a fork of its own, and print what became of them.
+
+Reads a JSON list from stdin, of [patch, program] each. A patch that is named is switched on first, in the fork, by
+``shim.activate``. Prints a JSON list of [exit code, stdout, stderr].
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import sys
+import tempfile
+import traceback
+
+
+def run(patch, program, folder):
+    """Run one program as a script, and return its exit code."""
+    path = os.path.join(folder, "program.py")
+    with open(path, "w") as script:
+        script.write(program)
+    sys.argv = [path]
+    try:
+        if patch:
+            import shim
+
+            shim.activate(patch)
+        runpy.run_path(path, run_name="__main__")
+    except SystemExit as error:
+        return int(error.code or 0)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def fork(patch, program):
+    """Run one program in a child, and return its exit code and what it wrote."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = [os.path.join(folder, name) for name in ("stdout", "stderr")]
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                for stream, name in zip((1, 2), names):
+                    os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), stream)
+                os.chdir(folder)
+                code = run(patch, program, folder)
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                os._exit(code)
+        status = os.waitpid(child, 0)[1]
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
+        written = []
+        for name in names:
+            with open(name, encoding="utf-8", errors="replace") as stream:
+                written.append(stream.read())
+        return [code, *written]
+
+
+if __name__ == "__main__":
+    import torch  # noqa: F401  # once, for all of them
+
+    answer = sys.stdout
+    result = [fork(*each) for each in json.load(sys.stdin)]
+    json.dump(result, answer)
