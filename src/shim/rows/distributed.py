@@ -42,6 +42,7 @@ def local_rank(original: Any, *args: Any, **kwargs: Any) -> Any:
     "torch.distributed.elastic.agent.server.api",
     called="elastic.log",
     works=">=1.9,<2.4",
+    versions=">=1.9",
     says=r"cannot import name '(log|_get_socket_with_port)' from 'torch\.distributed\.elastic\.agent\.server\.api'",
     example="""
 from torch.distributed.elastic.agent.server.api import _get_socket_with_port, log
@@ -93,8 +94,8 @@ row(
     None,
     {
         "called": "DistributedDataParallel._use_replicated_tensor_module",
-        "reason": "_use_replicated_tensor_module was there from 1.12 to 2.0, and False; mmcv 1.x reads it",
-        "works": ">=1.12,<2.1",
+        "reason": "_use_replicated_tensor_module was there up to 2.0, and False; what mmcv 1.x overrides reads it",
+        "works": "<2.1",
         "says": r"DistributedDataParallel' object has no attribute '_use_replicated_tensor_module'",
         "example": """
 import os, tempfile, torch

@@ -78,6 +78,7 @@ def accumulate(iterable: Any, fn: Any = None) -> Any:
     "torch.storage",
     called="torch.storage._UntypedStorage",
     works=">=1.11,<1.13",
+    versions=">=1.13",
     says=(
         r"module 'torch(\.storage)?' has no attribute '_(Unt|T)ypedStorage'",
         r"cannot import name '_(Unt|T)ypedStorage' from 'torch(\.storage)?'",
@@ -95,14 +96,19 @@ def storages() -> dict[str, Any]:
     return {f"_{each}": getattr(here, each) for each in ("TypedStorage", "UntypedStorage") if hasattr(here, each)}
 
 
-@names("torch", called="torch._UntypedStorage", works=">=1.11,<1.13")
+@names("torch", called="torch._UntypedStorage", works=">=1.11,<1.13", versions=">=1.13")
 def storages_of_torch() -> dict[str, Any]:
     """torch._UntypedStorage and torch._TypedStorage are torch.storage's."""
     found: dict[str, Any] = storages()
     return found
 
 
-@name("torch.storage:TypedStorage._untyped", "torch.storage:UntypedStorage._untyped", works=">=1.11,<1.13")
+@name(
+    "torch.storage:TypedStorage._untyped",
+    "torch.storage:UntypedStorage._untyped",
+    works=">=1.11,<1.13",
+    versions=">=1.13",
+)
 def untyped(storage: Any) -> Any:
     """_untyped is called untyped since 1.13."""
     return storage.untyped()

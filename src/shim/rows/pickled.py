@@ -182,7 +182,7 @@ _lacks(
     padding_idx=None,
     example="""
 bag = nn.EmbeddingBag(3, 2, mode="sum", _weight=torch.arange(6.0).reshape(3, 2))
-bag = unpickled(bag, "include_last_offset", "padding_idx")
+bag = unpickled(bag, "padding_idx")
 print(bag(torch.tensor([0, 2, 1]), torch.tensor([0, 2])).tolist())
 """,
 )

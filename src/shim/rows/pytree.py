@@ -63,7 +63,19 @@ def pytree() -> dict[str, Any]:
             raise ValueError(f"{cls} is already registered as pytree node.")
         register(cls, flatten_fn, unflatten_fn)
 
+    def tree_map(fn: Callable[..., Any], tree: Any) -> Any:
+        leaves, spec = flatten(tree)
+        return names["tree_unflatten"]([fn(leaf) for leaf in leaves], spec)
+
+    def tree_map_only(kinds: Any, fn: Callable[..., Any], tree: Any) -> Any:
+        return tree_map(lambda leaf: fn(leaf) if isinstance(leaf, kinds) else leaf, tree)
+
     return {
+        # Of 1.9 to 1.13; the module that is there gets only what it lacks.
+        "tree_map": tree_map,
+        "tree_map_only": tree_map_only,
+        "tree_all": lambda predicate, tree: all(map(predicate, flatten(tree)[0])),
+        "tree_any": lambda predicate, tree: any(map(predicate, flatten(tree)[0])),
         **({} if there is not None else names),
         "register_pytree_node": register_pytree_node,
         "tree_leaves": lambda tree: flatten(tree)[0],
