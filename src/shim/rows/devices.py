@@ -23,7 +23,7 @@ def _nothing(*args: Any, **kwargs: Any) -> None:
     "torch.mps",
     works=">=2.0",
     says=_missing("mps"),
-    example="import torch\nprint(callable(torch.mps.empty_cache))",
+    example="import torch.mps\nprint(callable(torch.mps.empty_cache))",
 )
 def mps() -> dict[str, Any]:
     """torch.mps is of 2.0."""

@@ -50,7 +50,7 @@ def matrix_rank(input: Any, tol: Any = None, symmetric: bool = False, *, out: An
     "torch:symeig",
     "torch:Tensor.symeig",
     works="<2.0",
-    says=_REMOVED + r".*torch\.symeig\(",
+    says=(_REMOVED + r".*torch\.symeig\(", _REMOVED + r" Please use the `torch\.linalg\.eigh` function instead"),
     example="""
 import torch
 a = torch.tensor([[[2.0, 1.0], [9.0, 3.0]], [[1.0, 0.5], [0.5, 5.0]]], requires_grad=True)

@@ -21,7 +21,7 @@ _HOOKS = (
 @name(
     "torch.optim.optimizer:Optimizer.__getattr__",
     called="Optimizer.__init__",
-    works="<2.0",
+    works="<2.1",
     says=rf"object has no attribute '({'|'.join(_HOOKS)})'",
     example="""
 import torch
