@@ -118,6 +118,8 @@ class Registry:
             self._touching.setdefault(target.module, {})[patch.name] = None
             if target.kind == "module" and "." in target.path:  # which may be there only once its package is
                 self._touching.setdefault(target.path.rpartition(".")[0], {})[patch.name] = None
+        if patch.works and patch.targets:  # its release is known when the package has run to its end
+            self._touching.setdefault(patch.of, {})[patch.name] = None
 
     def __iter__(self) -> Iterator[Patch]:
         return iter(list(self._patches.values()))
@@ -159,9 +161,8 @@ class Registry:
         guards.swap_everywhere(swaps)
 
     def touching(self, module: str) -> list[str]:
-        """Return the names of the patches that touch a module, or that wait for the version of this package."""
-        of_it = (patch.name for patch in self if patch.works and patch.of == module)
-        return list(dict.fromkeys((*self._touching.get(module, ()), *of_it)))
+        """Return the names of the patches that touch a module."""
+        return list(self._touching.get(module, ()))
 
     def restore(self) -> None:
         """Put everything back as it was, wherever it is still ours."""
