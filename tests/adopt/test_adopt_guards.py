@@ -59,7 +59,7 @@ def test_status_lists_it():
     with shim.activated():
         outcome = {one.patch: one for one in shim.status().outcomes}["adopt"]
     assert outcome.state == "applied"
-    assert "ADOPT, _single_tensor_adopt, _multi_tensor_adopt" in outcome.reason
+    assert "ADOPT;" in outcome.reason and "_single_tensor_adopt, _multi_tensor_adopt, _fused_adopt" in outcome.reason
 
 
 def test_adopt_imported_after_activation_and_before_torch_is_guarded(python):
