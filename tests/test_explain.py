@@ -161,3 +161,15 @@ class TestTheCommand:
         before = list(REGISTRY), dict(REGISTRY.absent)
         assert answers("KeyError: 'capturable'") == answers("KeyError: 'capturable'") == ["resume"]
         assert (list(REGISTRY), REGISTRY.absent) == before
+
+
+def test_a_file_of_the_table_that_was_imported_for_something_else_keeps_its_rows(python):
+    code = """
+        import shim.rows.{0}
+        from shim.rows import by_family
+        print([(family, row.name) for family, rows in by_family().items() for row in rows])
+    """
+    of_all = python(code.format("moved")).stdout
+    assert of_all.startswith("[('moved', 'torch._six')")
+    for family in ("serialization", "advice"):
+        assert python(code.format(family)).stdout == of_all

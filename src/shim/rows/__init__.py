@@ -56,11 +56,5 @@ def load() -> tuple[Patch, ...]:
 def by_family() -> dict[str, tuple[Patch, ...]]:
     """Return the rows of each file of the table."""
     for family in FAMILIES:
-        if family not in _loaded:
-            before = len(TABLE)
-            import_module(f"{__name__}.{family}")
-            _loaded[family] = tuple(TABLE[before:])
-    return _loaded
-
-
-_loaded: dict[str, tuple[Patch, ...]] = {}
+        import_module(f"{__name__}.{family}")
+    return {family: tuple(TABLE[f"{__name__}.{family}"]) for family in FAMILIES}

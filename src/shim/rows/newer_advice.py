@@ -7,8 +7,8 @@ from .row import advice
 _DTYPES = (
     ("2.1", "float8_e4m3fn|float8_e5m2", "float8", "an older diffusers or transformers"),
     ("2.2", "float8_e4m3fnuz|float8_e5m2fnuz", "float8 fnuz", "an older diffusers or transformers"),
-    ("2.3", "uint16|uint32|uint64", "unsigned dtypes", "safetensors<0.6"),
-    ("2.6", r"u?int[1-7]", "sub-byte dtypes", "an older torchao"),
+    ("2.3", "uint16|uint32|uint64|uint[1-7]", "unsigned dtypes", "safetensors<0.6 or an older torchao"),
+    ("2.6", "int[1-7]", "sub-byte dtypes", "an older torchao"),
 )
 
 for _since, _dtypes, _called, _instead in _DTYPES:
@@ -25,7 +25,7 @@ advice(
     "torch.distributed.tensor has DTensor since 2.5 (torch.distributed._tensor from 2.0 on), and "
     "torch.distributed.device_mesh is of 2.2. Use that release or a newer one.",
     (
-        r"cannot import name '\w+' from 'torch\.distributed\.tensor'",
+        r"cannot import name '(?:DTensor|Partial|Replicate|Shard|distribute_\w+)' from 'torch\.distributed\.tensor'",
         r"No module named 'torch\.distributed\.(?:tensor|_tensor|device_mesh)'",
     ),
     works=">=2.5",
@@ -34,11 +34,12 @@ advice(
 #: What came with each release, of what libraries of today ask for, by module.
 _CAME_WITH: dict[str, dict[str, tuple[str, ...]]] = {
     "1.8": {"torch": ("fx", "tensor_split")},
-    "1.9": {"torch.nn.utils": ("parametrize", "parametrizations"), "torch": ("frombuffer",)},
-    "1.13": {"torch.utils": ("_python_dispatch",)},
-    "2.0": {"torch": ("func", "set_default_device", "vmap", "_dynamo", "UntypedStorage")},
+    "1.9": {"torch.nn.utils": ("parametrize", "parametrizations")},
+    "1.10": {"torch": ("frombuffer",), "torch.utils": ("_python_dispatch",)},
+    "1.13": {"torch": ("UntypedStorage",)},
+    "2.0": {"torch": ("func", "set_default_device", "vmap", "_dynamo")},
     "2.1": {"torch": ("export",)},
-    "2.2": {"torch.nn": ("attention",)},
+    "2.3": {"torch.nn": ("attention",)},
     "2.4": {"torch.nn": ("RMSNorm",), "torch.library": ("register_fake", "custom_op", "register_autograd")},
     "2.5": {"torch.nn.attention": ("flex_attention",)},
     "2.6": {"torch.compiler": ("set_stance",), "torch.library": ("triton_op",)},

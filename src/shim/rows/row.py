@@ -7,13 +7,14 @@ line of the function's docstring is the reason that users read.
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Callable
 
 from ..registry import Patch
 from ..targets import Target
 
-#: All rows, in the order of their files.
-TABLE: list[Patch] = []
+#: The rows of each module that has run, in their order.
+TABLE: dict[str, list[Patch]] = {}
 
 _Maker = Callable[[Any], Any]
 
@@ -86,7 +87,7 @@ def row(kind: str, paths: tuple[str, ...], how: Any, documented: Any, facts: dic
     called = facts.get("called") or paths[0].replace(":", ".")
     # Under -OO there are no docstrings.
     reason = facts.get("reason") or (documented.__doc__ or called).strip().splitlines()[0].rstrip(".")
-    TABLE.append(
+    TABLE.setdefault(_module_of_the_caller(), []).append(
         Patch(
             name=called,
             reason=reason,
@@ -102,3 +103,12 @@ def row(kind: str, paths: tuple[str, ...], how: Any, documented: Any, facts: dic
         )
     )
     return documented
+
+
+def _module_of_the_caller() -> str:
+    """Name the module whose row is made: a file of the table may have been imported for something else it holds."""
+    frame: Any = sys._getframe()
+    while frame.f_globals["__name__"] == __name__:
+        frame = frame.f_back
+    name: str = frame.f_globals["__name__"]
+    return name

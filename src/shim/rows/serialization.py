@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import pickle
 from collections import OrderedDict
 from contextlib import contextmanager
@@ -119,9 +120,13 @@ def _of_weights() -> ModuleType:
         **{f"{each.__module__}.{each.__name__}": each for each in (*storages, *torch._tensor_classes)},
         **{f"torch._utils.{name}": getattr(torch._utils, name) for name in functions if hasattr(torch._utils, name)},
         **{str(each): each for each in vars(torch).values() if isinstance(each, torch.dtype)},
+        # The names of Python 2 are those of a pickle of protocol 2, which is torch.save's.
+        **{f"{of}.{each.__name__}": each for of in ("builtins", "__builtin__") for each in (set, complex, bytearray)},
+        "_codecs.encode": codecs.encode,
         "collections.OrderedDict": OrderedDict,
         "torch.Size": torch.Size,
         "torch.Tensor": torch.Tensor,
+        "torch.device": torch.device,
         "torch.nn.parameter.Parameter": torch.nn.Parameter,
         "torch.serialization._get_layout": getattr(torch.serialization, "_get_layout", None),
         **_safe(),
