@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from shim.adopt import ADOPT, blocked, fused
+from shim.adopt import ADOPT, blocked, functional, fused
 
 pytestmark = pytest.mark.usefixtures("no_native_kernel")
 
@@ -18,7 +18,8 @@ def sizes(monkeypatch):
         seen.append([p.numel() for p in params])
         return single(params, *args, **kwargs)
 
-    monkeypatch.setattr(fused, "_single_tensor_adopt", watched)
+    for module in (functional, fused):
+        monkeypatch.setattr(module, "_single_tensor_adopt", watched)
     return seen
 
 

@@ -243,7 +243,7 @@ def safe() -> dict[str, Any]:
 
     @contextmanager
     def safe_globals(safe_globals: list[Any]) -> Iterator[None]:
-        before = get()
+        before = list(get())
         add(safe_globals)
         try:
             yield
