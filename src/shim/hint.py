@@ -227,6 +227,8 @@ def _advice(patch: Patch) -> tuple[str, _Command | None] | None:
     from .releases import is_in, of_the_time
 
     installed = _installed(patch.of)
+    if installed is None:
+        return None
     here = f"and this is {patch.of} {'.'.join(map(str, installed))}"
     chosen = _choice()
     family = {patch.name[:end] for end, letter in enumerate(patch.name + ".") if letter == "."}
@@ -272,15 +274,18 @@ def _nearest(patch: Patch, written_for: Release | None = None) -> tuple[str, boo
     return None if nearest is None else ("%d.%d" % nearest, bool(older))
 
 
-def _installed(package: str) -> tuple[int, int, int]:
-    """Return the release of a package; a package that died while it was imported is not loaded."""
-    from importlib.metadata import version
+def _installed(package: str) -> tuple[int, int, int] | None:
+    """Return the release of a package, None if it is not there; one that died while it was imported is not loaded."""
+    from importlib.metadata import PackageNotFoundError, version
 
     from .registry import installed_release
     from .releases import release
 
     loaded = installed_release(package)
-    return (loaded or release(version({"PIL": "Pillow"}.get(package, package)))).numbers
+    try:
+        return (loaded or release(version({"PIL": "Pillow"}.get(package, package)))).numbers
+    except PackageNotFoundError:
+        return None
 
 
 def _works(patch: Patch, torch: Release) -> bool:

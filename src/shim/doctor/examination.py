@@ -262,7 +262,7 @@ def _obstacles(torch: dict[str, Any], options: list[str]) -> Iterator[str]:
         ("SHIM_STRICT", "a None is an error, not repaired"),
         ("SHIM_SKIP", "patches are left out: " + os.environ.get("SHIM_SKIP", "")),
     ):
-        if bootstrap.switched_on(name):
+        if _is_on(name):
             yield f"{name} is set: {effect}"
     in_front = _sitecustomize_in_front()
     if in_front:
@@ -330,7 +330,12 @@ def _advice(found: dict[str, Any], is_this: bool) -> Iterator[str]:
     if not is_this and _is_installed() and not found["guarded"]:
         yield f"install shim beside that torch, with `{python} -m pip install`"
     for name in ("SHIM_DISABLE", "SHIM_STRICT", "SHIM_SKIP"):
-        if bootstrap.switched_on(name):
+        if _is_on(name):
             yield f"unset {name}"
     if found["guarded"] and not shell["armed"]:
         yield 'guard every Python that this shell starts: `eval "$(shim env)"`'
+
+
+def _is_on(name: str) -> bool:
+    """Tell whether a variable does something: SHIM_SKIP lists names, the others are switches."""
+    return bool(os.environ.get(name, "").strip(", ")) if name == "SHIM_SKIP" else bootstrap.switched_on(name)

@@ -80,7 +80,7 @@ def row(outcome: Any) -> dict[str, Any]:
 
     patch = next((patch for patch in REGISTRY if patch.name == outcome.patch), None)
     row = {**outcome._asdict(), "works": patch.works if patch else ""}
-    row["optional"] = patch is not None and (patch.optional or bool(patch.works))
+    row["optional"] = patch is not None and (patch.optional or bool(patch.works) or not patch.targets)
     if patch is None or outcome.state != "skipped" or _is_left_out(patch):
         return row
     modules = sorted({target.path.partition(":")[0] for target in patch.targets})
