@@ -265,7 +265,7 @@ def _nearest(patch: Patch, written_for: Release | None = None) -> tuple[str, boo
     """
     from .releases import TORCH, Release
 
-    here = _installed("torch")[:2]
+    here = (_installed("torch") or (0, 0, 0))[:2]
     said = here if written_for is None else written_for.numbers[:2]
     runs = [(a, b) for (a, b), last in TORCH.items() if _works(patch, Release("", (a, b, last)))]
     older = [release for release in runs if release <= said <= here]
