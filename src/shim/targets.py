@@ -285,21 +285,13 @@ class CallableModule(Names):
     """A module that was a function once."""
 
     def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
-        """Give the module a class of its own, which can be called."""
+        """Let the module be called."""
         module = found[1]
-        old = type(module)
 
-        class Callable(old):  # type: ignore[misc, valid-type]
-            def __call__(self, *args: Any, **kwargs: Any) -> Any:
-                return target.how(*args, **kwargs)
+        def call(self: ModuleType, *args: Any, **kwargs: Any) -> Any:
+            return target.how(*args, **kwargs)
 
-        module.__class__ = Callable
-
-        def undo() -> None:
-            if type(module) is Callable:
-                module.__class__ = old
-
-        return Change(target, module, module, module, undo)
+        return Change(target, module, module, module, _with_methods(module, __call__=call))
 
 
 def _can_be_imported(name: str) -> bool:
