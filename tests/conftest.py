@@ -104,14 +104,12 @@ SLOW = (
     "tests/test_written_for.py",
     "tests/doors/",
     "tests/adopt/",
-    "tests/doors/test_failures.py",
     "tests/test_doctor.py",
     "tests/test_plugins.py",
     "tests/test_doors.py",
     "tests/test_style.py",
     "tests/test_scripts.py",
     "tests/configs/test_configs_workflow.py",
-    "tests/adopt/test_adopt_distributed.py",
 )
 
 #: Files whose classes, and whose functions outside of a class, share nothing that is slow to make.
