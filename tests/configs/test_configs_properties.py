@@ -330,7 +330,6 @@ def test_the_time_grows_with_the_bytes(shape: str, tmp_path: Path) -> None:
 
     # Ten times the bytes, and quadratic time would be a hundred times as much.
     assert large < 25 * max(small, 0.001)
-    assert large < 0.5
 
 
 LINES = [
