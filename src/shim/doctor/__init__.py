@@ -30,11 +30,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--for", dest="written_for", metavar="RELEASE", help="of torch that the program was written for"
     )
-    parser.add_argument("--explain", metavar="MESSAGE", help="name the patch that answers an error message")
+    parser.add_argument(
+        "--explain", metavar="MESSAGE", help="name the patch that answers it; - reads it from standard input"
+    )
     parser.add_argument("--json", action="store_true", help="print the findings as data (docs/doctor.md)")
     options = parser.parse_args(argv)
     if options.explain is not None:
-        return _explain(options.explain, as_data=options.json)
+        message = sys.stdin.read() if options.explain == "-" else options.explain
+        return _explain(message, as_data=options.json)
     try:
         with _Progress("looking: this imports torch, in two processes of their own ..."):
             found = examine(options.python, options.written_for)
