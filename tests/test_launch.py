@@ -426,7 +426,7 @@ class TestCheckFirst:
         [
             (["--check", "missing.yaml"], "shim: the job was not started, because of the error above"),
             (["--check", "config.yaml", "--fix"], "shim: --fix and --diff need --value V"),
-            (["--check", "config.yaml", "--fix", "--value", "x"], "'x' is no weight decay"),
+            (["--check", "config.yaml", "--fix", "--value", "x"], "'x' is not a weight decay"),
             (["--fix"], "the following arguments are required: --check"),
         ],
     )

@@ -98,9 +98,9 @@ def test_a_file_that_is_not_there_is_2(tmp_path: Path, capsys: pytest.CaptureFix
         (["--fix"], "AdamW's own default is 0.01"),
         (["--diff"], "AdamW's own default is 0.01"),
         (["--value", "0"], "--fix"),
-        (["--fix", "--value", "much"], "'much' is no weight decay"),
-        (["--fix", "--value", "nan"], "'nan' is no weight decay"),
-        (["--fix", "--value=-1"], "'-1' is no weight decay"),
+        (["--fix", "--value", "much"], "'much' is not a weight decay"),
+        (["--fix", "--value", "nan"], "'nan' is not a weight decay"),
+        (["--fix", "--value=-1"], "'-1' is not a weight decay"),
         (["-"], "--format"),
     ],
 )
