@@ -120,7 +120,7 @@ class TestSwitches:
         "env, sentence",
         [
             ({"SHIM_STRICT": "1"}, "SHIM_STRICT is set: a None is an error, not repaired"),
-            ({"SHIM_SKIP": "adam,adamw"}, "SHIM_SKIP is set: patches are left out: adam,adamw"),
+            ({"SHIM_SKIP": "adam,adamw"}, "SHIM_SKIP is set: the patches that it names are left out"),
         ],
     )
     def test_one_that_turns_guards_off_is_named(self, examine, env, sentence):
@@ -128,6 +128,12 @@ class TestSwitches:
         assert result.returncode == 1
         assert sentence in as_data(result)["obstacles"]
         assert f"unset {next(iter(env))}" in as_data(result)["advice"]
+
+    @pytest.mark.parametrize("variable", ["SHIM_SKIP", "SHIM_PATCHES"])
+    def test_a_name_that_is_no_patch_is_said(self, examine, variable):
+        family, patch = "torchvision", "adamw"
+        found = as_data(examine("--json", env={variable: f"{family}, no_such,{patch},adam_"}))
+        assert f"{variable} names what is no patch: no_such, adam_" in found["obstacles"]
 
     def test_under_the_one_that_turns_all_off_no_patch_is_said_to_be_applied(self, examine):
         result = examine("--json", env={"SHIM_DISABLE": "1"})

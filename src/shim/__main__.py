@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 USAGE = """\
 usage: shim run [PYTHON OPTIONS] SCRIPT.py [ARGS...]   run a script with the guards on
+       shim run --for RELEASE SCRIPT.py [ARGS...]      a script that was written for another release of torch: 1.7
        shim run [PYTHON OPTIONS] -m MODULE [ARGS...]   a module
        shim run [PYTHON OPTIONS] -c CODE [ARGS...]     a line of code
        shim run COMMAND [ARGS...]                      any command, torchrun for one
@@ -26,6 +27,7 @@ usage: shim run [PYTHON OPTIONS] SCRIPT.py [ARGS...]   run a script with the gua
 Switches, in the environment: SHIM_DISABLE=1 (off),
 SHIM_STRICT=1 (an error in place of a repair), SHIM_SKIP=name,name (leave patches out), SHIM_LOG=info|debug,
 SHIM_REPORT=1 (say at exit which guards fired), SHIM_PATCHES=name,name (optional patches),
+SHIM_VALUE=number|default (what a None becomes, 0.0), SHIM_FOR=RELEASE (as --for),
 SHIM_HINT=0 (no word on what would run a program that died).
 """
 

@@ -260,10 +260,14 @@ def _obstacles(torch: dict[str, Any], options: list[str]) -> Iterator[str]:
     for name, effect in (
         ("SHIM_DISABLE", "shim is off"),
         ("SHIM_STRICT", "a None is an error, not repaired"),
-        ("SHIM_SKIP", "patches are left out: " + os.environ.get("SHIM_SKIP", "")),
+        ("SHIM_SKIP", "the patches that it names are left out"),
     ):
         if _is_on(name):
             yield f"{name} is set: {effect}"
+    for variable in ("SHIM_SKIP", "SHIM_PATCHES"):
+        unknown = _unknown_names(variable, [row["patch"] for row in torch.get("patches", ())])
+        if unknown:
+            yield f"{variable} names what is no patch: {', '.join(unknown)}"
     in_front = _sitecustomize_in_front()
     if in_front:
         yield (
@@ -288,6 +292,16 @@ def _obstacles(torch: dict[str, Any], options: list[str]) -> Iterator[str]:
         yield f"{', '.join(names)} failed: {reason}"
     if torch.get("error"):
         yield f"shim itself failed: {torch['error']}"
+
+
+def _unknown_names(variable: str, patches: list[str]) -> list[str]:
+    """Return the names in a variable that stand for no patch and no family of patches."""
+    names = os.environ.get(variable, "").replace(" ", "").split(",") if patches else []
+    if any(names):
+        from .. import rows
+
+        patches = patches + [row.name for row in rows.load()]
+    return [name for name in names if name and not any(f"{patch}.".startswith(f"{name}.") for patch in patches)]
 
 
 def _another_shim() -> Path | None:
