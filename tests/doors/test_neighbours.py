@@ -135,7 +135,7 @@ class TestToolsWithASitecustomize:
     def test_doctor_names_theirs_in_front(self, start, tool):
         result = start("wrapper", "python", program="from shim import doctor\ndoctor.main([])", path=["ours", "src"])
         # Its lines are wrapped, inside long paths too.
-        said = f"{tool.directory}/sitecustomize.py stands in front of ours".replace(" ", "")
+        said = f"{tool.directory}/sitecustomize.py comes before shim's on PYTHONPATH".replace(" ", "")
         assert said in "".join(result.stdout.split()), result.stdout + result.stderr
 
     def test_run_under_its_own_command_guards(self, start):
