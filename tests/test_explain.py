@@ -152,7 +152,7 @@ class TestTheCommand:
     @pytest.mark.parametrize("package", ["packaging", "wrapt"])
     def test_it_needs_no_other_package(self, python, tmp_path, package):
         (tmp_path / f"{package}.py").write_text("raise ModuleNotFoundError('not here')")
-        result = python(["-m", "shim", "doctor", "--explain", "KeyError: 'capturable'"], door="src")
+        result = python(["-m", "shim", "doctor", "--explain", "-"], door="src", input="KeyError: 'capturable'")
         assert (result.returncode, result.stderr) == (0, "") and result.stdout.startswith("resume")
 
     def test_no_patch_is_applied_and_no_registry_changed_by_asking(self):

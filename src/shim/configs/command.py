@@ -265,9 +265,9 @@ def _main(argv: Sequence[str]) -> int:
         if filtering and result.name == "-" and result.output is not None:
             sys.stdout.buffer.write(result.output)
             sys.stdout.buffer.flush()
-    if all(result.skipped for result in results):
+    if not results:
         _nothing(options.paths)
-    elif not options.json and not options.quiet:
+    elif not (options.json or options.quiet) or all(result.skipped for result in results):
         _say(sys.stderr, _summary(results, task))
     return _exit_code(results, task)
 

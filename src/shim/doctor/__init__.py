@@ -31,11 +31,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--for", dest="written_for", metavar="RELEASE", help="the torch release that the program was written for"
     )
-    parser.add_argument("--explain", metavar="MESSAGE", help="name the patch that answers an error message")
+    parser.add_argument(
+        "--explain", metavar="MESSAGE", help="name the patch that answers it; - reads it from standard input"
+    )
     parser.add_argument("--json", action="store_true", help="print the findings as data (docs/doctor.md)")
     options = parser.parse_args(argv)
     if options.explain is not None:
-        return _explain(options.explain, as_data=options.json)
+        message = sys.stdin.read() if options.explain == "-" else options.explain
+        return _explain(message, as_data=options.json)
     try:
         with _Progress("importing torch in two other processes ..."):
             found = examine(options.python, options.written_for)
