@@ -13,7 +13,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any, Iterator, NamedTuple
 
-from .. import __version__, bootstrap, launch, releases
+from .. import __version__, bootstrap, launch, releases, switches
 
 #: The directory from which the package can be imported: site-packages, or the src of a checkout.
 ROOT = str(Path(bootstrap.PACKAGE).parent)
@@ -114,7 +114,7 @@ def examine(python: str | None = None, written_for: str | None = None) -> dict[s
         training = through.start(TRAIN)
     trained = _what_went_wrong(training)
     torch = _seen(look)
-    if bootstrap.switched_on("SHIM_DISABLE"):
+    if switches.switched_on("SHIM_DISABLE"):
         torch["patches"] = [
             {**row, "state": "skipped", "reason": "SHIM_DISABLE is set"} for row in torch.get("patches", ())
         ]
@@ -213,7 +213,7 @@ def _door(door: Door, is_armed: bool, trained: str) -> dict[str, Any]:
 
 
 def _why_not_armed(door: Door) -> str:
-    if bootstrap.switched_on("SHIM_DISABLE"):
+    if switches.switched_on("SHIM_DISABLE"):
         return "SHIM_DISABLE is set"
     child = door.start("pass")
     child.lines()
@@ -275,7 +275,7 @@ def _obstacles(torch: dict[str, Any], options: list[str]) -> Iterator[str]:
             f"{in_front} comes before shim's on PYTHONPATH, so shim's runs only if that file runs the next one; put "
             "shim's directory first, or start the job with `python -m shim run` behind the command that sets PYTHONPATH"
         )
-    for_none = os.environ.get("SHIM_FOR", "").strip() and _no_release(os.environ["SHIM_FOR"])
+    for_none = switches.text("SHIM_FOR") and _no_release(switches.text("SHIM_FOR"))
     if for_none:
         yield f"SHIM_FOR is ignored: {for_none}"
     theirs = _another_shim()
@@ -297,12 +297,12 @@ def _obstacles(torch: dict[str, Any], options: list[str]) -> Iterator[str]:
 
 def _unknown_names(variable: str, patches: list[str]) -> list[str]:
     """Return the names in a variable that are neither a patch nor a family of patches."""
-    names = os.environ.get(variable, "").replace(" ", "").split(",") if patches else []
-    if any(names):
+    names = switches.names(variable) if patches else []
+    if names:
         from .. import rows
 
         patches = patches + [row.name for row in rows.load()]
-    return [name for name in names if name and not any(f"{patch}.".startswith(f"{name}.") for patch in patches)]
+    return [name for name in names if not any(f"{patch}.".startswith(f"{name}.") for patch in patches)]
 
 
 def _another_shim() -> Path | None:
@@ -353,4 +353,4 @@ def _advice(found: dict[str, Any], is_this: bool) -> Iterator[str]:
 
 def _is_on(name: str) -> bool:
     """Tell whether a variable has an effect. SHIM_SKIP lists names; the others are on or off."""
-    return bool(os.environ.get(name, "").strip(", ")) if name == "SHIM_SKIP" else bootstrap.switched_on(name)
+    return bool(switches.names(name)) if name == "SHIM_SKIP" else switches.switched_on(name)

@@ -96,12 +96,11 @@ def row(outcome: Any) -> dict[str, Any]:
 
 def _is_left_out(patch: Any) -> bool:
     """Tell whether a patch is skipped for a reason other than that its module is not imported."""
-    from shim import status
+    from shim import status, switches
 
-    named = {name: os.environ.get(name, "").replace(" ", "").split(",") for name in ("SHIM_SKIP", "SHIM_PATCHES")}
     must_be_named = patch.optional or (patch.works and status().written_for is None)
-    off = must_be_named and patch.name not in named["SHIM_PATCHES"]
-    return bool(off or patch.versions or patch.package or patch.name in named["SHIM_SKIP"])
+    off = must_be_named and patch.name not in switches.names("SHIM_PATCHES")
+    return bool(off or patch.versions or patch.package or patch.name in switches.names("SHIM_SKIP"))
 
 
 def can_be_imported(module: str) -> bool:

@@ -20,8 +20,8 @@ def stand_in_for_dynamo() -> None:
 
     The first optimizer of a process imports it for ``disable``, and the first step for ``graph_break``. Outside of
     torch.compile both do nothing. Every other attribute comes from the real module. See
-    ``_disable_dynamo``: https://github.com/pytorch/pytorch/blob/v2.6.0/torch/_compile.py and
-    ``_use_grad_for_differentiable``: https://github.com/pytorch/pytorch/blob/v2.6.0/torch/optim/optimizer.py
+    ``_disable_dynamo``: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_compile.py#L28 and
+    ``_use_grad_for_differentiable``: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/optimizer.py#L59
     """
     name = "torch._dynamo"
     if name in sys.modules:
