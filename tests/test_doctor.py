@@ -1,4 +1,4 @@
-"""doctor says in words and as data what a job started here would meet."""
+"""doctor reports, as text and as data, what shim does for a job that is started here."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def states(found):
     return {patch["patch"]: patch["state"] for patch in found["torch"]["patches"]}
 
 
-#: Says the same in words and as data, of one examination, which takes its time.
+#: Prints one examination, which is slow, as data and as text.
 BOTH = """
 import functools, sys
 from shim import doctor
@@ -194,7 +194,7 @@ class TestOtherTools:
 
 
 class TestCompatibilityMode:
-    """What the program was written for, and what becomes of each row."""
+    """With --for: the release, and the state of each row."""
 
     @pytest.fixture
     def program(self):
@@ -296,7 +296,7 @@ class TestThirdParty:
 
 
 class TestThisShell:
-    """Whether a plain ``python`` is armed, which is another matter than whether ``run`` guards a job."""
+    """Whether a plain ``python`` is armed, which does not depend on whether ``run`` guards a job."""
 
     @pytest.fixture
     def shell(self, tmp_path):
@@ -357,7 +357,7 @@ class TestAnotherPython:
         assert f"install torch for this one: `{other} -m pip install torch`" in found["advice"]
 
     def test_a_checkout_guards_it(self, examine, tmp_path):
-        # A Python of its own that finds the packages of this one: torch is installed once.
+        # Another environment that finds the packages of this one, so that torch need not be installed again.
         venv.create(str(tmp_path / "other"), symlinks=True)
         site_packages = next((tmp_path / "other").glob("lib/python*/site-packages"))
         (site_packages / "these.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))

@@ -355,7 +355,7 @@ def test_a_file_that_gives_nothing_now_is_none() -> None:
 
 
 def strange(folder: Path) -> dict[Path, str]:
-    """Make what looks like a config and is none; return each with what is said of it."""
+    """Make files that look like a config and are not; return each with its message."""
     os.mkfifo(folder / "pipe.yaml")
     (folder / "link.yaml").symlink_to("pipe.yaml")
     (folder / "zero.yaml").symlink_to("/dev/zero")
