@@ -1,6 +1,7 @@
 """Sessions: ``nox`` runs the suite, ``nox -s clients`` the frameworks, ``nox -s matrix -- 1.8.1`` other torch releases.
 
 ``nox -s optional`` runs the patches of known breakages, each on the torch where it bites.
+``nox -s programs`` runs old programs on the torch of their time, and on today's with ``--for``.
 ``nox -s neighbours`` runs other projects' own tests with shim and without, ``-- torch timm`` some of them.
 ``nox -s sanitize`` fuzzes ADOPT's kernel under AddressSanitizer and UBSan, ``-- --cases N`` as long as you like.
 ``nox -s docs`` builds the documentation as a site into .site/, and fails for a broken link or any other warning.
@@ -70,6 +71,16 @@ def optional(session: nox.Session, torch: str) -> None:
     numpy = "numpy<2" if torch.startswith("1.") else "numpy"
     session.install(f"torch=={torch}", numpy, "packaging", "wrapt", "pytest")
     session.run("python", "-m", "pytest", "tests/test_optional.py", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("python, torch", (("3.8", "1.7.1"), ("3.11", "2.13.0")), ids=["1.7.1", "2.13.0"])
+def programs(session: nox.Session, torch: str) -> None:
+    """Run the programs of tests/programs, and compare what they print."""
+    session.install(
+        f"torch=={torch}", "numpy<1.24" if torch.startswith("1.") else "numpy", "packaging", "wrapt", "pytest"
+    )
+    session.run("python", "-m", "pytest", "tests/test_programs.py", *session.posargs)
 
 
 @nox.session(python="3.11")

@@ -160,6 +160,7 @@ class TestVerbose:
         with pytest.raises(TypeError, match="unexpected keyword argument 'verbos'"):
             schedulers.StepLR(optimizer, 1, verbos=True)
 
+    @since(1, 7)
     @before(2, 7)
     def test_is_left_alone_where_torch_takes_it(self, mended):
         mended("verbose")
