@@ -1,4 +1,4 @@
-"""``run`` becomes the process that the user would have started."""
+"""``run`` executes the command that the user would have started."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class TestBadInput:
         [
             (["run", "no-such-command"], "shim: there is no file and no command 'no-such-command'"),
             (["run"], "shim: nothing to run: give a script"),
-            (["env", "extra"], "shim: env takes no arguments, and was given 'extra'"),
+            (["env", "extra"], "shim: env takes no arguments, but got 'extra'"),
             (["walk"], "shim: there is no command 'walk'"),
             ([], "usage: shim run"),
         ],
@@ -234,7 +234,7 @@ class TestTheCommandShim:
 
 
 class TestAnotherEnvironment:
-    """A shim that is installed guards the Python of its own environment; ``run`` says it where it can know."""
+    """An installed shim guards the Python of its own environment only; ``run`` says so if it can know."""
 
     @pytest.fixture
     def other(self, tmp_path):
@@ -383,7 +383,7 @@ def test_a_checkout_that_pythonpath_cannot_hold_is_refused(python, checkout, tmp
 
 
 class TestCheckFirst:
-    """``run --check CONFIG`` looks at a config, and with ``--fix`` mends it, before the job starts."""
+    """``run --check CONFIG`` checks a config, and with ``--fix`` mends it, before the job starts."""
 
     @pytest.fixture(autouse=True)
     def parser(self):
@@ -426,7 +426,7 @@ class TestCheckFirst:
         [
             (["--check", "missing.yaml"], "shim: the job was not started, because of the error above"),
             (["--check", "config.yaml", "--fix"], "shim: --fix and --diff need --value V"),
-            (["--check", "config.yaml", "--fix", "--value", "x"], "'x' is no weight decay"),
+            (["--check", "config.yaml", "--fix", "--value", "x"], "'x' is not a weight decay"),
             (["--fix"], "the following arguments are required: --check"),
         ],
     )
@@ -471,7 +471,7 @@ class TestPythonPath:
 
 
 class TestWindows:
-    """The branch for the system where exec loses the exit code, taken here by choosing it."""
+    """The code for Windows, where exec loses the exit code; selected here by hand."""
 
     @pytest.fixture(autouse=True)
     def windows(self, monkeypatch):

@@ -1,4 +1,4 @@
-"""What is built is what is promised, and it works where it is installed."""
+"""The sdist and the wheel are complete, and work where they are installed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_sdist_can_build_the_wheel(built):
 
 
 def test_the_native_kernel_is_built_where_there_is_a_compiler_and_else_left_out(built, checkout, tmp_path):
-    """One library for every Python and torch; without it the package is as complete as the bare checkout."""
+    """One native library for every Python and torch. Without it, the package works like an uninstalled checkout."""
     with zipfile.ZipFile(str(built[0])) as wheel:
         assert ("shim/adopt/_native.so" in wheel.namelist()) == bool(shutil.which("cc"))
     assert "-cp38-abi3-" in built[0].name

@@ -30,7 +30,7 @@ runpy.run_path("setup.py", run_name="__main__")
 
 
 def build(folder, *command, others=None, **env):
-    """Run setup.py, and return what it said."""
+    """Run setup.py, and return its output."""
     pytest.importorskip("setuptools", minversion="77")  # of pyproject.toml
     arguments = ["build", "--build-base", folder / "base", "--build-lib", folder / "lib", *command]
     done = subprocess.run(

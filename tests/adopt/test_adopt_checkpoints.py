@@ -164,9 +164,9 @@ DAMAGES = {
     "shape of the compensation": (put("compensation", lambda _: torch.ones(5)), f"compensation {PARAMETER} has"),
     "integers": (put("exp_avg", lambda v: v.long()), f"exp_avg {PARAMETER} has the dtype torch.int64"),
     "sparse": (put("exp_avg", lambda v: v.to_sparse()), f"exp_avg {PARAMETER} is a Tensor with torch.sparse_coo"),
-    "a list": (put("exp_avg", [1.0] * 4), f"exp_avg {PARAMETER} is no tensor but list"),
-    "negative step": (put("step", torch.tensor(-1.0)), f"step {PARAMETER} is no number of steps"),
-    "NaN step": (put("step", float("nan")), f"step {PARAMETER} is no number of steps: nan"),
+    "a list": (put("exp_avg", [1.0] * 4), f"exp_avg {PARAMETER} is not a tensor, but of type list"),
+    "negative step": (put("step", torch.tensor(-1.0)), f"step {PARAMETER} is not a number of steps"),
+    "NaN step": (put("step", float("nan")), f"step {PARAMETER} is not a number of steps: nan"),
     "infinite step": (put("step", torch.tensor(float("inf"))), f"step {PARAMETER} is no number"),
     "half a step": (put("step", 2.5), f"step {PARAMETER} is no number"),
     "two steps": (put("step", torch.ones(2)), f"step {PARAMETER} is no number"),
@@ -184,7 +184,7 @@ DAMAGES = {
 META = {
     "complex": (put("exp_avg_sq", lambda v: v.to(torch.complex64)), f"exp_avg_sq {PARAMETER} has the dtype"),
     "state on meta": (put("exp_avg", lambda v: v.to("meta")), f"exp_avg {PARAMETER} is on the meta device"),
-    "step on meta": (put("step", lambda v: v.to("meta")), f"step {PARAMETER} is no number of steps"),
+    "step on meta": (put("step", lambda v: v.to("meta")), f"step {PARAMETER} is not a number of steps"),
 }
 
 

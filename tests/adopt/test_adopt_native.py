@@ -56,7 +56,7 @@ def refused(monkeypatch):
 
 @pytest.fixture(params=["in C", "in Python"])
 def looked_at(request, monkeypatch):
-    """Have the tensors looked at in each of the two ways, of which an old torch has one."""
+    """Check the tensors in each of the two ways, from C and from Python; an old torch has only the latter."""
     if request.param == "in Python":
         monkeypatch.setattr(native, "_look", None)
     elif native._look is None:
