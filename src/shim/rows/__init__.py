@@ -19,6 +19,8 @@ FAMILIES = (
     "fft",
     "autograd",
     "tensor",
+    "masks",
+    "division",
     "nn",
     "data",
     "pickled",
