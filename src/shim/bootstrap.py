@@ -74,13 +74,13 @@ def disarm() -> "None":
         sys.meta_path.remove(FINDER)
 
 
-def arrived(name: "str") -> "None":
+def arrived(name: "str", just_run: "bool" = False) -> "None":
     """Apply the patches, now that the module ``name`` is there. What goes wrong in it stays in here."""
     if state["door"] is None:
         return
     ARRIVING.add(name)
     try:
-        _import_ours("activation").apply(name)
+        _import_ours("activation").apply(name, just_run)
         state["error"] = None
     except Exception as error:
         _failed(error)
@@ -236,7 +236,7 @@ class Loader:
             self._loader.exec_module(module)
         finally:
             RUNNING.discard(name)
-        arrived(name)
+        arrived(name, just_run=True)
 
 
 # Python leaves the frames of the import system out of a traceback, by their file (remove_importlib_frames in

@@ -12,9 +12,10 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Any, Iterator
 
 from . import bootstrap
+from .record import Record
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType, TracebackType
@@ -209,7 +210,7 @@ def _patches_for(text: str) -> Iterator[Patch]:
         yield patches[answer.name]
 
 
-class _Command(NamedTuple):
+class _Command(Record):
     """What the program is to be started with."""
 
     #: The release for ``--for``; empty for none.

@@ -8,7 +8,8 @@ A build has the features of the release that it leads to: NVIDIA's ``2.0.0a0+176
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from .record import Record
 
 #: Each minor release of torch, oldest first, and its last patch release.
 TORCH = {
@@ -20,7 +21,7 @@ TORCH = {
 }  # fmt: skip
 
 
-class Release(NamedTuple):
+class Release(Record):
     """A version as it was spelled, and the three numbers that are compared."""
 
     text: str
