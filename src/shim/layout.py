@@ -113,7 +113,8 @@ def probe() -> Layout:
     """
     if "torch.optim" not in sys.modules:
         raise RuntimeError("torch.optim is not loaded in this process; import torch first")
-    modules = {name: module for name, module in list(sys.modules.items()) if _in_torch_optim(name) and module}
+    named = [(name, module) for name, module in list(sys.modules.items()) if name.startswith("torch.optim")]
+    modules = {name: module for name, module in named if _in_torch_optim(name) and module}
     version = _version(sys.modules["torch"])
     facts = _Facts(version, modules)
     held = _held_by(modules)
@@ -137,7 +138,7 @@ def weight_decay_of(function: Any) -> WeightDecay | None:
     if type(function) is FunctionType and not function.__dict__:  # no wrapper, as most
         return _in_the_code_of(function)
     try:
-        inner = inspect.unwrap(function, stop=_says_another_signature)
+        inner = _bound_later(inspect.unwrap(function, stop=_says_another_signature))
         if isinstance(inner, FunctionType) and not _says_another_signature(inner):
             return _in_the_code_of(inner)
         parameters = list(inspect.signature(function).parameters.values())
@@ -153,6 +154,20 @@ def weight_decay_of(function: Any) -> WeightDecay | None:
 def _says_another_signature(function: Any) -> bool:
     """Tell what inspect.signature takes from elsewhere; functools.partialmethod leaves the latter (3.13: the last)."""
     return any(hasattr(function, name) for name in ("__signature__", "_partialmethod", "__partialmethod__"))
+
+
+def _bound_later(function: Any) -> Any:
+    """Return the function of which functools.partialmethod has bound nothing but arguments behind weight_decay.
+
+    Others are left to inspect.signature.
+    """
+    partial: Any = getattr(function, "__partialmethod__", None) or getattr(function, "_partialmethod", None)
+    original = getattr(partial, "func", None)
+    if type(original) is not FunctionType or _says_another_signature(original) or partial.args:
+        return function
+    names = original.__code__.co_varnames
+    behind = names[names.index("weight_decay") + 1 :] if "weight_decay" in names else ()
+    return original if {*behind}.issuperset(partial.keywords) else function
 
 
 def _in_the_code_of(function: FunctionType) -> WeightDecay | None:
@@ -181,7 +196,7 @@ def _version(torch: ModuleType) -> Release:
 
 
 def _in_torch_optim(name: str) -> bool:
-    return name.startswith("torch.optim") and (name == "torch.optim" or name.startswith("torch.optim."))
+    return name == "torch.optim" or name.startswith("torch.optim.")
 
 
 def _held_by(modules: dict[str, ModuleType]) -> list[tuple[Any, list[str]]]:
