@@ -12,9 +12,10 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Any, Iterator
 
 from . import bootstrap
+from .record import Record
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType, TracebackType
@@ -240,7 +241,7 @@ def _is_of_a_tensor(error: Exception) -> bool:
     return tensor is not None and isinstance(getattr(error, "obj", None), tensor)  # Python 3.10 keeps it
 
 
-class _Command(NamedTuple):
+class _Command(Record):
     """What the command that runs the program needs."""
 
     #: The release for ``--for``; empty for none.
