@@ -607,6 +607,52 @@ def test_a_mode_that_watches_operations_sees_them():
     assert watch.seen > len(params)
 
 
+TAMPERED = {
+    "clip_exp": (-1.0, float("nan"), float("inf"), "x"),
+    "eps": (float("nan"), -1.0, "x"),
+    "decouple": (None, 0, 2, "x"),
+    "maximize": (None, "x"),
+    "lr": (1j, float("nan"), float("inf"), 1e308, "x"),
+    "weight_decay": (float("nan"), float("-inf"), 10**400, "x"),
+    "betas": ((0.9, 2.0), (float("nan"), 0.9), (0.9, "x"), (0.9, float("inf"))),
+}
+
+
+@pytest.mark.parametrize(
+    "option, value", [(option, value) for option, values in TAMPERED.items() for value in values], ids=repr
+)
+def test_an_option_that_no_constructor_takes_does_the_same_in_every_form(option, value):
+    def outcome(form):
+        p = torch.nn.Parameter(torch.tensor([-1.0, 0.0, 1.0]))
+        optim = ADOPT([p], lr=0.1, weight_decay=0.1, foreach=form)
+        optim.param_groups[0][option] = value
+        try:
+            for _ in range(3):
+                p.grad = torch.tensor([0.0, 1.0, -2.0])
+                optim.step()
+        except Exception as error:
+            return type(error)
+        return p.detach()
+
+    default, single = outcome(None), outcome(False)
+    if isinstance(single, type):
+        assert default is single
+    else:
+        torch.testing.assert_close(default, single, equal_nan=True)
+
+
+@pytest.mark.filterwarnings("ignore:clip_lambda=clip cannot be pickled")
+@pytest.mark.parametrize("form", [None, False])
+def test_a_clip_that_turns_gradients_on_is_an_error_in_every_form(form):
+    def clip(step):
+        torch.set_grad_enabled(True)
+        return 1.0
+
+    p = torch.nn.Parameter(torch.ones(3))
+    with pytest.raises(RuntimeError, match="a leaf Variable that requires grad"):
+        steps([p], [torch.ones(3)] * 2, clip_lambda=clip, foreach=form)
+
+
 SHARDED = """
 import torch, torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
