@@ -12,7 +12,7 @@ It may where the memory of a tensor is its value. By what torch says of it, such
 
 That nothing records, compiles or transforms operations is said by `_torch.is_plain_eager`, and that no two tensors
 share memory is seen by the kernel. Where torch's objects can be read, native.c looks at all this (`is_plain`, `holds`
-and `shim_adopt_look_3`), and again when no other code can run before the kernel; the functions below do so from Python.
+and `shim_adopt_look_4`), and again when no other code can run before the kernel; the functions below do so from Python.
 
 They take columns: a list of parameters, the list of their gradients, those of their state, index for index. They go
 through a column with functions of C alone, because a group may have many small tensors, for each of which a few lines
