@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 
 
 @pytest.mark.torch_from(2, 0, "no functional tensors, no vmap")
-@pytest.mark.parametrize("look", [[], ["--no-exchange"], ["--python"]], ids=["exchange", "objects", "in Python"])
+@pytest.mark.parametrize("look", [[], ["--no-exchange"], ["--exchange"], ["--python"]], ids=str)
 def test_groups_out_of_all_kinds_of_tensors_step_as_with_foreach_false(look, python):
     """600 cases of adopt_fuzz.py; `nox -s sanitize` runs many more."""
     seed = str(sum(map(len, look)) * 10**5)

@@ -228,9 +228,9 @@ typedef struct {
     int64_t class_at, impl_at;             /* where in an object its class is, and torch's own object, in bytes */
     int64_t keys_at, storage_at;           /* where in torch's own object */
     int64_t data_at, bytes_at;             /* where in its storage */
-    /* Without the exchange, before torch 2.10; else zero. */
+    /* What describes a tensor without asking torch; zero where that was not found. `describe` is null before 2.10. */
     int64_t sizes_at, offset_at, dtype_at; /* where in torch's own object: ndim, 5 sizes and 5 strides; ... */
-    int64_t owned_at;                      /* where in its storage the memory stands again, if it is its own alone */
+    int64_t owned_at;                      /* where in its storage its address stands again, if it is its own alone */
 } Python;
 
 #define FIELD(type, object, offset) (*(type const *)((const char *)(object) + (offset)))
@@ -249,6 +249,11 @@ static int is_plain(const void *tensor, const Python *python, int written) {
     return written ? keys == python->keys : keys != 0 && !(keys & ~python->keys);
 }
 
+/* Whether the memory of a storage is its own alone: a lazily cloned one is copied by torch before it is written. */
+static int owns_its_memory(const void *storage, const Python *python) {
+    return FIELD(const void *, storage, python->owned_at) == FIELD(const void *, storage, python->data_at);
+}
+
 /* Whether these bytes lie in the storage of a plain tensor, which may be smaller than its sizes say, or of none. */
 static int holds(const void *tensor, const Python *python, int written, int64_t address, int64_t bytes) {
     if (!is_plain(tensor, python, written))
@@ -257,8 +262,8 @@ static int holds(const void *tensor, const Python *python, int written, int64_t 
     if (!storage || bytes == 0)
         return bytes == 0;
     int64_t data = FIELD(int64_t, storage, python->data_at);
-    if (python->owned_at && FIELD(int64_t, storage, python->owned_at) != data)
-        return 0; /* lazily cloned, perhaps */
+    if (!python->describe && !owns_its_memory(storage, python))
+        return 0;
     return data && address >= data && bytes <= FIELD(int64_t, storage, python->bytes_at) - (address - data);
 }
 
@@ -373,20 +378,18 @@ typedef struct {
 
 /* Describes a tensor that is_plain as DLPack does; returns 0, or another number where that is not possible. */
 static int describe(void *tensor, const Python *python, Tensor *t) {
-    if (python->describe)
-        return python->describe(tensor, t);
     static const struct { uint16_t number; uint8_t code, bits; } DTYPES[] = {{6, 2, 32}, {7, 2, 64}, {15, 4, 16}};
     char *impl = FIELD(char *, tensor, python->impl_at);
     const void *storage = FIELD(const void *, impl, python->storage_at);
     int64_t *sizes = (int64_t *)(impl + python->sizes_at);
     size_t k = 0;
-    while (k < 3 && DTYPES[k].number != FIELD(uint16_t, impl, python->dtype_at))
+    while (k < 3 && python->sizes_at && DTYPES[k].number != FIELD(uint16_t, impl, python->dtype_at))
         k++;
-    if (k == 3 || sizes[0] > 5 || !storage) /* those of more dimensions are elsewhere */
-        return 1;
-    *t = (Tensor){FIELD(char *, storage, python->data_at), 1, 0, (int32_t)sizes[0], DTYPES[k].code, DTYPES[k].bits, 1,
-                  sizes + 1, sizes + 6, 0};
-    t->byte_offset = t->data ? (uint64_t)FIELD(int64_t, impl, python->offset_at) * (DTYPES[k].bits / 8) : 0;
+    if (!python->sizes_at || k == 3 || sizes[0] > 5 || !storage || !owns_its_memory(storage, python))
+        return python->describe ? python->describe(tensor, t) : 1;
+    char *data = FIELD(char *, storage, python->data_at);
+    uint64_t offset = data ? (uint64_t)FIELD(int64_t, impl, python->offset_at) * (DTYPES[k].bits / 8) : 0;
+    *t = (Tensor){data, 1, 0, (int32_t)sizes[0], DTYPES[k].code, DTYPES[k].bits, 1, sizes + 1, sizes + 6, offset};
     return 0;
 }
 

@@ -32,6 +32,7 @@ KINDS = {
 
 _dtype = attrgetter("dtype")
 _grad = attrgetter("grad")
+_state = [itemgetter(name) for name in ("exp_avg", "exp_avg_sq", "step")]
 _compensation = methodcaller("get", "compensation")
 
 
@@ -71,8 +72,11 @@ def _load_look() -> tuple[Callable[[int, int, int], int] | None, _Python]:
         offsets = _offsets()
         if hasattr(Tensor, "__dlpack_c_exchange_api__"):
             python.describe = _exchange()
-        else:
+        try:  # which is quicker than to ask, and all that there is before torch 2.10
             offsets.update(_offsets_of_a_description(**offsets))
+        except LookupError:
+            if not python.describe:
+                raise
         for name, offset in offsets.items():
             setattr(python, name, offset)
         python.keys = _keys(torch.zeros(()))
@@ -353,7 +357,7 @@ def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]]) ->
     alone = len(state) == len(params) and all(map(is_, state, params))
     states: list[Any] = list(state.values() if alone else map(state.get, params))
     try:
-        exp_avgs, exp_avg_sqs, steps = map(list, zip(*map(itemgetter("exp_avg", "exp_avg_sq", "step"), states)))
+        exp_avgs, exp_avg_sqs, steps = (list(map(value, states)) for value in _state)
     except (KeyError, TypeError, ValueError):  # a parameter without state, or no parameter
         return False
     compensations = list(map(_compensation, states)) if params[0].dtype in LOW_PRECISION else [None] * len(params)
