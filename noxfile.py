@@ -104,7 +104,13 @@ def sanitize(session: nox.Session) -> None:
     env = {"LD_PRELOAD": " ".join(map(str.strip, found)), "ASAN_OPTIONS": "detect_leaks=0:exitcode=99"}
     fuzz = ("python", "tests/adopt/adopt_fuzz.py", "--library", library)
     session.run(*fuzz, "--beyond", env=env, success_codes=[99], silent=True)  # or it would see nothing
-    for threads, look in (("1", ()), ("2", ()), ("1", ("--python",))):
+    for threads, look in (
+        ("1", ()),
+        ("2", ()),
+        ("1", ("--exchange",)),
+        ("1", ("--no-exchange",)),
+        ("1", ("--python",)),
+    ):
         session.run(*fuzz, *look, *(session.posargs or ("--cases", "10000")), env={**env, "OMP_NUM_THREADS": threads})
 
 

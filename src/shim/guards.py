@@ -173,9 +173,18 @@ _WITH_FUNCTIONALS = ("torch.optim.", "shim.adopt.", "_torch_shim.adopt.")
 
 def before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     """Mend the groups, as torch's step pre-hook, and traceable."""
+    if not _torch.compiler.is_dynamo_compiling():
+        try:  # the quickest look that there is: it is part of every step
+            for group in optimizer.__dict__["param_groups"]:
+                if "weight_decay" in group and group["weight_decay"] is None:
+                    break
+            else:
+                return
+        except Exception:  # no groups, or not such as torch has
+            pass
     # Dynamo watches what it sees us look at, and compiles anew when a learning rate changes. So there is no look where
     # the functional form has a guard.
-    if _torch.compiler.is_dynamo_compiling() and _has_guarded_forms(type(optimizer)):
+    elif _has_guarded_forms(type(optimizer)):
         return
     # Not as an attribute, which dynamo would watch in most releases.
     for group in optimizer.__dict__.get("param_groups") or ():
