@@ -165,3 +165,24 @@ def test_a_module_that_can_be_called_is_the_same_module_and_is_put_back():
     finally:
         shim.deactivate()
     assert type(before) is kind and not callable(before)
+
+
+@pytest.mark.skipif(HERE < (1, 12, 0), reason="it is there")
+@pytest.mark.parametrize("row", ["DistributedDataParallel._sync_params"], indirect=True)
+def test_sync_params_sends_the_buffers_that_are_there_now(row, tmp_path):
+    from torch import distributed
+
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'x'}", rank=0, world_size=1)
+    try:
+        ddp = nn.parallel.DistributedDataParallel(nn.BatchNorm1d(2))
+        ddp.module.running_mean = torch.full((2,), 3.0)
+        sent = []
+        ddp._distributed_broadcast_coalesced = lambda buffers, *how: sent.extend(buffers)
+        ddp._sync_params()
+        assert any(each is ddp.module.running_mean for each in sent)
+        ddp.require_forward_param_sync = False
+        sent.clear()
+        ddp._sync_params()
+        assert sent == []
+    finally:
+        distributed.destroy_process_group()
