@@ -1,8 +1,9 @@
 """Sessions: ``nox`` runs the suite, ``nox -s clients`` the frameworks, ``nox -s matrix -- 1.8.1`` other torch releases.
 
-``nox -s optional`` runs the patches of known breakages, each on the torch where it bites.
+``nox -s optional`` runs the patches of known breakages, each on a torch that has the breakage.
+``nox -s programs`` runs old programs on the torch that they were written for, and on the current one with ``--for``.
 ``nox -s neighbours`` runs other projects' own tests with shim and without, ``-- torch timm`` some of them.
-``nox -s sanitize`` fuzzes ADOPT's kernel under AddressSanitizer and UBSan, ``-- --cases N`` as long as you like.
+``nox -s sanitize`` fuzzes ADOPT's kernel under AddressSanitizer and UBSan, ``-- --cases N`` with N cases.
 ``nox -s docs`` builds the documentation as a site into .site/, and fails for a broken link or any other warning.
 ``nox -s wheels`` builds the sdist and a wheel for every platform, and tries the one that runs here.
 Other arguments behind ``--`` go to pytest, or to scripts/matrix.
@@ -26,7 +27,7 @@ REQUIREMENTS = Path("tests/clients/requirements")
 #: Environment -> the clients that run there; the frameworks' own runs those that need torch alone, too.
 CLIENTS = {"frameworks": (), "deepspeed": ("-k", "deepspeed"), "timm": ("-k", "timm")}
 
-#: Where the optional patches bite: Python, torch.
+#: Releases that have the breakages of the optional patches: Python, torch.
 BITES = (("3.8", "1.11.0"), ("3.8", "1.12.0"), ("3.8", "1.13.1"), ("3.11", "2.13.0"), ("3.13", "2.15.0"))
 
 SANITIZED = ("-std=c11", "-O1", "-g", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-shared")
@@ -39,7 +40,7 @@ SANITIZERS = {
 
 
 def install(session: nox.Session, *what: str) -> None:
-    """Install torch at its pin first, and whatever else without touching it."""
+    """Install torch at its pin first, and the other packages without changing it."""
     session.install("-r", TORCH)
     session.install("-c", TORCH, "numpy", *what)
 
@@ -66,10 +67,20 @@ def clients(session: nox.Session, environment: str) -> None:
 @nox.session
 @nox.parametrize("python, torch", BITES, ids=[torch for _, torch in BITES])
 def optional(session: nox.Session, torch: str) -> None:
-    """Run the optional patches on the releases where they bite."""
+    """Run the optional patches on the releases that have the breakages."""
     numpy = "numpy<2" if torch.startswith("1.") else "numpy"
     session.install(f"torch=={torch}", numpy, "packaging", "wrapt", "pytest")
     session.run("python", "-m", "pytest", "tests/test_optional.py", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("python, torch", (("3.8", "1.7.1"), ("3.11", "2.13.0")), ids=["1.7.1", "2.13.0"])
+def programs(session: nox.Session, torch: str) -> None:
+    """Run the programs of tests/programs, and compare what they print."""
+    session.install(
+        f"torch=={torch}", "numpy<1.24" if torch.startswith("1.") else "numpy", "packaging", "wrapt", "pytest"
+    )
+    session.run("python", "-m", "pytest", "tests/test_programs.py", *session.posargs)
 
 
 @nox.session(python="3.11")
@@ -81,7 +92,7 @@ def neighbours(session: nox.Session) -> None:
 
 @nox.session
 def sanitize(session: nox.Session) -> None:
-    """Fuzz ADOPT's kernel with sanitizers, on one thread and on two, with either way of looking at tensors."""
+    """Fuzz ADOPT's kernel with sanitizers, on one thread and on two, with both ways of checking tensors."""
     compiler = next(filter(shutil.which, SANITIZERS), None)
     if compiler is None:
         session.error("no gcc or clang at hand")

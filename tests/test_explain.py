@@ -1,4 +1,4 @@
-"""``doctor --explain`` answers what a patch mends, and nothing that only looks like it."""
+"""``doctor --explain`` answers the errors that a patch fixes, and no similar ones."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_what_a_terminal_or_a_launcher_adds_changes_no_answer(change):
 
 @pytest.mark.filterwarnings("ignore")
 class TestOfThisTorch:
-    """What the optimizers of the torch that is here say."""
+    """The messages of the optimizers of the installed torch."""
 
     @staticmethod
     def errors(name, value):
