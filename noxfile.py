@@ -5,6 +5,7 @@
 ``nox -s sanitize`` fuzzes ADOPT's kernel under AddressSanitizer and UBSan, ``-- --cases N`` as long as you like.
 ``nox -s docs`` builds the documentation as a site into .site/, and fails for a broken link or any other warning.
 ``nox -s wheels`` builds the sdist and a wheel for every platform, and tries the one that runs here.
+``nox -s launchers`` starts programs with every launcher of docs/children.md, ``-- torchrun ray`` some of them.
 Other arguments behind ``--`` go to pytest, or to scripts/matrix.
 """
 
@@ -108,6 +109,14 @@ def docs(session: nox.Session) -> None:
     """Build the documentation as a site."""
     session.install("mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1,<2", "mkdocs-include-markdown-plugin>=7.1,<8")
     session.run("mkdocs", "build", "--strict", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session
+def launchers(session: nox.Session) -> None:
+    """Say of every launcher whether what it starts is guarded."""
+    install(session, "-e", ".")
+    session.install("-c", TORCH, "-r", "scripts/launchers.txt")
+    session.run("python", "scripts/launchers", *session.posargs)
 
 
 @nox.session
