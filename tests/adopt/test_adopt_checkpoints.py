@@ -110,7 +110,7 @@ def test_an_adam_checkpoint_says_what_to_do(other):
     p.grad = torch.ones(3)
     adam.step()
 
-    with pytest.raises(ValueError, match="load the model only"):
+    with pytest.raises(ValueError, match="Load the model only"):
         ADOPT([p]).load_state_dict(adam.state_dict())
 
 
@@ -167,10 +167,10 @@ DAMAGES = {
     "a list": (put("exp_avg", [1.0] * 4), f"exp_avg {PARAMETER} is not a tensor, but of type list"),
     "negative step": (put("step", torch.tensor(-1.0)), f"step {PARAMETER} is not a number of steps"),
     "NaN step": (put("step", float("nan")), f"step {PARAMETER} is not a number of steps: nan"),
-    "infinite step": (put("step", torch.tensor(float("inf"))), f"step {PARAMETER} is no number"),
-    "half a step": (put("step", 2.5), f"step {PARAMETER} is no number"),
-    "two steps": (put("step", torch.ones(2)), f"step {PARAMETER} is no number"),
-    "a word": (put("step", "many"), f"step {PARAMETER} is no number"),
+    "infinite step": (put("step", torch.tensor(float("inf"))), f"step {PARAMETER} is not a number"),
+    "half a step": (put("step", 2.5), f"step {PARAMETER} is not a number"),
+    "two steps": (put("step", torch.ones(2)), f"step {PARAMETER} is not a number"),
+    "a word": (put("step", "many"), f"step {PARAMETER} is not a number"),
     "fused and foreach": (put_option(fused=True, foreach=True), f"{GROUP}: `fused` and `foreach`"),
     "fused and differentiable": (put_option(fused=True, differentiable=True), f"{GROUP}: `fused` does not"),
     "foreach and differentiable": (put_option(foreach=True, differentiable=True), f"{GROUP}: `foreach` does not"),
