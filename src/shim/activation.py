@@ -9,12 +9,13 @@ import sys
 import threading
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
-from typing import Iterable, Iterator, NamedTuple, TypeVar
+from typing import Iterable, Iterator, TypeVar
 
 from . import bootstrap, guards, hint, plugins, releases, switches
 from .layout import Layout, probe
 from .patches import PATCHES
 from .patches.torch_optim import newcomers
+from .record import Record
 from .registry import Choice, Outcome, Patch, Registry
 from .releases import Release
 from .targets import Target, is_being_imported
@@ -26,7 +27,7 @@ _lock = threading.RLock()
 _Class = TypeVar("_Class", bound=type)
 
 
-class Fired(NamedTuple):
+class Fired(Record):
     """A place where a guard found a None."""
 
     optimizer: str
@@ -38,7 +39,7 @@ class Fired(NamedTuple):
         return f"{self.optimizer} got weight_decay=None in {self.where}, at {self.line}, {self.times}x"
 
 
-class Status(NamedTuple):
+class Status(Record):
     """What shim does in this process. ``print(shim.status())`` says it in words."""
 
     #: The patches are in force.
@@ -231,8 +232,13 @@ def guard(optimizer: _Class) -> _Class:
     return optimizer
 
 
-def apply(module: str) -> None:
-    """Apply the registry, as far as its targets are there; called at every arrival of a module that was awaited."""
+def apply(module: str, just_run: bool) -> None:
+    """Apply the registry, as far as its targets are there; called at every arrival of a module that was awaited.
+
+    Args:
+        module: that has arrived.
+        just_run: it has run to its end just now, so that the program holds nothing of it yet.
+    """
     global _active
     _set_up_logging()
     torch_is_there = "torch.optim" in sys.modules and not _is_being_imported("torch.optim")
@@ -256,7 +262,7 @@ def apply(module: str) -> None:
             if patch.name not in REGISTRY:
                 REGISTRY.add(patch)
         try:
-            REGISTRY.apply(layout, choice, _due(module))
+            REGISTRY.apply(layout, choice, _due(module), module if just_run else "")
             _await({"torch", *REGISTRY.modules()} - bootstrap.AWAITED)
             for outcome in REGISTRY.outcomes():
                 level = {"failed": logging.WARNING, "applied": logging.INFO}.get(outcome.state, logging.DEBUG)
@@ -390,7 +396,7 @@ class _SpecInProgress(ModuleSpec):
             found = _load_plugins()
             if not found and not _rows_added:
                 return
-        bootstrap.arrived(self.name)
+        bootstrap.arrived(self.name, just_run=True)
 
 
 def _choice() -> Choice:

@@ -75,13 +75,13 @@ def disarm() -> "None":
         sys.meta_path.remove(FINDER)
 
 
-def arrived(name: "str") -> "None":
+def arrived(name: "str", just_run: "bool" = False) -> "None":
     """Apply the patches for the module ``name``, which was just imported. An error in them does not get out."""
     if state["door"] is None:
         return
     ARRIVING.add(name)
     try:
-        _import_ours("activation").apply(name)
+        _import_ours("activation").apply(name, just_run)
         state["error"] = None
     except Exception as error:
         _failed(error)
@@ -237,7 +237,7 @@ class Loader:
             self._loader.exec_module(module)
         finally:
             RUNNING.discard(name)
-        arrived(name)
+        arrived(name, just_run=True)
 
 
 # Python removes the frames of the import system from a traceback by their file name (remove_importlib_frames in

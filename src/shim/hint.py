@@ -12,9 +12,10 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Any, Iterator
 
 from . import bootstrap
+from .record import Record
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType, TracebackType
@@ -172,6 +173,9 @@ def hint(error: Exception, last: TracebackType) -> str:
         advice = _advice(patch)
         if advice is not None:
             return "\n".join(_paragraph(*advice))
+    advice = _of_a_lost_name(error, said)
+    if advice is not None:
+        return "\n".join(_paragraph(*advice))
     optimizer = _unguarded(said, [each for each, _ in frames])
     if optimizer:
         return "\n".join(_paragraph(_ON_GUARD.format(optimizer), None))
@@ -211,7 +215,33 @@ def _patches_for(text: str) -> Iterator[Patch]:
         yield patches[answer.name]
 
 
-class _Command(NamedTuple):
+def _of_a_lost_name(error: Exception, said: str) -> tuple[str, _Command | None] | None:
+    """Return what is to be said of a name that the installed release lacks and others have."""
+    from . import explain
+    from .releases import is_in
+
+    if not isinstance(error, (ImportError, AttributeError)):
+        return None
+    for name, patch in explain.lost_names(" ".join(said.split())):
+        installed = _installed(name.package)
+        if installed is None or is_in(installed, name.works):
+            continue
+        if name.name.startswith("torch.Tensor.") and not _is_of_a_tensor(error):
+            continue
+        if patch is not None:
+            return _advice(patch)
+        here = f"and this is {name.package} {'.'.join(map(str, installed))}"
+        return f"{name.sentence}, {here}. No patch gives it back: {name.remedy}.", None
+    return None
+
+
+def _is_of_a_tensor(error: Exception) -> bool:
+    """Tell whether it is torch's Tensor that lacks an attribute: others have classes of that name, too."""
+    tensor = getattr(sys.modules.get("torch"), "Tensor", None)
+    return tensor is not None and isinstance(getattr(error, "obj", None), tensor)  # Python 3.10 keeps it
+
+
+class _Command(Record):
     """What the command that runs the program needs."""
 
     #: The release for ``--for``; empty for none.

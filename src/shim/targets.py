@@ -8,14 +8,15 @@ import inspect
 import sys
 from operator import attrgetter
 from types import FunctionType, ModuleType
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, Callable, Iterator
 
 from . import bootstrap, guards
 from .layout import Layout, weight_decay_of
 from .lookalike import is_plain, wrap_like
+from .record import Record
 
 
-class Target(NamedTuple):
+class Target(Record):
     """A place to patch.
 
     ``path`` is a module and a dotted attribute, ``"torch.optim.adam:Adam"``. A ``*`` in place of a class stands for
@@ -59,7 +60,7 @@ class Target(NamedTuple):
         return self.path.partition(":")[2].rpartition(".")[2]
 
 
-class Change(NamedTuple):
+class Change(Record):
     """A target that was found and changed.
 
     What ``swap`` is true for stands wherever a module holds ``old``: it is swapped by identity, all at once, by the
@@ -271,10 +272,13 @@ class Module(Names):
         new = ModuleType(target.path, f"What {target.path} held in older releases, given back by shim.")
         vars(new).update(target.how())
         sys.modules[target.path] = new
-        undo_attribute = guards.replace(package, target.path.rpartition(".")[2], new)
+        name = target.path.rpartition(".")[2]
+        # torch.tensor is a function, and was one beside the module of that name.
+        undo_attribute = None if name in vars(package) else guards.replace(package, name, new)
 
         def undo() -> None:
-            undo_attribute()
+            if undo_attribute is not None:
+                undo_attribute()
             if sys.modules.get(target.path) is new:
                 del sys.modules[target.path]
 

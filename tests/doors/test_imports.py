@@ -56,6 +56,24 @@ def test_without_a_none_strict_changes_nothing(python, way):
     assert (result.stdout, result.stderr) == ("SGD\n", "")
 
 
+def test_a_module_that_waits_to_be_used_is_not_imported_by_us(python, tmp_path):
+    (tmp_path / "lazy.py").write_text("print('imported')")
+    code = """
+        import importlib.util, sys, torch
+        spec = importlib.util.find_spec("lazy")
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        sys.modules["lazy"] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        import shim
+        shim.activate()
+        shim.deactivate()
+        print("used")
+        module.anything
+        """
+    result = python(code, door="src")
+    assert result.stdout == "used\nimported\n"
+
+
 @pytest.mark.parametrize("error", ["ImportError('no')", "ValueError('no')", "KeyError(1)"])
 def test_an_error_in_an_awaited_module_shows_no_frame_of_ours(python, tmp_path, error):
     (tmp_path / "torch" / "optim").mkdir(parents=True)

@@ -28,7 +28,7 @@ ANNOUNCE = """
 import sys
 if any(hasattr(finder, "_shim") for finder in sys.meta_path):
     from shim import bootstrap
-    bootstrap.arrived = lambda name: print("arrived:", name)
+    bootstrap.arrived = lambda name, just_run: print("arrived:", name)
 """
 
 

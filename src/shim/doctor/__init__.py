@@ -54,7 +54,8 @@ def _explain(message: str, as_data: bool) -> int:
     from .. import explain
 
     answers = explain.explain(message)
-    command = explain.command(answers) if answers else None
+    mended = any(not answer.switch.startswith(explain.NO_PATCH) for answer in answers)
+    command = explain.command(answers) if mended else None
     if as_data:
         found: list[dict[str, Any]] = [
             {"patch": each.name, "reason": each.reason, "switch": each.switch, "torch": each.versions}

@@ -120,7 +120,8 @@ def answers(answers: list[Answer], command: str | None) -> list[str]:
     for answer in answers:
         only = f", for torch {answer.versions}" if answer.versions else ""
         lines += [answer.name, *_wrapped("    ", answer.reason), "    " + answer.switch + only]
-    return [*lines, "", f"Start your job with: {command}"] if answers else ["No patch answers this message."]
+    start = ["", f"Start your job with: {command}"] if command else []
+    return [*lines, *start] if answers else ["No patch answers this message."]
 
 
 def _list(title: str, sentences: list[str]) -> list[str]:
