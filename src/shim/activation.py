@@ -396,7 +396,7 @@ class _SpecInProgress(ModuleSpec):
             found = _load_plugins()
             if not found and not _rows_added:
                 return
-        bootstrap.arrived(self.name, just_run=True)
+        bootstrap.arrived(self.name)  # not just_run: by now the import system has put it at the end of sys.modules
 
 
 def _choice() -> Choice:
