@@ -1,18 +1,18 @@
-"""Measure how long a step of ADOPT takes, in each of its forms, beside torch's Adam and other ADOPTs.
+"""Measure how long a step of ADOPT takes, in each of its forms, compared with torch's Adam and other ADOPTs.
 
     python benchmarks/adopt_step.py [--rounds N] [--threads 1 2] [--cases a b c] [--cpu-time] [--compile]
                                     [--only TEXT ...] [--json FILE] [--chart FILE.png]
 
 All are optimizers of the same parameters and gradients in one process, each with its own state. A round steps each
-once, in a new random order, so that a busy machine is busy for all of them alike, and none finds its tensors in the
-cache. A time is the median over all rounds, a ratio that of the medians. The machine's bandwidth is measured in the
-same rounds by a loop that only adds: it reads four arrays and writes three, as a step does. The extra memory is by how
-much a step raises the most that the process has held. With one thread there is a floor: a step of torch's own that does
-nothing but what none can do without (class Floor).
+once, in a new random order, so that other load on the machine affects all of them alike, and none finds its tensors in
+the cache. A time is the median over all rounds, a ratio that of the medians. The machine's bandwidth is measured in the
+same rounds by a loop that only adds: it reads four arrays and writes three, as a step does. The extra memory is the
+increase of the peak memory of the process by a step. With one thread the benchmark shows a floor: a step of torch's own
+operations that does only what no optimizer can do without (class Floor).
 
-Where others keep the machine busy, ``--cpu-time`` measures what one thread was at work, not how long it took.
-``--compile`` adds what inductor compiles, ours and HeavyBall's; that takes minutes. Other implementations that cannot
-be imported are left out, which is said: pip install torch-adopt timm pytorch_optimizer heavyball.
+On a busy machine, use ``--cpu-time``: it measures the CPU time of one thread, not wall time. ``--compile`` adds the
+forms that inductor compiles, ours and HeavyBall's; that takes minutes. Other implementations that cannot be imported
+are left out, with a message: pip install torch-adopt timm pytorch_optimizer heavyball.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ ON_A_GPU_ONLY = ("d",)
 
 
 def other(module: str, name: str = "ADOPT", **options: Any) -> Callable[[list[Any]], Any]:
-    """Return what makes an optimizer of another package; its ImportError comes when it is called."""
+    """Return a function that makes an optimizer of another package, and raises its ImportError when it is called."""
 
     def make(params: list[Any]) -> Any:
         return getattr(importlib.import_module(module), name)(params, **options)
@@ -74,7 +74,7 @@ def other(module: str, name: str = "ADOPT", **options: Any) -> Callable[[list[An
 
 
 def timm(**options: Any) -> Callable[[list[Any]], Any]:
-    """Return what makes timm's ADOPT, without importing all of timm, which needs torchvision."""
+    """Return a function that makes timm's ADOPT without importing all of timm, which needs torchvision."""
 
     def make(params: list[Any]) -> Any:
         if "timm" not in sys.modules:
@@ -91,7 +91,7 @@ def timm(**options: Any) -> Callable[[list[Any]], Any]:
 
 
 def in_blocks(params: list[Any]) -> Any:
-    """Make ours as it is without the native kernel."""
+    """Make our ADOPT as it is without the native kernel."""
     optimizer = ADOPT(params)
 
     def step() -> None:
@@ -117,7 +117,7 @@ def heavyball(params: list[Any]) -> Any:
     return optimizer
 
 
-#: What is measured: name -> what makes it.
+#: What is measured: name -> a function that makes it.
 OPTIMIZERS: dict[str, Callable[[list[Any]], Any]] = {
     "ADOPT, fused": lambda params: ADOPT(params, fused=True),
     "ADOPT, in blocks": in_blocks,
@@ -138,7 +138,7 @@ COMPILED: dict[str, Callable[[list[Any]], Any]] = {
     "HeavyBall": heavyball,
 }
 
-#: The least work that touches memory as a step does. Each thread adds its share.
+#: The simplest loop that reads and writes as much memory as a step. Each thread adds its share.
 ADD = """
 typedef struct { float *p, *m, *v; const float *g; long size; int threads, next; } Job;
 static void work(void *argument) {
@@ -161,7 +161,7 @@ void add(float *p, float *m, float *v, const float *g, long size, int threads,
 
 
 def library(folder: str) -> ctypes.CDLL | None:
-    """Build what only adds, where there is a compiler."""
+    """Compile the functions that only add; return None if there is no compiler."""
     compiler = shutil.which("cc")
     if compiler is None:
         return None
@@ -227,7 +227,7 @@ def seconds(step: Callable[[], Any], device: str, clock: Callable[[], float]) ->
 
 
 def extra_memory(step: Callable[[], Any], device: str) -> float | None:
-    """Return by how many bytes a step raises the most that is held, or None where it cannot be measured."""
+    """Return by how many bytes a step raises the peak memory, or None if that cannot be measured."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()

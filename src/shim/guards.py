@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from types import FrameType, ModuleType
 from typing import Any, Callable, Iterable, Iterator
 
+from . import switches
 from .bootstrap import switched_on
 from .layout import Layout, weight_decay_of
 from .lookalike import Parameters, lookalike, parameters_of
@@ -382,7 +383,7 @@ def _name_and_default(owner: Any) -> tuple[str, float | None]:
 
 def _chosen_value(default: float | None) -> tuple[float, str]:
     """Return what SHIM_VALUE says that a None becomes, and ``"default"`` if that is the optimizer's own default."""
-    text = os.environ.get("SHIM_VALUE", "").strip()
+    text = switches.text("SHIM_VALUE")
     if text.lower() == "default":
         return (0.0, "") if default is None else (default, "default")
     try:

@@ -272,10 +272,13 @@ class Module(Names):
         new = ModuleType(target.path, f"What {target.path} held in older releases, given back by shim.")
         vars(new).update(target.how())
         sys.modules[target.path] = new
-        undo_attribute = guards.replace(package, target.path.rpartition(".")[2], new)
+        name = target.path.rpartition(".")[2]
+        # torch.tensor is a function, and was one beside the module of that name.
+        undo_attribute = None if name in vars(package) else guards.replace(package, name, new)
 
         def undo() -> None:
-            undo_attribute()
+            if undo_attribute is not None:
+                undo_attribute()
             if sys.modules.get(target.path) is new:
                 del sys.modules[target.path]
 

@@ -1,4 +1,4 @@
-"""Modules arrive in any order, more than once, lazily or not at all: nothing is applied to one that has not run."""
+"""Modules are imported in any order, more than once, lazily or not at all: only executed ones are patched."""
 
 from __future__ import annotations
 

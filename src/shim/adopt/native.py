@@ -310,6 +310,8 @@ def step_(
     if _kernel is None or not _torch.is_plain_eager():
         return list(range(len(params)))
     packed = _options(grad_scale, **options)
+    if packed is None:
+        return list(range(len(params)))
     everything: Columns = (params, grads, exp_avgs, exp_avg_sqs, compensations, state_steps)
     by_dtype: dict[torch.dtype, list[int]] = {}
     for i, dtype in enumerate(map(_dtype, params)):
@@ -364,7 +366,8 @@ def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]]) ->
     beta1, beta2 = group["betas"]
     names = ("lr", "clip_exp", "weight_decay", "decouple", "eps", "maximize")
     options = _options(None, beta1=beta1, beta2=beta2, **{name: group[name] for name in names})
-    return _run((params, grads, exp_avgs, exp_avg_sqs, compensations, steps), options, None)
+    columns = (params, grads, exp_avgs, exp_avg_sqs, compensations, steps)
+    return options is not None and _run(columns, options, None)
 
 
 def _options(
@@ -378,12 +381,17 @@ def _options(
     decouple: bool,
     eps: float,
     maximize: bool,
-) -> array[float]:
-    """Return the kernel's Options."""
-    factor = (-1.0 if maximize else 1.0) / (1.0 if grad_scale is None else grad_scale.item())
-    lr = lr.item() if isinstance(lr, Tensor) else lr
-    exponent = -1.0 if clip_exp is None else clip_exp
-    return array("d", [beta1, beta2, lr, weight_decay, decouple, eps, factor, exponent])
+) -> array[float] | None:
+    """Return the kernel's Options; None for what only a changed group has, such as NaN: the other forms then decide."""
+    try:
+        factor = (-1.0 if maximize else 1.0) / (1.0 if grad_scale is None else grad_scale.item())
+        lr = lr.item() if isinstance(lr, Tensor) else lr
+        exponent = -1.0 if clip_exp is None else clip_exp
+        options = array("d", [beta1, beta2, lr, weight_decay, bool(decouple), eps, factor, exponent])
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError, RuntimeError):
+        return None
+    fits = -3e38 < sum(options) < 3e38  # float32's range, and false for NaN
+    return options if fits and (clip_exp is None or clip_exp >= 0) else None
 
 
 def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float], float] | None) -> bool:
@@ -399,6 +407,8 @@ def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float],
         try:
             clips = array("d", [by_step.get(step, 0.0) for step in steps])
         except (TypeError, ValueError, RuntimeError):  # no number
+            return False
+        if not _torch.is_plain_eager():  # it may have changed the mode, too
             return False
     look = _look_from_python if _look is None else _look_in_c
     plain: Columns | None = columns

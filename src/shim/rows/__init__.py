@@ -15,10 +15,14 @@ from .row import TABLE
 #: The files of the table, in the order in which their rows are applied.
 FAMILIES = (
     "moved",
+    "renamed",
+    "testing",
     "linalg",
     "fft",
     "autograd",
     "tensor",
+    "masks",
+    "division",
     "nn",
     "data",
     "pickled",
@@ -31,6 +35,7 @@ FAMILIES = (
     "onnx",
     "extensions",
     "numpy",
+    "pillow",
     "torchvision",
     "torchaudio",
     "newer",

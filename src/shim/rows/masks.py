@@ -1,0 +1,81 @@
+"""Masks of bytes, which comparisons gave up to 1.1, and which torch took for masks much longer."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from .row import behaviour
+
+_TAKE_MASKS = ("masked_fill", "masked_fill_", "masked_scatter", "masked_scatter_", "masked_select")
+
+
+def _bool(value: Any) -> Any:
+    """Return a mask of bytes as one of bools, and anything else as it is."""
+    torch = sys.modules["torch"]
+    return value.bool() if isinstance(value, torch.Tensor) and value.dtype == torch.uint8 else value
+
+
+@behaviour(
+    *(f"torch:Tensor.{each}" for each in (*_TAKE_MASKS, "index_put", "index_put_", "__setitem__")),
+    *(f"torch:{each}" for each in (*_TAKE_MASKS, "index_put", "index_put_")),
+    called="masked_fill",
+    works="<2.1",
+    says=(
+        r"masked_(fill|scatter)_? only supports boolean masks, but got mask with dtype unsigned char",
+        r"masked_select: expected BoolTensor for mask",
+    ),
+    example="""
+import torch
+mask = torch.tensor([1, 0, 1], dtype=torch.uint8)
+x = torch.arange(3.0, requires_grad=True)
+print(x.masked_fill(mask, -1.0).tolist(), torch.masked_fill(x, mask=mask, value=torch.tensor(5.0)).tolist())
+print(x.masked_select(mask).tolist(), x.detach().clone().masked_fill_(mask, 9.0).tolist())
+print(torch.masked_scatter(x, mask, torch.tensor([7.0, 8.0])).tolist())
+torch.masked_select(x * 2, mask).sum().backward()
+print(x.grad.tolist(), mask.masked_fill(mask == 0, 4).tolist(), mask.dtype)
+y = torch.zeros(2, 3)
+y[:, mask] = 5
+y[1, mask] -= 1.0
+print(y.tolist(), y[0].index_put((mask,), torch.tensor(9.0)).tolist())
+""",
+)
+def masked(original: Any, tensor: Any, *args: Any, **kwargs: Any) -> Any:
+    """Masks of bytes were taken by masked_fill, masked_scatter, masked_select and x[mask] = y up to 2.0."""
+    if args:
+        args = (_mask(args[0]), *args[1:])
+    return original(tensor, *args, **{key: _mask(value) for key, value in kwargs.items()})
+
+
+def _mask(index: Any) -> Any:
+    return tuple(map(_bool, index)) if type(index) is tuple else _bool(index)
+
+
+_ATTENTION = "torch.nn.modules.transformer:Transformer"
+
+
+@behaviour(
+    "torch.nn.functional:multi_head_attention_forward",
+    "torch.nn.modules.activation:MultiheadAttention.forward",
+    f"{_ATTENTION}.forward",
+    *(f"{_ATTENTION}{each}.forward" for each in ("Encoder", "EncoderLayer", "Decoder", "DecoderLayer")),
+    called="key_padding_mask",
+    works="<1.13",
+    says=r"only bool and floating types of (key_padding|attn|src|tgt|memory|src_key_padding|mem)_?mask are supported",
+    example="""
+import torch
+from torch import nn
+attention = nn.MultiheadAttention(4, 2)
+layer = nn.TransformerEncoderLayer(4, 2, 4, 0.0)
+for parameter in [*attention.parameters(), *layer.parameters()]:
+    nn.init.constant_(parameter, 0.3)
+x = torch.arange(12.0).reshape(3, 1, 4).sin()
+padding = torch.tensor([[0, 0, 1]], dtype=torch.uint8)
+y, weights = attention(x, x, x, key_padding_mask=padding)
+print([round(v, 3) for v in y.flatten().tolist()], [round(v, 3) for v in weights.flatten().tolist()])
+print([round(v, 3) for v in layer(x, src_key_padding_mask=padding).flatten().tolist()])
+""",
+)
+def attention(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """Attention took masks of bytes up to 1.12, and its attn_mask up to 1.13."""
+    return original(*map(_bool, args), **{key: _bool(value) for key, value in kwargs.items()})

@@ -1,0 +1,88 @@
+"""Division and torch.full do what the releases of before did, and torch's own code goes on as it is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import shim
+from shim.releases import release
+
+HERE = release(torch.__version__).numbers
+
+
+@pytest.fixture
+def written_for():
+    yield lambda text: shim.activate(written_for=text)
+    shim.deactivate()
+
+
+X = torch.tensor([7, -7, 5])
+
+
+#: Each with what 1.4.0 printed.
+@pytest.mark.skipif(HERE < (1, 8, 0), reason="what is new of 1.5 to 1.7 is not in this list")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "call, expected",
+    [
+        (lambda: X / 2, "tensor([ 3, -3,  2])"),
+        (lambda: X / 2.0, "tensor([ 3.5000, -3.5000,  2.5000])"),
+        (lambda: X / torch.tensor([2, 2, 0.5]), "tensor([ 3.5000, -3.5000, 10.0000])"),
+        (lambda: 7 / X, "tensor([ 1, -1,  1])"),
+        (lambda: 7.5 / X, "tensor([ 1, -1,  1])"),
+        (lambda: 1 / torch.tensor([4.0]), "tensor([0.2500])"),
+        (lambda: X.clone().div_(X), "tensor([1, 1, 1])"),
+        (lambda: torch.div(X, other=2), "tensor([ 3, -3,  2])"),
+        (lambda: torch.div(X, 2, out=torch.zeros(3, dtype=torch.long)), "tensor([ 3, -3,  2])"),
+        (lambda: X // 2, "tensor([ 3, -3,  2])"),
+        (lambda: 7 // X, "tensor([ 1, -1,  1])"),
+        (lambda: X.float() // 2, "tensor([ 3., -3.,  2.])"),
+        (lambda: torch.tensor([-7.5]) // 2, "tensor([-3.])"),
+        (lambda: torch.tensor(7) / 2, "tensor(3)"),
+        (lambda: torch.tensor([200], dtype=torch.uint8) / 3, "tensor([66], dtype=torch.uint8)"),
+        (lambda: torch.full((2,), 1), "tensor([1., 1.])"),
+        (lambda: torch.full((2,), True), "tensor([1., 1.])"),
+        (lambda: torch.full((2,), 1, dtype=torch.long), "tensor([1, 1])"),
+    ],
+)
+def test_it_is_as_in_1_4(written_for, call, expected):
+    written_for("1.4")
+    assert repr(call()) == expected
+
+
+@pytest.mark.skipif(HERE < (1, 13, 0), reason="it is so without us up to 1.12")
+class TestFloor:
+    @pytest.mark.parametrize(
+        "call, expected",
+        [
+            (lambda: torch.tensor(-7) // 2, "tensor(-3)"),
+            (lambda: torch.floor_divide(X, 2), "tensor([ 3, -3,  2])"),
+            (lambda: X.clone().floor_divide_(2), "tensor([ 3, -3,  2])"),
+            (lambda: 7.5 // X, "tensor([ 1., -1.,  1.])"),
+            (lambda: X.clone().__ifloordiv__(2), "tensor([ 3, -3,  2])"),
+        ],
+    )
+    def test_it_is_as_in_1_7(self, written_for, call, expected):
+        written_for("1.7")
+        assert repr(call()) == expected
+
+    def test_true_division_is_as_it_was_then_too(self, written_for):
+        written_for("1.7")
+        assert repr(X / 2) == "tensor([ 3.5000, -3.5000,  2.5000])"
+
+
+@pytest.mark.skipif(HERE < (1, 13, 0), reason="it has no torch of today")
+def test_torch_s_own_code_divides_as_today(written_for):
+    written_for("1.4")
+    own = dict(vars(torch.functional), X=X)
+    for what, expected in {"X / 2": 3.5, "X // -2": -4, "torch.full((2,), 1).dtype": torch.int64}.items():
+        found = eval(what, own)
+        assert (found[0].item() if isinstance(found, torch.Tensor) else found) == expected
+    assert (X / 2)[0].item() == 3
+
+
+def test_a_program_of_today_divides_as_today(written_for):
+    before = repr([X / 2, X // 2, 7 / X, torch.full((2,), 1.0)])
+    written_for(".".join(map(str, HERE[:2])))
+    assert repr([X / 2, X // 2, 7 / X, torch.full((2,), 1.0)]) == before
