@@ -79,6 +79,11 @@ def arrived(name: "str", just_run: "bool" = False) -> "None":
     """Apply the patches for the module ``name``, which was just imported. An error in them does not get out."""
     if state["door"] is None:
         return
+    import gc  # built in, and torch has loaded it
+
+    # What we make stays. To look for garbage in it is to go through all that torch has made: longer than the rest.
+    collects = gc.isenabled()
+    gc.disable()
     ARRIVING.add(name)
     try:
         _import_ours("activation").apply(name, just_run)
@@ -90,6 +95,8 @@ def arrived(name: "str", just_run: "bool" = False) -> "None":
         raise
     finally:
         ARRIVING.discard(name)
+        if collects:
+            gc.enable()
 
 
 def _failed(error: "Exception") -> "None":

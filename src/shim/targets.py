@@ -6,6 +6,7 @@ import functools
 import importlib
 import inspect
 import sys
+import threading
 from operator import attrgetter
 from types import FunctionType, ModuleType
 from typing import Any, Callable, Iterator
@@ -270,7 +271,7 @@ class Module(Names):
         if module is not None:
             return super().change(target, found, switch, layout)
         new = ModuleType(target.path, f"What {target.path} held in older releases, given back by shim.")
-        vars(new).update(target.how())
+        _fill_when_asked(new, target.how)
         sys.modules[target.path] = new
         name = target.path.rpartition(".")[2]
         # torch.tensor is a function, and was one beside the module of that name.
@@ -283,6 +284,36 @@ class Module(Names):
                 del sys.modules[target.path]
 
         return Change(target, package, None, new, undo)
+
+
+def _fill_when_asked(module: ModuleType, how: Callable[[], dict[str, Any]]) -> None:
+    """Give a module what it holds once somebody asks for a name in it: to get it may take longer than all the rest."""
+    lock = threading.RLock()
+    begun: list[bool] = []
+
+    def fill() -> None:
+        with lock:  # of two threads, one fills, and the other waits
+            if not begun:  # nor again, if that asks for a name
+                begun.append(True)
+                vars(module).update(how())
+                as_before()
+
+    def get(self: ModuleType, name: str) -> Any:
+        # Those who go through all modules ask for names like __file__.
+        if name.startswith("__") and name != "__all__":
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        try:
+            fill()
+            return vars(self)[name]
+        except Exception as error:
+            text = "" if isinstance(error, KeyError) else f": {error!r}"
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}{text}") from None
+
+    def names(self: ModuleType) -> list[str]:
+        fill()
+        return sorted(vars(self))
+
+    as_before = _with_methods(module, __getattr__=get, __dir__=names)
 
 
 class CallableModule(Names):

@@ -74,6 +74,13 @@ def test_a_module_that_waits_to_be_used_is_not_imported_by_us(python, tmp_path):
     assert result.stdout == "used\nimported\n"
 
 
+@pytest.mark.parametrize("collects", [True, False])
+def test_garbage_is_collected_afterwards_as_before(python, collects):
+    code = f"import gc\n{'' if collects else 'gc.disable()'}\nimport torch\nprint(gc.isenabled())\nraise SystemExit"
+    result = python(code, env={"SHIM_FOR": "1.7"})
+    assert result.stdout == f"{collects}\n"
+
+
 @pytest.mark.parametrize("error", ["ImportError('no')", "ValueError('no')", "KeyError(1)"])
 def test_an_error_in_an_awaited_module_shows_no_frame_of_ours(python, tmp_path, error):
     (tmp_path / "torch" / "optim").mkdir(parents=True)
