@@ -1,10 +1,13 @@
 """Sessions: ``nox`` runs the suite, ``nox -s clients`` the frameworks, ``nox -s matrix -- 1.8.1`` other torch releases.
 
-``nox -s optional`` runs the patches of known breakages, each on the torch where it bites.
+``nox -s optional`` runs the patches of known breakages, each on a torch that has the breakage.
+``nox -s programs`` runs old programs on the torch that they were written for, and on the current one with ``--for``.
 ``nox -s neighbours`` runs other projects' own tests with shim and without, ``-- torch timm`` some of them.
-``nox -s sanitize`` fuzzes ADOPT's kernel under AddressSanitizer and UBSan, ``-- --cases N`` as long as you like.
+``nox -s sanitize`` fuzzes ADOPT's kernel under AddressSanitizer and UBSan, ``-- --cases N`` with N cases.
 ``nox -s docs`` builds the documentation as a site into .site/, and fails for a broken link or any other warning.
-``nox -s wheels`` builds the sdist and a wheel for every platform, and tries the one that runs here.
+``nox -s wheels`` builds the sdist and a wheel for every platform, and runs the kernels of those that can run here.
+``nox -s release`` does that, tries what was built in an environment of its own, and says what stands against a release.
+``nox -s launchers`` starts programs with every launcher of docs/children.md, ``-- torchrun ray`` some of them.
 Other arguments behind ``--`` go to pytest, or to scripts/matrix.
 """
 
@@ -26,7 +29,7 @@ REQUIREMENTS = Path("tests/clients/requirements")
 #: Environment -> the clients that run there; the frameworks' own runs those that need torch alone, too.
 CLIENTS = {"frameworks": (), "deepspeed": ("-k", "deepspeed"), "timm": ("-k", "timm")}
 
-#: Where the optional patches bite: Python, torch.
+#: Releases that have the breakages of the optional patches: Python, torch.
 BITES = (("3.8", "1.11.0"), ("3.8", "1.12.0"), ("3.8", "1.13.1"), ("3.11", "2.13.0"), ("3.13", "2.15.0"))
 
 SANITIZED = ("-std=c11", "-O1", "-g", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-shared")
@@ -39,7 +42,7 @@ SANITIZERS = {
 
 
 def install(session: nox.Session, *what: str) -> None:
-    """Install torch at its pin first, and whatever else without touching it."""
+    """Install torch at its pin first, and the other packages without changing it."""
     session.install("-r", TORCH)
     session.install("-c", TORCH, "numpy", *what)
 
@@ -66,10 +69,20 @@ def clients(session: nox.Session, environment: str) -> None:
 @nox.session
 @nox.parametrize("python, torch", BITES, ids=[torch for _, torch in BITES])
 def optional(session: nox.Session, torch: str) -> None:
-    """Run the optional patches on the releases where they bite."""
+    """Run the optional patches on the releases that have the breakages."""
     numpy = "numpy<2" if torch.startswith("1.") else "numpy"
     session.install(f"torch=={torch}", numpy, "packaging", "wrapt", "pytest")
     session.run("python", "-m", "pytest", "tests/test_optional.py", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("python, torch", (("3.8", "1.7.1"), ("3.11", "2.13.0")), ids=["1.7.1", "2.13.0"])
+def programs(session: nox.Session, torch: str) -> None:
+    """Run the programs of tests/programs, and compare what they print."""
+    session.install(
+        f"torch=={torch}", "numpy<1.24" if torch.startswith("1.") else "numpy", "packaging", "wrapt", "pytest"
+    )
+    session.run("python", "-m", "pytest", "tests/test_programs.py", *session.posargs)
 
 
 @nox.session(python="3.11")
@@ -81,7 +94,7 @@ def neighbours(session: nox.Session) -> None:
 
 @nox.session
 def sanitize(session: nox.Session) -> None:
-    """Fuzz ADOPT's kernel with sanitizers, on one thread and on two, with either way of looking at tensors."""
+    """Fuzz ADOPT's kernel with sanitizers, on one thread and on two, with both ways of checking tensors."""
     compiler = next(filter(shutil.which, SANITIZERS), None)
     if compiler is None:
         session.error("no gcc or clang at hand")
@@ -93,7 +106,13 @@ def sanitize(session: nox.Session) -> None:
     env = {"LD_PRELOAD": " ".join(map(str.strip, found)), "ASAN_OPTIONS": "detect_leaks=0:exitcode=99"}
     fuzz = ("python", "tests/adopt/adopt_fuzz.py", "--library", library)
     session.run(*fuzz, "--beyond", env=env, success_codes=[99], silent=True)  # or it would see nothing
-    for threads, look in (("1", ()), ("2", ()), ("1", ("--python",))):
+    for threads, look in (
+        ("1", ()),
+        ("2", ()),
+        ("1", ("--exchange",)),
+        ("1", ("--no-exchange",)),
+        ("1", ("--python",)),
+    ):
         session.run(*fuzz, *look, *(session.posargs or ("--cases", "10000")), env={**env, "OMP_NUM_THREADS": threads})
 
 
@@ -111,15 +130,73 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
-def wheels(session: nox.Session) -> None:
-    """Build the sdist and the wheels into dist/, check them, and train with ADOPT's kernel out of the one for here."""
-    session.install("build", "pip", "setuptools>=64", "wheel", "ziglang>=0.13", "twine", "auditwheel")
-    session.run("python", "scripts/wheels", *session.posargs)
+def launchers(session: nox.Session) -> None:
+    """Say of every launcher whether what it starts is guarded."""
+    install(session, "-e", ".")
+    session.install("-c", TORCH, "-r", "scripts/launchers.txt")
+    session.run("python", "scripts/launchers", *session.posargs)
+
+
+def build_wheels(session: nox.Session, *targets: str) -> list[Path]:
+    """Build the sdist and the wheels into dist/, check them, and return them."""
+    session.install("build", "pip", "setuptools>=77", "wheel", "ziglang>=0.13", "twine", "auditwheel")
+    session.run("python", "scripts/wheels", *targets)
     built = sorted(Path("dist").glob("*"))
     session.run("twine", "check", "--strict", *map(str, built))
-    for wheel in (wheel for wheel in built if "manylinux" in wheel.name and platform.machine() in wheel.name):
+    for wheel in filter(is_for_here, built):
         session.run("auditwheel", "show", str(wheel))
+    return built
+
+
+def is_for_here(built: Path) -> bool:
+    """Tell whether this machine can install a wheel."""
+    return "manylinux" in built.name and platform.machine() in built.name
+
+
+#: Dies of the None without a door, and of a missing kernel.
+SMOKE = """
+import torch
+from shim.adopt import ADOPT, native
+for make in (torch.optim.AdamW, ADOPT):
+    p = torch.nn.Parameter(torch.ones(3))
+    optimizer = make([p], lr=0.1, weight_decay=None)
+    for _ in range(3):
+        p.grad = torch.ones(3)
+        optimizer.step()
+    assert p.max() < 1
+print("ADOPT:", native.in_words())
+"""
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build the sdist and the wheels into dist/, check them, and train with ADOPT's kernel out of the one for here."""
+    for wheel in filter(is_for_here, build_wheels(session, *session.posargs)):
         install(session, str(wheel))
-        works = "from shim.adopt import native as n; assert n.in_words() == 'native kernel'"
-        session.run("python", "-c", works)
+        said = session.run("python", "-m", "shim", "run", "-c", SMOKE, silent=True)
+        if "ADOPT: native kernel" not in said:
+            session.error(f"no kernel: {said}")
     session.run("python", "scripts/wheels", "--run")
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build what a release needs, try it as users get it, and say what stands against it. Nothing is uploaded."""
+    built = build_wheels(session)
+    session.install("-r", TORCH)
+    session.install("-c", TORCH, "numpy")
+    # As users get them: the wheel for here, the sdist with a compiler, and the sdist without one.
+    sdist = next(path for path in built if path.name.endswith(".tar.gz"))
+    tries = [(path, {}, "ADOPT: native kernel") for path in built if is_for_here(path)]
+    tries += [(sdist, {}, "ADOPT: native kernel"), (sdist, {"CC": "false"}, "ADOPT: in blocks")]
+    for path, environment, expected in tries:
+        session.run("python", "-m", "pip", "install", "--no-cache-dir", str(path), env=environment, silent=True)
+        session.run("shim", "doctor")
+        said = session.run("shim", "run", "-c", SMOKE, silent=True)
+        if expected not in said:
+            session.error(f"{path.name}: {expected!r} is not what it says: {said}")
+        if is_for_here(path):  # the kernels of the others are compared with its
+            session.run("python", "scripts/wheels", "--run")
+        session.run("python", "-m", "pip", "uninstall", "-y", "torch-shim", silent=True)
+        session.run("python", "-c", "import shim", success_codes=[1], silent=True)  # nothing is left behind
+    session.run("python", "scripts/release")

@@ -1,49 +1,49 @@
 """Door: with this file's directory on PYTHONPATH, shim waits for torch in every Python process that starts.
 
-`shim enable` has every Python of an environment run it, under a name that says so. It runs before everything else, in
-whatever Python comes along, even one that shim does not support: there it does nothing. Hence nothing is imported that
-Python has not loaded, and no syntax that an old Python cannot read.
+`shim enable` makes every Python of an environment run this file, under the module name "enabled". It runs before
+everything else, in any version of Python. In one that shim does not support, it does nothing. So it imports only what
+Python has loaded already, and uses no syntax that an old Python cannot parse.
 """
 
 import sys
 
-# Not os: it would live as long as this module, which sys.modules does not keep alone, and Python, when it ends, clears
-# what is left name by name. That was a third of what we cost.
+# os is imported inside functions only. As a global of this module it would make the shutdown of Python slower, which
+# clears the globals of the remaining modules one by one. That was a third of the cost of this file.
 
 
 def _arm(here):
-    """Find shim by its location, and wait for torch: this module stands in sys.meta_path until it comes."""
+    """Find shim by its location, and put a finder into sys.meta_path that waits for torch."""
     import os
 
     global _shim
-    _shim = os.path.dirname(here)  # installed: this file lies alone in shim/site
+    _shim = os.path.dirname(here)  # installed: this file is in shim/site
     if not os.path.exists(os.path.join(_shim, "bootstrap.py")):
-        _shim = os.path.join(here, "src", "shim")  # a checkout: it lies at the top
+        _shim = os.path.join(here, "src", "shim")  # a checkout: this file is at the top
     root = os.path.dirname(_shim)
-    # Installed into an environment that is not this interpreter's: not ours to touch.
+    # shim is installed into the environment of another interpreter: this one is not to be changed.
     if os.path.basename(root) in ("site-packages", "dist-packages") and root not in sys.path:
         return
-    if not any(hasattr(finder, "_shim") for finder in sys.meta_path):  # of another copy
+    if not any(hasattr(finder, "_shim") for finder in sys.meta_path):  # of another copy of shim
         sys.meta_path.insert(0, _finder)
-        # Rows may be of what programs written for another torch import before it, or without it.
+        # Programs written for another torch may import these before torch, or without it (bootstrap.BESIDE_TORCH).
         if os.environ.get("SHIM_FOR", written_for) or os.environ.get("SHIM_PATCHES"):
             Finder.awaited += ("numpy", "PIL", "torchvision", "torchaudio")
-        if "torch.optim" in sys.modules:  # a .pth file's doing
+        if "torch.optim" in sys.modules:  # imported by a .pth file
             _finder.find_spec("torch.optim")
 
 
-#: The release of torch that the programs of this environment were written for, as `shim enable --for` was told.
+#: The release of torch that the programs of this environment were written for: the argument of `shim enable --for`.
 written_for = globals().get("written_for", "")
 
 
 class Finder(object):
-    """The entry in sys.meta_path, until the first module arrives that is waited for."""
+    """The entry in sys.meta_path, until the first awaited module is imported."""
 
-    _shim = "armed"  # by which another copy's sitecustomize knows us
+    _shim = "armed"  # the sitecustomize of another copy recognizes this finder by it
     awaited = ("torch.optim", "shim.adopt", "shim", "preimport")
 
     def find_spec(self, fullname, path=None, target=None):
-        """Hand over to shim's own finder, which most processes never need, for the modules that it knows."""
+        """For an awaited module, load shim's real finder, and let it take over. Most processes never need it."""
         if fullname not in self.awaited:
             return None
         try:
@@ -63,7 +63,7 @@ class Finder(object):
         return self
 
     def invalidate_caches(self):
-        """Do nothing: there are none."""
+        """Do nothing: there are no caches."""
 
 
 _finder = Finder()
@@ -79,12 +79,12 @@ def _load():
         spec = spec_from_file_location(name, os.path.join(_shim, "bootstrap.py"))
         module = module_from_spec(spec)
         spec.loader.exec_module(module)
-        sys.modules.setdefault(name, module)  # of two threads that import torch, one is first
+        sys.modules.setdefault(name, module)  # if two threads import torch, both use the module of the first
     return sys.modules[name]
 
 
 def _complain(error):
-    """Say what went wrong to those who ask for it: shim is never the reason that a program fails."""
+    """Print an error if SHIM_LOG is set. Without it nothing is printed in a process that may never import torch."""
     import os
 
     level = os.environ.get("SHIM_LOG", "").strip().lower()
@@ -93,7 +93,7 @@ def _complain(error):
 
 
 def _run_shadowed(path):
-    """Run the sitecustomize that ours stands in front of, just as the interpreter would have."""
+    """Run the sitecustomize that this one shadows, as the interpreter would have done."""
     if sys.version_info[0] == 2:
         import imp
 
@@ -115,11 +115,11 @@ def _run_shadowed(path):
 
 
 def _worth_searching(path):
-    """Leave out the directories where Python's finder would find nothing, but list all that is there: half our cost."""
+    """Leave out directories without a sitecustomize. Python would list all their files: half the cost of this file."""
     import _imp
     import os
 
-    if len(sys.path_hooks) > 2:  # somebody's own, beside Python's for zip files and directories
+    if len(sys.path_hooks) > 2:  # there are more than Python's two, for zip files and for directories
         return path
     suffixes = ["", ".py", ".pyc"]
     suffixes.extend(_imp.extension_suffixes())
@@ -134,11 +134,11 @@ def _worth_searching(path):
 def _main():
     import os
 
-    here = os.path.dirname(__file__)  # spelled as in sys.path, whose entries Python has made absolute and plain
+    here = os.path.dirname(__file__)  # spelled as in sys.path, whose entries Python has made absolute
     behind = []
     if __name__ == "sitecustomize":
         behind = sys.path[sys.path.index(here) + 1 :] if here in sys.path else []
-        # The program is to find the sys.path that it would have without us; children inherit PYTHONPATH, not this.
+        # The program gets the sys.path that it would have without shim. Child processes inherit PYTHONPATH, not this.
         sys.path[:] = [entry for entry in sys.path if entry != here]
     off = os.environ.get("SHIM_DISABLE", "").strip().lower() in ("1", "true", "t", "yes", "y", "on")
     if sys.version_info >= (3, 8) and not off:

@@ -1,4 +1,4 @@
-"""Measure what shim does while torch is imported, in milliseconds of CPU, and where they go.
+"""Measure the CPU time that shim takes while torch is imported, and its parts, in milliseconds.
 
     python benchmarks/activation.py [--rounds N]
 
@@ -20,7 +20,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
-#: What the parts are called, and the functions whose time they are. What one calls of another is not counted twice.
+#: The parts, and the functions whose time they are. If one calls another, the time is counted once.
 PARTS = {
     "importing shim": ("bootstrap:_import_ours",),
     "loading the table of breakages": ("activation:_rows",),

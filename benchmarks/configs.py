@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - templates stand on one line, and a benchmark prints
-"""Measure ``shim check``: configs per second, and that its time and its memory grow with the bytes.
+"""Measure ``shim check``: configs per second, and how its time and its memory grow with the size of a file.
 
     python benchmarks/configs.py [FILES [BYTES]]
 

@@ -1,10 +1,10 @@
-"""Measure by the clock how long ``doctor`` takes, as a multiple of ``import torch``, on two cores.
+"""Measure the wall time of ``doctor``, as a multiple of that of ``import torch``, on two cores.
 
     python benchmarks/doctor.py [--rounds N] [--python PATH]
 
 A round runs each command once, in a new random order; a time is the median over all rounds, a ratio that of the medians
 to the first row. One round before them, to warm the file cache, does not count. CPU time is that of the process and of
-all that it waited for: on a machine that is busy with other work the clock comes close to its ratio.
+its children: on a machine with other load, the ratio of wall times comes close to that of CPU times.
 """
 
 from __future__ import annotations

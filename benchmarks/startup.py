@@ -1,10 +1,10 @@
-"""Measure what the doors cost when Python starts, beside other tools that hook into every process.
+"""Measure what the doors cost when Python starts, compared with other tools that hook into every process.
 
     python benchmarks/startup.py [--rounds N] [--json FILE] [--chart FILE.png]
 
-Each tool is installed into an environment of its own under ``.venv-startup/``, by uv where there is one and else by
-pip. A round runs each command once, or as often as its row says, all in a new random order, so that a busy machine is
-busy for all of them alike and none always follows another. A time is the median over all runs, a ratio that of the
+Each tool is installed into a separate environment under ``.venv-startup/``, by uv if it is installed, else by pip. A
+round runs each command once, or as often as its row says, all in a new random order, so that other load on the machine
+affects all of them alike and none always follows another. A time is the median over all runs, a ratio that of the
 medians to the first row of the table. CPU time is that of the process and of all that it waited for.
 """
 
@@ -39,7 +39,7 @@ ENVIRONMENTS = {
     "coverage": ["coverage"],
 }
 
-#: Keeps the tools at work, quiet, and off the network.
+#: Turns the tools on, without messages and network access.
 SETTINGS = {
     "AUTOWRAPT_BOOTSTRAP": "none",
     "NEW_RELIC_DEVELOPER_MODE": "true",
@@ -62,7 +62,7 @@ class Row(NamedTuple):
     environment: str
     command: list[str]
     path: str = ""
-    #: How often a round runs it: what takes little and is compared closely is run more often.
+    #: How often a round runs it: commands that are quick and compared closely run more often.
     times: int = 1
 
 

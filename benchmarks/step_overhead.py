@@ -5,7 +5,7 @@
 Run it with the Python of an environment that has the torch in question; the package itself need not be installed. In
 each round every variant takes its steps, in a new random order and on the same optimizer: without guards, with those
 of one kind only, and with all. A time is CPU time, the median over the rounds; a ratio is the median of the ratios
-within a round, so that a busy machine is busy for both sides of it.
+within a round, so that other load on the machine affects both sides alike.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ OPTIMIZERS = sorted(
     if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
 )
 
-#: What is stepped: optimizer, how many groups, how many parameters in each. They are small, so that what a guard costs
-#: is not hidden behind the arithmetic.
+#: What is stepped: optimizer, how many groups, how many parameters in each. They are small, so that the cost of a guard
+#: is not hidden by the arithmetic.
 MODELS = {
     **{f"{name}, 1 group of 4 parameters": (name, 1, 4) for name in OPTIMIZERS},
     "Adam, 2 groups of 74 parameters, as GPT-2 has": ("Adam", 2, 74),
@@ -43,7 +43,7 @@ MODELS = {
     "Adam, 300 groups of 4 parameters": ("Adam", 300, 4),
 }
 
-#: Which guards are in force.
+#: Which guards are on.
 VARIANTS = {
     "none": (),
     "none, once more": (),
@@ -78,7 +78,7 @@ def built(name: str, groups: int, parameters: int) -> torch.optim.Optimizer:
 
 
 def seconds(optimizer: torch.optim.Optimizer, steps: int) -> float:
-    """Return the CPU time of a step: the wall clock also counts what others do on a busy machine."""
+    """Return the CPU time of a step: wall time includes other load on the machine."""
     arguments = [lambda: torch.ones(())] if isinstance(optimizer, torch.optim.LBFGS) else []
     before = time.thread_time()
     for _ in range(steps):

@@ -1,8 +1,8 @@
-"""Draw the problem that Adam loses, AMSGrad hesitates on and ADOPT wins: docs/adopt_vs_adam.png.
+"""Draw Adam, AMSGrad and ADOPT on a problem that only ADOPT solves with every β₂: docs/adopt_vs_adam.png.
 
 The parameter lives on [-1, 1] and starts at 0. Its gradient is k² with probability 1/k and -k else, so that
-the mean gradient is k - (k - 1) = 1 and the optimum is -1. Adam's second moment contains the rare large
-gradient just when it arrives, which makes that gradient count for less than the many small ones against it.
+the mean gradient is k - (k - 1) = 1 and the optimum is -1. Adam divides a rare large gradient by a second
+moment that contains it already, so that it counts for less than the many small ones in the other direction.
 (After Reddi et al., ICLR 2018; problem and step size as in the ADOPT paper, arXiv:2411.02853.)
 
     python examples/adopt_vs_adam.py [--steps 40000] [--seeds 64] [--output docs/adopt_vs_adam.png]
@@ -67,7 +67,7 @@ def path(
 
 
 def last_tenth(means: torch.Tensor) -> float:
-    """Return the mean of the last tenth of a path, which is where the optimizer has come to."""
+    """Return the mean of the last tenth of a path, which is where the optimizer ends."""
     return means[-max(1, len(means) // 10) :].mean().item()
 
 

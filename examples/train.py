@@ -1,7 +1,7 @@
 """Train a small network on scikit-learn's digits, as configured in a YAML file.
 
-With examples/config.yaml, which says ``weight_decay: null``, plain Python dies at the first optimizer step; under
-shim it trains. Nothing in here knows of shim.
+With examples/config.yaml, which has ``weight_decay: null``, plain Python dies at the first optimizer step. Under
+shim it trains. This file does not use shim.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from torch import nn
 
 
 def parameter_groups(model, weight_decay):
-    """Decay the matrices, and neither biases nor norms: the usual two groups."""
+    """Return the usual two groups: matrices with weight decay, biases and norms without."""
     decay = [p for p in model.parameters() if p.ndim >= 2]
     no_decay = [p for p in model.parameters() if p.ndim < 2]
     return [{"params": decay, "weight_decay": weight_decay}, {"params": no_decay, "weight_decay": 0.0}]

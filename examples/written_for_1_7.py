@@ -1,7 +1,7 @@
-"""Classify scikit-learn's digits with a spectral layer, as one wrote it for torch 1.7 in 2020.
+"""Classify scikit-learn's digits with a spectral layer, as written for torch 1.7 in 2020.
 
-Nothing in here knows of shim, and nothing has been brought up to date: plain Python with torch 2 dies at the first
-import below. ``python -m shim run --for 1.7 examples/written_for_1_7.py`` trains it.
+This file does not use shim, and was not updated for a newer torch: plain Python with torch 2 dies at the first import
+below. ``python -m shim run --for 1.7 examples/written_for_1_7.py`` trains it.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""Classify scikit-learn's digits in mixed precision, as one writes it for torch 2.7 in 2025.
+"""Classify scikit-learn's digits in mixed precision, as written for torch 2.7 in 2025.
 
-Nothing in here knows of shim, and nothing makes way for an older torch: plain Python with torch 1.13 dies.
+This file does not use shim, and does not support an older torch: plain Python with torch 1.13 dies.
 ``python -m shim run --for 2.7 examples/written_for_2_7.py`` trains it there.
 """
 
@@ -60,7 +60,7 @@ class Perceptron(nn.Module):
 
     def forward(self, images):
         hidden = self.up(self.norm(images.flatten(1)))
-        # torch.compile cannot look into the Function; it sees the same formula written out.
+        # torch.compile cannot trace the Function, so it gets the same formula written out.
         hidden = F.relu(hidden).square() if torch.compiler.is_compiling() else SquaredReLU.apply(hidden)
         return self.down(hidden)
 

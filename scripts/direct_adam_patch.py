@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Patch Adam in a process and run a script in it: ``direct_adam_patch.py [train.py args...]``.
 
-Without a script it checks itself. A patch lives and dies with its process: running this file on its own and then
-``python train.py`` changes nothing for the second process. Give the script to this one.
+Without a script it only checks the patch. A patch lives and dies with its process: if you run this file alone and then
+``python train.py``, the second process is not patched. Pass the script to this file.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""What mkdocs.yml needs beside its plugins: links that leave docs/ stand as text in the site."""
+"""A hook for mkdocs: links to files outside of docs/ become text in the site."""
 
 from __future__ import annotations
 

@@ -3,9 +3,9 @@
 #
 #   scripts/flexible_training_workflow.sh [--fix --value V [--add-missing]] CONFIG [--] command...
 #
-# CONFIG is a file or a directory. Findings are reported and do not stop the job, which is guarded; a config that
-# cannot be read does (2), and so does a shim that would not guard (doctor's exit code). Else the exit code is the
-# job's. PYTHON names the interpreter, "python" if it is not set.
+# CONFIG is a file or a directory. Findings are reported and do not stop the job, which is guarded. The job is not started
+# if a config cannot be read (exit code 2), or if doctor finds that it would not be guarded (doctor's exit code). Else the
+# exit code is the job's. PYTHON names the interpreter, by default "python".
 set -u
 
 usage() {

@@ -1,6 +1,6 @@
 """Door: ``import preimport``, as the first line of a script, guards this process.
 
-After torch was imported it still works, at once; ``shim.status()`` then says that it was late.
+If torch is imported already, the patches are applied now, and ``shim.status().late`` is True.
 """
 
 from shim import bootstrap

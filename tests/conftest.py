@@ -1,8 +1,9 @@
-"""What the tests share: fresh processes, with and without a door, and a few steps of training."""
+"""Fixtures of all tests: fresh processes, with and without a door, and a few steps of training."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -12,11 +13,10 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
-# The tests import shim from this checkout, whatever is installed, and start from a clean set of switches.
+# The tests import shim from this checkout, whatever is installed, and start without switches.
 sys.path.insert(0, str(CHECKOUT / "src"))
-SWITCHES = ("DISABLE", "STRICT", "SKIP", "PATCHES", "LOG", "FOR", "HINT")
-for variable in (*(f"SHIM_{switch}" for switch in SWITCHES), "RANK", "PYTHONPATH"):
-    os.environ.pop(variable, None)
+for variable in [name for name in os.environ if name.startswith("SHIM_") or name in ("RANK", "PYTHONPATH")]:
+    del os.environ[variable]
 
 
 @pytest.fixture
@@ -76,20 +76,27 @@ def train():
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Print how many of torch's own kinds of optimizer checks ADOPT passed, wherever they ran, and other numbers."""
+    """Print numbers that tests have recorded, and one table of what was skipped and why."""
     passed = [report.nodeid for report in terminalreporter.stats.get("passed", ())]
-    checks = {nodeid.partition("[")[0] for nodeid in passed if "test_adopt_torch_declarations.py" in nodeid}
+    checks = [re.split(r"[[@]", nodeid)[0] for nodeid in passed if "test_adopt_torch_declarations.py" in nodeid]
     if checks:
-        runs = sum("test_adopt_torch_declarations.py" in nodeid for nodeid in passed)
         terminalreporter.write_line(
-            f"generic optimizer checks that ADOPT passes as Adam does: {len(checks)}, in {runs} runs"
+            f"generic optimizer checks that ADOPT passes as Adam does: {len({*checks})}, in {len(checks)} runs"
         )
     for report in terminalreporter.stats.get("passed", ()):
         for name, value in report.user_properties:
             terminalreporter.write_line(f"{name}: {value}")
+    skipped = {}
+    for report in terminalreporter.stats.get("skipped", ()):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        skipped.setdefault(reason.partition("Skipped: ")[2] or reason, []).append(report.nodeid.partition("::")[0])
+    if skipped:
+        terminalreporter.section(f"{sum(map(len, skipped.values()))} skipped")
+    for reason, files in sorted(skipped.items(), key=lambda item: -len(item[1])):
+        terminalreporter.write_line(f"{len(files):>5}  {reason}: {', '.join(dict.fromkeys(files))}")
 
 
-#: What is slow, the slowest first. It is begun before all that is quick: no worker is to wait for another at the end.
+#: The slow files and folders, the slowest first. On several workers they start first, so that none is left at the end.
 SLOW = (
     "tests/hazards/test_hazard_compile.py",
     "tests/doors/test_children.py",
@@ -112,7 +119,7 @@ SLOW = (
     "tests/configs/test_configs_workflow.py",
 )
 
-#: Files whose classes, and whose functions outside of a class, share nothing that is slow to make.
+#: Files whose classes, and whose functions outside of a class, need not run on the same worker.
 DIVISIBLE = (
     "tests/doors/test_children.py",
     "tests/doors/test_failures.py",
@@ -125,43 +132,40 @@ DIVISIBLE = (
 )
 
 
-def share(nodeid):
-    """Name what a test shares a worker with: as a rule its file, whose tests share what was slow to make."""
+def rank(nodeid):
+    """Return the position of a test in SLOW; its length for a test that is not slow."""
+    return next((position for position, name in enumerate(SLOW) if nodeid.startswith(name)), len(SLOW))
+
+
+def group(nodeid):
+    """Return the name of the tests that run on the same worker, because they share something that is slow to make.
+
+    As a rule these are the tests of a file. None for a test that shares nothing.
+    """
     from hazards.hazard_observer import TOGETHER
 
     file, _, rest = nodeid.partition("::")
-    if file.startswith("tests/hazards/") and Path(file).stem in TOGETHER:
-        return "tests/hazards/"
+    stem = Path(file).stem
+    if stem in TOGETHER:
+        return "hazards"
     if file not in DIVISIBLE:
-        return file
-    return f"{file}::{rest.partition('::')[0]}" if "::" in rest.partition("[")[0] else nodeid
+        return stem
+    cls, _, method = rest.partition("[")[0].partition("::")
+    return f"{stem}.{cls}" if method else None
 
 
-def rank(scope):
-    """Return the place of what share() names in SLOW."""
-    return next((place for place, name in enumerate(SLOW) if scope.startswith(name)), len(SLOW))
-
-
-def pytest_collection_modifyitems(items):
-    """Mark what is slow: ``-m "not slow"`` is the quick part."""
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the markers
+def pytest_collection_modifyitems(config, items):
+    """Mark the slow tests (``-m "not slow"`` is the quick part), and the groups of ``--dist loadgroup``."""
     for item in items:
-        if rank(share(item.nodeid)) < len(SLOW):
+        if rank(item.nodeid) < len(SLOW):
             item.add_marker("slow")
+        if group(item.nodeid):
+            item.add_marker(pytest.mark.xdist_group(group(item.nodeid)))
+    if getattr(config.option, "loadgroup", False):  # on a worker of xdist
+        items.sort(key=lambda item: rank(item.nodeid))
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
-    """Have --dist loadfile begin with what is slow, and keep together what belongs together, rather than files."""
-    if config.getoption("dist") != "loadfile":
-        return None
-    from xdist.scheduler import LoadFileScheduling
-
-    class Scheduling(LoadFileScheduling):
-        def _split_scope(self, nodeid):
-            return share(nodeid)
-
-        def _assign_work_unit(self, node):
-            self.workqueue.move_to_end(min(self.workqueue, key=rank), last=False)
-            super()._assign_work_unit(node)
-
-    return Scheduling(config, log)
+def pytest_configure(config):
+    """Have xdist keep the order of the tests. It would start with the largest group."""
+    config.option.loadscopereorder = False

@@ -1,4 +1,4 @@
-"""Run many small programs after one ``import torch``, each in a fork of its own, and print what became of them.
+"""Run many small programs after one ``import torch``, each in its own fork, and print the results.
 
 Reads a JSON list from stdin, of [patch, program] each. A patch that is named is switched on first, in the fork, by
 ``shim.activate``. Prints a JSON list of [exit code, stdout, stderr].

@@ -1,4 +1,4 @@
-"""doctor says in words and as data what a job started here would meet."""
+"""doctor reports, as text and as data, what shim does for a job that is started here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collections import Counter
 import pytest
 import torch
 
-from shim import doctor, launch, releases
+from shim import launch, releases
 from shim.doctor import examination, look, words
 from shim.rows import load
 
@@ -48,7 +48,7 @@ def states(found):
     return {patch["patch"]: patch["state"] for patch in found["torch"]["patches"]}
 
 
-#: Says the same in words and as data, of one examination, which takes its time.
+#: Prints one examination, which is slow, as data and as text.
 BOTH = """
 import functools, sys
 from shim import doctor
@@ -104,7 +104,7 @@ class TestWithoutTorch:
         venv.create(str(tmp_path / "mine"), symlinks=True)
         (tmp_path / "torch.py").write_text("raise ImportError('lost')")
         found = as_data(examine("--json", cwd=tmp_path, env={"PATH": f"{tmp_path}/mine/bin:/usr/bin:/bin"}))
-        assert f"look at the Python of this shell: `shim doctor --python {tmp_path}/mine/bin/python`" in found["advice"]
+        assert f"examine the Python of this shell: `shim doctor --python {tmp_path}/mine/bin/python`" in found["advice"]
 
     @pytest.mark.parametrize("package", ["packaging", "wrapt"])
     def test_a_project_may_have_a_package_of_any_name(self, examine, tmp_path, package):
@@ -119,8 +119,8 @@ class TestSwitches:
     @pytest.mark.parametrize(
         "env, sentence",
         [
-            ({"SHIM_STRICT": "1"}, "SHIM_STRICT is set: a None is an error, not repaired"),
-            ({"SHIM_SKIP": "adam,adamw"}, "SHIM_SKIP is set: patches are left out: adam,adamw"),
+            ({"SHIM_STRICT": "1"}, "SHIM_STRICT is set: a None raises TypeError and is not replaced"),
+            ({"SHIM_SKIP": "adam,adamw"}, "SHIM_SKIP is set: the patches that it names are left out"),
         ],
     )
     def test_one_that_turns_guards_off_is_named(self, examine, env, sentence):
@@ -128,6 +128,12 @@ class TestSwitches:
         assert result.returncode == 1
         assert sentence in as_data(result)["obstacles"]
         assert f"unset {next(iter(env))}" in as_data(result)["advice"]
+
+    @pytest.mark.parametrize("variable", ["SHIM_SKIP", "SHIM_PATCHES"])
+    def test_a_name_that_is_no_patch_is_said(self, examine, variable):
+        family, patch = "torchvision", "adamw"
+        found = as_data(examine("--json", env={variable: f"{family}, no_such,{patch},adam_"}))
+        assert f"{variable} names unknown patches: no_such, adam_" in found["obstacles"]
 
     def test_under_the_one_that_turns_all_off_no_patch_is_said_to_be_applied(self, examine):
         result = examine("--json", env={"SHIM_DISABLE": "1"})
@@ -155,7 +161,7 @@ class TestOtherTools:
         (tmp_path / "sitecustomize.py").write_text("")
         path = f"{tmp_path}:{checkout}:{checkout / 'src'}"
         found = as_data(examine("--json", env={"PYTHONPATH": path}))
-        assert any(f"{tmp_path}/sitecustomize.py stands in front of ours" in each for each in found["obstacles"])
+        assert any(f"{tmp_path}/sitecustomize.py comes before shim's" in each for each in found["obstacles"])
 
     def test_a_patch_on_the_same_target_is_named(self, examine, tmp_path, checkout):
         (tmp_path / "sitecustomize.py").write_text(
@@ -188,7 +194,7 @@ class TestOtherTools:
 
 
 class TestCompatibilityMode:
-    """What the program was written for, and what becomes of each row."""
+    """With --for: the release, and the state of each row."""
 
     @pytest.fixture
     def program(self):
@@ -255,7 +261,7 @@ class TestCompatibilityMode:
         assert result.stderr.startswith("shim: --for: ")
         found = as_data(examine("--json", env={"SHIM_FOR": release}))
         assert found["torch"]["written_for"] is None
-        assert [each for each in found["obstacles"] if each.startswith("SHIM_FOR is not used: ")] == (
+        assert [each for each in found["obstacles"] if each.startswith("SHIM_FOR is ignored: ")] == (
             found["obstacles"] if release else []
         )
 
@@ -290,7 +296,7 @@ class TestThirdParty:
 
 
 class TestThisShell:
-    """Whether a plain ``python`` is armed, which is another matter than whether ``run`` guards a job."""
+    """Whether a plain ``python`` is armed, which does not depend on whether ``run`` guards a job."""
 
     @pytest.fixture
     def shell(self, tmp_path):
@@ -309,8 +315,8 @@ class TestThisShell:
     def test_one_that_is_armed_is_told_what_takes_it_away(self, examine, shell, checkout):
         path = os.pathsep.join([launch.SITE, str(checkout / "src")])
         said = " ".join(examine(env={**shell, "PYTHONPATH": path}).stdout.split())
-        assert "/bin/python is guarded too." in said
-        for thief in ("`sudo` (with -E, too)", "`su -`", "--export=NONE", "tmux server that is running already"):
+        assert "/bin/python is guarded too, but not behind" in said
+        for thief in ("`sudo` (also with -E)", "`su -`", "--export=NONE", "tmux server that is already running"):
             assert thief in said
         assert 'eval "$(shim env)"' not in said
 
@@ -351,7 +357,7 @@ class TestAnotherPython:
         assert f"install torch for this one: `{other} -m pip install torch`" in found["advice"]
 
     def test_a_checkout_guards_it(self, examine, tmp_path):
-        # A Python of its own that finds the packages of this one: torch is installed once.
+        # Another environment that finds the packages of this one, so that torch need not be installed again.
         venv.create(str(tmp_path / "other"), symlinks=True)
         site_packages = next((tmp_path / "other").glob("lib/python*/site-packages"))
         (site_packages / "these.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))
@@ -382,10 +388,10 @@ class TestAnotherPython:
     @pytest.mark.parametrize(
         "given, message",
         [
-            ("/no/such/python", "/no/such/python is no file that can be executed"),
-            ("echo", "echo is no Python"),
-            ("silent", "says nothing for 1 seconds"),
-            ("old", "is Python 3.6.15, and shim is for 3.8 and later: a job is NOT guarded"),
+            ("/no/such/python", "/no/such/python is not an executable file"),
+            ("echo", "echo is not a Python interpreter"),
+            ("silent", "prints no version within 1 seconds"),
+            ("old", "is Python 3.6.15, and shim needs 3.8 or later: a job is NOT guarded"),
         ],
     )
     def test_what_is_no_python_for_shim_is_one_line(self, python, tmp_path, given, message):
@@ -414,7 +420,7 @@ class TestOptionsOfThisPython:
         result = python(["-S", "-m", "shim", "doctor"], door="src")
         assert result.returncode == 1
         assert "torch   none: ModuleNotFoundError: No module named 'torch'" in result.stdout
-        assert "this Python runs with -S: no sitecustomize is read" in result.stdout
+        assert "this Python runs with -S, and reads no sitecustomize" in result.stdout
 
     @pytest.mark.parametrize("option", ["-E", "-S", "-I"])
     def test_one_that_keeps_sitecustomize_out_is_named(self, option):
@@ -453,7 +459,7 @@ class TestTheTerminal:
             "obstacles": list(examination._obstacles(torch, ["-E", "-S", "-I"])),
         }  # fmt: skip
         found["advice"] = list(examination._advice(found, is_this=True))
-        assert len(found["obstacles"]) == 14
+        assert len(found["obstacles"]) == 15
         lines = words.short(found) + words.rows(found)
         assert [line for line in lines if len(line) > 80 and "/" not in line and "adam,adamw" not in line] == []
         columns = {line.index(state) for line in lines for state in ("applied", "failed   ") if line.startswith("  a")
@@ -483,7 +489,7 @@ class TestTheTerminal:
         said = os.read(ours, 10000).decode()
         os.close(ours)
         os.close(theirs)
-        assert said.startswith("looking: ") and said.endswith(" \r")
+        assert said.startswith("importing torch ") and said.endswith(" \r")
         assert result.stdout.startswith(b"A job is NOT guarded here.\n")
 
 
@@ -493,7 +499,10 @@ def test_another_shim_in_this_directory_is_named(tmp_path, monkeypatch, checkout
     (tmp_path / "shim.py").touch()
     monkeypatch.chdir(tmp_path)
     (sentence,) = examination._obstacles({}, [])
-    assert sentence == "shim.py is another shim, which `python -m shim` finds in this directory: write `shim run`"
+    assert (
+        sentence
+        == "shim.py is another module called shim, which `python -m shim` runs in this directory: use `shim run`"
+    )
 
 
 def test_where_run_guards_and_another_door_is_closed_a_job_is_guarded(tmp_path, python):
@@ -536,8 +545,3 @@ def test_every_row_says_which_messages_it_answers():
     silent = [row.name for row in rows.load() if not row.answers]
     assert all(row.targets for row in rows.load() if row.name in silent) and len(silent) < 10
     assert all(row.optional or row.works for row in rows.load() if row.targets)
-
-
-def test_the_children_read_the_files_that_stand_beside():
-    assert examination.LOOK.startswith('"""Prints what the torch of this interpreter is')
-    assert doctor.examine is examination.examine

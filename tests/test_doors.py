@@ -1,4 +1,4 @@
-"""The three ways in, in real processes: the guards are there, and nothing else is different."""
+"""The doors, in real processes: the guards are active, and nothing else is different."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ class TestNeighbours:
 
 
 class TestFailure:
-    """Whatever breaks inside us, the program goes on as it would without us."""
+    """An error inside shim does not stop the program."""
 
     @pytest.fixture
     def broken(self, tmp_path, checkout):

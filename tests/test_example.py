@@ -1,4 +1,4 @@
-"""The main jobs: a config that says null, and programs written for another torch; none of them knows of shim."""
+"""The examples: a config with a null, and programs written for another torch. None of them imports shim."""
 
 from __future__ import annotations
 

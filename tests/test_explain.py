@@ -1,4 +1,4 @@
-"""``doctor --explain`` answers what a patch mends, and nothing that only looks like it."""
+"""``doctor --explain`` answers the errors that a patch fixes, and no similar ones."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_what_a_terminal_or_a_launcher_adds_changes_no_answer(change):
 
 @pytest.mark.filterwarnings("ignore")
 class TestOfThisTorch:
-    """What the optimizers of the torch that is here say."""
+    """The messages of the optimizers of the installed torch."""
 
     @staticmethod
     def errors(name, value):
@@ -152,7 +152,7 @@ class TestTheCommand:
     @pytest.mark.parametrize("package", ["packaging", "wrapt"])
     def test_it_needs_no_other_package(self, python, tmp_path, package):
         (tmp_path / f"{package}.py").write_text("raise ModuleNotFoundError('not here')")
-        result = python(["-m", "shim", "doctor", "--explain", "KeyError: 'capturable'"], door="src")
+        result = python(["-m", "shim", "doctor", "--explain", "-"], door="src", input="KeyError: 'capturable'")
         assert (result.returncode, result.stderr) == (0, "") and result.stdout.startswith("resume")
 
     def test_no_patch_is_applied_and_no_registry_changed_by_asking(self):

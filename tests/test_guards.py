@@ -297,7 +297,7 @@ def build(**keywords):
 
 
 class TestOncePerPlace:
-    """What Python forgets when somebody touches the filters is said once all the same; the filters still decide."""
+    """The warning comes once, also if a change of the filters makes Python forget it; the filters still apply."""
 
     @staticmethod
     def said(between=lambda: None, times=6, cls=torch.optim.AdamW, action="default"):
@@ -406,7 +406,7 @@ class TestRank:
 
 
 class TestAGuardRaisesNothing:
-    """Whatever the program around it is like, it gets its optimizer."""
+    """The program gets its optimizer, whatever state it is in."""
 
     @pytest.mark.parametrize("name", [None, 3, b"bytes", [], "", "torch"])
     def test_in_code_with_any_name(self, name):
@@ -475,7 +475,7 @@ class TestAGuardRaisesNothing:
 
 
 class TestLeftOut:
-    """SHIM_SKIP leaves out what it names, whatever that shares with others."""
+    """SHIM_SKIP leaves out what it names, also if others share functions with it."""
 
     @staticmethod
     def trained(cls, constructor, options):

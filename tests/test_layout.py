@@ -123,7 +123,7 @@ def test_it_is_at_hand_from_the_package(python):
 
 
 def test_a_place_is_where_the_signature_has_it():
-    """It is read from the code where that says all, and by inspect.signature, far slower, where it does not."""
+    """The signature is read from the code object if that is enough, else by inspect.signature, which is far slower."""
     compared = 0
     for name, module in list(sys.modules.items()):
         if not (name + ".").startswith("torch.optim."):

@@ -1,4 +1,4 @@
-"""What is written to look like another function has its parameters, and nothing of it can be mistaken for ours."""
+"""A generated function has the parameters of the original, and no name in it can collide with the guard's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The optional patches: off unless named, and each mends its breakage on the releases where it bites."""
+"""The optional patches: off unless named, and each fixes its breakage on the releases that have it."""
 
 from __future__ import annotations
 
@@ -160,6 +160,7 @@ class TestVerbose:
         with pytest.raises(TypeError, match="unexpected keyword argument 'verbos'"):
             schedulers.StepLR(optimizer, 1, verbos=True)
 
+    @since(1, 7)
     @before(2, 7)
     def test_is_left_alone_where_torch_takes_it(self, mended):
         mended("verbose")
@@ -167,7 +168,7 @@ class TestVerbose:
 
 
 class OnTheGpu(torch.Tensor):
-    """A counter that says it is on a GPU, which is all that 1.12.0 asks; there is none on the machines of the tests."""
+    """A tensor that claims to be on a GPU, which is all that 1.12.0 checks. The test machines have no GPU."""
 
     is_cuda = True
 

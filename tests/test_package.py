@@ -1,4 +1,4 @@
-"""What is built is what is promised, and it works where it is installed."""
+"""The sdist and the wheel are complete, and work where they are installed."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def test_the_sdist_can_build_the_wheel(built):
 
 
 def test_the_native_kernel_is_built_where_there_is_a_compiler_and_else_left_out(built, checkout, tmp_path):
-    """One library for every Python and torch; without it the package is as complete as the bare checkout."""
+    """One native library for every Python and torch. Without it, the package works like an uninstalled checkout."""
     with zipfile.ZipFile(str(built[0])) as wheel:
         assert ("shim/adopt/_native.so" in wheel.namelist()) == bool(shutil.which("cc"))
     assert "-cp38-abi3-" in built[0].name
     with tarfile.open(str(built[1])) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
-        assert {"setup.py", "src/shim/adopt/native.c"} <= names
+        assert {"setup.py", "src/shim/adopt/native.c", "src/shim/adopt/native_loop.h"} <= names
         assert not [name for name in names if name.endswith(".so")]
 
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(built[1])]

@@ -6,10 +6,12 @@ import doctest
 import importlib
 import importlib.metadata
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
 import types
+from importlib.machinery import PathFinder
 from operator import attrgetter
 
 import pytest
@@ -28,6 +30,53 @@ def package(place, code, entry_points):
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[shim.patches]\n" + textwrap.dedent(entry_points))
+
+
+def as_a_directory(place):
+    return place
+
+
+def as_an_egg(place):
+    (place / "acme-1.0.dist-info").rename(place / "EGG-INFO")
+    (place / "EGG-INFO" / "METADATA").rename(place / "EGG-INFO" / "PKG-INFO")
+    return place.rename(place.with_name("acme-1.0.egg"))
+
+
+def as_an_archive(place):
+    return shutil.make_archive(str(place), "zip", place)
+
+
+def beside_a_finder(place):
+    """Leave it to a finder that somebody has put into sys.meta_path, as editable installations do."""
+    from importlib.metadata import MetadataPathFinder
+
+    class Finder(MetadataPathFinder):
+        @classmethod
+        def find_distributions(cls, context=None):
+            from importlib.metadata import DistributionFinder
+
+            return super().find_distributions(DistributionFinder.Context(path=[str(place)]))
+
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            return PathFinder.find_spec(name, [str(place)]) if name == "acme" else None
+
+    sys.meta_path.append(Finder)
+    return "/nowhere"
+
+
+@pytest.mark.parametrize("laid", [as_a_directory, as_an_egg, as_an_archive, beside_a_finder])
+def test_a_plugin_is_found_wherever_python_finds_packages(laid, tmp_path, monkeypatch):
+    place = tmp_path / "place"
+    place.mkdir()
+    package(place, "import shim\nPATCHES = shim.Patch('acme', 'found', ())", "acme = acme:PATCHES")
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    monkeypatch.setattr(sys, "path", [str(laid(place)), *sys.path])
+    monkeypatch.delitem(sys.modules, "acme", raising=False)
+    one = registry.Registry()
+    assert plugins.load(one, ())
+    assert [patch.reason for patch in one] == ["found"]
+    sys.modules.pop("acme")
 
 
 @pytest.fixture
@@ -222,10 +271,9 @@ def test_a_patch_that_raises_while_it_is_applied_is_reported(error):
     assert one.outcomes() == (registry.Outcome("acme", "failed", f"{error.__name__}: mine"),)
 
 
-def test_metadata_that_cannot_be_read_are_reported(monkeypatch):
+def test_metadata_that_cannot_be_read_are_reported(installed, monkeypatch):
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **group: 1 / 0)
-    one = registry.Registry()
-    assert plugins.load(one, ())
+    one = installed("PATCHES = ()")
     assert one.outcomes() == (registry.Outcome("shim.patches", "failed", "ZeroDivisionError: division by zero"),)
 
 

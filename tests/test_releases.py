@@ -1,4 +1,4 @@
-"""Releases are compared by their numbers: a build has the features of the release that it leads to."""
+"""Releases are compared by their numbers: a pre-release has the features of the release that it precedes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The front doors for workflows that call files, and the script that puts wrong guards in."""
+"""The scripts for workflows that call a file, and those that check the tests and other projects."""
 
 from __future__ import annotations
 

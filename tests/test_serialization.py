@@ -1,4 +1,4 @@
-"""torch.load of weights alone, on a torch that has no such thing; what explain says of it where it is the default."""
+"""torch.load(weights_only=True) on a torch that does not have it, and what --explain says where it is the default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The optimizers of other packages: with None they crash without us, and equal 0.0 with us. Run, not imitated."""
+"""The optimizers of other packages: with None they crash without shim, and train as with 0.0 with it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 import shim  # noqa: E402
 from shim.patches import third_party  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # theirs, and ours, which tests/test_guards.py asks for
+pytestmark = pytest.mark.filterwarnings("ignore")  # of the package, and of shim, which tests/test_guards.py checks
 
 TESTS = Path(__file__).parent
 PINNED = "".join((TESTS / file).read_text() for file in ("third_party.txt", "clients/requirements/timm.txt"))

@@ -102,7 +102,7 @@ def examples(tmp_path_factory):
 
 
 class Ran(NamedTuple):
-    """What became of an example."""
+    """The result of an example."""
 
     returncode: int
     stdout: str
@@ -130,7 +130,7 @@ class TestABreakage:
 
     def test_a_program_for_this_torch_still_dies_of_it(self, examples, row):
         here = ".".join(map(str, HERE[:2]))
-        # Another package may be newer here than those of this torch's time.
+        # Another package may be newer here than the releases that belong to this torch.
         mended = is_in(of_the_time(row.of, written_for(here)), row.works)
         assert (examples(row, program=here).returncode == 0) == mended
 
@@ -271,7 +271,7 @@ for name in sorted(before.keys() | after.keys()):
     )
     modules = ",".join(dict.fromkeys(target.module for row in rows.load() for target in row.targets))
     said = python(["-W", "ignore", "-c", code, modules], door="src").stdout
-    # torch's own words about CUDA may stand in front.
+    # A message of torch about CUDA may come first.
     assert said.partition("True\n")[1:] == ("True\n", "")
 
 

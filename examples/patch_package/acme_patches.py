@@ -1,9 +1,9 @@
-"""Two patches: one for a function of torch, one that guards an optimizer of ours as torch's own are guarded.
+"""Two patches: one for a function of torch, one that guards an optimizer of this package.
 
     pip install examples/patch_package
-    python -m shim doctor --verbose      # lists them, with what became of each
+    python -m shim doctor --verbose      # lists them, with their state
 
-Imported once torch is there, and only where shim is on.
+This module is imported after torch, and only if shim is on.
 """
 
 import shim
@@ -17,7 +17,7 @@ import shim
     answers=(r"acme: max_norm is None",),
 )
 def clip_nothing(wrapped, instance, args, kwargs):
-    """Call torch with infinity, which clips nothing, where the config says None."""
+    """Pass infinity, which clips nothing, if the config has None."""
     if len(args) > 1 and args[1] is None:
         args = (args[0], float("inf"), *args[2:])
     elif "max_norm" in kwargs and kwargs["max_norm"] is None:

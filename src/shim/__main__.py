@@ -1,4 +1,4 @@
-"""The command line: ``python -m shim run``, ``check``, …. Each has a module of its own, imported when it is called."""
+"""The command line: ``python -m shim run``, ``check``, …. The module of a command is imported when it is called."""
 
 import os
 import sys
@@ -9,24 +9,22 @@ if TYPE_CHECKING:
 
 USAGE = """\
 usage: shim run [PYTHON OPTIONS] SCRIPT.py [ARGS...]   run a script with the guards on
+       shim run --for RELEASE SCRIPT.py [ARGS...]      a script that was written for another release of torch: 1.7
        shim run [PYTHON OPTIONS] -m MODULE [ARGS...]   a module
        shim run [PYTHON OPTIONS] -c CODE [ARGS...]     a line of code
        shim run COMMAND [ARGS...]                      any command, torchrun for one
        shim run --check CONFIG [--fix --value V] ...   check a config, or mend it, before the job starts
        shim check PATH... [--fix --value V]            find a null weight_decay in config files
+       shim scan PATH...                               find in Python sources what the torch here lacks
        shim env                                        print the line that turns the guards on in a shell:
                                                        eval "$(shim env)"
        shim enable [--for RELEASE]                     guard every Python of this environment, without PYTHONPATH
-       shim disable                                    take that back
+       shim disable                                    undo `shim enable`
        shim doctor [--verbose] [--python PATH]         say whether a job started here is guarded, and why not
        shim doctor --explain MESSAGE                   name the patch that answers an error message
        shim --version
 
 `shim` and `python -m shim` are the same command. Everything that a command starts is covered too.
-Switches, in the environment: SHIM_DISABLE=1 (off),
-SHIM_STRICT=1 (an error in place of a repair), SHIM_SKIP=name,name (leave patches out), SHIM_LOG=info|debug,
-SHIM_REPORT=1 (say at exit which guards fired), SHIM_PATCHES=name,name (optional patches),
-SHIM_HINT=0 (no word on what would run a program that died).
 """
 
 
@@ -41,10 +39,14 @@ def main(argv: "Optional[List[str]]" = None) -> "int":
     """Run one command and return its exit code; ``run`` does not return where it can replace the process."""
     argv = sys.argv[1:] if argv is None else argv
     command, rest = (argv[0], argv[1:]) if argv else ("", [])
-    if command == "check":  # answers for its own output, which may be long
+    if command == "check":  # handles errors of its output itself
         from .configs.command import main as check
 
         return check(rest)
+    if command == "scan":
+        from .scan import main as scan
+
+        return scan(rest)
     if sys.stdout is None:
         sys.stdout = _Closed()
     elif hasattr(sys.stdout, "reconfigure"):
@@ -77,7 +79,7 @@ def _command(command: "str", rest: "List[str]") -> "int":
     if command == "doctor":
         try:
             from . import doctor
-        except Exception as error:  # of an installation that is damaged
+        except Exception as error:  # a damaged installation
             _say("doctor cannot start: %s: %s\nA job is NOT guarded here.\n" % (type(error).__name__, error))
             return 1
         return doctor.main(rest)
@@ -86,8 +88,15 @@ def _command(command: "str", rest: "List[str]") -> "int":
 
         return _say("torch-shim %s\n" % __version__)
     if command in ("-h", "--help", "help"):
-        return _say(USAGE)
-    return _usage_error("there is no command %r\n" % command if command else "", USAGE)
+        return _say(_usage())
+    return _usage_error("there is no command %r\n" % command if command else "", _usage())
+
+
+def _usage() -> "str":
+    from .switches import SWITCHES
+
+    lines = ["  %-27s%s\n" % pair for pair in SWITCHES.items()]
+    return USAGE + "\nEnvironment variables:\n" + "".join(lines)
 
 
 def _env(rest: "List[str]") -> "int":
@@ -96,7 +105,7 @@ def _env(rest: "List[str]") -> "int":
     if rest[:1] in (["-h"], ["--help"]):
         return _say(HELP_ENV)
     if rest:
-        return _usage_error("env takes no arguments, and was given %r" % rest[0], HELP_ENV)
+        return _usage_error("env takes no arguments, but got %r" % rest[0], HELP_ENV)
     try:
         line = export_line()
     except RefusalError as refusal:
@@ -105,7 +114,7 @@ def _env(rest: "List[str]") -> "int":
     binary = getattr(sys.stdout, "buffer", None)
     if binary is None:
         return _say(line)
-    binary.write(os.fsencode(line))  # the shell is to get the very bytes, whatever the encoding of stdout is
+    binary.write(os.fsencode(line))  # the shell needs the exact bytes of the path, whatever the encoding of stdout is
     return 0
 
 
@@ -135,7 +144,7 @@ def _cannot_print(error: "OSError") -> "None":
 
     complain("cannot write to stdout: %s" % error.strerror)
     if not isinstance(sys.stdout, _Closed):
-        # Python flushes what is left when it ends, and would complain again.
+        # Python flushes stdout when it ends, and would print another error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,11 +1,11 @@
-"""Arm: wait for torch with an import hook, at no cost until it comes.
+"""The import hook: wait until a program imports torch, and then apply the patches.
 
-This is all of shim that runs in a process without torch, so it imports ``sys`` and ``os`` and nothing else (the
-annotations are strings because even ``from __future__`` loads a module). It is also loaded by its location, from
-``sitecustomize.py``, where the package itself may not be importable.
+This is the only part of shim that runs in a process without torch. So it imports only modules that Python has loaded
+before it runs any program. The annotations are strings because ``from __future__ import annotations`` would load a
+module. ``sitecustomize.py`` loads this file by its location, because the package may not be importable there.
 """
 
-# Built into the interpreter and already loaded: the import system itself is made of them.
+# These are built into the interpreter and already loaded: they are the import system.
 import _frozen_importlib
 import _frozen_importlib_external
 import _thread
@@ -20,34 +20,35 @@ if TYPE_CHECKING:
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
-#: The modules whose arrival is waited for. A patch adds those of its targets that are not there yet; the ones named
-#: here must be known before torch comes, because they import torch themselves while they are being imported.
+#: The modules that the import hook waits for. A patch adds the modules of its targets that are not loaded yet. The ones
+#: listed here must be known before torch is imported, because they import torch while they are being imported.
 AWAITED: "Set[str]" = {"torch.optim", "shim.adopt"}
 
-#: What programs written for another torch import before it, or without it; waited for under SHIM_FOR and SHIM_PATCHES.
+#: Programs written for another torch may import these before torch, or without it. The hook waits for them if SHIM_FOR
+#: or SHIM_PATCHES is set.
 BESIDE_TORCH = ("numpy", "PIL", "torchvision", "torchaudio")
 
-#: The awaited modules that are being run. A lazy import does not say so in the module's spec.
+#: The awaited modules that are being executed. If a module is imported lazily, its spec does not say so.
 RUNNING: "Set[str]" = set()
-#: Those that have run, while we are told of it: the import system still takes them for unfinished.
+#: The awaited modules that have been executed and are being patched. The import system still treats them as unfinished.
 ARRIVING: "Set[str]" = set()
 
-#: How this process was armed: the door, whether torch.optim was there before it was, and the release of torch that the
-#: program was written for, if the door or ``activate`` says so.
+#: How this process was armed: the door, whether torch.optim was loaded before, and the release of torch that the
+#: program was written for, if the door or ``activate`` names one.
 state: "Dict[str, Any]" = {"door": None, "late": False, "error": None, "written_for": None}
 
 
 def switched_on(name: "str") -> "bool":
-    """Tell whether the environment variable ``name`` is 1, true, yes or on; what is none of them is as not set."""
+    """Tell whether the environment variable ``name`` is 1, true, yes or on. Any other value counts as not set."""
     return os.environ.get(name, "").strip().lower() in ("1", "true", "t", "yes", "y", "on")
 
 
 def arm(door: "str", written_for: "Optional[str]" = None) -> "None":
-    """Wait for torch.optim, and activate when it arrives; at once if it is there already.
+    """Activate when torch.optim is imported; now, if it is loaded already.
 
     Args:
-        door: who arms, for the status: ``"sitecustomize"``, ``"enabled"``, ``"preimport"`` or ``"activate"``.
-        written_for: the release of torch that the program was written for, where it is not for SHIM_FOR to say.
+        door: the door, for the status: ``"sitecustomize"``, ``"enabled"``, ``"preimport"`` or ``"activate"``.
+        written_for: the release of torch that the program was written for; None leaves it to SHIM_FOR.
     """
     if switched_on("SHIM_DISABLE"):
         return
@@ -68,23 +69,23 @@ def arm(door: "str", written_for: "Optional[str]" = None) -> "None":
 
 
 def disarm() -> "None":
-    """Wait no longer."""
+    """Remove the import hook."""
     state.update(door=None, late=False, written_for=None)
     if FINDER in sys.meta_path:
         sys.meta_path.remove(FINDER)
 
 
-def arrived(name: "str") -> "None":
-    """Apply the patches, now that the module ``name`` is there. What goes wrong in it stays in here."""
+def arrived(name: "str", just_run: "bool" = False) -> "None":
+    """Apply the patches for the module ``name``, which was just imported. An error in them does not get out."""
     if state["door"] is None:
         return
     ARRIVING.add(name)
     try:
-        _import_ours("activation").apply(name)
+        _import_ours("activation").apply(name, just_run)
         state["error"] = None
     except Exception as error:
         _failed(error)
-    except BaseException as error:  # a Ctrl-C is the program's, and the status tells of it
+    except BaseException as error:  # a Ctrl-C is meant for the program. It is noted for the status
         state["error"] = error
         raise
     finally:
@@ -92,16 +93,16 @@ def arrived(name: "str") -> "None":
 
 
 def _failed(error: "Exception") -> "None":
-    """Note what went wrong in us, and say so; torch goes on as if we were not there."""
+    """Note an error in shim and print it; torch goes on without guards."""
     state["error"] = error
     if sys.stderr is not None:
         sys.stderr.write("shim: torch goes on unguarded, because of %s: %s\n" % (type(error).__name__, error))
 
 
 def _import_ours(submodule: "str") -> "Any":
-    """Import a submodule of this package, wherever it lies and whatever else is called ``shim`` here.
+    """Import a submodule of this package, even if ``import shim`` would not find it.
 
-    A bare checkout is not on sys.path, and a project may have a ``shim`` of its own; that one keeps its name.
+    A checkout need not be on sys.path. A project may have a module called ``shim``, which keeps that name.
     """
     name = "shim"
     package = sys.modules.get(name)
@@ -122,13 +123,13 @@ def _import_ours(submodule: "str") -> "Any":
 
 
 def _is_a_copy(spec: "ModuleSpec") -> "bool":
-    """Tell this package, here or installed elsewhere, from a project's own of the same name."""
+    """Tell whether a spec is that of this package, or of another copy of it, and not of a project's own ``shim``."""
     directory = os.path.dirname(os.path.abspath(spec.origin or ""))
     return directory == PACKAGE or os.path.exists(os.path.join(directory, "site", "sitecustomize.py"))
 
 
 def _own_spec(name: "str") -> "ModuleSpec":
-    """Return the spec of our package, or of ``preimport`` beside it, by location."""
+    """Return the spec of this package, or of ``preimport`` beside it, by location."""
     if name == "preimport":
         file, submodules = os.path.join(os.path.dirname(PACKAGE), "preimport.py"), None
     else:
@@ -139,19 +140,19 @@ def _own_spec(name: "str") -> "ModuleSpec":
 
 
 class Finder:
-    """The entry in sys.meta_path: lets the other finders find, and asks to be told when the module has run."""
+    """The entry in sys.meta_path: asks the other finders for a module, and wraps the loader that they return."""
 
-    _shim = PACKAGE  # by which another copy's sitecustomize knows us
+    _shim = PACKAGE  # the sitecustomize of another copy recognizes this finder by it
 
     def __init__(self) -> "None":
         self._asking: "Set[Tuple[str, int]]" = set()
 
     def __deepcopy__(self, memo: "object") -> "Finder":
-        """Return this very one: there is one in a process, as of the finders of Python, which are classes."""
+        """Return this object: a process has one, like Python's own finders, which are classes."""
         return self
 
     def invalidate_caches(self) -> "None":
-        """Do nothing: there are none."""
+        """Do nothing: there are no caches."""
 
     def find_spec(
         self,
@@ -161,8 +162,8 @@ class Finder:
     ) -> "Optional[ModuleSpec]":
         """Return the spec that the other finders have for an awaited module, with its loader wrapped.
 
-        What goes wrong here is not the program's: Python then asks the other finders itself, and if it was one of
-        them that failed, it says so again.
+        An error here does not reach the program. Python then asks the other finders itself; if one of them failed, it
+        fails again there.
         """
         try:
             return self._find_spec(fullname, path, target)
@@ -179,7 +180,7 @@ class Finder:
                 spec.loader = Loader(spec.loader)  # type: ignore[assignment]
             return spec
         if fullname in ("shim", "preimport"):
-            # Whoever has a module of this name keeps it; of several copies of ours, the one that is armed serves.
+            # A project's own module of this name is imported as usual. Of several copies of shim, the armed one serves.
             busy = (fullname, _thread.get_ident()) in self._asking
             found = self.find_elsewhere(fullname, path, target)
             theirs = found is not None and (fullname == "preimport" or not _is_a_copy(found))
@@ -189,10 +190,10 @@ class Finder:
     def find_elsewhere(
         self, fullname: "str", path: "Optional[Sequence[str]]", target: "Optional[ModuleType]"
     ) -> "Optional[ModuleSpec]":
-        """Ask the other finders in turn, handing on what we were asked.
+        """Ask the other finders in turn.
 
-        Not through importlib.util.find_spec: that imports the parent package, which deadlocks when the parent is
-        being imported by a thread that waits for this one. Another tool's finder may ask us in turn: once is enough.
+        importlib.util.find_spec would import the parent package, which deadlocks if a thread that waits for this one is
+        importing it. The finder of another tool may ask this one again, which then returns None to end the recursion.
         """
         asking = (fullname, _thread.get_ident())
         if asking in self._asking:
@@ -211,7 +212,7 @@ class Finder:
 
 
 class Loader:
-    """A module's own loader, which reports once the module has run."""
+    """A module's own loader, which applies the patches once the module has been executed."""
 
     def __init__(self, loader: "Any") -> "None":
         self._loader = loader
@@ -226,7 +227,7 @@ class Loader:
         return module
 
     def exec_module(self, module: "ModuleType") -> "None":
-        """Run the module with its own loader in its place, as if we had never been there, and report."""
+        """Give the module back its own loader, execute it with that, and apply the patches."""
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         module.__loader__ = self._loader
@@ -236,11 +237,12 @@ class Loader:
             self._loader.exec_module(module)
         finally:
             RUNNING.discard(name)
-        arrived(name)
+        arrived(name, just_run=True)
 
 
-# Python leaves the frames of the import system out of a traceback, by their file (remove_importlib_frames in
-# Python/import.c). Ours stand between them, and would let all of them be shown.
+# Python removes the frames of the import system from a traceback by their file name (remove_importlib_frames in
+# https://github.com/python/cpython/blob/v3.11.0/Python/import.c). The frames of this loader stand between them and
+# would make all of them visible, so this code gets the same file name.
 _frozen = _frozen_importlib_external.spec_from_file_location.__code__.co_filename
 Loader.exec_module.__code__ = Loader.exec_module.__code__.replace(co_filename=_frozen)
 

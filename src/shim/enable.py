@@ -1,8 +1,8 @@
 """``shim enable`` and ``shim disable``: guard every Python of this environment, without PYTHONPATH.
 
-Python executes the lines of ``.pth`` files in site-packages that begin with ``import``. Ours runs the same file that
-the PYTHONPATH door runs. So it reaches what PYTHONPATH does not: ``srun --export=NONE``, ``sudo``, cron, ``python -E``
-and ``-I``, IDEs and Jupyter kernels.
+Python executes the lines of ``.pth`` files in site-packages that begin with ``import``. The one that is written here
+runs the same ``sitecustomize.py`` that PYTHONPATH makes Python run. So it also guards where PYTHONPATH is lost: behind
+``srun --export=NONE``, ``sudo`` and cron, with ``python -E`` and ``-I``, in IDEs and Jupyter kernels.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 
 from .launch import complain
 
-#: The file that is ours in site-packages.
+#: The name of the .pth file in site-packages.
 NAME = "_torch_shim.pth"
 
-#: What the .pth file executes. It does nothing where shim was removed, and no error of it gets out.
+#: The code that the .pth file executes. It does nothing if shim was removed, and no error of it gets out.
 _CODE = """\
 try:
     import sys
@@ -31,14 +31,14 @@ except Exception:
     pass
 """
 
-_EPILOG = "What it does in a process is said by `shim doctor`; SHIM_DISABLE=1 turns it off for one."
+_EPILOG = "`shim doctor` says whether a job is guarded. SHIM_DISABLE=1 turns the guards off for one process."
 
 
 def main(command: str, argv: list[str]) -> int:
     """Run ``shim enable`` or ``shim disable``, and return the exit code."""
     does = {
-        "enable": "Guard every Python of this environment, without PYTHONPATH. `shim disable` takes it back.",
-        "disable": "Take back what `shim enable` did.",
+        "enable": "Guard every Python of this environment, without PYTHONPATH. `shim disable` undoes it.",
+        "disable": "Undo `shim enable`.",
     }
     parser = argparse.ArgumentParser(prog=f"shim {command}", description=does[command], epilog=_EPILOG)
     if command == "enable":
@@ -74,17 +74,17 @@ def _enable(place: Path, written_for: str) -> int:
     _write(place, f"import sys; exec({code!a}, {{}})\n")
     _record(place, there=True)
     mode = f", for programs written for torch {written_for}" if written_for else ""
-    _say(f"Every Python of {sys.prefix} is guarded from now on{mode}: {place}\n`shim disable` takes it back.")
+    _say(f"Every Python of {sys.prefix} is guarded from now on{mode}, by {place}\n`shim disable` undoes it.")
     return 0
 
 
 def _disable(place: Path) -> int:
     if not place.exists():
-        _say(f"{sys.prefix} is not enabled: there is no {place}")
+        _say(f"{sys.prefix} is not enabled: {place} does not exist")
         return 0
     place.unlink()
     _record(place, there=False)
-    _say(f"A plain Python of {sys.prefix} is not guarded any more: {place} is removed")
+    _say(f"A plain Python of {sys.prefix} is not guarded any more: removed {place}")
     return 0
 
 
@@ -93,7 +93,7 @@ def _say(text: str) -> None:
 
 
 def _record(place: Path, there: bool) -> None:
-    """Have pip remove the file when it uninstalls shim from this environment, if it was installed into it."""
+    """Add the file to the record of an installed shim, so that ``pip uninstall`` removes it; or take it out."""
     line = f"{NAME},,\n"
     for record in place.parent.glob("torch_shim-*.dist-info/RECORD"):
         text = record.read_bytes().decode()
@@ -102,7 +102,7 @@ def _record(place: Path, there: bool) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file at once or not at all: a Python may start at any moment."""
+    """Write a file atomically, because a Python that reads it may start at any moment."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     os.close(handle)
     temporary = Path(name)

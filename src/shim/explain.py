@@ -7,11 +7,15 @@ the answer holds; the traceback, if it is given, decides whether it does.
 
 from __future__ import annotations
 
-import os
 import re
 from bisect import bisect_right
 from itertools import accumulate
-from typing import Any, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Any, Iterator, NamedTuple
+
+if TYPE_CHECKING:
+    from .timeline import Lifetime
+
+from . import switches
 
 #: The escape sequences of a terminal: colours and cursor movements (CSI), links and titles (OSC).
 _ESCAPES = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x1b\\|\x07)")
@@ -24,6 +28,10 @@ _ARROW = re.compile(r"^-+> *\d+ (.*)")
 
 #: How many characters of a message are looked at, from its end: the time may grow with the square.
 LONGEST = 20_000
+
+
+#: What is said in place of a switch.
+NO_PATCH = "no patch mends it"
 
 
 class Answer(NamedTuple):
@@ -70,21 +78,14 @@ def explain(message: str, answers: list[Answer] | None = None) -> list[Answer]:
                 said_of = answer._replace(reason=full)
                 found.append(_as_it_holds(said_of, pattern, matches[-1].group(), lines[:said_in]))
                 break
-    return [answer for answer in found if answer is not None]
+    held = [answer for answer in found if answer is not None]
+    return held + list(_of_lost_names(text)) if answers is None else held
 
 
 def known() -> list[Answer]:
     """List all answers: the None guards as one, then each other patch that names messages, rows and plugins' too."""
-    from . import plugins, rows
-    from .activation import REGISTRY
     from .patches import torch_optim
-    from .registry import Registry
 
-    patches = Registry(REGISTRY)  # a copy: to be read, with the plugins' patches in it
-    plugins.load(patches, ())
-    for row in rows.load():
-        if row.name not in patches:
-            patches.add(row)
     guards = Answer(
         name="the guards",
         answers=torch_optim.NONE_ANSWERS,
@@ -93,20 +94,59 @@ def known() -> list[Answer]:
         switch="on with shim",
         parameter="weight_decay",
     )
-    return [guards, *(_of_patch(patch) for patch in patches if patch.answers)]
+    return [guards, *(_of_patch(patch) for patch in _patches() if patch.answers)]
+
+
+def _patches() -> Any:
+    from . import plugins, rows
+    from .activation import REGISTRY
+    from .registry import Registry
+
+    patches = Registry(REGISTRY)  # a copy: to be read, with the plugins' patches in it
+    plugins.load(patches, ())
+    for row in rows.load():
+        if row.name not in patches:
+            patches.add(row)
+    return patches
 
 
 def _of_patch(patch: Any) -> Answer:
     if not patch.targets:
-        return Answer(patch.name, patch.answers, patch.reason, "no patch mends it", versions="")
+        return Answer(patch.name, patch.answers, patch.reason, NO_PATCH, versions="")
     option = patch.name if patch.optional or patch.works else ""
     switch = f"SHIM_PATCHES={option}, or shim.activate({option!r})" if option else "on with shim"
     return Answer(patch.name, patch.answers, patch.reason, switch, option, patch.versions, more=patch.more)
 
 
+def _of_lost_names(text: str) -> Iterator[Answer]:
+    for name, patch in lost_names(text):
+        if patch is not None:
+            yield _of_patch(patch)._replace(reason=name.sentence)
+        else:
+            yield Answer(name.name, (), name.sentence, f"{NO_PATCH}: {name.remedy}")
+
+
+def lost_names(text: str) -> Iterator[tuple[Lifetime, Any]]:
+    """Yield each name in a message that other releases have, and the patch that gives it back; None if none does.
+
+    A name that a patch speaks of in its own messages is left to it.
+
+    Args:
+        text: the message, with every space and line break as one space.
+    """
+    from . import timeline
+
+    said = dict(timeline.said_of(text))
+    patches = list(_patches()) if said else []
+    given = {target.path.replace(":", "."): patch for patch in patches for target in patch.targets}
+    for message, name in said.items():
+        if not any(re.search(pattern, message) for patch in patches for pattern in patch.answers):
+            yield name, given.get(name.name)
+
+
 def command(answers: list[Answer]) -> str:
     """Return the command that starts a job with the answers switched on, and with what SHIM_PATCHES names already."""
-    named = [name.strip() for name in os.environ.get("SHIM_PATCHES", "").split(",") if name.strip()]
+    named = switches.names("SHIM_PATCHES")
     options = dict.fromkeys([*named, *(answer.option for answer in answers if answer.option)])
     switch = f"SHIM_PATCHES={','.join(options)} " if any(answer.option for answer in answers) else ""
     return f"{switch}python -m shim run YOUR_SCRIPT.py"

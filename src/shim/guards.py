@@ -11,16 +11,16 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-import re
 import sys
 import warnings
 from contextlib import contextmanager
 from types import FrameType, ModuleType
 from typing import Any, Callable, Iterable, Iterator
 
+from . import switches
 from .bootstrap import switched_on
 from .layout import Layout, weight_decay_of
-from .lookalike import lookalike, parameters_of
+from .lookalike import Parameters, lookalike, parameters_of
 
 Undo = Callable[[], None]
 
@@ -112,12 +112,13 @@ def constructor(cls: type, switch: Switch, layout: Layout) -> Undo:
             return _value_for(type(optimizer), "its arguments")
         return None
 
-    return replace(cls, "__init__", lookalike(original, _for_none(original), {"value": value}))
+    taken = parameters_of(original)
+    guard = lookalike(original, _for_none(original, taken), {"value": value}, taken=taken)
+    return replace(cls, "__init__", guard)
 
 
-def _for_none(original: Any, form: bool = False) -> str:
+def _for_none(original: Any, taken: Parameters, form: bool = False) -> str:
     """Return the lines of a guard that put ``value(first)`` where weight_decay is None."""
-    taken, place = parameters_of(original), weight_decay_of(original)
     if WEIGHT_DECAY in taken.names:
         # Who has None for a default takes it, and cannot tell it from what was left out.
         if taken.defaults.get(WEIGHT_DECAY, 0.0) is None:
@@ -128,7 +129,8 @@ def _for_none(original: Any, form: bool = False) -> str:
     lines = ""
     if taken.kwargs:
         lines += 'if {kwargs}.get("weight_decay", 0.0) is None:\n    {kwargs}["weight_decay"] = {value}({first})\n'
-    if taken.args and place is not None and place.position is not None:
+    place = weight_decay_of(original) if taken.args else None
+    if place is not None and place.position is not None:
         index = place.position - taken.positional
         lines += f"if len({{args}}) > {index} and {{args}}[{index}] is None:\n"
         lines += f"    {{args}} = (*{{args}}[:{index}], {{value}}({{first}}), *{{args}}[{index + 1}:])\n"
@@ -172,9 +174,18 @@ _WITH_FUNCTIONALS = ("torch.optim.", "shim.adopt.", "_torch_shim.adopt.")
 
 def before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     """Mend the groups, as torch's step pre-hook, and traceable."""
+    if not _torch.compiler.is_dynamo_compiling():
+        try:  # the quickest look that there is: it is part of every step
+            for group in optimizer.__dict__["param_groups"]:
+                if "weight_decay" in group and group["weight_decay"] is None:
+                    break
+            else:
+                return
+        except Exception:  # no groups, or not such as torch has
+            pass
     # Dynamo watches what it sees us look at, and compiles anew when a learning rate changes. So there is no look where
     # the functional form has a guard.
-    if _torch.compiler.is_dynamo_compiling() and _has_guarded_forms(type(optimizer)):
+    elif _has_guarded_forms(type(optimizer)):
         return
     # Not as an attribute, which dynamo would watch in most releases.
     for group in optimizer.__dict__.get("param_groups") or ():
@@ -283,7 +294,9 @@ def hands_on(function: Any) -> bool:
 def functional(original: Any, switch: Switch, layout: Layout) -> Any:
     """Return the guard of a functional form (``adam``, ``_single_tensor_adam``, …), to be put wherever it is held."""
     function = inspect.unwrap(original)
-    name = re.sub("^_(single_tensor|multi_tensor|fused)_", "", original.__name__)
+    name = original.__name__
+    for form in ("_single_tensor_", "_multi_tensor_", "_fused_"):
+        name = name[len(form) :] if name.startswith(form) else name
     _forms.setdefault(name, function.__globals__)
 
     def value(params: Any, decoupled: bool = False) -> float | None:
@@ -293,7 +306,8 @@ def functional(original: Any, switch: Switch, layout: Layout) -> Any:
 
     # TorchScript compiles the source that it finds through __wrapped__, with the globals of the function that it was
     # given. So ours has the globals of the original, and uses none itself.
-    guard = lookalike(original, _for_none(original, form=True), {"value": value}, in_globals=function.__globals__)
+    taken = parameters_of(original)
+    guard = lookalike(original, _for_none(original, taken, form=True), {"value": value}, function.__globals__, taken)
     if getattr(original, "_torchdynamo_disable", False):
         guard = sys.modules["torch._dynamo"].disable(guard)  # as it did with the original
     return guard
@@ -369,7 +383,7 @@ def _name_and_default(owner: Any) -> tuple[str, float | None]:
 
 def _chosen_value(default: float | None) -> tuple[float, str]:
     """Return what SHIM_VALUE says that a None becomes, and ``"default"`` if that is the optimizer's own default."""
-    text = os.environ.get("SHIM_VALUE", "").strip()
+    text = switches.text("SHIM_VALUE")
     if text.lower() == "default":
         return (0.0, "") if default is None else (default, "default")
     try:
@@ -485,8 +499,18 @@ def replace(owner: Any, name: str, new: Any) -> Undo:
     return undo
 
 
-def swap_everywhere(pairs: Iterable[tuple[Any, Any]]) -> None:
-    """Put the new wherever a module holds the old, by identity: aliases have other names, and users have theirs."""
+#: The dictionary of a module, which one of importlib.util.LazyLoader gives without being imported by that.
+_names_in = vars(ModuleType)["__dict__"].__get__
+
+
+def swap_everywhere(pairs: Iterable[tuple[Any, Any]], made_by: str = "") -> None:
+    """Put the new wherever a module holds the old, by identity: aliases have other names, and users have theirs.
+
+    Args:
+        pairs: the old and the new.
+        made_by: the module that made the old ones and has run to its end just now. Nobody holds them yet but it and
+            those that were imported since it began.
+    """
     new_for = {id(old): new for old, new in pairs if old is not new}
     if not new_for:
         return
@@ -494,8 +518,10 @@ def swap_everywhere(pairs: Iterable[tuple[Any, Any]]) -> None:
         while id(new) in new_for:  # two patches of one function: the second one took the first one's for the original
             new = new_for[id(new)]
         new_for[old] = new
-    for module in list(sys.modules.values()):
-        if isinstance(module, ModuleType) and not new_for.keys().isdisjoint(map(id, list(vars(module).values()))):
-            held = [(name, id(value)) for name, value in list(vars(module).items()) if id(value) in new_for]
+    modules = list(sys.modules)
+    for each in modules[modules.index(made_by) if made_by in modules else 0 :]:
+        module = sys.modules.get(each)
+        if isinstance(module, ModuleType) and not new_for.keys().isdisjoint(map(id, list(_names_in(module).values()))):
+            held = [(name, id(value)) for name, value in list(_names_in(module).items()) if id(value) in new_for]
             for name, old in held:
                 setattr(module, name, new_for[old])

@@ -1,10 +1,10 @@
-"""The hint: below the traceback of a program that died of a known breakage, the command that runs it.
+"""The hint: if a program dies of a known breakage, print below its traceback the command that runs it.
 
-Python keeps the exception that a program died of (``sys.last_value``), so a function that is called at exit can look
-at it: no hook of the program's is replaced, and nothing is done until it has died. A worker of multiprocessing keeps
-nothing; there we look while the exception is on its way.
+Python keeps the uncaught exception in ``sys.last_value``, so a function that is called at exit can read it. No hook of
+the program is replaced, and nothing is done before it has died. A worker of multiprocessing does not keep its
+exception; there the exception is read while it propagates.
 
-What goes wrong in here is nobody's: nothing is said then.
+An error in this module is dropped, and no hint is printed.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Any, Iterator
 
 from . import bootstrap
+from .record import Record
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType, TracebackType
@@ -22,25 +23,25 @@ if TYPE_CHECKING:
     from .registry import Patch
     from .releases import Release
 
-#: Where an uncaught exception leaves a program: a script or ``-c``, and ``-m``, a directory or an archive.
+#: The outermost frame of an uncaught exception: of a script or ``-c``; of ``-m``, a directory or an archive.
 _OUTERMOST = (("__main__", "<module>"), ("runpy", "_run_module_as_main"))
-#: What a launcher raises once a child has died, which has said it itself.
+#: What a launcher raises when a child process has died. The child has printed the hint itself.
 _OF_CHILDREN = ("CalledProcessError", "ChildFailedError")
 
 _watching = False
 
 
 def watch() -> None:
-    """Look, when this process or a worker of it ends, at what it died of. A second call changes nothing."""
+    """Print the hint when this process, or a multiprocessing worker of it, dies. A second call changes nothing."""
     global _watching
     if _watching:
         return
     _watching = True
     try:
         atexit.register(_at_exit)
-        from multiprocessing import util  # which torch imports itself, some of them a little later
+        from multiprocessing import util  # torch imports it, too
 
-        util.register_after_fork(bootstrap.FINDER, _watch_worker)  # which forgets the finalizers of its parent
+        util.register_after_fork(bootstrap.FINDER, _watch_worker)  # a forked worker drops its parent's finalizers
         _watch_worker()
     except Exception:
         pass
@@ -51,14 +52,14 @@ def _watch_worker(_: object = None) -> None:
     from multiprocessing import process, util
 
     main: Any = process.BaseProcess._bootstrap  # type: ignore[attr-defined]
-    if "_exit_function" in main.__code__.co_names:  # it calls the finalizers before it prints
+    if "_exit_function" in main.__code__.co_names:  # it calls the finalizers before it prints the exception
         util.Finalize(None, _of_worker, exitpriority=0)
     elif process.parent_process() is not None or "--multiprocessing-fork" in _command_line("self"):
-        _watch_lines(main.__code__)  # since 3.13 it calls them when the exception is gone
+        _watch_lines(main.__code__)  # since Python 3.13 it calls them after the exception was handled
 
 
 def _watch_lines(code: CodeType) -> None:
-    """Call ``_of_worker`` at the first line of a function that is executed while an exception is handled."""
+    """Call ``_of_worker`` at the first line of a function that runs while an exception is being handled."""
     monitoring: Any = sys.monitoring  # type: ignore[attr-defined, unused-ignore]
     tool = next((number for number in (4, 3) if monitoring.get_tool(number) is None), None)
     if tool is None:
@@ -75,16 +76,16 @@ def _watch_lines(code: CodeType) -> None:
 
 
 def _at_exit() -> None:
-    """Say the hint for the exception that ended the program, if it is one of ours."""
+    """Print the hint for the exception that ended the program, if a patch answers it."""
     try:
         error, last = getattr(sys, "last_value", None), getattr(sys, "last_traceback", None)
         if not isinstance(error, Exception) or last is None or not _is_wanted():
             return
         outermost = last.tb_frame
         if (outermost.f_globals.get("__name__"), outermost.f_code.co_name) not in _OUTERMOST:
-            return  # pytest, IPython and debuggers keep there what they have caught
+            return  # pytest, IPython and debuggers set sys.last_value to an exception that they have caught
         if "--multiprocessing-fork" in _command_line("self"):
-            return  # a worker that could not import the program: its parent could not either
+            return  # a worker that could not import the program. Its parent could not either, and prints the hint
         text = hint(error, last)
         if text:
             _write(text)
@@ -93,7 +94,7 @@ def _at_exit() -> None:
 
 
 def _of_worker() -> None:
-    """Say the hint for the exception that is about to end a worker of multiprocessing, the first one alone."""
+    """Print the hint for the exception that is about to end a multiprocessing worker; only in the first worker."""
     try:
         error = _that_ends_a_worker()
         if error is None or not _is_wanted():
@@ -112,7 +113,7 @@ def _of_worker() -> None:
 
 
 def _that_ends_a_worker() -> Exception | None:
-    """Return the exception that has left what a worker runs: not one that its parent handled when it started it."""
+    """Return the exception that a worker's function raised, not one that its parent was handling at the fork."""
     from multiprocessing import process
 
     error = sys.exc_info()[1]
@@ -122,7 +123,9 @@ def _that_ends_a_worker() -> Exception | None:
 
 
 def _is_wanted() -> bool:
-    if os.environ.get("SHIM_HINT", "").strip().lower() in ("0", "false", "no", "off"):
+    from .switches import switched_off
+
+    if switched_off("SHIM_HINT"):
         return False
     if bootstrap.state["door"] in (None, "activate") or sys.flags.inspect or hasattr(sys, "ps1"):
         return False
@@ -137,11 +140,11 @@ def _write(text: str) -> None:
         sys.stderr.flush()
 
 
-# --- what is said ---------------------------------------------------------------------------------------------------
+# --- the text of the hint -------------------------------------------------------------------------------------------
 
 
 def hint(error: Exception, last: TracebackType) -> str:
-    """Return the paragraph for an exception that ended a program; an empty one if it is none of ours.
+    """Return the hint for an exception that ended a program; an empty string if no patch answers it.
 
     Args:
         error: the exception.
@@ -151,11 +154,11 @@ def hint(error: Exception, last: TracebackType) -> str:
     import traceback
 
     kind = type(error)
-    if kind.__name__ in _OF_CHILDREN or hasattr(kind.__str__, "__code__"):  # a program's own words, or its own code
+    if kind.__name__ in _OF_CHILDREN or hasattr(kind.__str__, "__code__"):  # a __str__ written in Python may run code
         return ""
     frames = list(traceback.walk_tb(last))
     said = f"{kind.__name__}: {error}"
-    if "Traceback (most recent call last)" in said:  # of a worker; the lines of code in it say nothing
+    if "Traceback (most recent call last)" in said:  # of a worker. Its lines of source code are left out
         if kind is KeyError:
             return ""
         said = "\n".join(line for line in said.splitlines() if not line.startswith("    "))
@@ -170,6 +173,9 @@ def hint(error: Exception, last: TracebackType) -> str:
         advice = _advice(patch)
         if advice is not None:
             return "\n".join(_paragraph(*advice))
+    advice = _of_a_lost_name(error, said)
+    if advice is not None:
+        return "\n".join(_paragraph(*advice))
     optimizer = _unguarded(said, [each for each, _ in frames])
     if optimizer:
         return "\n".join(_paragraph(_ON_GUARD.format(optimizer), None))
@@ -177,8 +183,8 @@ def hint(error: Exception, last: TracebackType) -> str:
 
 
 _ON_GUARD = (
-    "the optimizer {0} got weight_decay=None, and is not one that shim knows. Where None means no weight decay, write "
-    "`import shim` and `@shim.guard` above the class, or `shim.guard({0})` behind it: None is then taken as 0.0."
+    "the optimizer {0} got weight_decay=None, and is not one that shim knows. If None means no weight decay, write "
+    "`import shim` and `@shim.guard` above the class, or `shim.guard({0})` below it: None is then taken as 0.0."
 )
 
 
@@ -187,7 +193,7 @@ def _package(frame: FrameType) -> str:
 
 
 def _is_said_by_the_program(frame: FrameType, instruction: int) -> bool:
-    """Tell whether a ``raise`` in the program's own code made the message, which may then mean anything."""
+    """Tell whether the program's own code raised the exception, whose message may then mean anything."""
     import opcode
     from pathlib import Path
 
@@ -209,19 +215,45 @@ def _patches_for(text: str) -> Iterator[Patch]:
         yield patches[answer.name]
 
 
-class _Command(NamedTuple):
-    """What the program is to be started with."""
+def _of_a_lost_name(error: Exception, said: str) -> tuple[str, _Command | None] | None:
+    """Return what is to be said of a name that the installed release lacks and others have."""
+    from . import explain
+    from .releases import is_in
+
+    if not isinstance(error, (ImportError, AttributeError)):
+        return None
+    for name, patch in explain.lost_names(" ".join(said.split())):
+        installed = _installed(name.package)
+        if installed is None or is_in(installed, name.works):
+            continue
+        if name.name.startswith("torch.Tensor.") and not _is_of_a_tensor(error):
+            continue
+        if patch is not None:
+            return _advice(patch)
+        here = f"and this is {name.package} {'.'.join(map(str, installed))}"
+        return f"{name.sentence}, {here}. No patch gives it back: {name.remedy}.", None
+    return None
+
+
+def _is_of_a_tensor(error: Exception) -> bool:
+    """Tell whether it is torch's Tensor that lacks an attribute: others have classes of that name, too."""
+    tensor = getattr(sys.modules.get("torch"), "Tensor", None)
+    return tensor is not None and isinstance(getattr(error, "obj", None), tensor)  # Python 3.10 keeps it
+
+
+class _Command(Record):
+    """What the command that runs the program needs."""
 
     #: The release for ``--for``; empty for none.
     release: str = ""
-    #: What SHIM_PATCHES is to name more.
+    #: The name to add to SHIM_PATCHES; empty for none.
     patch: str = ""
 
 
 def _advice(patch: Patch) -> tuple[str, _Command | None] | None:
-    """Return what is to be said of a patch that answers the message, and with what the program runs.
+    """Return the text about a patch that answers the message, and what the command needs.
 
-    None for a patch that is on already, or would not be of use.
+    None for a patch that is on already, or that would not help here.
     """
     from .activation import _choice
     from .releases import is_in, of_the_time
@@ -241,7 +273,7 @@ def _advice(patch: Patch) -> tuple[str, _Command | None] | None:
         about = f"{patch.name}: {about}"
     if patch.optional:
         risk = f" ({patch.note})" if patch.note else ""
-        return f"{about} It is mended only where it is asked for by name{risk}:", _Command(patch=patch.name)
+        return f"{about} This patch is off unless you name it{risk}:", _Command(patch=patch.name)
     if not patch.works:
         return None
     if not patch.targets:
@@ -258,10 +290,10 @@ def _advice(patch: Patch) -> tuple[str, _Command | None] | None:
 
 
 def _nearest(patch: Patch, written_for: Release | None = None) -> tuple[str, bool] | None:
-    """Return the nearest release of torch to be written for, and whether it is an older one.
+    """Return the release of torch to name with ``--for``, and whether it is older than the installed one.
 
-    It is the nearest to the installed release; to the one that the program says it was written for, if that did not
-    help, further on the same side, so that what it has had stays.
+    It is the nearest to the installed release. If the program was started with ``--for`` already and died all the same,
+    it is one further away on the same side, so that the rows that were applied stay applied.
     """
     from .releases import TORCH, Release
 
@@ -275,7 +307,7 @@ def _nearest(patch: Patch, written_for: Release | None = None) -> tuple[str, boo
 
 
 def _installed(package: str) -> tuple[int, int, int] | None:
-    """Return the release of a package, None if it is not there; one that died while it was imported is not loaded."""
+    """Return the release of a package, None if it is not installed. It need not be loaded: its import may have died."""
     from importlib.metadata import PackageNotFoundError, version
 
     from .registry import installed_release
@@ -310,13 +342,13 @@ def _paragraph(text: str, command: _Command | None) -> list[str]:
 
 
 def _in_a_shell(command: _Command) -> str:
-    """Return the command that starts the job again, as far as it is known: what it was started with, and ours."""
+    """Return the command that starts the job again: the one that started it, if that is known, with shim added."""
+    from . import switches
     from .activation import _choice
 
     written_for = _choice().written_for
     release = command.release or (str(written_for) if written_for else "")
-    named = [name for name in os.environ.get("SHIM_PATCHES", "").replace(" ", "").split(",") if name]
-    named += [command.patch] if command.patch else []
+    named = switches.names("SHIM_PATCHES") + ([command.patch] if command.patch else [])
     patches = f"SHIM_PATCHES={','.join(named)}" if named else ""
     environment = f"SHIM_FOR={release}" if release else ""
     words = _started_with()
@@ -335,7 +367,7 @@ def _quoted(word: str) -> str:
 
 
 def _run_reaches(words: list[str]) -> bool:
-    """Tell whether ``python -m shim run`` starts this, from here: not a project with a ``shim`` of its own."""
+    """Tell whether ``python -m shim run`` works here: not in a project with its own ``shim``, not with -I, -E or -S."""
     from . import launch
 
     options, _ = launch._split(words[1:])
@@ -344,7 +376,7 @@ def _run_reaches(words: list[str]) -> bool:
 
 
 def _started_with() -> list[str]:
-    """Return the command line of the user's, beginning with the interpreter; none where it is not known."""
+    """Return the command line that the user typed, beginning with the interpreter; empty if it is not known."""
     from multiprocessing import process
 
     from . import launch
@@ -352,7 +384,7 @@ def _started_with() -> list[str]:
     words = _command_line("self")
     worker = bool(process.current_process()._identity)
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        # torchrun, accelerate: what the user has started is the parent of this.
+        # torchrun or accelerate: the user has started the parent of this process.
         words = [] if worker else _command_line(str(os.getppid()))
     elif "RANK" in os.environ:
         words = []
@@ -364,7 +396,7 @@ def _started_with() -> list[str]:
 
 
 def _command_line(pid: str) -> list[str]:
-    """Return the command line of a process, by its number or ``"self"``; none where it is not to be had."""
+    """Return the command line of a process, by its number or ``"self"``; empty if it cannot be read."""
     if pid == "self" and hasattr(sys, "orig_argv"):
         return list(sys.orig_argv)
     from pathlib import Path
@@ -379,7 +411,7 @@ def _command_line(pid: str) -> list[str]:
 
 
 def _unguarded(said: str, frames: list[FrameType]) -> str:
-    """Return the name of the optimizer class without a guard in which a weight_decay of None made the message."""
+    """Return the name of the unguarded optimizer class in which a weight_decay of None caused the error."""
     import re
 
     from . import guards
@@ -400,5 +432,5 @@ def _unguarded(said: str, frames: list[FrameType]) -> str:
             known = guards.is_guarded(kind) or kind.__module__.startswith("torch.")
             return kind.__name__ if sure and not known else ""
         if _package(frame) != "torch" and values.get(guards.WEIGHT_DECAY, 0.0) is not None:
-            return ""  # a closure, say
+            return ""  # for example a closure of the program
     return ""

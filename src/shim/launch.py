@@ -52,6 +52,7 @@ def run(argv: "List[str]") -> "int":
     Returns:
         The exit code, where the process cannot be replaced (Windows) or the command cannot be started.
     """
+    given = argv
     ours, argv = _split_ours(argv)
     if "--help" in ours:
         sys.stdout.write(HELP)
@@ -66,7 +67,9 @@ def run(argv: "List[str]") -> "int":
         complain(refusal)
         return 2
     _say_if_out_of_reach(executable, command, environment)
-    return _become(executable, command, environment)
+    from .in_front import behind
+
+    return _become(executable, behind(given, command), environment)
 
 
 def prepare(argv: "List[str]") -> "Tuple[str, List[str], Dict[str, str]]":
@@ -417,6 +420,7 @@ def _become(executable: "str", argv: "List[str]", environment: "Dict[str, str]")
     if os.name == "nt":
         return _run_child(executable, argv, environment)
     import _signal  # type: ignore[import-not-found]
+    import posix
 
     # Python ignores these for itself, and an exec would hand that on to programs that expect the default.
     for name in ("SIGPIPE", "SIGXFSZ"):
@@ -426,7 +430,7 @@ def _become(executable: "str", argv: "List[str]", environment: "Dict[str, str]")
         if stream is not None:  # as where the shell has closed it
             stream.flush()
     try:
-        os.execve(executable, argv, environment)
+        posix.execve(executable, argv, environment)  # that of os may be a debugger's, which starts another one
     except OSError as error:
         no_first_line = ". It has no #! line: write run sh %s" % argv[0] if error.errno == 8 else ""  # ENOEXEC
         complain("cannot run %s: %s%s" % (argv[0], error.strerror, no_first_line))

@@ -12,12 +12,13 @@ from __future__ import annotations
 import inspect
 import sys
 from types import FunctionType, ModuleType
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable
 
-from .releases import TORCH, Release, is_in, release
+from .record import Record
+from .releases import TORCH, Release, release
 
 
-class Era(NamedTuple):
+class Era(Record):
     """A run of releases between which nothing that matters here changed."""
 
     number: int
@@ -26,7 +27,7 @@ class Era(NamedTuple):
     fits: Callable[[_Facts], bool]
 
 
-class WeightDecay(NamedTuple):
+class WeightDecay(Record):
     """Where a function takes weight_decay.
 
     ``position`` counts from 0, self included; None for a keyword-only parameter.
@@ -37,7 +38,7 @@ class WeightDecay(NamedTuple):
     default: Any
 
 
-class Callee(NamedTuple):
+class Callee(Record):
     """A class or function of torch.optim that takes weight_decay: its paths, the defining one first."""
 
     name: str
@@ -45,7 +46,7 @@ class Callee(NamedTuple):
     weight_decay: WeightDecay
 
 
-class Layout(NamedTuple):
+class Layout(Record):
     """What the loaded torch looks like."""
 
     version: Release
@@ -65,7 +66,7 @@ class Layout(NamedTuple):
     compiled_reads_closures: bool
 
 
-class _Facts(NamedTuple):
+class _Facts(Record):
     version: Release
     modules: dict[str, ModuleType]
 
@@ -73,9 +74,9 @@ class _Facts(NamedTuple):
         return hasattr(self.modules.get("torch.optim" + module), attribute)
 
 
-def _since(first: str) -> Callable[[_Facts], bool]:
+def _since(*first: int) -> Callable[[_Facts], bool]:
     """For what cannot be seen from outside: what an old release does with a function later on."""
-    return lambda facts: is_in(facts.version.numbers, ">=" + first)
+    return lambda facts: facts.version.numbers >= first
 
 
 _STEP_HOOK = (".optimizer", "register_optimizer_step_pre_hook")
@@ -83,12 +84,12 @@ _DECORATOR = (".optimizer", "_disable_dynamo_if_unsupported")
 
 #: Newest first; the first one that fits is the era. Told by what is found wherever that is possible.
 ERAS = (
-    Era(15, "2.15", "a public torch.optim.functional", _since("2.15")),
-    Era(14, "2.14", "distributed functional optimizers are no longer TorchScript", _since("2.14")),
+    Era(15, "2.15", "a public torch.optim.functional", _since(2, 15)),
+    Era(14, "2.14", "distributed functional optimizers are no longer TorchScript", _since(2, 14)),
     Era(13, "2.7-2.13", "AdamW subclasses Adam", lambda f: _adamw_is_an_adam(f.modules)),
     Era(12, "2.4-2.6", "functionals decorated against dynamo", lambda f: f.has(*_DECORATOR)),
-    Era(11, "2.3", "hooked steps are not stripped; __prepare_scriptable__ is honoured", _since("2.3")),
-    Era(10, "2.1-2.2", "dynamo disables _fused_*", _since("2.1")),
+    Era(11, "2.3", "hooked steps are not stripped; __prepare_scriptable__ is honoured", _since(2, 3)),
+    Era(10, "2.1-2.2", "dynamo disables _fused_*", _since(2, 1)),
     Era(9, "2.0", "step hooks; dynamo strips hooked steps", lambda f: f.has(*_STEP_HOOK)),
     Era(8, "1.13", "_fused_adam", lambda f: f.has(".adam", "_fused_adam")),
     Era(7, "1.12", "torch.optim.adam.adam and _multi_tensor_adam", lambda f: f.has(".adam", "_single_tensor_adam")),
@@ -112,28 +113,32 @@ def probe() -> Layout:
     """
     if "torch.optim" not in sys.modules:
         raise RuntimeError("torch.optim is not loaded in this process; import torch first")
-    modules = {name: module for name, module in list(sys.modules.items()) if _in_torch_optim(name) and module}
+    named = [(name, module) for name, module in list(sys.modules.items()) if name.startswith("torch.optim")]
+    modules = {name: module for name, module in named if _in_torch_optim(name) and module}
     version = _version(sys.modules["torch"])
     facts = _Facts(version, modules)
+    held = _held_by(modules)
     step_hooks = facts.has(*_STEP_HOOK)
-    strips = step_hooks and not _since("2.3")(facts)
+    strips = step_hooks and not _since(2, 3)(facts)
     return Layout(
         version=version,
         era=next(era for era in ERAS if era.fits(facts)),
         known=version.numbers[:2] <= NEWEST_KNOWN,
-        optimizers=_callees(modules, _optimizer_classes),
-        functionals=_callees(modules, _functions),
+        optimizers=_callees(held, _constructor),
+        functionals=_callees(held, _function),
         constructors_check=_checks_weight_decay(modules),
         step_wrapper="hook" if step_hooks and not strips else "function",
         strips_wrapped_steps=strips,
-        compiled_reads_closures=step_hooks and not _since("2.4")(facts),
+        compiled_reads_closures=step_hooks and not _since(2, 4)(facts),
     )
 
 
 def weight_decay_of(function: Any) -> WeightDecay | None:
     """Tell where ``function`` takes weight_decay; None if it has no such parameter, or no readable signature."""
+    if type(function) is FunctionType and not function.__dict__:  # no wrapper, as most
+        return _in_the_code_of(function)
     try:
-        inner = inspect.unwrap(function, stop=_says_another_signature)
+        inner = _bound_later(inspect.unwrap(function, stop=_says_another_signature))
         if isinstance(inner, FunctionType) and not _says_another_signature(inner):
             return _in_the_code_of(inner)
         parameters = list(inspect.signature(function).parameters.values())
@@ -149,6 +154,20 @@ def weight_decay_of(function: Any) -> WeightDecay | None:
 def _says_another_signature(function: Any) -> bool:
     """Tell what inspect.signature takes from elsewhere; functools.partialmethod leaves the latter (3.13: the last)."""
     return any(hasattr(function, name) for name in ("__signature__", "_partialmethod", "__partialmethod__"))
+
+
+def _bound_later(function: Any) -> Any:
+    """Return the function of which functools.partialmethod has bound nothing but arguments behind weight_decay.
+
+    Others are left to inspect.signature.
+    """
+    partial: Any = getattr(function, "__partialmethod__", None) or getattr(function, "_partialmethod", None)
+    original = getattr(partial, "func", None)
+    if type(original) is not FunctionType or _says_another_signature(original) or partial.args:
+        return function
+    names = original.__code__.co_varnames
+    behind = names[names.index("weight_decay") + 1 :] if "weight_decay" in names else ()
+    return original if {*behind}.issuperset(partial.keywords) else function
 
 
 def _in_the_code_of(function: FunctionType) -> WeightDecay | None:
@@ -180,22 +199,28 @@ def _in_torch_optim(name: str) -> bool:
     return name == "torch.optim" or name.startswith("torch.optim.")
 
 
-def _callees(
-    modules: dict[str, ModuleType], members: Callable[[ModuleType], list[tuple[str, Any, Any]]]
-) -> tuple[Callee, ...]:
-    found: dict[int, tuple[str, list[str], WeightDecay]] = {}
+def _held_by(modules: dict[str, ModuleType]) -> list[tuple[Any, list[str]]]:
+    """List the classes and functions that modules hold, each once, with its paths."""
+    found: dict[int, tuple[Any, list[str]]] = {}
     for module_name, module in sorted(modules.items()):
-        for name, value, signed in members(module):
-            place = weight_decay_of(signed)
-            if place is None:
-                continue
-            _, paths, _ = found.setdefault(id(value), (value.__name__, [], place))
-            path = module_name + ":" + name
-            if _defined_in(value) == module_name:
-                paths.insert(0, path)
-            else:
-                paths.append(path)
-    return tuple(sorted(Callee(name, tuple(paths), place) for name, paths, place in found.values()))
+        for name, value in list(vars(module).items()):
+            if isinstance(value, (type, FunctionType)):
+                found.setdefault(id(value), (value, []))[1].append(f"{module_name}:{name}")
+    return list(found.values())
+
+
+def _callees(held: list[tuple[Any, list[str]]], member: Callable[[Any], Any]) -> tuple[Callee, ...]:
+    """List what takes weight_decay, among that of which ``member`` returns a function to look at."""
+    callees = []
+    for value, paths in held:
+        signed = member(value)
+        place = None if signed is None else weight_decay_of(signed)
+        home = "" if place is None else _defined_in(value)
+        if place is not None and _in_torch_optim(home):  # programs put optimizers of their own into torch.optim
+            at_home = [path for path in reversed(paths) if path.startswith(home + ":")]
+            elsewhere = [path for path in paths if not path.startswith(home + ":")]
+            callees.append(Callee(value.__name__, (*at_home, *elsewhere), place))
+    return tuple(sorted(callees))
 
 
 def _defined_in(value: Any) -> str:
@@ -204,22 +229,15 @@ def _defined_in(value: Any) -> str:
     return str(getattr(function, "__globals__", {}).get("__name__", value.__module__))
 
 
-def _optimizer_classes(module: ModuleType) -> list[tuple[str, Any, Any]]:
-    optimizer = sys.modules["torch.optim"].Optimizer
-    return [
-        (name, value, value.__init__)
-        for name, value in list(vars(module).items())
-        if inspect.isclass(value) and issubclass(value, optimizer) and "__init__" in vars(value)
-        if _in_torch_optim(_defined_in(value))  # programs put optimizers of their own into torch.optim
-    ]
+def _constructor(value: Any) -> Any:
+    """Return the constructor of an optimizer class that has one of its own."""
+    if not isinstance(value, type) or "__init__" not in vars(value):
+        return None
+    return value.__init__ if issubclass(value, sys.modules["torch.optim"].Optimizer) else None  # type: ignore[misc]
 
 
-def _functions(module: ModuleType) -> list[tuple[str, Any, Any]]:
-    return [
-        (name, value, value)
-        for name, value in list(vars(module).items())
-        if inspect.isroutine(value) and _in_torch_optim(_defined_in(value))
-    ]
+def _function(value: Any) -> Any:
+    return value if isinstance(value, FunctionType) else None
 
 
 def _functional_takes_keyword(facts: _Facts) -> bool:

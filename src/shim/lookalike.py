@@ -12,9 +12,11 @@ import functools
 import inspect
 import keyword
 import linecache
-import unicodedata
-from types import FunctionType
-from typing import Any, Callable, Collection, Dict, Mapping, NamedTuple, Tuple
+import sys
+from types import CodeType, FunctionType
+from typing import TYPE_CHECKING, Any, Callable, Collection, Mapping
+
+from .record import Record
 
 
 def is_plain(function: Any) -> bool:
@@ -23,7 +25,7 @@ def is_plain(function: Any) -> bool:
     return isinstance(function, FunctionType) and not function.__code__.co_flags & special
 
 
-class Parameters(NamedTuple):
+class Parameters(Record):
     """What a function takes, as text for another one that takes the same."""
 
     #: The names of those that are not packed, and how many of them can be given by position.
@@ -48,15 +50,25 @@ def parameters_of(original: Any) -> Parameters:
         positional, every = code.co_argcount, code.co_argcount + code.co_kwonlyargcount
         packs_args, packs_kwargs = (code.co_flags & flag for flag in (inspect.CO_VARARGS, inspect.CO_VARKEYWORDS))
         names = code.co_varnames[: every + bool(packs_args) + bool(packs_kwargs)]
-        if all(map(_can_be_written, names)):
+        if _can_be_written(names):
             packed = iter(names[every:])
             args = next(packed) if packs_args else ""
             return _as_text(names[:every], code.co_posonlyargcount, positional, args, next(packed, ""), original)
     return _as_text((), 0, 0, "args", "kwargs", original)
 
 
-def _can_be_written(name: str) -> bool:
-    return name.isidentifier() and not keyword.iskeyword(name) and unicodedata.normalize("NFKC", name) == name
+def _can_be_written(names: tuple[str, ...]) -> bool:
+    text = "".join(names)
+    return all(map(str.isidentifier, names)) and _KEYWORDS.isdisjoint(names) and (text.isascii() or _is_normal(text))
+
+
+_KEYWORDS = frozenset(keyword.kwlist)
+
+
+def _is_normal(text: str) -> bool:
+    import unicodedata  # a library of its own
+
+    return unicodedata.normalize("NFKC", text) == text
 
 
 def _as_text(
@@ -96,7 +108,11 @@ def _first_of_what_is_wrapped(original: Any) -> str:
 
 
 def lookalike(
-    original: Any, before: str, held: Mapping[str, Any], in_globals: dict[str, Any] | None = None
+    original: Any,
+    before: str,
+    held: Mapping[str, Any],
+    in_globals: dict[str, Any] | None = None,
+    taken: Parameters | None = None,
 ) -> FunctionType:
     """Write a function that takes what ``original`` takes, runs some lines first, and hands its arguments on.
 
@@ -107,20 +123,37 @@ def lookalike(
             name that no parameter has: what ``held`` gives under it, or a variable.
         held: what the lines use.
         in_globals: the globals of the new function; ours by default. It uses none.
+        taken: the parameters of the original, where they have been read already.
 
     Returns:
         The function. Its defaults are those of the original, the same objects.
     """
-    taken = parameters_of(original)
-    function = _written(original, taken, before + "return {call}\n", held, in_globals)
+    taken = taken or parameters_of(original)
+    call = "{original}({handed_on})"  # in a template, as the other lines
+    if len(taken.names) > taken.positional and not taken.args and not taken.kwargs:
+        held = {**held, "by_position": _by_position(original)}
+        call = "{by_position}(%s)" % ", ".join(taken.names)
+    function = _written(original, taken, before + "return {call}\n", held, in_globals, call)
     if taken.names:
         function.__defaults__, function.__kwdefaults__ = original.__defaults__, original.__kwdefaults__
     functools.update_wrapper(function, original)
     return function
 
 
-#: Called as wrapt calls it: the function, bound, and what it is bound to; then the arguments.
-How = Callable[[Any, Any, Tuple[Any, ...], Dict[str, Any]], Any]
+def _by_position(original: FunctionType) -> FunctionType:
+    """Return a function of the same code that takes by position what ``original`` takes by keyword alone.
+
+    Python compares each keyword of a call with the names of the parameters: of a dozen that is longer than all else
+    that a guard does. The places of the parameters among the local variables are the same.
+    """
+    code = original.__code__
+    code = code.replace(co_argcount=code.co_argcount + code.co_kwonlyargcount, co_kwonlyargcount=0)
+    return FunctionType(code, original.__globals__, original.__name__, None, original.__closure__)
+
+
+if TYPE_CHECKING:
+    #: Called as wrapt calls it: the function, bound, and what it is bound to; then the arguments.
+    How = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
 def wrap_like(original: Any, how: How, enabled: Callable[[], bool], method: bool, exact: bool = False) -> FunctionType:
@@ -148,7 +181,7 @@ def wrap_like(original: Any, how: How, enabled: Callable[[], bool], method: bool
         wrapped, instance = ("{original}.__get__({first})", "{first}") if method else ("{original}", "None")
         arguments = f"({''.join(each + ', ' for each in positional)}), {{{{{', '.join(by_name)}}}}}"
         lines = f"if {{enabled}}():\n    return {{how}}({wrapped}, {instance}, {arguments})\n"
-        return lookalike(original, lines, held, original.__globals__)
+        return lookalike(original, lines, held, original.__globals__, taken)
     lines = (
         "if {enabled}() and {args}:\n    return {how}({original}.__get__({args}[0]), {args}[0], {args}[1:], {kwargs})\n"
         if method
@@ -167,38 +200,44 @@ def wrap_like(original: Any, how: How, enabled: Callable[[], bool], method: bool
 
 
 def _written(
-    original: Any, taken: Parameters, lines: str, held: Mapping[str, Any], in_globals: dict[str, Any] | None
+    original: Any,
+    taken: Parameters,
+    lines: str,
+    held: Mapping[str, Any],
+    in_globals: dict[str, Any] | None,
+    call: str = "{original}({handed_on})",
 ) -> FunctionType:
     """Return a function that takes what is ``taken`` and runs the lines, a template of which ``lookalike`` tells."""
     fields = _Fields(taken)
-    fields["call"] = "{original}({handed_on})".format_map(fields)
+    fields["call"] = call.format_map(fields)
     values = {fields[name]: value for name, value in {"original": original, **held}.items()}
     name = getattr(original, "__name__", "")
-    name = name if isinstance(name, str) and _can_be_written(name) else "guard"
-    text = "".join(
-        [
-            f"def written({', '.join(values)}):\n",
-            f"    def {name}({taken.taken}):\n",
-            *(f"        {line}\n" for line in lines.format_map(fields).splitlines()),
-            f"    return {name}\n",
-        ]
-    )
+    name = name if isinstance(name, str) and _can_be_written((name,)) else "guard"
+    body = "".join([f"        {line}\n" for line in lines.format_map(fields).splitlines()])
+
+    def text(name: str) -> str:
+        return f"def written({', '.join(values)}):\n    def {name}({taken.taken}):\n{body}    return {name}\n"
+
+    nameless = text("guard")
+    if nameless not in _compiled:
+        _compiled[nameless] = compile(nameless, "<shim>", "exec", dont_inherit=True)
     defined: dict[str, Any] = {}
-    exec(
-        compile(text, _file_of(text, original), "exec", dont_inherit=True),
-        globals() if in_globals is None else in_globals,
-        defined,
-    )
+    exec(_compiled[nameless], globals() if in_globals is None else in_globals, defined)
     function: FunctionType = defined["written"](**values)
+    names: dict[str, Any] = {"co_name": name, "co_qualname": name}
     if isinstance(original, FunctionType):
-        names = {
-            part: getattr(original.__code__, part, None) for part in ("co_name", "co_qualname")
-        }  # the latter: 3.11
-        function.__code__ = function.__code__.replace(**{part: name for part, name in names.items() if name})
+        names = {part: getattr(original.__code__, part, name) for part in names}
+    if sys.version_info < (3, 11):
+        del names["co_qualname"]
+    function.__code__ = function.__code__.replace(co_filename=_file_of(text(name), original), **names)
     return function
 
 
-class _Fields(Dict[str, str]):
+#: The code for each text. Many functions of torch take the same, and to compile is most of the work.
+_compiled: dict[str, CodeType] = {}
+
+
+class _Fields(dict):  # type: ignore[type-arg]  # Dict[str, str], which takes time
     """The fields of a template: a name of one's own for each that is not a part of the parameters."""
 
     def __init__(self, taken: Parameters) -> None:

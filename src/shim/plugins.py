@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any, Callable, Container, Iterable
 
 from .registry import Outcome, Patch, Registry, in_words
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
 #: The entry-point group in which a package names its patches.
 GROUP = "shim.patches"
 
-Wrapper = Callable[[Any, Any, "tuple[Any, ...]", "dict[str, Any]"], Any]
+if TYPE_CHECKING:
+    Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
 def patch(
@@ -93,8 +96,37 @@ def load(registry: Registry, skip: Container[str]) -> bool:
 
 
 def _entry_points() -> Iterable[EntryPoint]:
+    if not _may_be_named():
+        return ()
     from importlib.metadata import entry_points
 
     if sys.version_info >= (3, 10):
         return entry_points(group=GROUP)
     return entry_points().get(GROUP, ())
+
+
+def _may_be_named() -> bool:
+    """Look whether any package names our group; most environments have none, and importlib.metadata takes its time.
+
+    It looks in the same places: where there are others than directories, or other finders than Python's own, it is to
+    be asked.
+    """
+    others = (finder for finder in sys.meta_path if finder is not PathFinder)
+    if any(hasattr(finder, "find_distributions") for finder in others):
+        return True
+    for place in dict.fromkeys(sys.path):
+        try:
+            names = os.listdir(place or ".")  # noqa: PTH208  # pathlib takes time
+        except FileNotFoundError:
+            continue
+        except (OSError, TypeError):  # an archive
+            return True
+        for name in names:
+            if name.lower().endswith((".dist-info", ".egg-info")) or name == "EGG-INFO":
+                try:
+                    with open(f"{place or '.'}/{name}/entry_points.txt", "rb", buffering=0) as file:  # noqa: PTH123
+                        if GROUP.encode() in file.read():
+                            return True
+                except OSError:  # it has none, or is a file itself
+                    pass
+    return False

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Any, Iterable, Iterator, Mapping, NamedTuple
+from typing import Iterable, Iterator, Mapping
 
 from . import guards, releases, targets
 from .layout import Layout
+from .record import Record
 from .targets import Change, Target
 
 
-class Patch(NamedTuple):
+class Patch(Record):
     """A named, reversible change to one or more targets; without targets, advice.
 
     The None guards for an optimizer, for one; ``shim.patch`` makes a patch out of a function.
@@ -47,7 +48,7 @@ class Patch(NamedTuple):
     more: str = ""
 
 
-class Outcome(NamedTuple):
+class Outcome(Record):
     """What became of a patch here."""
 
     patch: str
@@ -58,7 +59,7 @@ class Outcome(NamedTuple):
     reason: str
 
 
-class Choice(NamedTuple):
+class Choice(Record):
     """What the user has chosen."""
 
     #: The names of patches to leave out, each with the reason.
@@ -69,7 +70,7 @@ class Choice(NamedTuple):
     written_for: releases.Release | None = None
 
 
-class _Applied(NamedTuple):
+class _Applied(Record):
     switch: guards.Switch
     changes: list[Change]
 
@@ -145,7 +146,9 @@ class Registry:
         """Tell what ``apply`` would do as things are, and change nothing. The arguments are those of ``apply``."""
         return (*(self._plan(patch, layout, choice) for patch in self), *self.absent.values())
 
-    def apply(self, layout: Layout | None, choice: Choice, names: Iterable[str] | None = None) -> None:
+    def apply(
+        self, layout: Layout | None, choice: Choice, names: Iterable[str] | None = None, arriving: str = ""
+    ) -> None:
         """Apply every patch as far as its targets are there; what is applied already stays as it is.
 
         Nothing that goes wrong in a patch gets out of here: the patch is taken back and its outcome says why.
@@ -154,11 +157,14 @@ class Registry:
             layout: of the torch that is loaded; None as long as there is none.
             choice: what the user has chosen.
             names: of the patches to apply; None for all.
+            arriving: a module that has run to its end just now.
         """
-        swaps: list[tuple[Any, Any]] = []
+        changes: list[Change] = []
         for name in list(self._patches) if names is None else names:
-            swaps += self._apply_one(self._patches[name], layout, choice)
-        guards.swap_everywhere(swaps)
+            changes += self._apply_one(self._patches[name], layout, choice)
+        swaps = [change for change in changes if change.swap]
+        inside = all(f"{change.target.module}.".startswith(arriving + ".") for change in swaps)
+        guards.swap_everywhere(((change.old, change.new) for change in swaps), arriving if inside else "")
 
     def touching(self, module: str) -> list[str]:
         """Return the names of the patches that touch a module."""
@@ -182,8 +188,8 @@ class Registry:
             return Outcome(patch.name, "failed", in_words(error))
         return Outcome(patch.name, "planned" if found else "skipped", _places(found) or _missing(patch.targets))
 
-    def _apply_one(self, patch: Patch, layout: Layout | None, choice: Choice) -> list[tuple[Any, Any]]:
-        """Apply a patch, and return what is to be swapped in all modules, for all patches at once."""
+    def _apply_one(self, patch: Patch, layout: Layout | None, choice: Choice) -> list[Change]:
+        """Apply a patch, and return what it has changed. What is to be swapped is swapped for all patches at once."""
         applied = self._applied.get(patch.name) or _Applied(guards.Switch(), [])
         new: list[Change] = []
         try:
@@ -214,7 +220,7 @@ class Registry:
             self._outcomes[patch.name] = Outcome(patch.name, "applied", places + note)
         else:
             self._outcomes[patch.name] = Outcome(patch.name, "skipped", _missing(patch.targets))
-        return [(change.old, change.new) for change in new if change.swap]
+        return new
 
     @staticmethod
     def _take_back(patches: list[_Applied]) -> None:
@@ -231,7 +237,9 @@ def in_words(error: BaseException) -> str:
     """Name an error of somebody's, which may not even be able to say what it is."""
     try:
         return f"{type(error).__name__}: {error}"
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # whatever its own __str__ raises
         return type(error).__name__
 
 

@@ -8,14 +8,15 @@ import inspect
 import sys
 from operator import attrgetter
 from types import FunctionType, ModuleType
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, Callable, Iterator
 
 from . import bootstrap, guards
 from .layout import Layout, weight_decay_of
 from .lookalike import is_plain, wrap_like
+from .record import Record
 
 
-class Target(NamedTuple):
+class Target(Record):
     """A place to patch.
 
     ``path`` is a module and a dotted attribute, ``"torch.optim.adam:Adam"``. A ``*`` in place of a class stands for
@@ -59,7 +60,7 @@ class Target(NamedTuple):
         return self.path.partition(":")[2].rpartition(".")[2]
 
 
-class Change(NamedTuple):
+class Change(Record):
     """A target that was found and changed.
 
     What ``swap`` is true for stands wherever a module holds ``old``: it is swapped by identity, all at once, by the

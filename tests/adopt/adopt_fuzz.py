@@ -162,8 +162,8 @@ class Case:
     def __init__(self, number):
         draw = self.draw = random.Random(number)
         torch.manual_seed(number)
-        self.kept = []  # what shares memory with a lazy clone, and what it must stay
-        self.faults = 0  # with two of them, which one is found first is for each form to say
+        self.kept = []  # shares memory with a lazy clone, and what it must stay
+        self.faults = 0  # with two of them, it depends on the form which one is found first
         self.broken = []  # with these, torch's own operations would end the process
         self.lists = [[], [], [], [], [], []]
         calm = draw.random() < 0.3
@@ -266,12 +266,12 @@ def value_of(tensor):
         tensor = torch._from_functional_tensor(tensor)
     try:
         tensor = tensor.detach().as_subclass(torch.Tensor).clone().resolve_neg().resolve_conj()
-    except RuntimeError:  # of a transform that is over
+    except RuntimeError:  # of a transform that has ended
         return None
     return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
-# What code of the user's may do in the middle of a step.
+# What the user's code may do in the middle of a step.
 def that_is_good(case):
     return lambda step: 0.5
 
@@ -396,7 +396,7 @@ def run(number):
         used = any(tensor is t for tensor in case.broken for column in case.lists for t in column[:count])
         return "" if case.step() or not used else "nothing was said of memory that is not there"
     error, expected = case.step(), other.step(foreach=False)
-    if case.clip in AT_ODDS:  # when the clip is called is for each form to say
+    if case.clip in AT_ODDS:  # it depends on the form when the clip is called
         return ""
     if error and expected and case.faults + (case.clip is not None) > 1:
         return ""
@@ -425,19 +425,29 @@ def go_beyond():
     native._kernel(0, 1, table.buffer_info()[0], options.buffer_info()[0], None, 1, None, None, python)
 
 
+def no_description(**_):
+    raise LookupError
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--library", help="a build of native.c to use in place of the installed one")
-    parser.add_argument("--python", action="store_true", help="have Python look at the tensors, as before torch 2.10")
+    parser.add_argument("--python", action="store_true", help="have Python look at the tensors, as before torch 2.0")
+    parser.add_argument("--no-exchange", action="store_true", help="do without DLPack's, as before torch 2.10")
+    parser.add_argument("--exchange", action="store_true", help="have DLPack's describe all tensors")
     parser.add_argument("--beyond", action="store_true", help="write where no tensor is, which sanitizers must see")
     parser.add_argument("--last", metavar="FILE", help="write the number of each case before it runs")
     options = parser.parse_args()
     if options.library:
         native.LIBRARY = Path(options.library)
         native._kernel, native._missing = native._load()
-        native._look, native._python = native._load_look()
+    if options.no_exchange and hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
+        del torch.Tensor.__dlpack_c_exchange_api__
+    if options.exchange:
+        native._offsets_of_a_description = no_description
+    native._look, native._python = native._load_look()
     faulthandler.enable()
     warnings.simplefilter("ignore")
     if options.python:

@@ -29,7 +29,7 @@ class Oracle:
         g = grad.double()
         if maximize:
             g = -g
-        if weight_decay != 0 and not decouple:  # off is off: 0 * inf is not
+        if weight_decay != 0 and not decouple:  # not multiplied by 0, because 0 * inf is NaN
             g = g + weight_decay * self.p
         if self.t == 0:
             self.v = g * g

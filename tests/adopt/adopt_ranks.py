@@ -1,4 +1,4 @@
-"""Train a small model with ADOPT on two gloo ranks, in several ways; rank 0 saves what came out.
+"""Train a small model with ADOPT on two gloo ranks, in several ways; rank 0 saves the result.
 
 Run by test_adopt_distributed.py as ``adopt_ranks.py WAY,WAY OUTPUT STORE RANK``. Rank -1 is one process.
 """

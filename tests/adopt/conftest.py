@@ -1,4 +1,4 @@
-"""What the ADOPT tests share: which forms the installed torch can run."""
+"""Fixtures of the ADOPT tests: the forms that the installed torch can run."""
 
 import warnings
 
@@ -24,7 +24,7 @@ def pytest_runtest_setup(item):
             pytest.skip(f"torch {torch.__version__}: {reason}")
     if item.get_closest_marker("gpu"):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # 1.7 warns where it finds no driver
+            warnings.simplefilter("ignore")  # 1.7 warns if it finds no driver
             if not torch.cuda.is_available():
                 pytest.skip("no GPU at hand")
 
@@ -67,7 +67,7 @@ def native_kernel():
 
 @pytest.fixture
 def no_native_kernel(monkeypatch):
-    """Make as if the native kernel had not been built."""
+    """Let ADOPT behave as if the native kernel had not been built."""
     monkeypatch.setattr(native, "LIBRARY", native.LIBRARY.with_name("absent.so"))
     kernel, missing = native._load()
     monkeypatch.setattr(native, "_kernel", kernel)

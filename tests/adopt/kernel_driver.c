@@ -1,11 +1,13 @@
 /* Calls ADOPT's kernel, out of a library for whatever platform this is compiled for, on the cases of a file, and compares
- * every bit with what the file expects. A NaN equals a NaN: which one an operation gives is the processor's own. Prints how many cases there were; exit code 1 if one differs.
+ * every bit with what the file expects, in each instruction set that the processor has. A NaN equals a NaN: which one an
+ * operation gives is the processor's own. Prints how many cases there were; exit code 1 if one differs.
  *
  *     kernel_driver LIBRARY CASES
  *
  * The file is written by tests/adopt/kernel_cases.py: for each case the arguments of shim_adopt_3, and for each parameter
  * its buffers before the step, in the order of the table, and then those that are expected. */
 
+#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +24,8 @@
 #endif
 
 typedef int (*Kernel)(int, int64_t, const int64_t *, const void *, const double *, int, void *, void *const *, const void *);
+
+typedef int (*Use)(int);
 
 enum { COLUMNS = 6, MOST = 64, BFLOAT16 = 2 };
 
@@ -52,16 +56,12 @@ static void get(FILE *file, void *into, size_t bytes) {
         must(0, "the file of cases ends too early");
 }
 
-int main(int count, char **arguments) {
-    must(count == 3 ? arguments : 0, "usage: kernel_driver LIBRARY CASES");
-    void *library = must(OPEN(arguments[1]), "the library cannot be loaded");
-    Kernel kernel = (Kernel)must(FIND(library, "shim_adopt_3"), "the library has no shim_adopt_3");
-    FILE *file = must(fopen(arguments[2], "rb"), "the file of cases cannot be read");
+/* Runs the cases of a file; adds how many there are and how many differ. */
+static void run(Kernel kernel, FILE *file, int *cases, int *wrong) {
     void *python[32] = {0};
     python[1] = (void *)release;
     python[2] = (void *)take;
-    int cases = 0, wrong = 0;
-    for (int64_t head[4]; fread(head, sizeof *head, 4, file) == 4; cases++) { /* kind, parameters, clips, refused */
+    for (int64_t head[4]; fread(head, sizeof *head, 4, file) == 4; ++*cases) { /* kind, parameters, clips, refused */
         int64_t table[(COLUMNS + 1) * MOST] = {0}, bytes[COLUMNS * MOST];
         double options[8], clips[MOST];
         int64_t n = head[1];
@@ -86,10 +86,24 @@ int main(int count, char **arguments) {
             free(buffer);
             free(expected);
         }
-        wrong += differs;
+        *wrong += differs;
         if (differs)
-            printf("case %d differs\n", cases);
+            printf("case %d differs\n", *cases);
     }
-    printf("%d cases, %d differ\n", cases, wrong);
+}
+
+int main(int count, char **arguments) {
+    must(count == 3 ? arguments : 0, "usage: kernel_driver LIBRARY CASES");
+    void *library = must(OPEN(arguments[1]), "the library cannot be loaded");
+    Kernel kernel = (Kernel)must(FIND(library, "shim_adopt_3"), "the library has no shim_adopt_3");
+    Use use = (Use)must(FIND(library, "shim_adopt_use_3"), "the library has no shim_adopt_use_3");
+    int cases = 0, wrong = 0, sets = use(INT_MAX) + 1;
+    for (int set = 0; set < sets; set++) {
+        FILE *file = must(fopen(arguments[2], "rb"), "the file of cases cannot be read");
+        use(set);
+        run(kernel, file, &cases, &wrong);
+        fclose(file);
+    }
+    printf("%d cases in %d instruction sets, %d differ\n", cases / sets, sets, wrong);
     return wrong || !cases;
 }

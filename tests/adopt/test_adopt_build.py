@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,7 @@ runpy.run_path("setup.py", run_name="__main__")
 
 
 def build(folder, *command, others=None, **env):
-    """Run setup.py, and return what it said."""
+    """Run setup.py, and return its output."""
     pytest.importorskip("setuptools", minversion="77")  # of pyproject.toml
     arguments = ["build", "--build-base", folder / "base", "--build-lib", folder / "lib", *command]
     done = subprocess.run(
@@ -65,8 +66,29 @@ def test_a_free_threaded_python_gets_a_wheel(tmp_path):
 
 def test_fast_math_is_left_out_of_compiling_and_linking_and_that_is_said(tmp_path):
     """Linked with it, crtfastmath makes 5e-324 zero in the whole process."""
-    said = build(tmp_path, CFLAGS="-Ofast -ffast-math -funsafe-math-optimizations", LDFLAGS="-ffast-math")
+    build(tmp_path / "plain", CFLAGS="", LDFLAGS="")
+    said = build(tmp_path / "fast", CFLAGS="-Ofast -ffast-math -funsafe-math-optimizations", LDFLAGS="-ffast-math")
 
+    plain, fast = (tmp_path / name / "lib" / "shim" / "adopt" / native.LIBRARY.name for name in ("plain", "fast"))
     assert "ADOPT's kernel is built without -Ofast -ffast-math" in said
-    ctypes.CDLL(str(tmp_path / "lib" / "shim" / "adopt" / native.LIBRARY.name))
+    assert fast.read_bytes() == plain.read_bytes()
+    ctypes.CDLL(str(fast))
     assert 5e-324 * 1.0 != 0.0
+
+
+def test_fast_math_that_comes_another_way_builds_no_kernel(tmp_path):
+    """As out of a compiler's own file of options: the package is built without the kernel then."""
+    options = tmp_path / "options"
+    options.write_text("-ffast-math")
+
+    said = build(tmp_path, CFLAGS=f"@{options}")
+
+    assert "built with fast math" in said
+    assert not (tmp_path / "lib" / "shim" / "adopt" / native.LIBRARY.name).exists()
+
+
+def test_a_linker_of_windows_is_asked_for_no_init_function_of_a_module():
+    setuptools = pytest.importorskip("setuptools", minversion="77")
+    setup = runpy.run_path(str(ROOT / "setup.py"), run_name="looked at")
+
+    assert setup["BuildLibrary"](setuptools.Distribution()).get_export_symbols(setup["KERNEL"]) == []

@@ -1,11 +1,12 @@
 """The native kernel of ADOPT: what it takes, what it leaves to others, and that it is a good neighbour."""
 
+import ctypes
+import platform
 import random
-import shutil
-import subprocess
 import sysconfig
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -56,11 +57,11 @@ def refused(monkeypatch):
 
 @pytest.fixture(params=["in C", "in Python"])
 def looked_at(request, monkeypatch):
-    """Have the tensors looked at in each of the two ways, of which an old torch has one."""
+    """Check the tensors in each of the two ways, from C and from Python; an old torch has only the latter."""
     if request.param == "in Python":
         monkeypatch.setattr(native, "_look", None)
     elif native._look is None:
-        pytest.skip(f"torch {torch.__version__}: no C exchange of DLPack")
+        pytest.skip(f"torch {torch.__version__}: its objects are not read")
 
 
 def ordinary(seed=0):
@@ -194,7 +195,7 @@ def test_what_becomes_of_a_tensor_between_two_steps_is_seen(change):
 
 def test_many_parameters_are_gone_through_without_a_line_of_python_for_each(monkeypatch):
     if native._look is None:
-        pytest.skip(f"torch {torch.__version__}: no C exchange of DLPack")
+        pytest.skip(f"torch {torch.__version__}: its objects are not read")
     params = as_parameters(ordinary())
     optim = steps(params, [torch.ones_like(p) for p in params], fused=True)
     monkeypatch.setattr(optim, "_init_group", lambda *args: pytest.fail("went through the group"))
@@ -210,7 +211,7 @@ def test_many_parameters_are_gone_through_without_a_line_of_python_for_each(monk
 
 def test_parameters_that_are_frozen_stay_and_cost_no_line_of_python(monkeypatch):
     if native._look is None:
-        pytest.skip(f"torch {torch.__version__}: no C exchange of DLPack")
+        pytest.skip(f"torch {torch.__version__}: its objects are not read")
     params = as_parameters(ordinary())
     params[0].requires_grad_(False)
     frozen = params[0].clone()
@@ -394,6 +395,46 @@ def test_the_gil_is_released(monkeypatch):
     assert max(sum(begin < at < end for at in seen) for begin, end in inside) > 2
 
 
+def test_two_threads_that_step_two_optimizers_at_once_give_the_numbers_of_one():
+    def train(seed):
+        generator = torch.Generator().manual_seed(seed)
+        params = as_parameters([torch.randn(n, generator=generator) for n in (1, 33, 70_000)])
+        optim = ADOPT(params, **OPTIONS, fused=True)
+        for _ in range(20):
+            for p in params:
+                p.grad = torch.randn(p.shape, generator=generator)
+            optim.step()
+        trained[seed].append(params)
+
+    trained = {1: [], 2: []}
+    for seed in trained:
+        train(seed)
+    threads = [threading.Thread(target=train, args=(seed,)) for seed in trained]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    for alone, beside in trained.values():
+        assert all(torch.equal(p, q) for p, q in zip(alone, beside))
+
+
+@pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python needs its GIL")
+def test_a_python_without_a_gil_stays_without_one(python):
+    code = """
+    import sys
+    sys.modules["triton"] = None  # torch's first optimizer imports it, and it wants the GIL
+    import shim, torch
+    shim.activate()
+    from shim.adopt import ADOPT, native
+    p = torch.nn.Parameter(torch.ones(3))
+    p.grad = torch.ones(3)
+    ADOPT([p], fused=True).step()
+    print(native.in_words(), sys._is_gil_enabled())
+    """
+    assert python(code, door="src", env={"SHIM_FOR": "1.7"}).stdout == "native kernel False\n"
+
+
 NEIGHBOUR = """
 import os, re, threading, time, torch
 import shim
@@ -458,26 +499,37 @@ def test_threads_are_torchs_own_and_as_many_as_it_says(python):
     assert said.stdout == "[(0, 0), (2, 0), (-1, 0)] [[0.0, 1.0], [0.0, 1.0]] True 1\n"
 
 
-def test_every_instruction_set_gives_the_same_bits(tmp_path, monkeypatch):
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler")
-    plain = tmp_path / "plain.so"
-    source = native.LIBRARY.with_name("native.c")
-    flags = ["-std=c11", "-O1", "-ffp-contract=off", "-fPIC", "-shared", "-DCLONES="]
-    subprocess.run([compiler, *flags, str(source), "-o", str(plain), "-lm"], check=True)
+@pytest.fixture
+def use_set():
+    """Return the function that chooses one of the instruction sets of the kernel, and says which it took."""
+    use = ctypes.CDLL(str(native.LIBRARY)).shim_adopt_use_3
+    yield use
+    use(BEST)
 
-    def run():
-        params = as_parameters([torch.randn(1001, generator=torch.Generator().manual_seed(1)).to(d) for d in dtypes])
-        steps(params, [p.detach().clone() for p in params], fused=True)
+
+BEST = 2**31 - 1
+
+
+def test_every_instruction_set_gives_the_same_bits(use_set):
+    def run(number):
+        assert use_set(number) == number
+        params = [torch.randn(1001, generator=torch.Generator().manual_seed(1)).to(d) for d in dtypes]
+        steps(as_parameters(params), [p.clone() for p in params], fused=True)
         return params
 
     dtypes = (torch.float32, torch.float64, torch.bfloat16)
-    fast = run()
-    monkeypatch.setattr(native, "LIBRARY", plain)
-    monkeypatch.setattr(native, "_kernel", native._load()[0])
+    first, *others = [run(number) for number in range(use_set(BEST) + 1)]
 
-    assert all(torch.equal(p, q) for p, q in zip(fast, run()))
+    for other in others:
+        assert all(torch.equal(p, q) for p, q in zip(first, other))
+    assert not torch.equal(first[0], torch.randn(1001, generator=torch.Generator().manual_seed(1)))
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or not Path("/proc/cpuinfo").exists(), reason="no list of flags")
+def test_the_best_instruction_set_of_the_processor_is_chosen(use_set):
+    flags = Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split()
+
+    assert use_set(BEST) == (2 if "avx512f" in flags else 1 if "avx2" in flags else 0)
 
 
 def test_a_library_of_another_version_is_not_called(monkeypatch):
@@ -553,6 +605,52 @@ def test_a_mode_that_watches_operations_sees_them():
         optim.step()
 
     assert watch.seen > len(params)
+
+
+TAMPERED = {
+    "clip_exp": (-1.0, float("nan"), float("inf"), "x"),
+    "eps": (float("nan"), -1.0, "x"),
+    "decouple": (None, 0, 2, "x"),
+    "maximize": (None, "x"),
+    "lr": (1j, float("nan"), float("inf"), 1e308, "x"),
+    "weight_decay": (float("nan"), float("-inf"), 10**400, "x"),
+    "betas": ((0.9, 2.0), (float("nan"), 0.9), (0.9, "x"), (0.9, float("inf"))),
+}
+
+
+@pytest.mark.parametrize(
+    "option, value", [(option, value) for option, values in TAMPERED.items() for value in values], ids=repr
+)
+def test_an_option_that_no_constructor_takes_does_the_same_in_every_form(option, value):
+    def outcome(form):
+        p = torch.nn.Parameter(torch.tensor([-1.0, 0.0, 1.0]))
+        optim = ADOPT([p], lr=0.1, weight_decay=0.1, foreach=form)
+        optim.param_groups[0][option] = value
+        try:
+            for _ in range(3):
+                p.grad = torch.tensor([0.0, 1.0, -2.0])
+                optim.step()
+        except Exception as error:
+            return type(error)
+        return p.detach()
+
+    default, single = outcome(None), outcome(False)
+    if isinstance(single, type):
+        assert default is single
+    else:
+        torch.testing.assert_close(default, single, equal_nan=True)
+
+
+@pytest.mark.filterwarnings("ignore:clip_lambda=clip cannot be pickled")
+@pytest.mark.parametrize("form", [None, False])
+def test_a_clip_that_turns_gradients_on_is_an_error_in_every_form(form):
+    def clip(step):
+        torch.set_grad_enabled(True)
+        return 1.0
+
+    p = torch.nn.Parameter(torch.ones(3))
+    with pytest.raises(RuntimeError, match="a leaf Variable that requires grad"):
+        steps([p], [torch.ones(3)] * 2, clip_lambda=clip, foreach=form)
 
 
 SHARDED = """

@@ -1,7 +1,7 @@
 """ADOPT's Triton kernels: on a GPU, in Triton's interpreter, through its compiler, and without it.
 
-What the kernels must do is in triton_cases.py. Triton reads TRITON_INTERPRET when it is imported, so that a process of
-its own runs those cases in each way.
+What the kernels must do is in triton_cases.py. Triton reads TRITON_INTERPRET when it is imported, so
+each way has its own process.
 """
 
 import os

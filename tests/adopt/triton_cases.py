@@ -15,7 +15,7 @@ DEVICE = "cpu" if INTERPRETED else "cuda"
 BLOCK = triton_kernels.BLOCK
 
 needs_gpu = pytest.mark.skipif(INTERPRETED, reason="needs a GPU")
-# numpy, which the interpreter calculates with, tells of NaN and overflow.
+# The interpreter computes with numpy, which warns about NaN and overflow.
 on_purpose = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 

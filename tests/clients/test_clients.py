@@ -1,4 +1,4 @@
-"""Frameworks and ways of training, with None where they let it in: dead without shim, as with 0.0 with it."""
+"""Frameworks and ways of training, given None: they die without shim, and train as with 0.0 with it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ CLIENTS = (
     Client("deepspeed_json", "config", ("deepspeed",)),
 )
 
-#: Trainings in which None means something to the optimizer.
+#: Trainings in which None has a meaning for the optimizer.
 MEANINGFUL = (Client("meaningful_none", "freezing"), Client("meaningful_none", "pruning"))
 
 #: The doors; each script goes through one of them.
@@ -108,7 +108,7 @@ def trained(script, launcher, given, door):
 
 
 def digests(client, given, door):
-    """Return what training made of the parameters: for each weight decay, the digests that its processes printed."""
+    """Return, for each weight decay, the digests of the parameters that the processes printed."""
     result = trained(client.script, client.launcher, given, door)
     lines = [line.split() for line in result.stdout.splitlines() if line.startswith(f"trained {client.training} ")]
     return [sorted(digest for _, _, text, digest in lines if text == json.dumps(value)) for value in given]

@@ -1,4 +1,4 @@
-"""torch's own declarations of what its optimizers take: with guards active, every result is the same to the bit."""
+"""torch's own declarations of what its optimizers take: with guards active, every result is the same, bit for bit."""
 
 from __future__ import annotations
 

@@ -98,9 +98,9 @@ def test_a_file_that_is_not_there_is_2(tmp_path: Path, capsys: pytest.CaptureFix
         (["--fix"], "AdamW's own default is 0.01"),
         (["--diff"], "AdamW's own default is 0.01"),
         (["--value", "0"], "--fix"),
-        (["--fix", "--value", "much"], "'much' is no weight decay"),
-        (["--fix", "--value", "nan"], "'nan' is no weight decay"),
-        (["--fix", "--value=-1"], "'-1' is no weight decay"),
+        (["--fix", "--value", "much"], "'much' is not a weight decay"),
+        (["--fix", "--value", "nan"], "'nan' is not a weight decay"),
+        (["--fix", "--value=-1"], "'-1' is not a weight decay"),
         (["-"], "--format"),
     ],
 )
@@ -283,7 +283,7 @@ def test_a_template_with_a_weight_decay_is_skipped_and_says_so(
     seen = capsys.readouterr()
     assert seen.out == ""
     assert f"{path}: skipped: a template" in seen.err
-    assert "0 files checked" in seen.err
+    assert seen.err.endswith("0 files checked, 0 findings, 1 skipped\n")
 
 
 @pytest.mark.parametrize("options", [[], ["--quiet"], ["--json"], ["--fix", "--value", "0"]])
@@ -355,7 +355,7 @@ def test_a_file_that_gives_nothing_now_is_none() -> None:
 
 
 def strange(folder: Path) -> dict[Path, str]:
-    """Make what looks like a config and is none; return each with what is said of it."""
+    """Make files that look like a config and are not; return each with its message."""
     os.mkfifo(folder / "pipe.yaml")
     (folder / "link.yaml").symlink_to("pipe.yaml")
     (folder / "zero.yaml").symlink_to("/dev/zero")

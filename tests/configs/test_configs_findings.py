@@ -1,4 +1,4 @@
-"""What is found where: one small config for each shape that the frameworks use."""
+"""The findings in one small config for each form that the frameworks use."""
 
 from __future__ import annotations
 

@@ -211,7 +211,7 @@ def test_rights_that_are_taken_away_meanwhile_are_not_given_back(
     sync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda handle: (sync(handle), path.chmod(0o600) if path.stat().st_mode & 4 else 0))
 
-    assert mend(path).mended  # at the second look
+    assert mend(path).mended  # at the second check
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -246,7 +246,7 @@ def test_a_full_disk_leaves_the_file_and_nothing_beside_it(tmp_path: Path) -> No
 
 
 def test_a_directory_that_is_not_writable_leaves_the_file() -> None:
-    # Below no directory of ours: as root, the test becomes somebody else, who must still come here.
+    # Not below pytest's directory: as root, the test changes to another user, who must be able to enter this one.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = write(folder / "a.yaml", "weight_decay: null\n")
@@ -311,7 +311,7 @@ def test_two_findings_of_one_file_are_mended_together(tmp_path: Path) -> None:
 
 SOURCE = str(Path(shim.__file__).parents[1])
 MAIN = "import sys; from shim.configs.command import main; sys.exit(main(sys.argv[1:]))"
-# Everything is imported before: whoever this becomes need not be able to read this Python's files.
+# Everything is imported before, because the other user may not be able to read the files of this Python.
 SOMEBODY = """import os, sys, tempfile, yaml
 from shim.configs.command import Task, check
 os.setgroups([]), os.setgid(1001), os.setuid(1001)
@@ -397,7 +397,7 @@ def test_what_cannot_be_kept_is_a_reason_to_leave_the_file(
         raise PermissionError
 
     if what == "chown":
-        # As if it were of a group that we are no member of.
+        # As if it belonged to a group that this user is not a member of.
         status = list(path.stat())
         status[5] += 1
         real = fix.read(str(path))
@@ -450,7 +450,7 @@ def test_what_a_killed_fix_leaves_the_next_one_takes_away(tmp_path: Path) -> Non
     assert killed.returncode == -9
     assert path.read_text() == "weight_decay: null\n"
     assert len(names(tmp_path)) == 2
-    # What somebody else's fix has open at this moment is not taken away.
+    # A file that another fix has open at the moment is not deleted.
     busy = write(tmp_path / f"{fix.TEMPORARY}busy", "")
     with open(busy) as held:
         fix._lock(held.fileno(), 0.0)

@@ -1,4 +1,4 @@
-"""The ways in that are no Python: the shell workflow, and the pre-commit hook."""
+"""The ways to use the check other than from Python: the shell workflow, and the pre-commit hook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the doors share: environments with other people's tools, and a torch that imports at once."""
+"""Fixtures of the tests of the doors: environments with other tools, and a stand-in for torch that imports at once."""
 
 from __future__ import annotations
 
@@ -66,6 +66,6 @@ def fake_torch(tmp_path):
 
 @pytest.fixture(autouse=True)
 def plain_shell(monkeypatch):
-    """Start from an environment in which Python behaves as it does for most people."""
+    """Remove the environment variables that make Python behave in unusual ways."""
     for name in [name for name in os.environ if name.startswith("PYTHON")]:
         monkeypatch.delenv(name)

@@ -1,4 +1,4 @@
-"""Processes that a guarded program starts are guarded, and those of another Python are left alone."""
+"""Processes that a guarded program starts are guarded; those of another Python are not changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from shim.launch import SITE
 
-#: Needs a guard, and says in which process it found one.
+#: Needs a guard, and prints the process that has one.
 GUARDED = """
 import torch
 
@@ -102,7 +102,7 @@ torch.distributed.destroy_process_group()
 
 @pytest.fixture
 def elastic():
-    """Skip where torch's own launcher starts nothing: 1.13 trips over the enums of Python 3.11."""
+    """Skip if torch's own launcher does not work: 1.13 fails with the enums of Python 3.11."""
     pytest.importorskip("torch.distributed.run", reason="this torch has no torchrun")
     release = sys.modules["torch"].__version__
     if release.startswith("1.") and sys.version_info >= (3, 11):
@@ -145,7 +145,7 @@ print("weight decay", optimizer.param_groups[0]["weight_decay"])
 
 
 class TestRay:
-    """Ray on one machine: what docs/children.md says carries the guards into its workers."""
+    """Ray on one machine: the settings in docs/children.md guard its workers."""
 
     PROGRAM = """
 import ray
@@ -197,7 +197,7 @@ show(Actor.options(runtime_env=WORK).remote().work.remote())
 
 
 class TestAnotherPython:
-    """PYTHONPATH reaches every Python; in one that is not the environment's own we are silent and harmless."""
+    """PYTHONPATH reaches every Python; in one of another environment shim prints and changes nothing."""
 
     LOOK = "import sys; print(len(sys.meta_path), 'shim.bootstrap' in sys.modules, sys.path[1:]); import json"
 

@@ -1,4 +1,4 @@
-"""The door that stands in an environment: ``shim enable`` writes one .pth file, ``shim disable`` takes it back."""
+"""``shim enable`` writes one .pth file, which guards an environment; ``shim disable`` removes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever breaks inside shim, the program is as it would be without it, and doctor says what broke."""
+"""An error inside shim leaves the program as it is without shim, and doctor reports the error."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TestPlaces:
 
     @pytest.mark.parametrize("path", ["/a", "relative:/a", ":/a"])
     def test_a_current_directory_that_is_gone(self, python, tmp_path, path, checkout):
-        """Newer Pythons do not start there if PYTHONPATH is relative: all the same with and without us."""
+        """Newer Pythons do not start there if PYTHONPATH is relative: the same with and without shim."""
         code = "import sys; print([entry for entry in sys.path if 'lib' not in entry])"
         move = f'mkdir gone; cd gone; rmdir ../gone; exec {sys.executable} "$@"'
 
@@ -244,7 +244,8 @@ print(json.dumps([in_a_fork(at)[:-1] for at in range(1, points + 1)]))
 
 
 class TestAnyPointOfTheImport:
-    #: They only hand on to what stands in a try: a MemoryError in their own lines is as one in Python's import system.
+    #: They only call a function whose body is in a try. A MemoryError in their own lines is like one in Python's import
+    #: system.
     HAND_ON = ("find_spec", "create_module", "exec_module", "arrived", "_failed", "switched_on")
 
     @pytest.mark.parametrize("fault", ["KeyboardInterrupt", "MemoryError"])
@@ -288,7 +289,7 @@ class TestAnyPointOfTheImport:
 class TestAnyPointOfTheActivation:
     @pytest.mark.parametrize("fault", ["KeyboardInterrupt", "MemoryError"])
     def test_a_fault_leaves_all_or_nothing_and_can_be_tried_again(self, python, tmp_path, fault):
-        """A patch that breaks is taken back whole, and its outcome says so; the others may stay."""
+        """A patch that fails is undone completely, and its outcome says so; the others may stay."""
         (tmp_path / "sweep.py").write_text(SWEEP)
         result = python(["sweep.py", fault, "call", "8"], door="src")
         assert result.returncode == 0, result.stderr

@@ -1,4 +1,4 @@
-"""A program that died of a known breakage is told, below its traceback, what runs it; every other is left alone."""
+"""If a program dies of a known breakage, the command that runs it is printed below its traceback; else nothing is."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ TAKES_A_STEP = "Plain([torch.nn.Parameter(torch.ones(1))], weight_decay=None).st
 
 
 def said(process):
-    """Return the paragraphs of ours in what a process wrote to stderr."""
+    """Return the hints in what a process wrote to stderr."""
     return re.findall(r"^shim: .*?(?=\n\n|\Z)", process.stderr.rstrip("\n"), re.MULTILINE | re.DOTALL)
 
 
 def the_command(process):
-    """Return the command of the one paragraph below the traceback, having looked at its shape."""
+    """Check the one hint below the traceback, and return its command."""
     (paragraph,) = said(process)
     lines = paragraph.splitlines()
     assert len(lines) <= 5 and lines[-1].startswith("    "), paragraph
@@ -59,7 +59,7 @@ def the_command(process):
 
 
 def in_a_shell(command, cwd, path):
-    """Run a command as a user would who has copied it into the shell of before."""
+    """Run a command as a user would who has copied it into the same shell."""
     environment = {**os.environ, "PYTHONPATH": str(path)}
     shell = ["/bin/sh", "-c", command]
     return subprocess.run(shell, env=environment, cwd=str(cwd), capture_output=True, text=True, timeout=300, check=True)
@@ -73,7 +73,7 @@ def script(tmp_path):
 
 
 class TestTheCommandRuns:
-    """What the last line says is run by a shell, and the program runs."""
+    """A shell runs the last line of the hint, and the program runs."""
 
     def test_a_script(self, python, tmp_path, checkout):
         where = tmp_path / "with spaces; $HOME & 'quotes'"
@@ -227,11 +227,11 @@ class TestKindsOfRows:
     def test_one_that_must_be_named_is_and_with_its_risk(self, monkeypatch):
         message = "API has changed, `state_steps` argument must contain a list of singleton tensors"
         text = hint_for(message, AssertionError)
-        assert "asked for by name:" in text and "SHIM_PATCHES=resume " in text.splitlines()[-1]
+        assert "off unless you name it:" in text and "SHIM_PATCHES=resume " in text.splitlines()[-1]
         assert "--for" not in text
         risky = next(row for row in rows.load() if row.name == "resume")._replace(note="it may do harm")
         monkeypatch.setattr(rows, "load", lambda: (risky,))
-        assert "by name (it may do harm):" in " ".join(hint_for(message, AssertionError).split())
+        assert "name it (it may do harm):" in " ".join(hint_for(message, AssertionError).split())
         monkeypatch.setenv("SHIM_PATCHES", "resume")
         assert hint_for(message, AssertionError) == ""
 
@@ -275,7 +275,7 @@ class TestKindsOfRows:
         assert older and (a, b) == min((1, 13), HERE[:2])
 
 
-#: Programs that end in a way of which nothing is to be said, and their exit codes; ``BREAKS`` stands for the line.
+#: Programs that end without a hint, and their exit codes; ``BREAKS`` stands for the line.
 QUIET = {
     "caught": ("try:\n    BREAKS\nexcept Exception:\n    print('caught')", 0),
     "caught, and an exit": ("try:\n    BREAKS\nexcept Exception as e:\n    sys.exit(3)", 3),
@@ -357,7 +357,7 @@ def test_said_where_it_is_raised_again(python, script):
 
 
 def test_every_warning_is_an_error(python, script):
-    """Some torches do not live with that: they die of it, and nothing is said."""
+    """Some releases of torch die of that themselves, and there is no hint."""
     plain, ours = python(["-W", "error", script], door=None), python(["-W", "error", script])
     assert ours.returncode == plain.returncode == 1
     assert ours.stderr.startswith(plain.stderr)
@@ -583,7 +583,7 @@ class TestWhateverIsBroken:
 
 
 def messages(file):
-    """Return the exceptions of a file of messages: the kind and the words of the last one of each block."""
+    """Return the exceptions of a file of messages: type and message of the last one of each block."""
     text = (Path(__file__).parents[1] / "explain" / file).read_text()
     for block in re.split(r"^%%.*\n", text, flags=re.MULTILINE)[1:]:
         found = re.search(r"^(?!  |Traceback)(?:\w+\.)*(\w+): (.*)", block.rstrip("\n"), re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""A program cannot tell that it runs under a door: all that it sees is as it was, but for what is listed here."""
+"""A program under a door sees the same as without it, except for what is listed here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shim.launch import SITE
 
 CHECKOUT = os.path.dirname(os.path.dirname(PACKAGE))
 
-#: What a program can see of us after all, and why it must be so.
+#: The differences that a program can see, and the reason for each.
 VISIBLE = {
     "PYTHONPATH": ([SITE, CHECKOUT], "children are to find our sitecustomize too"),
     "importers": ([SITE, CHECKOUT], "Python found our sitecustomize there"),
@@ -267,7 +267,7 @@ def test_it_ends_as_it_would(same, tmp_path, end):
     same(["ends.py"])
 
 
-#: Programs that tools which run scripts inside their own process are known to break.
+#: Programs that break in tools which run a script inside their own process.
 PROGRAMS = {
     "pickle from a thread after main has ended": """
         import pickle, threading
@@ -357,7 +357,7 @@ PROGRAMS = {
         import importlib, importlib.util, pkgutil, sys
         import __main__
         print(__main__.__file__, importlib.util.find_spec("json").origin)
-        print(importlib.util.find_spec("no_such_module"), pkgutil.find_loader is not None)
+        print(importlib.util.find_spec("no_such_module"), hasattr(pkgutil, "find_loader"))
         try:
             import no_such_module
         except ModuleNotFoundError as error:
@@ -396,7 +396,7 @@ class TestSignals:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     text=True,
-                    # whatever the tests themselves were started by, such as nohup
+                    # the tests may run under nohup, which ignores it
                     preexec_fn=None if before else lambda: signal.signal(number, signal.SIG_DFL),
                 ) as process:
                     try:

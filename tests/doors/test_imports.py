@@ -1,4 +1,4 @@
-"""Modules arrive in any order, more than once, lazily or not at all: nothing is applied to one that has not run."""
+"""Modules are imported in any order, more than once, lazily or not at all: only executed ones are patched."""
 
 from __future__ import annotations
 
@@ -54,6 +54,24 @@ def test_without_a_none_strict_changes_nothing(python, way):
     code += "print(type(torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=0.1)).__name__)\n"
     result = python(code, env={"SHIM_STRICT": "1"})
     assert (result.stdout, result.stderr) == ("SGD\n", "")
+
+
+def test_a_module_that_waits_to_be_used_is_not_imported_by_us(python, tmp_path):
+    (tmp_path / "lazy.py").write_text("print('imported')")
+    code = """
+        import importlib.util, sys, torch
+        spec = importlib.util.find_spec("lazy")
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        sys.modules["lazy"] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        import shim
+        shim.activate()
+        shim.deactivate()
+        print("used")
+        module.anything
+        """
+    result = python(code, door="src")
+    assert result.stdout == "used\nimported\n"
 
 
 @pytest.mark.parametrize("error", ["ImportError('no')", "ValueError('no')", "KeyError(1)"])

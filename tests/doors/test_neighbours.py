@@ -1,4 +1,4 @@
-"""Other tools have a sitecustomize, an import hook or a start-up file too; each still does its work, and so do we."""
+"""Other tools have a sitecustomize, an import hook or a start-up file: each works beside shim, and shim beside it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], weight_decay=
 print("weight decay", optimizer.defaults["weight_decay"])
 """
 
-#: Prints which modules arrived, in place of guarding them: a stand-in for our own reaction, not for torch.
+#: Prints which modules arrived, in place of guarding them: a stand-in for shim's reaction, not for torch.
 ANNOUNCE = """
 import sys
 if any(hasattr(finder, "_shim") for finder in sys.meta_path):
     from shim import bootstrap
-    bootstrap.arrived = lambda name: print("arrived:", name)
+    bootstrap.arrived = lambda name, just_run: print("arrived:", name)
 """
 
 
@@ -135,7 +135,7 @@ class TestToolsWithASitecustomize:
     def test_doctor_names_theirs_in_front(self, start, tool):
         result = start("wrapper", "python", program="from shim import doctor\ndoctor.main([])", path=["ours", "src"])
         # Its lines are wrapped, inside long paths too.
-        said = f"{tool.directory}/sitecustomize.py stands in front of ours".replace(" ", "")
+        said = f"{tool.directory}/sitecustomize.py comes before shim's on PYTHONPATH".replace(" ", "")
         assert said in "".join(result.stdout.split()), result.stdout + result.stderr
 
     def test_run_under_its_own_command_guards(self, start):
@@ -202,10 +202,10 @@ class TestSitecustomize:
 
     @pytest.fixture
     def behind(self, python, tmp_path):
-        """Return what runs Python with a directory behind ours that nothing was searched for in, as site-packages is.
+        """Return a function that runs Python with a directory behind shim's that was not searched, like site-packages.
 
-        Those of PYTHONPATH were: Python comes by them before it finds what it needs to start. So one in front of ours
-        lets them be forgotten.
+        Python searches those of PYTHONPATH before it finds the modules that it needs to start. So a sitecustomize
+        in front of shim's clears the cache.
         """
         first = tmp_path / "first"
         first.mkdir()
@@ -299,7 +299,7 @@ class TestSitecustomize:
         assert without_our_frames(with_us.stderr) == without_our_frames(without.stderr)
 
     def test_it_is_found_by_a_path_hook_of_somebody_else(self, behind, tmp_path):
-        """As an encrypted or a remote directory has one, which looks empty to all others."""
+        """Like the finder of an encrypted or a remote directory, which looks empty to all others."""
         hook = """
             import importlib.util, os, sys
 
@@ -322,7 +322,7 @@ class TestSitecustomize:
 
 
 def without_our_frames(stderr):
-    """Take our frames out of a traceback that the interpreter prints while it starts."""
+    """Remove the frames of shim from a traceback that the interpreter prints while it starts."""
     lines = stderr.splitlines()
     kept, ours = [], False
     for line in lines:
@@ -370,7 +370,7 @@ class TestStartUpFiles:
 
 
 class TestImportHooks:
-    """The finder among other finders and loaders, on a package that only has torch's name."""
+    """The finder beside other finders and loaders, on a package that only has torch's name."""
 
     @pytest.fixture
     def armed(self, python, fake_torch):

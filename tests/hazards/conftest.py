@@ -1,4 +1,4 @@
-"""What the hazards share: comparing what was observed with and without shim."""
+"""Fixtures of the hazards: they compare what was observed with and without shim."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hazard_observer import TOGETHER, observed
 
 
 def _difference(ours, without, path=""):
-    """Say where two observations differ first, which may hold much more."""
+    """Return the first place where two observations differ."""
     if isinstance(ours, dict) and isinstance(without, dict) and ours.keys() == without.keys():
         inside = [(key, ours[key], without[key]) for key in ours]
     elif isinstance(ours, list) and isinstance(without, list) and len(ours) == len(without):
@@ -26,10 +26,10 @@ def _difference(ours, without, path=""):
 
 @pytest.fixture
 def same(request):
-    """Return a function that compares an observation of the test's module: armed and late, with without us.
+    """Return a function that compares an observation of the test's module: armed and late, each with without shim.
 
-    What is only raised or missing without us, too, is torch's own: the test is skipped and says so. An observation
-    that returned None had nothing to look at here.
+    If it raised an error without shim, too, that is torch's own: the test is skipped with this reason. An observation
+    that returned None does not apply to this release.
     """
     module = Path(str(request.fspath)).stem
     modules = TOGETHER if module in TOGETHER else (module,)

@@ -24,10 +24,10 @@ HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
 DOORS = {"without": "", "armed": str(CHECKOUT), "late": str(CHECKOUT / "src")}
 
-#: The folder where scripts/wrong_wrappers keeps what there is without us, for its many runs of a module at a time.
+#: The folder where scripts/wrong_wrappers caches the observations without shim, for its many runs.
 KEPT = os.environ.get("SHIM_HAZARD_KEPT")
 
-#: The modules whose observations cost little and share a process; any other module has its processes for itself.
+#: The modules whose observations are quick and share a process. Each other module has its own processes.
 TOGETHER = () if KEPT else (
     "test_hazard_torchscript",
     "test_hazard_step_hooks",
@@ -43,7 +43,7 @@ TOGETHER = () if KEPT else (
 )  # fmt: skip
 
 DOOR = os.environ.get("SHIM_HAZARD_DOOR", "without")
-#: No weight decay, as the observations say it: None wherever we are to mend it.
+#: No weight decay: None in the processes in which shim replaces it, else 0.0.
 NONE = 0.0 if DOOR == "without" else None
 
 _observations = {}

@@ -22,7 +22,7 @@ def _attempt(function, value):
 
 
 def _seen(value):
-    """Return what every way of looking shows. Left out is what tells where a function's own code lies, and its cells.
+    """Return what each way of inspecting shows, except where a function's own code is, and its cells.
 
     That is the code's file and line, the comments above it (inspect.getcomments), and its inspect.getclosurevars.
     """
@@ -34,7 +34,7 @@ KIND = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | insp
 
 
 def _parameters(code):
-    """Return the parameters of a code object, as those read them who know its layout."""
+    """Return the parameters of a code object, read from its attributes."""
     count = code.co_argcount + code.co_kwonlyargcount
     packed = bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
     return [code.co_varnames[: count + packed], code.co_argcount, code.co_posonlyargcount, code.co_flags & KIND]
@@ -163,7 +163,7 @@ SIX_WAYS = {
 
 @observation
 def configs_that_are_filtered():
-    """Return what a program trains that gives an optimizer those of its options that it finds the optimizer to take."""
+    """Return what a program trains that passes an optimizer only the options that its signature has."""
     import torch
 
     config = {"lr": 0.1, "weight_decay": 0.25, "momentum": 0.5, "eps": 1e-3, "epochs": 3, "warmup": 10}

@@ -14,7 +14,7 @@ def _subclasses(base):
         pass
 
     class Calls(base):
-        """Hands on to the guarded step."""
+        """Calls the guarded step."""
 
         def step(self, closure=None):
             return super().step(closure)
@@ -33,7 +33,7 @@ def _subclasses(base):
                 self.param_groups = groups
 
     class Marks(base):
-        """Gives None a meaning, and hands its groups on with a number for the time of the step."""
+        """Gives None a meaning, and replaces it by a number during super().step()."""
 
         def step(self, closure=None):
             marked = [group for group in self.param_groups if group["weight_decay"] is None]
@@ -44,7 +44,7 @@ def _subclasses(base):
                 group["weight_decay"] = None
 
     class Own(base):
-        """Never asks torch's step."""
+        """Never calls torch's step."""
 
         def step(self, closure=None):
             for group in self.param_groups:
@@ -67,7 +67,7 @@ def _step(optimizer, weight_decay):
     return parameter.tolist()
 
 
-#: These hand a None on to torch's step, which is where it is mended.
+#: These pass a None to torch's step, which replaces it.
 MENDED = ("Bare", "BareOfBare", "Calls")
 
 
@@ -77,7 +77,7 @@ def _stepped(optimizers):
         name = type(optimizer).__name__
         seen[name] = [_step(optimizer, NONE if name in MENDED else None)]
         if name not in MENDED:
-            seen[name].append(optimizer.param_groups[0]["weight_decay"])  # theirs, and there still
+            seen[name].append(optimizer.param_groups[0]["weight_decay"])  # the subclass's own None is still there
         seen[name].append(_step(optimizer, 0.1))
     return seen
 

@@ -116,7 +116,7 @@ def test_a_worker_is_guarded_however_it_is_started(python, tmp_path, method, doo
 
 
 def test_a_sub_interpreter_is_as_it_is_without_us(python):
-    # It runs our sitecustomize, and knows nothing of the first one's. torch is for the main interpreter alone: imported
+    # It runs its own sitecustomize. torch works in the main interpreter only: imported
     # in another it hangs (2.13 on Python 3.11) or takes the process down (2.15 on 3.13), with and without us.
     module = "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"
     inside = """

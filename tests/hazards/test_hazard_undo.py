@@ -40,7 +40,7 @@ def _objects():
 
 @pytest.fixture
 def loaded():
-    """Load what holds aliases, and let torch put its hooks around the steps first: that is not ours to undo."""
+    """Load the modules that hold aliases, and let torch put its hooks around the steps, which undo must not remove."""
     for module in MODULES:
         if module != "optim.adam" and module != "optim.adamw" and module != "optim.sgd":
             try:
@@ -119,7 +119,7 @@ def optimizers_that_live_through_it():
 
 @observation
 def none_after_undo():
-    """Return whether an optimizer built in a guarded time still takes None after it: without us it never does."""
+    """Return whether an optimizer built under guards still takes None after undo; without shim it never does."""
     during = {}
     yield
     during.update({name: _new(name) for name in NAMES})

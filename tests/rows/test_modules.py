@@ -1,4 +1,4 @@
-"""Rows of nn, of the base class of optimizers, of distributed and of extensions: what their examples do not show."""
+"""Rows of nn, of the base class of optimizers, of distributed and of extensions: what their examples do not cover."""
 
 from __future__ import annotations
 

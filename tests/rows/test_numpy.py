@@ -1,4 +1,4 @@
-"""The names that NumPy lost: all of them, as the very objects that they were, and without torch too."""
+"""The names that NumPy has removed: all of them, as the same objects as before, also without torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an older release has pickled whole computes what it computed there."""
+"""A module pickled whole by an older release computes the same as there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find what some releases of torch have and others lack; nothing private is imported, only looked for."""
+"""Functions that some releases of torch have and others lack. Private ones are never imported, only looked up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .memory import PLAIN
 F = TypeVar("F", bound=Callable[..., Any])
 Tensors = Union[List[Tensor], Tuple[Tensor, ...]]
 
-# The ops that the foreach form cannot do without; all of them came together, in torch 1.8.
+# The operations that the foreach form needs. All of them are new in torch 1.8.
 HAS_FOREACH = all(
     hasattr(torch, "_foreach_" + op)
     for op in ("add", "add_", "addcmul_", "mul", "mul_", "neg_", "reciprocal_", "sqrt", "sub_")
@@ -26,7 +26,8 @@ def _never() -> bool:
     return False
 
 
-# Constant-folded by torch.compile, which knows these functions by identity.
+# torch.compile replaces a call of this function by True, because it knows the function object:
+# https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_dynamo/variables/torch.py#L298
 is_compiling: Callable[[], bool] = getattr(getattr(torch, "compiler", None), "is_compiling", _never)
 
 
@@ -35,7 +36,10 @@ _dispatch_modes: Callable[[], int] = getattr(torch._C, "_len_torch_dispatch_stac
 
 
 def _redirections() -> tuple[Callable[[], bool], ...]:
-    """Return what tells whether this thread's operations are traced or transformed, by vmap or functionalize, say."""
+    """Return functions that tell whether this thread's operations are traced, or transformed as by vmap.
+
+    The keys: https://github.com/pytorch/pytorch/blob/v2.13.0/c10/core/DispatchKey.h#L241
+    """
     included: Any = getattr(torch._C, "_dispatch_tls_is_dispatch_key_included", None)
     found = []
     for key in ("FuncTorchDynamicLayerFrontMode", "Functionalize", "Tracer", "PreDispatch"):
@@ -51,13 +55,13 @@ _redirected = _redirections()
 
 
 def in_dual_level() -> bool:
-    """Say whether tensors may have a tangent, which an operation in forward mode carries along."""
+    """Say whether forward-mode AD is on, so that tensors may have a tangent, which operations would update."""
     forward_ad = getattr(torch.autograd, "forward_ad", None)
     return getattr(forward_ad, "_current_level", -1) >= 0
 
 
 def is_plain_eager() -> bool:
-    """Say whether memory may be written behind torch's back: nothing records, compiles or fakes operations."""
+    """Say whether memory may be written without torch's operations: nothing records, compiles or fakes them."""
     return not (
         is_compiling()
         or torch.is_grad_enabled()
@@ -73,7 +77,12 @@ def _without_change(tensor: Tensor) -> None:
 
 
 def _version_counter() -> Callable[[Iterable[Tensor]], None]:
-    """Return what tells autograd that the memory of tensors was written (public from torch 2.1, for many later)."""
+    """Return a function that tells autograd that the memory of tensors was written.
+
+    torch has one since 2.1, which takes a single tensor there, and many tensors in later releases:
+    https://github.com/pytorch/pytorch/blob/v2.1.2/torch/autograd/graph.py#L136 and
+    https://github.com/pytorch/pytorch/blob/v2.13.0/torch/autograd/graph.py#L245
+    """
     count: Any = getattr(getattr(torch.autograd, "graph", None), "increment_version", _without_change)
 
     def count_each(tensors: Iterable[Tensor]) -> None:
@@ -82,7 +91,7 @@ def _version_counter() -> Callable[[Iterable[Tensor]], None]:
 
     try:
         count(iter([torch.zeros(())]))
-    except (AttributeError, TypeError, RuntimeError):  # which of them, changes with the release
+    except (AttributeError, TypeError, RuntimeError):  # depends on the release
         return count_each
     return count  # type: ignore[no-any-return]
 
@@ -99,7 +108,8 @@ def _no_grad_unless_differentiable(func: F) -> F:
     return step  # type: ignore[return-value]  # the same signature, by construction
 
 
-# torch's own decorator also tells torch.compile where to end its graphs.
+# torch's own decorator also tells torch.compile where to break its graphs:
+# https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/optimizer.py#L59
 use_grad_for_differentiable: Callable[[F], F] = getattr(
     torch_optimizer, "_use_grad_for_differentiable", _no_grad_unless_differentiable
 )
@@ -109,8 +119,8 @@ def _no_check(optimizer: torch_optimizer.Optimizer) -> None:
     pass
 
 
-# Refuses to be captured in a CUDA graph by an optimizer that is not capturable. The newer name is asked for
-# first, because the older one warns where both exist.
+# Raises if a CUDA graph captures an optimizer that is not capturable. The newer name is looked up first, because the
+# older one warns if both exist: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/optimizer.py#L491
 graph_capture_health_check: Callable[[Any], None] = getattr(
     torch_optimizer.Optimizer,
     "_accelerator_graph_capture_health_check",
@@ -132,7 +142,10 @@ FOREACH_BROADCASTS = _foreach_broadcasts()
 
 
 def foreach_by_default(params: Iterable[Tensor], capturable: bool) -> bool:
-    """Say whether torch itself would choose the foreach form here: all parameters plain, all on a GPU."""
+    """Say whether torch's optimizers would choose the foreach form here: all parameters plain, all on a GPU.
+
+    https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/optimizer.py#L161
+    """
     if not HAS_FOREACH or (capturable and not FOREACH_BROADCASTS):
         return False
     utils = getattr(torch.utils, "_foreach_utils", None)
@@ -154,12 +167,12 @@ def _is_nan(clip: Any) -> bool:
 
 
 def clamp(tensor: Tensor, clip: Any) -> Tensor:
-    """Confine every element to [-clip, clip]; a clip of NaN makes all of them NaN, which older releases ignore."""
+    """Confine every element to [-clip, clip]. A clip of NaN makes all elements NaN, also where torch ignores it."""
     return tensor * clip if _is_nan(clip) else tensor.clamp(-clip, clip)
 
 
 def foreach_clamp_(tensors: Tensors, clip: Any) -> None:
-    """Do the same in place."""
+    """Do the same as :func:`clamp` for many tensors, in place."""
     if _is_nan(clip):
         torch._foreach_mul_(tensors, clip)
     elif hasattr(torch, "_foreach_clamp_min_"):

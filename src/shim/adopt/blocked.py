@@ -1,7 +1,7 @@
-"""Step through large CPU tensors in blocks that stay in the cache.
+"""Step large CPU tensors in blocks that fit into the cache.
 
-A form that applies one operation after the other to a whole tensor fetches it from memory each time. Applied to a
-block they fetch it once, and their temporaries are as small as the block.
+Each operation on a whole tensor reads it from memory again. On a block, only the first one does, and the temporaries
+are as small as the block.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from . import _torch
 from .memory import at, is_elementwise, memory_of
 
-# Elements in a block, for one thread and for more: they, their gradients, state and temporaries fit into the cache.
+# The elements of a block, for one thread and for more. With gradients, state and temporaries they fit into the cache.
 BLOCK, BLOCK_FOR_THREADS = 2**15, 2**17
 
 
@@ -30,13 +30,13 @@ def step_(
     grad_scale: Tensor | None,
     **options: Any,
 ) -> None:
-    """Run `form`, which goes from one parameter to the next, on each block of each large parameter."""
+    """Run `form` on each block of each large parameter, and on the other parameters as a whole."""
     size = BLOCK if torch.get_num_threads() == 1 else BLOCK_FOR_THREADS
     everything = (params, grads, exp_avgs, exp_avg_sqs, state_steps, compensations)
     whole = []
     for i, (*tensors, step, c) in enumerate(zip(*everything)):
         columns = [[t] for t in (*tensors, c) if t is not None]
-        # In a first step without lr it is of matter whether all of a gradient is zero.
+        # With lr 0, a first step depends on whether all of a gradient is zero, which one block does not tell.
         if (
             tensors[0].numel() <= size
             or options["lr"] == 0
@@ -45,7 +45,7 @@ def step_(
             whole.append(i)
             continue
         blocks = [t.as_strided((t.numel(),), (1,)).split(size) for (t,) in columns]
-        steps = [step.clone() for _ in blocks[0]]  # each block counts its own
+        steps = [step.clone() for _ in blocks[0]]  # the form adds 1 to the step of each block
         form(*blocks[:4], steps, grad_scale, None, compensations=None if c is None else blocks[4], **options)
         step.copy_(steps[0])
     *lists, whole_compensations = at(whole, everything)

@@ -1,19 +1,21 @@
-"""Read the checkpoints of every ADOPT: this one, the reference's, timm's and pytorch_optimizer's."""
+"""Load the checkpoints of every ADOPT: this one, the reference implementation, timm's and pytorch_optimizer's."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .low_precision import LOW_PRECISION
+from .memory import reaches_beyond
 
-# What others call our group keys. "decoupled" is timm's and the older reference's.
+# Other names for our group keys. "decoupled" is used by timm and by older versions of the reference.
 RENAMED = {"decoupled": "decouple", "weight_decouple": "decouple"}
 
-# Group keys of other implementations that, when true, change the mathematics in a way that ADOPT has not.
+# Group keys of other implementations that, when true, change the update in a way that this ADOPT does not support.
 FOREIGN = {
     "caution": "timm's cautious updates",
     "cautious": "pytorch_optimizer's cautious updates",
@@ -22,20 +24,21 @@ FOREIGN = {
     "corrected_weight_decay": "timm's corrected weight decay",
 }
 
-# Group keys and state names that betray a relative of Adam that is not ADOPT.
+# Group keys that only optimizers other than ADOPT have, and the names in ADOPT's state.
 OTHER_GROUP_KEYS = ("amsgrad", "decoupled_weight_decay", "momentum_decay")
 STATE_NAMES = ("step", "exp_avg", "exp_avg_sq", "compensation")
 
-# Options whose None says something; any other None in a checkpoint is mended. A None weight_decay is left for
-# the guards, which say where it was found.
-NONE_SAYS_SOMETHING = ("clip_exp", "clip_lambda", "foreach", "fused", "weight_decay")
+# Options in which None has a meaning. Any other None in a checkpoint is replaced by the present value. A None in
+# weight_decay is left for the guards, which warn about it.
+NONE_HAS_A_MEANING = ("clip_exp", "clip_lambda", "foreach", "fused", "weight_decay")
 
 
 class Loading:
-    """A state_dict on its way into an optimizer: all of it is checked before anything is changed.
+    """A state_dict that is being loaded. All of it is checked before the optimizer is changed.
 
     Raises:
-        ValueError: it is not ADOPT's, its mathematics is not ours, or it does not fit these parameters.
+        ValueError: it is not ADOPT's, it needs an option that this ADOPT does not have, or it does not fit these
+            parameters.
 
     """
 
@@ -43,18 +46,18 @@ class Loading:
         self._given = state_dict
         saved = state_dict["param_groups"]
         self.groups = [
-            # torch itself refuses another number of groups
+            # torch itself refuses a different number of groups
             _converted_group(group, present[i] if i < len(present) else present[-1], i)
             for i, group in enumerate(saved)
         ]
-        # The optimizer's own callables stay as they are: torch would copy them.
+        # The optimizer keeps its own callables. torch would copy them.
         self._clips = [
             group["clip_lambda"] if "clip_lambda" not in old else None for group, old in zip(self.groups, saved)
         ]
         self._states: list[tuple[Tensor, dict[str, Any]]] = []
-        self._others = dict(state_dict["state"])  # of no parameter, or of none that there is
+        self._others = dict(state_dict["state"])  # what is left at the end belongs to no parameter that is present
         if [len(group["params"]) for group in saved] != [len(group["params"]) for group in present]:
-            return  # which torch refuses, too
+            return  # torch refuses it
         number = 0
         for group, new, old in zip(saved, self.groups, present):
             names = old.get("param_names", ())
@@ -66,7 +69,7 @@ class Loading:
                     self._states.append((param, _state_of(param, state, new, where)))
 
     def without_state(self) -> dict[str, Any]:
-        """Return what torch is to load: the groups, in which a callable must not be copied."""
+        """Return what torch's load_state_dict gets: the groups without the callables, which it would copy."""
         groups = [
             {key: value for key, value in group.items() if clip is None or key != "clip_lambda"}
             for group, clip in zip(self.groups, self._clips)
@@ -74,7 +77,7 @@ class Loading:
         return {**self._given, "param_groups": groups, "state": {}}
 
     def finish(self, optimizer: Any) -> None:
-        """Give the optimizer its state, once torch has given it the groups."""
+        """Set the state of the optimizer, after torch has loaded the groups."""
         for group, clip in zip(optimizer.param_groups, self._clips):
             if clip is not None:
                 group["clip_lambda"] = clip
@@ -83,7 +86,7 @@ class Loading:
 
 
 def _state_of(param: Tensor, state: dict[str, Any], group: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return copies of the saved tensors, on the devices and in the dtypes that they have for `param`."""
+    """Return copies of the saved tensors, with the devices and dtypes that the state of `param` has."""
     copies = {}
     for name, value in state.items():
         if name == "step":
@@ -100,9 +103,13 @@ def _state_of(param: Tensor, state: dict[str, Any], group: dict[str, Any], where
 
 
 def _misfit(param: Tensor, value: Any) -> str:
-    """Say why `value` cannot be of the state of `param`, or nothing."""
+    """Return why `value` does not fit into the state of `param`; an empty string if it does."""
     if not isinstance(value, Tensor):
-        return f"is no tensor but {type(value).__name__}"
+        return f"is not a tensor, but of type {type(value).__name__}"
+    if getattr(value, "is_nested", False):
+        return "is a nested tensor"
+    if reaches_beyond(value):
+        return "has less memory than its sizes say"
     if value.shape != param.shape:
         return f"has the shape {list(value.shape)}, the parameter {list(param.shape)}"
     if value.layout != param.layout or hasattr(value, "device_mesh") != hasattr(param, "device_mesh"):
@@ -115,11 +122,11 @@ def _misfit(param: Tensor, value: Any) -> str:
 
 
 def _step(value: Any, where: str) -> float:
-    wrong = f"step of {where} in the state_dict is no number of steps: {value!r}"
+    wrong = f"step of {where} in the state_dict is not a number of steps: {value!r}"
     value = value.to_local() if hasattr(value, "to_local") else value
     try:
         step = float(value)
-    except (TypeError, ValueError, RuntimeError, NotImplementedError):  # more than one number, or none on meta
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # more than one number, or none on meta
         raise ValueError(wrong) from None
     if not math.isfinite(step) or step < 0 or step != math.floor(step):
         raise ValueError(wrong)
@@ -131,15 +138,15 @@ def _converted_group(saved: dict[str, Any], present: dict[str, Any], index: int)
     foreign = [key for key in OTHER_GROUP_KEYS if key in saved]
     if foreign:
         raise ValueError(
-            f"{where} has the key {foreign[0]!r}: it was saved by Adam, AdamW or a relative, not by ADOPT. "
-            "Their moments mean something else, so that ADOPT cannot go on from them: load the model only, "
+            f"{where} has the key {foreign[0]!r}: it was saved by Adam, AdamW or a similar optimizer, not by ADOPT. "
+            "ADOPT cannot continue with its moments, which are computed differently. Load the model only, "
             "and let ADOPT start with an empty state."
         )
     for key, meaning in FOREIGN.items():
         if saved.get(key):
             raise ValueError(
-                f"{where} has {key}={saved[key]!r}: {meaning} cannot be continued here. Set it to False in "
-                "the state_dict to go on without it."
+                f"{where} has {key}={saved[key]!r}: ADOPT does not support {meaning}. Set it to False in "
+                "the state_dict to continue without it."
             )
     group = {RENAMED.get(key, key): value for key, value in saved.items()}
     if "clip_exp" in group or "clip_lambda" in group:  # together they say how to clip
@@ -149,24 +156,26 @@ def _converted_group(saved: dict[str, Any], present: dict[str, Any], index: int)
         **{
             key: value
             for key, value in present.items()
-            if key not in group or (group[key] is None and key not in NONE_SAYS_SOMETHING)
+            if key not in group or (group[key] is None and key not in NONE_HAS_A_MEANING)
         },
     }
 
 
 def _converted_state(saved: dict[str, Any], group: dict[str, Any], where: str) -> dict[str, Any]:
+    if not isinstance(saved, Mapping):
+        raise ValueError(f"The state of {where} in the state_dict is not a dict, but of type {type(saved).__name__}")
     strangers = [name for name in saved if name not in STATE_NAMES]
     if strangers:
         raise ValueError(
             f"The state of {where} has {strangers[0]!r}, which no ADOPT saves: the state_dict "
-            "is of another optimizer. Load the model only, and let ADOPT start with an empty state."
+            "belongs to another optimizer. Load the model only, and let ADOPT start with an empty state."
         )
     state = {name: value for name, value in saved.items() if value is not None}
     if "exp_avg_sq" not in state:
-        return {}  # nothing to divide by: this parameter starts anew
+        return {}  # without v there is nothing to divide by: this parameter starts with an empty state
     if "exp_avg" not in state:
         state["exp_avg"] = torch.zeros_like(state["exp_avg_sq"])
-    # pytorch_optimizer counts in the group. Where nothing counts, v is at least there, so one step was made.
+    # pytorch_optimizer counts the steps in the group. If there is no count at all, v shows that one step was made.
     step = state.get("step", group.get("step"))
     state["step"] = 1.0 if step is None else step
     return state

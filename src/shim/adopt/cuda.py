@@ -1,4 +1,4 @@
-"""Fuse ADOPT's step on a GPU: one Triton kernel for all tensors of a group that share their dtypes."""
+"""The fused form on a GPU: one launch of a Triton kernel for all tensors of a group that have the same dtypes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ else:
     _NO_TRITON = ""
 
 Column = List[Tensor]
-Table = Tuple[Tensor, Tensor]  # see triton_kernels, and for each program the column that it works on
+Table = Tuple[Tensor, Tensor]  # the table (see triton_kernels), and the column of the table for each program
 
-# The tables of the launches of late, by all that they depend on. More than any training needs at a time.
+# A cache of tables, by everything that they depend on. It is larger than any training needs.
 _tables: dict[tuple[object, ...], Table | None] = {}
 _TABLES_KEPT = 64
 
@@ -69,12 +69,12 @@ def fused_step_(
     eps: float,
     maximize: bool,
 ) -> None:
-    """Perform one ADOPT step, in place, on `params` for which :func:`why_not` has no objection.
+    """Perform one ADOPT step, in place, on `params` for which :func:`why_not` returns None.
 
     The host reads nothing from the device, so that a CUDA graph can capture the step.
 
     Raises:
-        RuntimeError: a tensor has not its parameter's shape or device, or a state not its dtype.
+        RuntimeError: a tensor has another shape or device than its parameter, or a state has the wrong dtype.
 
     """
     lists: list[Any] = [params, grads, exp_avgs, exp_avg_sqs, state_steps, compensations]
@@ -124,14 +124,14 @@ def _launch(
     """Run the kernels on parameters (`columns[0]`), gradients, averages, squared averages and compensations."""
     ordered = _in_one_order(columns)
     table = _table_of(ordered, steps, positions)
-    if table is None:  # tensors share memory: one parameter after the other, as in the other forms
+    if table is None:  # tensors share memory: step one parameter after the other, as the other forms do
         for k, position in enumerate(positions):
             _launch([[column[k]] for column in columns], [steps[k]], [position], found_inf, **settings)
         return
     addresses, owners = table
     n = len(steps)
     lr_tensor, lr = settings["lr_tensor"], settings["lr"]
-    nonzero = None  # needed where the first step may be one that only makes the state
+    nonzero = None  # needed only if lr may be 0, because a first step with lr 0 and a zero gradient does not count
     if lr_tensor is not None or lr == 0:
         nonzero = torch.zeros(n, dtype=torch.int32, device=steps[0].device)
     with torch.cuda.device_of(steps[0]):  # type: ignore[no-untyped-call]
@@ -141,7 +141,7 @@ def _launch(
                 addresses, owners, n, lr_tensor, lr, nonzero, grad_dtype, block=kernels.BLOCK
             )
         if len(owners):
-            # Without fusing a product and a sum, for the same rounding as in the other forms.
+            # Without fused multiply-add, so that results are rounded as in the other forms.
             kernels.step_kernel[(len(owners),)](
                 addresses, owners, n, found_inf=found_inf, nonzero=nonzero, **settings,
                 block=kernels.BLOCK, num_warps=8, enable_fp_fusion=False,
@@ -154,7 +154,7 @@ def _launch(
 
 
 def _in_one_order(columns: list[Column]) -> list[Column]:
-    """Return the columns, with copies of what has gaps or another order of elements than its parameter."""
+    """Return the columns, with contiguous copies of tensors that have gaps or another order than their parameter."""
     if all(all(map(Tensor.is_contiguous, column)) for column in columns):
         return columns
     orders = [torch.empty_like(param, device="meta").stride() for param in columns[0]]
@@ -174,7 +174,8 @@ def _table_of(columns: list[Column], steps: Column, positions: list[int]) -> Tab
     rows += [(0,) * len(steps)] * (5 - len(rows))  # no compensations
     rows += [tuple(map(Tensor.data_ptr, steps)), tuple(map(Tensor.numel, columns[0])), tuple(positions)]
     if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-        # A graph would outlive what is kept here: it makes its own table, anew at each replay.
+        # A graph may outlive this cache. So it captures the construction of its own table, and repeats it at each
+        # replay.
         _check(columns, steps)
         return _table(rows, columns, device)
     stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
@@ -206,26 +207,26 @@ def _constants(values: list[int], device: torch.device) -> Tensor:
         return _int64(values)
     if not torch.cuda.is_current_stream_capturing():
         return _int64(values).pin_memory().to(device, non_blocking=True)
-    # A graph would read the host's memory again at each replay; what it keeps are the arguments of kernels.
+    # A graph would copy from the host's memory again at each replay. It keeps only the arguments of kernels.
     constants = torch.zeros(len(values), dtype=torch.int64, device=device)
     torch._foreach_add_(constants.unbind(), values)
     return constants
 
 
 def _int64(values: list[int]) -> Tensor:
-    # Several times as fast as torch.tensor, and so is the arithmetic below as Python's.
+    # Several times as fast as torch.tensor.
     return torch.frombuffer(array.array("q", values), dtype=torch.int64)
 
 
 def _share_memory(addresses: list[tuple[int, ...]], sizes: list[int], numels: tuple[int, ...]) -> bool:
-    """Say whether some tensors share memory: in the order of addresses, one begins before the last one ends."""
+    """Say whether some tensors share memory: sorted by address, one starts before the one in front of it ends."""
     starts, order = _int64([*itertools.chain(*addresses)]).sort()
     ends = starts + torch.outer(_int64(sizes), _int64([*numels])).flatten()[order]
     return bool((starts[1:] < ends[:-1]).any())
 
 
 def _check(columns: list[Column], steps: Column) -> None:
-    """Raise where a kernel would reach beyond a tensor, or misread it."""
+    """Raise if a kernel would read or write beyond a tensor, or misread its dtype."""
     params, _, exp_avgs, exp_avg_sqs, *compensations = columns
     shapes = [param.shape for param in params]
     if any([tensor.shape for tensor in column] != shapes for column in columns):
@@ -238,7 +239,7 @@ def _check(columns: list[Column], steps: Column) -> None:
 
 
 def _local(tensor: Any, param: Any = None) -> Any:
-    """Return a tensor, or the part of a DTensor that is here, sharded as its parameter is."""
+    """Return a tensor, or the local part of a DTensor, sharded like its parameter."""
     if not hasattr(tensor, "to_local"):
         return tensor
     if param is not None and tensor.shape == param.shape and tensor.placements != param.placements:

@@ -1,17 +1,17 @@
-"""Keep what rounding to bfloat16 or float16 would lose from one step to the next.
+"""Keep updates that rounding to bfloat16 or float16 would lose.
 
-A bfloat16 weight near 1.0 changes in steps of 1/256 or 1/128, so an update of 1e-4 rounds to nothing and the
-weight stands still for ever. A group's ``"rounding"`` says what is done about it:
+The bfloat16 numbers near 1.0 are 1/256 or 1/128 apart, so an update of 1e-4 rounds to nothing, and the weight never
+changes. A group's ``"rounding"`` selects what is done about it:
 
-- ``"compensated"``: each weight has a float32 companion, its compensation (Kahan, CACM 8(1), 1965): the exact
-  weight is ``param + compensation``, updates go to that sum, and what the parameter cannot hold goes back to the
-  compensation. It costs 4 bytes for each parameter and, unlike a float32 master copy, lets the user overwrite the
-  parameter: the compensation is at most half a unit in its last place.
-- ``"stochastic"``: a weight is rounded up or down at random, to the nearer neighbour more often, so that it is right
-  on average (Forsythe, SIAM Review 1(1), 1959). It costs no memory, and noise. The random numbers are a hash of the
-  step, the parameter's position and the element's index: a run can be repeated bit for bit, replicas stay equal, and
-  torch's generators are left alone.
-- ``"nearest"``: nothing is done, and the averages are in the parameter's dtype as well.
+- ``"compensated"``: each weight has a float32 compensation (Kahan, CACM 8(1), 1965). The exact weight is ``param +
+  compensation``. The update is added to that sum, and the part that the parameter cannot hold is stored in the
+  compensation. It costs 4 bytes for each parameter. Unlike with a float32 master copy, the user can overwrite the
+  parameter, because the compensation is at most half a unit in its last place.
+- ``"stochastic"``: a weight is rounded up or down at random, to the nearer neighbour more often, so that it is right on
+  average (Forsythe, SIAM Review 1(1), 1959). It costs no memory, but adds noise. The random numbers are a hash of the
+  step, the parameter's position and the element's index. So a run can be repeated bit for bit, replicas stay equal, and
+  torch's generators are not used.
+- ``"nearest"``: nothing is done, and the averages have the parameter's dtype, too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROUNDINGS = ("compensated", "stochastic", "nearest")
 
 
 def is_widened(param: Tensor, exp_avg: Tensor) -> bool:
-    """Say whether the step is made in float32, for a parameter that is not."""
+    """Say whether the step is computed in float32, for a parameter of lower precision."""
     return param.dtype in LOW_PRECISION and exp_avg.dtype == torch.float32
 
 
@@ -34,7 +34,7 @@ def widen(param: Tensor, compensation: Tensor | None) -> Tensor:
 
 
 def narrow_(param: Tensor, compensation: Tensor | None, weight: Tensor, step: Tensor, position: int) -> None:
-    """Store the exact float32 `weight` in `param`, its rest in `compensation`; stochastically if there is none."""
+    """Store the exact float32 `weight` in `param` and `compensation`; round stochastically if that is None."""
     if compensation is None:
         round_stochastically_(param, weight, step, position)
     else:
@@ -42,31 +42,30 @@ def narrow_(param: Tensor, compensation: Tensor | None, weight: Tensor, step: Te
 
 
 def round_compensated_(param: Tensor, compensation: Tensor, weight: Tensor) -> None:
-    """Store the exact `weight` as its rounding in `param` and the rest in `compensation`."""
+    """Store the exact `weight`: rounded in `param`, and the rest in `compensation`."""
     param.copy_(weight)
     rest = weight.detach() - param.detach()
-    # inf - inf is NaN, and an overflow to inf leaves -inf: both would make an infinite weight NaN at the next
-    # step.
+    # inf - inf is NaN, and an overflow to inf leaves -inf. Both would make an infinite weight NaN at the next step.
     compensation.copy_(rest.masked_fill_(~torch.isfinite(rest), 0.0))
 
 
 def round_stochastically_(param: Tensor, weight: Tensor, step: Tensor, position: int) -> None:
     """Store the float32 `weight` in `param` as one of its two neighbours there, such that it is right on average.
 
-    Rounded to nearest are what is not finite, what has no neighbour above, and, in bfloat16, what is below 1.5e-36,
-    where the distance of neighbours is no normal float32.
+    Some weights are rounded to nearest: those that are not finite, those that have no neighbour above, and, in
+    bfloat16, those below 1.5e-36, where the distance of neighbours is not a normal float32.
 
     Args:
         param: where to store it; bfloat16 or float16.
         weight: what to store, of the same shape.
         step: the number of the step, a scalar.
-        position: the parameter's position among those of the step, for other random numbers than its neighbours'.
+        position: the parameter's position in the list of the step, so that parameters get different random numbers.
 
     """
     uniform = _uniform(weight, step, position)
     info = torch.finfo(param.dtype)
     exact = weight.detach()
-    power = (exact.view(torch.int32) & 0x7F800000).view(torch.float32)  # of 2, at most |weight|: only its exponent
+    power = (exact.view(torch.int32) & 0x7F800000).view(torch.float32)  # |weight| rounded down to a power of 2
     ulp = power.clamp_(min=info.tiny).mul_(info.eps)
     units = exact / ulp
     low = units.floor()
@@ -83,9 +82,9 @@ def _uniform(like: Tensor, step: Tensor, position: int) -> Tensor:
 
 
 def _mix_(bits: Tensor) -> Tensor:
-    """Hash the lower 32 bits of each int64, which a product with 31 bits cannot overflow, in place.
+    """Hash the lower 32 bits of each int64, in place. The factors have 31 bits, so the products do not overflow.
 
-    The constants are those that https://github.com/skeeto/hash-prospector found to mix best.
+    The constants are the best ones that https://github.com/skeeto/hash-prospector has found.
     """
     bits.bitwise_and_(0xFFFFFFFF)
     bits.bitwise_xor_(bits >> 16).mul_(0x21F0AAAD).bitwise_and_(0xFFFFFFFF)

@@ -1,22 +1,25 @@
-"""Say whether code may work on the memory of tensors itself, in place of torch's operations on them.
+"""Decide whether a kernel may read and write the memory of tensors itself, without torch's operations.
 
-It may where the memory of a tensor is its value. By what torch says of it, such a tensor
+It may if the memory of each tensor is its value. Such a tensor
 
-- has a plain class, none that gives its memory another meaning;
-- has the dispatch keys of an ordinary tensor: no conjugation or negation is still to be done, no zeros are only
-  promised, no functionalization, transform or mode of torch stands in front of it, and if it is written to, it is not
-  of inference mode;
-- has memory, aligned, on the CPU, in a storage that is as large as its sizes and strides say. A lazily cloned storage
-  is one that torch copies when it is asked for the memory to be written;
-- has no gap or overlap among its elements, and those of a parameter, its gradient and its state are in one order.
+- is a plain `Tensor` or `Parameter`, not of a class that gives the memory another meaning;
+- has the dispatch keys of an ordinary tensor: it has no lazy conjugation or negation, is no ZeroTensor, is not wrapped
+  by functionalization, a transform (`torch.func`) or a mode, and, if it is written to, is no inference tensor
+  (https://github.com/pytorch/pytorch/blob/v2.13.0/c10/core/DispatchKey.h);
+- has memory, aligned, on the CPU, in a storage that is as large as its sizes and strides require. torch copies a lazily
+  cloned (copy-on-write) storage when it is asked for memory to write to
+  (https://github.com/pytorch/pytorch/blob/v2.13.0/c10/core/impl/COW.h);
+- has no gaps or overlaps among its elements, and these are in the same order in a parameter, its gradient and its
+  state.
 
-That nothing records, compiles or transforms operations is said by `_torch.is_plain_eager`, and that no two tensors
-share memory is seen by the kernel. Where torch's objects can be read, native.c looks at all this (`is_plain`, `holds`
-and `shim_adopt_look_3`), and again when no other code can run before the kernel; the functions below do so from Python.
+`_torch.is_plain_eager` checks that nothing records, compiles or transforms operations. The kernel checks that no two
+tensors share memory. Where torch's objects can be read from C, native.c checks all of the above (`is_plain`, `holds`
+and `shim_adopt_look_4`), and again right before the kernel, when no other code can run in between. The functions below
+check it from Python.
 
-They take columns: a list of parameters, the list of their gradients, those of their state, index for index. They go
-through a column with functions of C alone, because a group may have many small tensors, for each of which a few lines
-of Python take as long as the step does.
+They take columns: the list of parameters, the list of their gradients, and the lists of their state, in the same order.
+They map functions that are written in C over a column, because a group may have many small tensors, and a few lines of
+Python for each of them would take as long as the step.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from torch import Tensor
 
 Columns = Sequence[Sequence[Any]]
 
-# In these, and only in these, memory is the value.
+# The only classes whose memory is taken for the value.
 PLAIN = (Tensor, torch.nn.Parameter)
 
 # Tensor.is_cpu came in torch 1.13.
@@ -39,13 +42,13 @@ on_cpu: Callable[[Tensor], bool] = (
     attrgetter("is_cpu") if hasattr(Tensor, "is_cpu") else lambda tensor: tensor.device.type == "cpu"
 )
 
-# These came in torch 1.10 and 1.9. (The numbers of a ZeroTensor or of a functional wrapper have no address.)
+# New in torch 1.10 and 1.9. (The data of a ZeroTensor or of a functional wrapper has no address.)
 _is_negated: Callable[[Tensor], bool] | None = getattr(Tensor, "is_neg", None)
 _is_inference: Callable[[Tensor], bool] | None = getattr(Tensor, "is_inference", None)
 
 _is_functional: Callable[[Tensor], bool] = getattr(torch, "_is_functional_tensor", lambda tensor: False)
 
-# The fastest of what a release has; that of 1.11 and 1.12 which is made in Python would be slow.
+# The fastest one of each release. Tensor.storage is written in Python in 1.11 and 1.12, and would be slow there.
 _storage: Callable[[Tensor], Any] = getattr(Tensor, "untyped_storage", getattr(Tensor, "_storage", Tensor.storage))
 _storage_bytes: Callable[[Any], int] = getattr(
     type(_storage(torch.zeros(()))), "nbytes", lambda storage: storage.size() * storage.element_size()
@@ -58,10 +61,10 @@ def at(indices: Sequence[int], columns: Columns) -> list[list[Any]]:
 
 
 def memory_of(columns: Columns) -> tuple[list[list[int]], object] | None:
-    """Return the addresses of these tensors, and what holds the memory, if the memory is the value, else None.
+    """Return the addresses of these tensors, and the storages that hold the memory; None if memory is not the value.
 
-    That they have no gaps is left to :func:`is_elementwise`. The second column is that of the gradients, and each is of
-    one dtype, complex ones seen as pairs of reals.
+    :func:`is_elementwise` checks for gaps. The second column holds the gradients. Each column has one dtype, and
+    complex tensors are given as pairs of reals.
     """
     if not all({*PLAIN}.issuperset(map(type, column)) for column in columns):
         return None
@@ -73,7 +76,7 @@ def memory_of(columns: Columns) -> tuple[list[list[int]], object] | None:
     try:
         addresses = [list(map(Tensor.data_ptr, column)) for column in columns]
         storages = [list(map(_storage, column)) for column in columns]
-    except (RuntimeError, NotImplementedError):  # what torch.func wraps, and what is sparse, has no memory of its own
+    except (RuntimeError, NotImplementedError):  # sparse tensors, and those wrapped by torch.func, have no own memory
         return None
     return (addresses, storages) if all(map(_lie_in, columns, addresses, storages)) else None
 
@@ -89,14 +92,14 @@ def _lie_in(column: Sequence[Tensor], addresses: Sequence[int], storages: Sequen
 
 
 def _is_elsewhere(tensor: Tensor) -> bool:
-    """Say whether a tensor without memory has values all the same, or stands for a tensor that may have some."""
+    """Say whether a tensor without memory has values nevertheless, or wraps a tensor that may have some."""
     return bool(tensor.numel() or _is_functional(tensor))
 
 
 def is_elementwise(columns: Columns) -> bool:
-    """Say whether all tensors of an index have the same elements in the same order, without gaps, on the CPU.
+    """Say whether the tensors at each index have their elements in the same order, without gaps, on the CPU.
 
-    The columns are parameters, gradients, and then state, all for which :func:`memory_of` has an answer.
+    The columns are parameters, gradients, and then state. For all of them :func:`memory_of` has returned addresses.
     """
     params, *others = columns
     sizes = list(map(Tensor.size, params))
@@ -111,14 +114,14 @@ def is_elementwise(columns: Columns) -> bool:
 
 
 def is_negated(columns: Columns) -> bool:
-    """Say whether the memory of some plain tensor is the negative of its value, as of z.conj().imag."""
+    """Say whether some plain tensor has a lazy negation, so that its memory is -value, like z.conj().imag."""
     return _is_negated is not None and any(any(map(_is_negated, _plain(column))) for column in columns)
 
 
 def begin_together(columns: Columns) -> bool:
-    """Say whether a plain tensor that is written begins where another one does: then the order of steps is of matter.
+    """Say whether a plain tensor that is written starts at the address of another one, so that the order matters.
 
-    The columns are parameters, gradients, and then what else is written.
+    The columns are parameters, gradients, and then everything else that is written.
     """
     params, grads, *others = map(_plain, columns)
     try:
@@ -133,7 +136,7 @@ def _plain(column: Sequence[Any]) -> Iterator[Any]:
 
 
 def reaches_beyond(tensor: Tensor | None) -> bool:
-    """Say whether torch's operations would reach beyond the memory of a tensor, which ends the process."""
+    """Say whether torch's operations would read or write beyond the memory of a tensor, which can crash the process."""
     if tensor is None or type(tensor) not in PLAIN or tensor.numel() == 0 or not on_cpu(tensor):
         return False
     try:

@@ -5,18 +5,42 @@
  * set gives the same bits, and never with -ffast-math: NaN and inf go through.
  */
 
+#if defined(__FAST_MATH__) || defined(_M_FP_FAST)
+#error "built with fast math, this would give other numbers"
+#endif
+
+#include <limits.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The loops in several instruction sets; the dynamic linker picks one. Elsewhere the compiler's own set. */
-#ifndef CLONES
-#if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__)
-#define CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
-#else
-#define CLONES
+/* What compilers write in ways of their own. */
+#ifdef __clang__
+#pragma STDC FP_CONTRACT OFF /* what -ffp-contract=off is to GCC; clang-cl knows no such flag */
 #endif
+#ifdef _WIN32
+#define EXPORT __declspec(dllexport)
+#else
+#define EXPORT __attribute__((visibility("default")))
+#endif
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+#pragma fp_contract(off)
+#define INLINE static __forceinline
+#define FETCH_ADD(number, more) _InterlockedExchangeAdd64(number, more)
+#define PREFETCH(address) (void)(address)
+#else
+#define INLINE __attribute__((always_inline)) static inline
+#define FETCH_ADD(number, more) __atomic_fetch_add(number, more, __ATOMIC_RELAXED)
+#define PREFETCH(address) __builtin_prefetch(address)
+#endif
+
+/* Whether functions can be compiled for other instruction sets than the compiler's own. On Windows, GCC does not align
+ * the stack for the wider ones. */
+#if defined(__x86_64__) && (defined(__clang__) || (defined(__GNUC__) && !defined(_WIN32)))
+#include <cpuid.h>
+#define WIDER_SETS
 #endif
 
 /* How many elements a thread takes at a time. Less work than that is not worth a second thread. */
@@ -37,7 +61,7 @@ typedef struct {
     double clip_exp;    /* negative for no clip */
 } Options;
 
-static inline float wide(uint16_t low) {
+INLINE float wide(uint16_t low) {
     uint32_t bits = (uint32_t)low << 16;
     float value;
     memcpy(&value, &bits, sizeof value);
@@ -45,95 +69,101 @@ static inline float wide(uint16_t low) {
 }
 
 /* To the nearest bfloat16, ties to even. */
-static inline uint16_t narrow(float value) {
+INLINE uint16_t narrow(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     return value == value ? (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) : 0x7fc0;
 }
 
-/* How a weight is read and written. In bfloat16 it is param + compensation; a rest that is not finite is dropped, as
- * in low_precision.py. */
-#define READ(p, c, i) p[i]
-#define WRITE(p, c, i, weight) p[i] = weight
-#define READ_BFLOAT16(p, c, i) (c[i] + wide(p[i]))
-#define WRITE_BFLOAT16(p, c, i, weight)         \
+/* What is asked of memory ahead of its use, for BLOCK elements at a time: the processor's own guess at what comes next
+ * ends with each page. 5% of a large tensor's step on an AMD EPYC. */
+#define BLOCK 32
+#define AHEAD_BYTES 384
+#define PREFETCH_BLOCK(array)                                              \
+    for (int64_t b = 0; b < (int64_t)(BLOCK * sizeof *(array)); b += 64)   \
+        PREFETCH((const char *)(array) + AHEAD_BYTES + b)
+
+/* The loop for each kind of parameter. READ and WRITE are for weights; in bfloat16 a weight is param + compensation, and
+ * a rest that is not finite is dropped, as in low_precision.py. */
+#define STEP step_float32
+#define PARAM float
+#define REAL float
+#define SQRT sqrtf
+#define WIDE(x) (x)
+#define READ(i) p[i]
+#define WRITE(i, weight) p[i] = weight
+#include "native_loop.h"
+
+#define STEP step_float64
+#define PARAM double
+#define REAL double
+#define SQRT sqrt
+#define WIDE(x) (x)
+#define READ(i) p[i]
+#define WRITE(i, weight) p[i] = weight
+#include "native_loop.h"
+
+#define STEP step_bfloat16
+#define PARAM uint16_t
+#define REAL float
+#define SQRT sqrtf
+#define WIDE(x) wide(x)
+#define READ(i) (c[i] + wide(p[i]))
+#define WRITE(i, weight)                        \
     do {                                        \
         p[i] = narrow(weight);                  \
         float rest = weight - wide(p[i]);       \
         c[i] = rest - rest == 0.0f ? rest : 0;  \
     } while (0)
-#define SAME(x) (x)
+#include "native_loop.h"
 
-/* What is asked of memory ahead of its use, for BLOCK elements at a time: the processor's own guess at what comes next
- * ends with each page. 5% of a large tensor's step on an AMD EPYC. */
-#define BLOCK 32
-#define AHEAD_BYTES 384
-#if defined(__GNUC__)
-#define PREFETCH(array)                                                    \
-    for (int64_t b = 0; b < (int64_t)(BLOCK * sizeof *(array)); b += 64)   \
-        __builtin_prefetch((const char *)(array) + AHEAD_BYTES + b)
+/* The same in each instruction set, of which the widest that is there is chosen at run time. */
+typedef void Loop(const Row *row, const Options *o, int64_t begin, int64_t end);
+#define IN_SET(SET, TARGET)                                                                                          \
+    TARGET static void float32_##SET(const Row *r, const Options *o, int64_t i, int64_t j) { step_float32(r, o, i, j); } \
+    TARGET static void float64_##SET(const Row *r, const Options *o, int64_t i, int64_t j) { step_float64(r, o, i, j); } \
+    TARGET static void bfloat16_##SET(const Row *r, const Options *o, int64_t i, int64_t j) { step_bfloat16(r, o, i, j); }
+#define OF_SET(SET) {float32_##SET, float64_##SET, bfloat16_##SET}
+IN_SET(plain, )
+#ifdef WIDER_SETS
+IN_SET(avx2, __attribute__((target("avx2"))))
+IN_SET(avx512, __attribute__((target("avx512f"))))
+static Loop *const LOOPS[][3] = {OF_SET(plain), OF_SET(avx2), OF_SET(avx512)};
 #else
-#define PREFETCH(array) (void)(array)
+static Loop *const LOOPS[][3] = {OF_SET(plain)};
 #endif
 
-/* Defines the loop over elements [begin, end) of one tensor. The comparisons are such that NaN fails them and stays. */
-#define DEFINE(NAME, PARAM, REAL, SQRT, READ, WRITE, WIDE)                                       \
-    CLONES static void NAME(const Row *row, const Options *o, int64_t begin, int64_t end) {      \
-        PARAM *restrict p = row->param;                                                          \
-        const PARAM *restrict grads = row->grad;                                                 \
-        REAL *restrict m = row->exp_avg, *restrict v = row->exp_avg_sq;                          \
-        REAL *restrict c = row->compensation;                                                    \
-        (void)c;                                                                                 \
-        const int l2 = o->weight_decay != 0 && !o->decouple;                                     \
-        const int decoupled = o->weight_decay != 0 && o->decouple;                               \
-        const REAL decay = l2 ? o->weight_decay : o->lr * o->weight_decay;                       \
-        const REAL factor = o->grad_factor, lr = o->lr, eps = o->eps, clip = row->clip;          \
-        const REAL beta1 = o->beta1, rest1 = 1 - o->beta1;                                       \
-        const REAL beta2 = o->beta2, rest2 = 1 - o->beta2;                                       \
-        if (row->first) {                                                                        \
-            for (int64_t i = begin; i < end; i++) {                                              \
-                REAL g = factor * WIDE(grads[i]);                                                \
-                g = l2 ? g + decay * (READ(p, c, i)) : g;                                        \
-                v[i] = g * g;                                                                    \
-                m[i] = 0;                                                                        \
-            }                                                                                    \
-            return;                                                                              \
-        }                                                                                        \
-        for (int64_t from = begin; from < end; from += BLOCK) {                                  \
-            const int64_t to = from + BLOCK < end ? from + BLOCK : end;                          \
-            PREFETCH(p + from);                                                                  \
-            PREFETCH(grads + from);                                                              \
-            PREFETCH(m + from);                                                                  \
-            PREFETCH(v + from);                                                                  \
-            for (int64_t i = from; i < to; i++) {                                                \
-                REAL weight = READ(p, c, i);                                                     \
-                REAL g = factor * WIDE(grads[i]);                                                \
-                g = l2 ? g + decay * weight : g;                                                 \
-                weight = decoupled ? weight - decay * weight : weight;                           \
-                REAL denom = SQRT(v[i]);                                                         \
-                denom = denom < eps ? eps : denom;                                               \
-                REAL n = g / denom;                                                              \
-                n = n < -clip ? -clip : n;                                                       \
-                n = n > clip ? clip : n;                                                         \
-                m[i] = beta1 * m[i] + rest1 * n;                                                 \
-                weight = weight - lr * m[i];                                                     \
-                WRITE(p, c, i, weight);                                                          \
-                v[i] = beta2 * v[i] + rest2 * g * g;                                             \
-            }                                                                                    \
-        }                                                                                        \
-    }
+/* Returns which of LOOPS is the best that the processor has, and of which the operating system keeps the registers. */
+static int best_set(void) {
+#ifdef WIDER_SETS
+    enum { OSXSAVE = 1 << 27, AVX = 1 << 28, AVX2 = 1 << 5, AVX512F = 1 << 16, YMM = 0x06, ZMM = 0xe6 };
+    unsigned eax, ebx, ecx, edx, kept, upper;
+    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || (ecx & (OSXSAVE | AVX)) != (OSXSAVE | AVX))
+        return 0;
+    __asm__("xgetbv" : "=a"(kept), "=d"(upper) : "c"(0));
+    if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !(ebx & AVX2) || (kept & YMM) != YMM)
+        return 0;
+    return ebx & AVX512F && (kept & ZMM) == ZMM ? 2 : 1;
+#else
+    return 0;
+#endif
+}
 
-DEFINE(step_float32, float, float, sqrtf, READ, WRITE, SAME)
-DEFINE(step_float64, double, double, sqrt, READ, WRITE, SAME)
-DEFINE(step_bfloat16, uint16_t, float, sqrtf, READ_BFLOAT16, WRITE_BFLOAT16, wide)
+/* Has the kernel use the loops of this instruction set, or of the best if it is beyond that, and returns which. For
+ * tests: by itself it uses the best. */
+static volatile int set = -1;
+EXPORT int shim_adopt_use_3(int wanted) {
+    int best = best_set();
+    set = wanted < best ? wanted : best;
+    return set;
+}
 
-/* The kinds of parameter, in the order of KINDS in native.py: the bytes of an element and of its state, and DLPack's
- * code for the parameter's dtype. */
+/* The kinds of parameter, in the order of LOOPS and of KINDS in native.py: the bytes of an element and of its state, and
+ * DLPack's code for the parameter's dtype. */
 static const struct {
-    void (*loop)(const Row *, const Options *, int64_t, int64_t);
     int64_t param_bytes, state_bytes;
     int code;
-} KINDS[] = {{step_float32, 4, 4, 2}, {step_float64, 8, 8, 2}, {step_bfloat16, 2, 4, 4}};
+} KINDS[] = {{4, 4, 2}, {8, 8, 2}, {2, 4, 4}};
 enum { BFLOAT16 = 2, KIND_COUNT = 3 };
 
 typedef struct {
@@ -190,7 +220,7 @@ static int disjoint(const Row *rows, int64_t count, int kind, Span *spans) {
 typedef struct {
     const Row *rows;
     const Options *options;
-    int kind;
+    Loop *loop;
     int64_t count, total, next;
 } Job;
 
@@ -198,7 +228,7 @@ typedef struct {
 static void work(void *argument) {
     Job *job = argument;
     for (;;) {
-        int64_t begin = __atomic_fetch_add(&job->next, CHUNK, __ATOMIC_RELAXED);
+        int64_t begin = FETCH_ADD(&job->next, CHUNK);
         int64_t end = begin + CHUNK < job->total ? begin + CHUNK : job->total;
         const Row *row = job->rows;
         for (int64_t left = job->count; left > 0;) { /* the first that ends after `begin` */
@@ -209,7 +239,7 @@ static void work(void *argument) {
         }
         for (; begin < end; row++) {
             int64_t start = row->end - row->size, stop = end < row->end ? end : row->end;
-            KINDS[job->kind].loop(row, job->options, begin - start, stop - start);
+            job->loop(row, job->options, begin - start, stop - start);
             begin = stop;
         }
         if (end == job->total)
@@ -228,6 +258,9 @@ typedef struct {
     int64_t class_at, impl_at;             /* where in an object its class is, and torch's own object, in bytes */
     int64_t keys_at, storage_at;           /* where in torch's own object */
     int64_t data_at, bytes_at;             /* where in its storage */
+    /* What describes a tensor without asking torch; zero where that was not found. `describe` is null before 2.10. */
+    int64_t sizes_at, offset_at, dtype_at; /* where in torch's own object: ndim, 5 sizes and 5 strides; ... */
+    int64_t owned_at;                      /* where in its storage its address stands again, if it is its own alone */
 } Python;
 
 #define FIELD(type, object, offset) (*(type const *)((const char *)(object) + (offset)))
@@ -246,6 +279,11 @@ static int is_plain(const void *tensor, const Python *python, int written) {
     return written ? keys == python->keys : keys != 0 && !(keys & ~python->keys);
 }
 
+/* Whether the memory of a storage is its own alone: a lazily cloned one is copied by torch before it is written. */
+static int owns_its_memory(const void *storage, const Python *python) {
+    return FIELD(const void *, storage, python->owned_at) == FIELD(const void *, storage, python->data_at);
+}
+
 /* Whether these bytes lie in the storage of a plain tensor, which may be smaller than its sizes say, or of none. */
 static int holds(const void *tensor, const Python *python, int written, int64_t address, int64_t bytes) {
     if (!is_plain(tensor, python, written))
@@ -254,6 +292,8 @@ static int holds(const void *tensor, const Python *python, int written, int64_t 
     if (!storage || bytes == 0)
         return bytes == 0;
     int64_t data = FIELD(int64_t, storage, python->data_at);
+    if (!python->describe && !owns_its_memory(storage, python))
+        return 0;
     return data && address >= data && bytes <= FIELD(int64_t, storage, python->bytes_at) - (address - data);
 }
 
@@ -323,10 +363,10 @@ static int64_t read_table(Row *rows, int kind, int64_t count, const int64_t *tab
  * no longer where it was seen. Nothing has then changed. To be called with the GIL, which it releases for the work.
  * `table` has the sizes of all parameters, then the addresses of all parameters, and so on in the order of the columns.
  * `clips` has the clip of each where it does not follow from clip_exp, else it is null. `parallel` is GOMP_parallel of
- * torch's OpenMP runtime, or null. `columns` are those that shim_adopt_look_3 has seen; null where Python has looked,
+ * torch's OpenMP runtime, or null. `columns` are those that shim_adopt_look_4 has seen; null where Python has looked,
  * and holds the memory. The number in the name is that of this interface: a library that an older build left behind
  * is not called. */
-int shim_adopt_3(int kind, int64_t count, const int64_t *table, const Options *options, const double *clips,
+EXPORT int shim_adopt_3(int kind, int64_t count, const int64_t *table, const Options *options, const double *clips,
                  int threads, void (*parallel)(void (*)(void *), void *, unsigned, unsigned), void *const *columns,
                  const Python *python) {
     Row *rows = malloc((size_t)count * (sizeof(Row) + 12 * sizeof(Span)) + 1);
@@ -340,7 +380,8 @@ int shim_adopt_3(int kind, int64_t count, const int64_t *table, const Options *o
         int64_t found = read_table(rows, kind, count, table, options, clips);
         refused = found < 0 || !disjoint(rows, found, kind, (Span *)(rows + count));
         if (!refused && found) {
-            Job job = {rows, options, kind, found, rows[found - 1].end, 0};
+            int chosen = set < 0 ? shim_adopt_use_3(INT_MAX) : set;
+            Job job = {rows, options, LOOPS[chosen][kind], found, rows[found - 1].end, 0};
             int64_t chunks = (job.total + CHUNK - 1) / CHUNK;
             threads = chunks < threads ? (int)chunks : threads;
             if (threads > 1 && parallel)
@@ -365,6 +406,23 @@ typedef struct {
     int64_t *shape, *strides;
     uint64_t byte_offset;
 } Tensor;
+
+/* Describes a tensor that is_plain as DLPack does; returns 0, or another number where that is not possible. */
+static int describe(void *tensor, const Python *python, Tensor *t) {
+    static const struct { uint16_t number; uint8_t code, bits; } DTYPES[] = {{6, 2, 32}, {7, 2, 64}, {15, 4, 16}};
+    char *impl = FIELD(char *, tensor, python->impl_at);
+    const void *storage = FIELD(const void *, impl, python->storage_at);
+    int64_t *sizes = (int64_t *)(impl + python->sizes_at);
+    size_t k = 0;
+    while (k < 3 && python->sizes_at && DTYPES[k].number != FIELD(uint16_t, impl, python->dtype_at))
+        k++;
+    if (!python->sizes_at || k == 3 || sizes[0] > 5 || !storage || !owns_its_memory(storage, python))
+        return python->describe ? python->describe(tensor, t) : 1;
+    char *data = FIELD(char *, storage, python->data_at);
+    uint64_t offset = data ? (uint64_t)FIELD(int64_t, impl, python->offset_at) * (DTYPES[k].bits / 8) : 0;
+    *t = (Tensor){data, 1, 0, (int32_t)sizes[0], DTYPES[k].code, DTYPES[k].bits, 1, sizes + 1, sizes + 6, offset};
+    return 0;
+}
 
 static int has_dtype(const Tensor *t, int code, int64_t bytes) {
     return t->code == code && t->bits == 8 * bytes && t->lanes == 1;
@@ -403,26 +461,22 @@ static int same_layout(const Tensor *a, const Tensor *b) {
 /* Asks for the memory behind a tensor before it is looked at, because one that was used a step ago is in no cache: for
  * torch's own object, and later, when that has arrived, for what it points to, its storage and version counter among
  * them. Where it points to nothing, asking does nothing. Inlined always, as GCC drops calls of what only asks. */
-#if defined(__GNUC__)
-__attribute__((always_inline)) static inline void ask_for(const char *tensor, const Python *python, int behind) {
+INLINE void ask_for(const char *tensor, const Python *python, int behind) {
     if (!tensor || !has_plain_class(tensor, python))
         return;
     char *const *impl = FIELD(char *const *, tensor, python->impl_at);
     for (int word = 2; impl && word < 6; word++) {
         const char *at = behind ? impl[word] : (const char *)impl + 64 * (word - 2);
-        __builtin_prefetch(at);
+        PREFETCH(at);
         if (behind)
-            __builtin_prefetch(at + 64);
+            PREFETCH(at + 64);
     }
 }
-#else
-#define ask_for(tensor, python, behind) (void)(tensor)
-#endif
 
 /* Fills the table that shim_adopt_3 takes from columns of tensors, lists of `count` in the same order, where only that
  * of the compensations may be null; returns the parameters' one kind, or -1 if the kernel cannot take them all. To be
  * called with the GIL. */
-int shim_adopt_look_3(int64_t count, void *const *columns, int64_t *table, const Python *python) {
+EXPORT int shim_adopt_look_4(int64_t count, void *const *columns, int64_t *table, const Python *python) {
     enum { CPU = 1, FLOAT = 2, SOON = 3 };
     int kind = -1;
     for (int64_t i = 0; i < count; i++) {
@@ -435,7 +489,7 @@ int shim_adopt_look_3(int64_t count, void *const *columns, int64_t *table, const
             void *tensor = columns[k] ? python->at(columns[k], i) : 0;
             if (tensor ? !is_plain(tensor, python, k != GRAD) : columns[k] || k != COMPENSATION)
                 return -1;
-            if (tensor && (python->describe(tensor, &tensors[k]) || tensors[k].device_type != CPU))
+            if (tensor && (describe(tensor, python, &tensors[k]) || tensors[k].device_type != CPU))
                 return -1;
             table[(k + 1) * count + i] = tensor ? (intptr_t)(tensors[k].data + tensors[k].byte_offset) : 0;
         }

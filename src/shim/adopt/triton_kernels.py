@@ -1,10 +1,11 @@
-"""The kernels of the CUDA form: one steps all tensors of a table, another counts the step.
+"""The Triton kernels of the fused form on a GPU: one steps all tensors of a table, another one counts the step.
 
-A third runs before them where the lr may be zero: it looks for parameters whose first step measures nothing.
+If lr may be 0, a third one runs before them. It finds the parameters whose gradient is zero in their first step, which
+then does not count.
 
-The table is a matrix of int64 with a column for each parameter and these rows: the addresses of the parameter, its
-gradient, its averages, its compensation (0 for none) and its step; its number of elements; its position among the
-parameters, which seeds stochastic rounding; and the first of the programs that work on it.
+The table is a matrix of int64 with a column for each parameter. Its rows are the addresses of the parameter, its
+gradient, its two averages, its compensation (0 for none) and its step; the number of elements; the position of the
+parameter in the list, which seeds stochastic rounding; and the index of the first program that works on the parameter.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def step_kernel(
     largest: tl.constexpr,
     block: tl.constexpr,
 ):
-    """Make the step of one block of one tensor. A None stands for what is off, and is known when compiling."""
+    """Make the step of one block of one tensor. An argument that is None turns a feature off at compile time."""
     if found_inf is not None:
         if tl.load(found_inf) != 0:
             return
@@ -74,7 +75,7 @@ def step_kernel(
     )
     betas = (beta1, one_minus_beta1, beta2, one_minus_beta2)
     limits = (smallest_normal, epsilon, largest)
-    # Whole blocks of well aligned tensors need no mask, and move 16 bytes at a time.
+    # Whole blocks of aligned tensors need no mask, and are loaded and stored 16 bytes at a time.
     aligned = (param | grad | exp_avg | exp_avg_sq | compensation) % 16 == 0
     if aligned & (first + block <= numel):
         _step_block(
@@ -90,7 +91,7 @@ def step_kernel(
 
 @triton.jit(do_not_specialize=["n"])
 def look_kernel(table, owners, n, lr_tensor, lr, nonzero, grad_dtype: tl.constexpr, block: tl.constexpr):
-    """Where the lr is zero, note in `nonzero` which tensors have a gradient that is not zero in their first step."""
+    """If lr is 0, mark in `nonzero` the tensors in their first step whose gradient is not zero."""
     if lr_tensor is not None:
         lr = tl.load(lr_tensor).to(tl.float32)
     program = tl.program_id(0)
@@ -108,7 +109,7 @@ def look_kernel(table, owners, n, lr_tensor, lr, nonzero, grad_dtype: tl.constex
 
 @triton.jit(do_not_specialize=["n"])
 def count_kernel(table, n, found_inf, lr_tensor, lr, nonzero, block: tl.constexpr):
-    """Add 1 to the step of each tensor; a launch of its own, because all blocks of a tensor read its step."""
+    """Add 1 to the step of each tensor. This is a separate launch, because all blocks of a tensor read its step."""
     if found_inf is not None:
         if tl.load(found_inf) != 0:
             return
@@ -181,14 +182,14 @@ def _step_block(
     n = tl.div_rn(g, tl.maximum(tl.sqrt_rn(v), eps, propagate_nan=tl.PropagateNan.ALL))
     if clip_exp is not None:
         clip = tl.exp2(clip_exp * tl.log2(tl.maximum(t, 1)))
-        clip = tl.where((t >= 0) | (clip_exp == 0), clip, float("nan"))  # a step that there cannot be
+        clip = tl.where((t >= 0) | (clip_exp == 0), clip, float("nan"))  # a negative or NaN step has no power
         n = tl.clamp(n, -clip, clip, propagate_nan=tl.PropagateNan.ALL)
     beta1, one_minus_beta1, beta2, one_minus_beta2 = betas
     new_m = beta1 * m + one_minus_beta1 * n
     weight -= lr * new_m
     new_v = beta2 * v + one_minus_beta2 * g * g
 
-    # The first step makes v and nothing else. A choice, not a product: 0 * NaN is NaN.
+    # The first step only sets v. Selected with `where`, not with a product, because 0 * NaN is NaN.
     started = t != 0
     tl.store(exp_avg, tl.where(started, new_m, 0.0), mask)
     tl.store(exp_avg_sq, tl.where(started, new_v, g * g), mask)
@@ -205,7 +206,7 @@ def _step_block(
 
 @triton.jit
 def _round_stochastically(weight, random, limits):
-    """Do what low_precision.round_stochastically_ does, bit for bit."""
+    """Do the same as low_precision.round_stochastically_, bit for bit."""
     smallest_normal, epsilon, largest = limits
     power = (weight.to(tl.int32, bitcast=True) & 0x7F800000).to(tl.float32, bitcast=True)
     ulp = tl.maximum(power, smallest_normal) * epsilon

@@ -25,19 +25,19 @@ WHY_A_VALUE = (
     "--fix and --diff need --value V, because there is no neutral choice: a run that shim guards takes "
     "0.0 for a null, AdamW's own default is 0.01 (Muon's 0.1, other optimizers' 0)"
 )
-# What jinja, erb and their like fill in.
+# The marks of jinja, erb and other template languages.
 TEMPLATE = re.compile(r"\{\{|\{%|<%|~\{")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-# A fix that finds the file changed looks again so many times.
+# How often a file is checked again if it changes while it is being fixed.
 MOST_TRIES = 5
-# Directories that hold other people's files.
+# Directories with files of other projects.
 SKIPPED = ("__pycache__", "node_modules", "site-packages")
 
 
 class Result(NamedTuple):
-    """What came of one file: its findings, those that were (or with --diff: would be) mended, or an error.
+    """The result for one file: its findings, those that were (or with --diff: would be) mended, or an error.
 
-    ``skipped`` says why a file was not looked into where that is no error.
+    ``skipped`` says why a file was not parsed, where that is not an error.
     """
 
     name: str
@@ -70,14 +70,14 @@ def check(name: str, task: Task, *, named: bool = True) -> Result:
 
     """
     collects = gc.isenabled()
-    gc.disable()  # nothing here is garbage before the end, and to look for some at every step costs a third
+    gc.disable()  # nothing here is garbage before the end, and the collections would take a third of the time
     try:
         for _ in range(MOST_TRIES):
             try:
                 result = _check(name, task, named=named)
-                # Only standard input's text goes anywhere: to keep all would take the memory of all.
+                # Only the text of standard input is written out. To keep that of every file would take much memory.
                 return result if name == "-" else result._replace(output=None)
-            except fix.ChangedError as error:  # by another fix, say: look again
+            except fix.ChangedError as error:  # for example by another fix: check it again
                 reason = str(error)
         return Result(name, error=f"left as it is: {reason}")
     finally:
@@ -90,15 +90,15 @@ def _check(name: str, task: Task, *, named: bool) -> Result:
         kind = FORMATS[task.format_name] if task.format_name else by_suffix(name)
         if kind is None:
             known = " ".join(suffix for f in FORMATS.values() for suffix in f.suffixes)
-            return Result(name, error=f"no format known for this name (known: {known}); say --format")
+            return Result(name, error=f"no format known for this name (known: {known}); give --format")
         seen = fix.read("/dev/stdin" if name == "-" else name)
         raw = seen.raw
     except fix.UnreadableError as error:
-        # A directory may hold data and pipes; who names one wants to know.
+        # A directory may hold data and pipes. For a path that the user named, it is an error.
         return Result(name, error=str(error)) if named else Result(name, skipped=str(error))
     except FileNotFoundError as error:
-        # In a directory: deleted since it was listed, or an editor's lock, which is a link to nothing.
-        return Result(name, error=str(error.strerror)) if named else Result(name, skipped="a link to nothing")
+        # In a directory: deleted since it was listed, or an editor's lock file, which is a broken symbolic link.
+        return Result(name, error=str(error.strerror)) if named else Result(name, skipped="a broken symbolic link")
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         return Result(name, error=str(getattr(error, "strerror", None) or error))
     if task.write and seen.path:
@@ -115,7 +115,7 @@ def _check(name: str, task: Task, *, named: bool) -> Result:
         findings = tuple(find(source, kind, documents))
     except ParseError as error:
         text = source.text if source is not None else raw.replace(b"\0", b"").decode("latin-1")
-        if RESEMBLES.search(text) is None:  # no config of ours: tsconfig.json with comments, Python 2, ...
+        if RESEMBLES.search(text) is None:  # no weight decay in it: tsconfig.json with comments, Python 2, ...
             return Result(name, output=raw)
         if TEMPLATE.search(text):
             return Result(name, skipped="a template, which cannot be parsed before it is filled in", output=raw)
@@ -162,7 +162,7 @@ def _mend(
 def files_of(paths: Sequence[str], onerror: Callable[[OSError], object]) -> Iterator[tuple[str, bool]]:
     """Yield the files that paths name, and whether they are named themselves: a directory's config files in order.
 
-    Hidden directories are left out; for one that cannot be listed ``onerror`` is called.
+    Hidden directories are left out. ``onerror`` is called for a directory that cannot be listed.
     """
     for path in paths:
         if not os.path.isdir(path):  # noqa: PTH112 - these are strings to be printed as they were given
@@ -182,7 +182,7 @@ def number(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0.0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no weight decay: it must be a number, 0 or larger")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a weight decay: it must be a number, 0 or larger")
     return value + 0.0  # -0.0 is 0.0
 
 
@@ -207,24 +207,29 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run ``shim check`` with the arguments behind the word ``check``; return the exit code."""
+    return guarded("check", _main, argv)
+
+
+def guarded(name: str, run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
+    """Run a command that may print much; return its exit code, also where nobody reads it any more."""
     try:
-        code = _main(argv)
+        code = run(argv)
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
         return code
-    except BrokenPipeError:  # whoever read it has seen enough
+    except BrokenPipeError:  # the reader has closed the pipe, as head does
         _mute()
         return FAILED
     except OSError as error:  # a full disk behind standard output
         _mute()
         with contextlib.suppress(OSError):
-            _say(sys.stderr, f"shim check: the report cannot be written: {error.strerror or error}")
+            say(sys.stderr, f"shim {name}: the report cannot be written: {error.strerror or error}")
         return FAILED
 
 
 def _mute() -> None:
-    """Let Python's own flush at exit find nothing to complain about."""
+    """Point standard output at the null device, so that Python's own flush at exit does not fail."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -239,13 +244,13 @@ def _main(argv: Sequence[str]) -> int:
         if mends and options.value is None:
             arguments.error(WHY_A_VALUE)
         if (options.value is not None or options.add_missing) and not mends:
-            arguments.error("--value and --add-missing say what --fix or --diff shall do; neither is given")
+            arguments.error("--value and --add-missing need --fix or --diff")
         if "-" in options.paths and not options.format:
-            arguments.error("standard input has no name to tell its format: say --format")
+            arguments.error("standard input has no file name that tells its format: give --format")
     except SystemExit as stop:
         return int(stop.code or 0)
     if sys.stdout is None:
-        _say(sys.stderr, "shim check: standard output is closed: there is nowhere to report to")
+        say(sys.stderr, "shim check: standard output is closed, so the report cannot be written")
         return FAILED
     task = Task(
         options.value if mends else None,
@@ -253,28 +258,28 @@ def _main(argv: Sequence[str]) -> int:
         options.add_missing,
         options.format,
     )
-    # Where standard output holds a patch, or the mended standard input, the report goes to standard error.
+    # With a patch, or the mended standard input, on standard output, the report goes to standard error.
     filtering = task.write and "-" in options.paths
     out = sys.stderr if filtering or (options.diff and not options.json) else sys.stdout
     results = _check_all(options.paths, task, progress=not (options.quiet or options.json))
     if options.json:
-        _say(out, json.dumps(_as_data(results, task), indent=2))
+        say(out, json.dumps(_as_data(results, task), indent=2))
     for result in results:
         if not options.json:
             _report(result, task, out, quiet=options.quiet)
         if filtering and result.name == "-" and result.output is not None:
             sys.stdout.buffer.write(result.output)
             sys.stdout.buffer.flush()
-    if all(result.skipped for result in results):
+    if not results:
         _nothing(options.paths)
-    elif not options.json and not options.quiet:
-        _say(sys.stderr, _summary(results, task))
+    elif not (options.json or options.quiet) or all(result.skipped for result in results):
+        say(sys.stderr, _summary(results, task))
     return _exit_code(results, task)
 
 
 def _nothing(paths: Sequence[str]) -> None:
     known = " ".join(suffix for f in FORMATS.values() for suffix in f.suffixes)
-    _say(sys.stderr, _shown(f"0 files checked: no {known} in {' '.join(paths)}"))
+    say(sys.stderr, shown(f"0 files checked: no {known} in {' '.join(paths)}"))
 
 
 def check_before_run(
@@ -292,7 +297,7 @@ def check_before_run(
         0 clean or all mended, 1 findings remain, 2 something could not be read, parsed or written.
 
     Raises:
-        ValueError: ``fix`` without ``value``; the message says why.
+        ValueError: ``fix`` without ``value``.
 
     """
     if fix and value is None:
@@ -302,7 +307,7 @@ def check_before_run(
     for result in results:
         _report(result, task, sys.stderr, quiet=True)
         if result.skipped:
-            _say(sys.stderr, _shown(f"{result.name}: skipped: {result.skipped}"))
+            say(sys.stderr, shown(f"{result.name}: skipped: {result.skipped}"))
     if all(result.skipped for result in results):
         _nothing(paths)
     return _exit_code(results, task)
@@ -344,13 +349,13 @@ def _report(result: Result, task: Task, out: TextIO | None, *, quiet: bool) -> N
     for finding in result.findings:
         if quiet and finding.level == "note" and id(finding.spot) not in mended:
             continue
-        _say(out, _shown(_line(result.name, finding, task, id(finding.spot) in mended)))
+        say(out, shown(_line(result.name, finding, task, id(finding.spot) in mended)))
     if result.skipped and not quiet:
-        _say(sys.stderr, _shown(f"{result.name}: skipped: {result.skipped}"))
+        say(sys.stderr, shown(f"{result.name}: skipped: {result.skipped}"))
     if result.error:
-        _say(sys.stderr, _shown(f"{result.name}:{result.line}:{result.column}: error: {result.error}"))
+        say(sys.stderr, shown(f"{result.name}:{result.line}:{result.column}: error: {result.error}"))
     if result.diff:
-        _say(sys.stdout, result.diff[:-1])
+        say(sys.stdout, result.diff[:-1])
 
 
 def _line(name: str, finding: Finding, task: Task, mended: bool) -> str:
@@ -420,12 +425,13 @@ def _as_data(results: Sequence[Result], task: Task) -> dict[str, object]:
     }
 
 
-def _shown(line: str) -> str:
-    """Return a line without what moves a terminal's cursor or turns its text around, as keys and file names may."""
+def shown(line: str) -> str:
+    """Escape control characters and those that reverse text, which a key or a file name may hold."""
     return CONTROL.sub(lambda match: ascii(match.group())[1:-1], line)
 
 
-def _say(out: TextIO | None, line: str) -> None:
+def say(out: TextIO | None, line: str) -> None:
+    """Print a line, on a terminal that cannot show all of it, too."""
     if out is None:  # closed
         return
     try:

@@ -1,4 +1,4 @@
-"""Mend a file: splice the value's bytes, prove that nothing else changed, and replace the file at once."""
+"""Mend a file: replace the bytes of the value, check that nothing else changed, and replace the file atomically."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from itertools import accumulate
 from select import select
 from typing import BinaryIO, NamedTuple
 
-from .findings import KEY, Finding, number_of
+from .findings import Finding, number_of
 from .formats import Format
+from .places import KEY
 from .source import Source
 from .tree import Mapping, Node, ParseError, Scalar, differs_only_at
 
@@ -25,15 +26,15 @@ try:
 except ImportError:  # Windows: a temporary file that is open cannot be deleted there, so none needs a lock
     fcntl = None  # type: ignore[assignment]
 
-# A config is smaller; a larger file holds data.
+# No config is larger. A larger file holds data.
 MOST_BYTES = 10 << 20
-# What the shell hands on: these are open already, and may be pipes.
+# Streams that the shell has opened. They may be pipes.
 STREAM = re.compile(r"/dev/(?:stdin|fd/(\d+))|/proc/self/fd/(\d+)")
-# Short, because the config's own name may have all the characters that a name can have.
+# Does not contain the name of the config, which may already be as long as a file name can be.
 TEMPORARY = ".shim-fix-"
 LOCK_SECONDS = 10.0
 LINE = re.compile(r"[^\n]*\n|[^\n]+")
-# The lines that a patch shows around a change.
+# The number of unchanged lines that a patch shows around a change.
 AROUND = 3
 
 
@@ -42,7 +43,7 @@ class MendError(Exception):
 
 
 class ChangedError(MendError):
-    """Say that the file is not any more what was checked."""
+    """Say that the file has changed since it was checked."""
 
 
 class Edit(NamedTuple):
@@ -81,7 +82,7 @@ def splice(text: str, edits: list[Edit]) -> str:
 
 
 def patch(source: Source, edits: list[Edit]) -> str:
-    """Return a unified diff. It is made from the edits: to compare the two texts takes quadratic time."""
+    """Return a unified diff, made from the edits: a comparison of the two texts would take quadratic time."""
     lines = LINE.findall(source.text)  # not splitlines, which also splits at form feeds and the like
     starts = [0, *accumulate(map(len, lines))]
     # The changed parts: first line, line behind the last, and their edits; and the hunks that these make.
@@ -170,25 +171,25 @@ class Seen(NamedTuple):
 
 
 class UnreadableError(Exception):
-    """Say that something is no file that could hold a config."""
+    """Say that a path is not a file that could hold a config."""
 
 
 def read(path: str) -> Seen:
     """Read a file, or a stream that the shell opened (``/dev/stdin``, ``<(...)``).
 
     Raises:
-        UnreadableError: it is something else (a pipe, a device), or larger than any config.
+        UnreadableError: it is something else (a pipe, a device), or too large for a config.
         OSError: it cannot be read.
 
     """
     stream = STREAM.fullmatch(path)
     if stream is not None:
-        # A copy of the handle: to open a pipe or a socket by this name once more is not possible everywhere.
+        # Duplicates the handle, because a pipe or a socket cannot be opened again by this name everywhere.
         handle = os.dup(int(stream.group(1) or stream.group(2) or 0))
         with os.fdopen(handle, "rb") as file:
             return Seen("", read_all(file, waits=True), os.fstat(handle))
     real = os.path.realpath(path)
-    # Before it is opened, which acts on some devices.
+    # Checked before it is opened, because opening some devices has an effect.
     _refuse(os.stat(real))  # noqa: PTH116
     handle = os.open(real, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(handle, "rb") as file:
@@ -208,22 +209,22 @@ def _refuse(status: os.stat_result) -> None:
 
 
 def read_all(file: BinaryIO, *, waits: bool) -> bytes:
-    """Read to the end, but not without end.
+    """Read to the end, up to ``MOST_BYTES``.
 
     Args:
         file: what to read.
-        waits: wait for what comes later, as from a pipe.
+        waits: wait for more data, as from a pipe.
 
     Raises:
-        UnreadableError: it is larger than any config.
+        UnreadableError: it is too large for a config.
 
     """
     parts: list[bytes] = []
     size = 0
     while True:
         part = file.read(1 << 20)
-        if part is None:  # it does not block, and there is nothing now
-            if not waits:  # /proc/kmsg, which is a regular file by its status
+        if part is None:  # the handle does not block, and there is no data now
+            if not waits:  # /proc/kmsg, which os.stat calls a regular file
                 raise UnreadableError("nothing can be read from it without waiting")
             select([file], (), ())
             continue
@@ -236,12 +237,12 @@ def read_all(file: BinaryIO, *, waits: bool) -> bytes:
 
 
 def too_large(most: int) -> str:
-    """Return why a file of more bytes is not looked at."""
-    return f"larger than {most >> 20} MB, which no config is"
+    """Return why a file of more bytes is not parsed."""
+    return f"larger than {most >> 20} MB, too large for a config"
 
 
 def replace(seen: Seen, mended: bytes) -> None:
-    """Put the mended bytes in the place of a file that was read, at once or not at all.
+    """Replace a file that was read by the mended bytes, atomically.
 
     Owner, group, mode, access control list and extended attributes stay.
 
@@ -259,7 +260,7 @@ def replace(seen: Seen, mended: bytes) -> None:
         raise MendError(f"it has {seen.status.st_nlink} hard links, and replacing it would part them")
     with contextlib.ExitStack() as stack:
         if fcntl is not None:
-            # Of two fixes at once, the second looks at what the first has written.
+            # If two fixes run at once, the second one checks what the first one has written.
             original = stack.enter_context(open(seen.path, "rb"))  # noqa: PTH123
             _lock(original.fileno(), time.monotonic() + LOCK_SECONDS)
         handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=os.path.dirname(seen.path))  # noqa: PTH120
@@ -276,14 +277,14 @@ def replace(seen: Seen, mended: bytes) -> None:
                     _exchange(temporary, seen)
             if fcntl is None:
                 _exchange(temporary, seen)
-        except FileNotFoundError:  # swept away between its making and its lock, or the file is gone
+        except FileNotFoundError:  # deleted by ``sweep`` before it was locked, or the config itself was deleted
             raise ChangedError("it changed while it was being checked") from None
 
 
 def _exchange(temporary: str, seen: Seen) -> None:
     now = read(seen.path)
     same = os.path.samestat(now.status, seen.status) and now.status.st_ctime_ns == seen.status.st_ctime_ns
-    if now.raw != seen.raw or not same:  # its bytes, or its rights
+    if now.raw != seen.raw or not same:  # its bytes, or its permissions
         raise ChangedError("it changed while it was being checked")
     os.replace(temporary, seen.path)  # noqa: PTH105
 
@@ -304,7 +305,7 @@ def _lock(handle: int, until: float) -> None:
 def _dress(handle: int, seen: Seen) -> None:
     """Give the new file what the old one has: owner, group, mode, access control list, extended attributes."""
     old = seen.status
-    with contextlib.suppress(OSError):  # whether it worked is looked at below
+    with contextlib.suppress(OSError):  # whether it worked is checked below
         os.fchown(handle, old.st_uid, old.st_gid)
     wanted, present = _attributes(seen.path), _attributes(handle)
     for name in present:
@@ -315,8 +316,8 @@ def _dress(handle: int, seen: Seen) -> None:
         if present.get(name) != value:
             with contextlib.suppress(OSError):
                 os.setxattr(handle, name, value)
-    # Behind chown, which takes away the set-user-ID bits. What the mode grants to the group of a file with an access
-    # control list, and to everybody, was never granted by the temporary file: it is made with mode 0600.
+    # After chown, which clears the set-user-ID bits. Until here the temporary file had mode 0600, so it never granted
+    # more than the old file does, whatever the mode grants to others or to the group of an access control list.
     with contextlib.suppress(OSError):
         os.fchmod(handle, stat.S_IMODE(old.st_mode))
     new = os.fstat(handle)
@@ -332,7 +333,7 @@ def _dress(handle: int, seen: Seen) -> None:
 
 
 def _attributes(file: str | int) -> dict[str, bytes]:
-    """Return the extended attributes, among them access control lists: on Linux, where Python can see them."""
+    """Return the extended attributes, among them access control lists. Python reads them on Linux only."""
     if not hasattr(os, "listxattr"):
         return {}
     try:
@@ -350,7 +351,7 @@ def _unlink(path: str) -> None:
 
 @lru_cache(maxsize=None)
 def sweep(folder: str) -> None:
-    """Delete what a fix that was killed has left in a directory; once in a process, which is later than the kill."""
+    """Delete the temporary files that killed fixes have left in a directory, once per process."""
     with contextlib.suppress(OSError):
         for name in os.listdir(folder or "."):  # noqa: PTH208
             if name.startswith(TEMPORARY):

@@ -1,10 +1,9 @@
-"""Where each framework keeps optimizer settings, and what it does with a weight decay that is no number.
+"""Where each framework keeps optimizer settings, and what it does with a weight decay that is not a number.
 
-A row of ``HOMES`` describes mappings in which ``weight_decay`` belongs to an optimizer; the first row
-that fits is taken. Sources: nanotron's OptimizerArgs (``weight_decay: float``), DeepSpeed's FusedAdam
-(used unchecked in the step), axolotl's trainer builder (``0.0`` for None), the Trainer's parameter
-groups, mmengine's DefaultOptimWrapperConstructor (``base_wd should not be None``), jsonargparse's refusal of
-null for a float, Keras' optimizer configs.
+A row of ``HOMES`` describes mappings in which ``weight_decay`` belongs to an optimizer. The first row that fits is
+taken. Sources: nanotron's OptimizerArgs (``weight_decay: float``), DeepSpeed's FusedAdam (used unchecked in the step),
+axolotl's trainer builder (``0.0`` for None), the Trainer's parameter groups, mmengine's DefaultOptimWrapperConstructor
+(``base_wd should not be None``), jsonargparse's refusal of null for a float, Keras' optimizer configs.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ RESEMBLES = re.compile(r"(?i)weight[-_ ]?decay")
 
 # Classes that take weight_decay as a number, by their whole names: torch's own, and those of bitsandbytes,
 # lion-pytorch, prodigyopt, pytorch_optimizer, schedulefree, torch-optimi, apex, DeepSpeed and mmcv's registry. Names
-# that are words of their own (Alice, DASH, FOCUS, TAM, ...) are left out.
+# that are ordinary words (Alice, DASH, FOCUS, TAM, ...) are left out.
 _TORCH = """
     ASGD Adadelta Adafactor Adagrad Adam AdamW Adamax Muon NAdam RAdam RMSprop SGD
 """
@@ -41,16 +40,16 @@ _LOWER = """
     adam adamw sgd adagrad rmsprop radam nadam adamax lion lamb lars muon adopt adafactor
 """
 TORCH, OTHERS, LOWER = (frozenset(names.split()) for names in (_TORCH, _OTHERS, _LOWER))
-# Modules whose classes of these names are those that were run.
+# The modules in which a class of such a name is the one that was run.
 LIBRARIES = re.compile(
     r"(torch\.optim(?!\.(swa_utils|lr_scheduler))|bitsandbytes|bnb|lion_pytorch|prodigyopt|pytorch_optimizer|schedulefree|optimi|timm\.optim|apex"
     r"|transformers\.optimization|deepspeed\.ops|shim\.adopt)(\.\w+)*"
 )
-# Other worlds, where a null need not be an error, and where a class of the same name is another one.
+# Other libraries than torch's: a null need not be an error there, and a class of the same name is a different class.
 ELSEWHERE = re.compile(
     r"(?i)(^|[^a-z])(paddle\w*|tensorflow\w*|tf|keras|jax|flax|optax|mindspore|mxnet|sklearn)([^a-z]|$)"
 )
-# What an optimizer of torch takes when the key is missing, where it is not 0.
+# The defaults of torch's optimizers that are not 0.
 DEFAULTS = {"adamw": "0.01", "nadamw": "0.01", "muon": "0.1"}
 # No class path is longer.
 LONGEST_NAME = 200
@@ -68,21 +67,25 @@ class Home(NamedTuple):
     """A place where an optimizer's settings are kept.
 
     Args:
-        framework: its name, as reported; empty for places that look alike and are to be left in peace.
+        framework: its name, as reported.
         formats: the formats it occurs in.
-        at: what the path of the mapping ends with, see ``path``; empty is anywhere.
+        at: what the path of the mapping ends with, see ``path``. Empty: any path.
         top: nothing stands above ``at``.
         under: a key further up fits this.
-        has: ``least`` of these keys must be set to something else than null, in the mapping.
-        top_has: one of these keys must be set so at the top of the document; empty asks nothing.
-        typed: one of these keys must name an optimizer; empty asks nothing.
-        on_null: what a null does to a run; empty: it reaches the optimizer as it is.
+        has: at least ``least`` of these keys must be in the mapping, with something else than null.
+        top_has: one of these keys must be at the top of the document, with something else than null. Empty: no
+            condition.
+        typed: one of these keys must name an optimizer. Empty: no condition.
+        on_null: what a null does to a run. Empty: it reaches the optimizer as it is.
         missing: what a missing key does: "required", "torch" (the default of torch's optimizer) or "default"
-            (somebody else's); empty if it is not to be reported.
-        numbers: which strings are numbers to the reader: those of YAML "1.1" (a plain ``1e-5`` is none), of
+            (the default of some other code). Empty: it is not reported.
+        numbers: which strings the framework reads as numbers: those of YAML "1.1" (a plain ``1e-5`` is none), of
             "1.2", or "any" string that Python's ``float`` takes.
         covers: mappings further down, such as parameter groups, belong to it as well.
-        known: False where nothing says who reads it.
+        known: False where nothing says which framework reads it.
+        ignored: this only looks like optimizer settings of torch; nothing in it is reported.
+        multiplied: a multiplier in ``paramwise_cfg`` fails on a null.
+        may_be_template: a null learning rate beside the weight decay marks a form that is filled in later.
 
     """
 
@@ -100,21 +103,27 @@ class Home(NamedTuple):
     numbers: str = "1.1"
     covers: bool = True
     known: bool = True
+    ignored: bool = False
+    multiplied: bool = False
+    may_be_template: bool = False
 
 
 TRAINER = "the Trainer puts it into a parameter group: TypeError at the first optimizer step"
-MMENGINE = ("optimizer_config", "lr_config", "param_scheduler", "default_hooks", "default_scope", "train_dataloader")
+MMENGINE_KEYS = (
+    "optimizer_config", "lr_config", "param_scheduler", "default_hooks", "default_scope", "train_dataloader"
+)  # fmt: skip
+MMENGINE = Home("mmengine", ("python", *YAML_JSON), path("optimizer"), multiplied=True)
 BUNDLE = ("bundle_root", "network_def")
 WRAPPER = re.compile("optim_wrapper")
 NANOTRON = ("optimizer_factory", "zero_stage", "learning_rate_scheduler", "accumulate_grad_in_fp32")
 
 HOMES: tuple[Home, ...] = (
-    # Keras: None is its default and means no decay.
-    Home("", EVERY, has=("use_ema", "ema_momentum", "jit_compile", "is_legacy_optimizer"), least=2),
-    Home("", EVERY, path("compile_config", "optimizer", "config")),
-    Home("", EVERY, path("optimizer_config", "config")),
-    # A null takes a dimension out of a search space.
-    Home("", EVERY, path("search_space|hp_space|sweep|sweeper")),
+    # None is the default of Keras' optimizers, and means no decay.
+    Home("Keras", EVERY, has=("use_ema", "ema_momentum", "jit_compile", "is_legacy_optimizer"), least=2, ignored=True),
+    Home("Keras", EVERY, path("compile_config", "optimizer", "config"), ignored=True),
+    Home("Keras", EVERY, path("optimizer_config", "config"), ignored=True),
+    # In a search space, a null removes a dimension.
+    Home("a search space", EVERY, path("search_space|hp_space|sweep|sweeper"), ignored=True),
     Home(
         "nanotron",
         YAML_JSON,
@@ -152,10 +161,10 @@ HOMES: tuple[Home, ...] = (
     Home("MONAI", YAML_JSON, typed=("_target_",), top_has=BUNDLE, missing="torch", numbers="1.2"),
     Home("hydra", YAML_JSON, typed=("_target_",), missing="torch", numbers="1.2"),
     Home("torchtune", YAML_JSON, typed=("_component_",), missing="torch", numbers="1.2"),
-    Home("mmengine", ("python", *YAML_JSON), path("optimizer"), under=WRAPPER, typed=("type",), missing="torch"),
-    Home("mmengine", ("python",), path("optimizer"), top=True, typed=("type",), missing="torch"),
-    Home("mmengine", YAML_JSON, path("optimizer"), top=True, typed=("type",), top_has=MMENGINE, missing="torch"),
-    Home("mmengine", ("python", *YAML_JSON), path("optimizer"), under=WRAPPER),
+    MMENGINE._replace(under=WRAPPER, typed=("type",), missing="torch"),
+    MMENGINE._replace(formats=("python",), top=True, typed=("type",), missing="torch"),
+    MMENGINE._replace(formats=YAML_JSON, top=True, typed=("type",), top_has=MMENGINE_KEYS, missing="torch"),
+    MMENGINE._replace(under=WRAPPER),
     Home("Python", ("python",), typed=("_target_",)),
     Home(
         "torchtitan",
@@ -193,32 +202,42 @@ HOMES: tuple[Home, ...] = (
         ),
         on_null=TRAINER,
         covers=False,
+        may_be_template=True,
     ),
-    Home("Hugging Face", DATA, path("train(er|ing)?_?arg(ument)?s"), on_null=TRAINER, covers=False),
+    Home(
+        "Hugging Face",
+        DATA,
+        path("train(er|ing)?_?arg(ument)?s"),
+        on_null=TRAINER,
+        covers=False,
+        may_be_template=True,
+    ),
 )  # fmt: skip
-# No framework known by name, but optimizer settings by the look of them: asked when no row above fits.
+# Mappings that look like optimizer settings of a framework that is not known by name: used where no row above fits.
 UNSEEN = "nothing here says who reads it"
-LOOK = Home(
+LOOK_ALIKE = Home(
     "optimizer settings",
     EVERY,
     on_null=f"{UNSEEN}; an optimizer of torch that gets the None raises TypeError",
     known=False,
     covers=False,
+    may_be_template=True,
 )
 LOOK_ALIKES: tuple[Home, ...] = (
-    LOOK._replace(at=path(r"(?i)(\w+_)?(opt|optim|optimi[sz]er)(s|_\w+)?"), covers=True),
-    LOOK._replace(at=path(r"(?i)param_?groups"), covers=True),
-    LOOK._replace(at=path(r"(?i)solver|train")),
-    LOOK._replace(has=RATES),
-    LOOK._replace(top=True, formats=DATA),
+    LOOK_ALIKE._replace(at=path(r"(?i)(\w+_)?(opt|optim|optimi[sz]er)(s|_\w+)?"), covers=True),
+    LOOK_ALIKE._replace(at=path(r"(?i)param_?groups"), covers=True),
+    LOOK_ALIKE._replace(at=path(r"(?i)solver|train")),
+    LOOK_ALIKE._replace(has=RATES),
+    LOOK_ALIKE._replace(top=True, formats=DATA),
 )
-# The keys that a row, or findings.py, asks a mapping for.
+# The keys that a row, places.py or findings.py looks up in a mapping.
 ASKED = frozenset(
     ["weight_decay", "WEIGHT_DECAY", "params", "paramwise_cfg", "custom_keys", "_delete_", "_args_", *TYPES, *RATES]
     + [key for row in HOMES for key in (*row.has, *row.typed)]
 )
 
-# Who reads a file with OmegaConf, which takes 1e-5 for a number: hydra, LLaMA-Factory, NeMo (its optim holds a sched).
+# The signs of a file that is read with OmegaConf, which takes 1e-5 for a number: one of hydra, of LLaMA-Factory, or of
+# NeMo (its optim holds a sched).
 OMEGACONF = re.compile(
     r"(?m)\$\{|^[ \t]*(-[ \t]+)?(_target_|_component_)[ \t]*:|^# @package\b|^defaults[ \t]*:|:[ \t]+\?\?\?[ \t]*(#|$)"
     r"|^(finetuning_type|dataset_dir|cutoff_len|template|exp_manager)[ \t]*:|^[ \t]+sched[ \t]*:[ \t]*(#|$)"
@@ -245,7 +264,7 @@ def surely(name: str) -> bool:
 
 
 def constructor_says(name: str) -> str:
-    """Return what the constructor of an optimizer does with a None: the words of torch's classes are known."""
+    """Return what the constructor of an optimizer does with a None; for torch's classes, with the message."""
     last = class_name(name)
     if last not in TORCH or not surely(name):
         return "the optimizer raises TypeError, in its constructor or at its first step"
@@ -256,7 +275,7 @@ def constructor_says(name: str) -> str:
 
 
 def step_says(name: str) -> str:
-    """Return what happens to a None in a parameter group."""
+    """Return what happens to a None in a parameter group; for torch's classes, with the message."""
     words = "a None in a parameter group passes the constructor; step() raises TypeError"
     last = class_name(name)
     if last not in TORCH or not surely(name):
@@ -267,5 +286,5 @@ def step_says(name: str) -> str:
 
 
 def default_of(name: str) -> str | None:
-    """Return the weight decay that an optimizer takes when none is given, where it is not the usual 0."""
+    """Return the default weight decay of an optimizer, where it is not the usual 0."""
     return DEFAULTS.get(class_name(name).lower())

@@ -1,4 +1,4 @@
-"""A file's bytes as text, and back, without the loss of a byte."""
+"""Decode a file's bytes to text and encode it again, so that the same text gives the same bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bisect import bisect_right
 
 from .tree import ParseError
 
-# The longer marks first: UTF-32's begins with UTF-16's.
+# Longer byte order marks first: the one of UTF-32 begins with the one of UTF-16.
 MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -38,7 +38,7 @@ class Source:
             self.text = raw[len(self._mark) :].decode(self._codec)
         except UnicodeDecodeError as error:
             raise ParseError(f"byte {error.start + len(self._mark)} is not {self._codec}: {error.reason}") from None
-        except (LookupError, ValueError) as error:  # a codec that is no text codec
+        except (LookupError, ValueError) as error:  # a codec that is unknown, or not one for text
             raise ParseError(f"cannot decode as {self._codec}: {error}") from None
         self._starts: list[int] = []
 

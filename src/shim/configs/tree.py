@@ -1,6 +1,6 @@
-"""What every format is parsed into: values that know where they stand in the text.
+"""What every format is parsed into: values with their positions in the text.
 
-Two places that share a value (a YAML alias, a merge, a Python variable) share the node: ``is`` says so.
+Places that share a value (a YAML alias, a merge, a Python variable) share the node: they are the same by ``is``.
 Offsets count characters of the text, not bytes.
 """
 
@@ -15,7 +15,7 @@ LINE_END = re.compile(r"\r\n?|\n")
 
 
 class ParseError(Exception):
-    """Say that a text cannot be read: the parser's message, and the offset where it stopped."""
+    """Say that a text cannot be parsed: the parser's message, and the offset where it stopped."""
 
     def __init__(self, message: str, offset: int = 0) -> None:
         super().__init__(message)
@@ -26,8 +26,8 @@ class ParseError(Exception):
 class Scalar:
     """One value: its kind, its spelling as a string, and the text ``[start, end)`` that a fix replaces.
 
-    ``pad`` is written before a new value where nothing stood; ``stuck`` says why a value cannot be replaced.
-    ``plain`` means: written without quotes.
+    ``pad`` is written before the new value if there was no text for the old one. ``stuck`` says why the value cannot be
+    replaced. ``plain`` means: written without quotes.
     """
 
     __slots__ = ("end", "kind", "pad", "plain", "start", "stuck", "value")
@@ -51,7 +51,7 @@ class Entry(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Where a mapping takes a ``weight_decay``, and what is written before and after its value there."""
+    """Where ``weight_decay`` can be added to a mapping, and what is written before and after its value there."""
 
     offset: int
     before: str
@@ -61,9 +61,9 @@ class Room(NamedTuple):
 class Mapping:
     """Keys and values in order.
 
-    A key is added at ``site``: above a block's first key, or behind an opening bracket; -1 where none can be.
-    ``spelling`` is the key as the format writes it, with its colon or equals sign. ``merged`` holds what a YAML
-    merge (``<<``) gives to this mapping.
+    A key is added at ``site``: above a block's first key, or behind an opening bracket; -1 if no key can be added.
+    ``spelling`` is the key as the format writes it, with its colon or equals sign. ``merged`` holds the entries that
+    come from a YAML merge (``<<``).
     """
 
     __slots__ = ("_index", "_indexed", "block", "entries", "merged", "site", "spelling", "start")
@@ -79,14 +79,14 @@ class Mapping:
         self._indexed = 0
 
     def live(self) -> dict[str, Entry]:
-        """Return the entries that a reader sees: of equal keys the last one, as parsers do."""
+        """Return the entries that a reader sees: for a repeated key the last one, as in parsers."""
         if self._indexed != len(self.entries):
             self._index = {entry.key: entry for entry in self.entries}
             self._indexed = len(self.entries)
         return self._index
 
     def get(self, key: str) -> Entry | None:
-        """Return the entry that a reader sees at a key; of the merged ones, those that were kept."""
+        """Return the entry that a reader sees at a key. Of the merged entries, only those in ``ASKED`` were kept."""
         return self.live().get(key) or self.merged.get(key)
 
     def name(self, key: str) -> str:
@@ -97,7 +97,7 @@ class Mapping:
         return ""
 
     def room(self, text: str) -> Room:
-        """Return the room for a key at ``site``."""
+        """Return how a key is added at ``site``."""
         make = _above if self.block else _inside
         return make(text, self.site, self.spelling, not self.entries)
 
@@ -119,7 +119,7 @@ Node = Union[Scalar, Mapping, Sequence]
 
 
 def _inside(text: str, opening: int, key: str, empty: bool) -> Room:
-    """Return the room just behind an opening bracket, with the white space that the entries there have."""
+    """Add a key just behind an opening bracket, with the white space that the entries there have."""
     end = opening
     while end < len(text) and text[end] in " \t\r\n":
         end += 1
@@ -130,11 +130,12 @@ def _inside(text: str, opening: int, key: str, empty: bool) -> Room:
 
 
 def _above(text: str, first: int, key: str, _empty: bool) -> Room:
-    """Return the room on a line of its own above a block's first key, which starts at ``first``."""
+    """Add a key on a line of its own, above a block's first key, which starts at ``first``."""
     start = first
     while start and text[start - 1] not in "\r\n":
         start -= 1
-    # More than white space may precede the key ("- name: x"): the old key moves down, to its own column.
+    # More than white space may precede the key ("- name: x"). So the new key takes its place, and the old one moves to
+    # the next line, in the same column.
     return Room(first, key, newline(text) + "".join("\t" if c == "\t" else " " for c in text[start:first]))
 
 

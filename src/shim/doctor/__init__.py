@@ -1,7 +1,8 @@
-"""``doctor``: what shim would do for a job that is started here, and what stands in its way.
+"""``doctor``: what shim does for a job that is started here, and what prevents it.
 
-``examination`` looks, in child processes that are started as a job would be; ``words`` says what was found.
-``look`` and ``train`` are the programs of the children. ``docs/doctor.md`` describes the data that ``--json`` prints.
+``examination`` starts child processes as a job would be started, and collects what they print. ``words`` turns that
+into text. ``look`` and ``train`` are the programs of the child processes. ``docs/doctor.md`` describes the data that
+``--json`` prints.
 """
 
 from __future__ import annotations
@@ -18,25 +19,28 @@ __all__ = ["examine", "main"]
 
 
 def main(argv: list[str]) -> int:
-    """Print the findings; return 0 if a job would be guarded through every door, 1 if not.
+    """Print the findings; return 0 if a job is guarded through every door, 1 if not.
 
-    With ``--explain`` print the patches that answer an error message; return 0 if there is one, 1 if not.
+    With ``--explain``, print the patches that answer an error message; return 0 if there is one, 1 if not.
     """
     parser = argparse.ArgumentParser(
-        prog="shim doctor", description="Say what shim does for a job that is started here, and what stops it."
+        prog="shim doctor", description="Say what shim does for a job that is started here, and what prevents it."
     )
-    parser.add_argument("--verbose", action="store_true", help="say what becomes of each patch and each door, too")
-    parser.add_argument("--python", metavar="PATH", help="look at another interpreter")
+    parser.add_argument("--verbose", action="store_true", help="list every patch and every door, with its state")
+    parser.add_argument("--python", metavar="PATH", help="examine another interpreter")
     parser.add_argument(
-        "--for", dest="written_for", metavar="RELEASE", help="of torch that the program was written for"
+        "--for", dest="written_for", metavar="RELEASE", help="the torch release that the program was written for"
     )
-    parser.add_argument("--explain", metavar="MESSAGE", help="name the patch that answers an error message")
+    parser.add_argument(
+        "--explain", metavar="MESSAGE", help="name the patch that answers it; - reads it from standard input"
+    )
     parser.add_argument("--json", action="store_true", help="print the findings as data (docs/doctor.md)")
     options = parser.parse_args(argv)
     if options.explain is not None:
-        return _explain(options.explain, as_data=options.json)
+        message = sys.stdin.read() if options.explain == "-" else options.explain
+        return _explain(message, as_data=options.json)
     try:
-        with _Progress("looking: this imports torch, in two processes of their own ..."):
+        with _Progress("importing torch in two other processes ..."):
             found = examine(options.python, options.written_for)
     except (NoPythonError, NoReleaseError) as error:
         sys.stderr.write(f"shim: {error}\n")
@@ -50,7 +54,8 @@ def _explain(message: str, as_data: bool) -> int:
     from .. import explain
 
     answers = explain.explain(message)
-    command = explain.command(answers) if answers else None
+    mended = any(not answer.switch.startswith(explain.NO_PATCH) for answer in answers)
+    command = explain.command(answers) if mended else None
     if as_data:
         found: list[dict[str, Any]] = [
             {"patch": each.name, "reason": each.reason, "switch": each.switch, "torch": each.versions}
@@ -63,7 +68,7 @@ def _explain(message: str, as_data: bool) -> int:
 
 
 class _Progress:
-    """A line on a terminal while something takes its time."""
+    """A line on a terminal that is shown while something slow runs."""
 
     def __init__(self, line: str) -> None:
         self._line = line if sys.stderr is not None and sys.stderr.isatty() else ""

@@ -1,6 +1,6 @@
-"""Looks at an interpreter, its torch, the doors and what is in their way.
+"""Examine an interpreter, its torch, the doors, and what prevents them from working.
 
-Nothing is imported into this process: all is looked at in child processes, started as a job would be.
+torch is not imported into this process. Child processes import it, started as a job would be started.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from pathlib import Path
 from shutil import which
 from typing import Any, Iterator, NamedTuple
 
-from .. import __version__, bootstrap, launch, releases
+from .. import __version__, bootstrap, launch, releases, switches
 
-#: Where the package can be imported from: site-packages, or the src of a checkout.
+#: The directory from which the package can be imported: site-packages, or the src of a checkout.
 ROOT = str(Path(bootstrap.PACKAGE).parent)
 
 LOOK = (Path(__file__).parent / "look.py").read_text()
 TRAIN = (Path(__file__).parent / "train.py").read_text()
 
 
-#: An interpreter that says nothing for so many seconds is none.
+#: An interpreter must answer within so many seconds.
 PATIENCE = 30.0
 
 
 class NoPythonError(Exception):
-    """What was given as an interpreter is none."""
+    """``--python`` is not a Python interpreter that shim supports."""
 
 
 class NoReleaseError(Exception):
-    """What was given as a release of torch is none."""
+    """``--for`` is not a release of torch."""
 
 
 class Child:
-    """A process that was started, and what it says."""
+    """A child process and its output."""
 
     def __init__(self, command: list[str], environment: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
@@ -50,7 +50,7 @@ class Child:
         self._said: tuple[str, str] | None = None
 
     def lines(self, stream: int = 0, patience: float | None = None) -> list[str]:
-        """Return what is on stdout, or on stderr, once the process has ended: an exit handler may add to it.
+        """Return the lines of stdout, or of stderr, once the process has ended: an exit handler may print, too.
 
         Raises:
             subprocess.TimeoutExpired: if that takes more seconds than ``patience``.
@@ -65,32 +65,33 @@ class Child:
 
 
 class Door(NamedTuple):
-    """How a line of code is started through a door."""
+    """A door, and how code is started through it."""
 
     name: str
-    #: What goes in front of ``-c CODE``; empty where the door refuses.
+    #: What goes in front of ``-c CODE``; empty if the door refuses.
     command: list[str]
     environment: dict[str, str]
-    #: What the code is put into.
+    #: A format string for the code.
     form: str = "{}"
+    #: Why the door cannot be used here; empty if it can.
     refusal: str = ""
 
     def start(self, code: str) -> Child:
-        """Start a program through the door."""
+        """Start code through the door."""
         code = code if self.form == "{}" else self.form.format(repr(code))
         return Child([*self.command, "-c", code], self.environment)
 
 
 def examine(python: str | None = None, written_for: str | None = None) -> dict[str, Any]:
-    """Look at an interpreter, by default this one with its options. Returns what --json prints.
+    """Examine an interpreter, by default this one with its options. Return what ``--json`` prints.
 
     Args:
         python: the interpreter.
-        written_for: the release of torch that the program was written for, by default what SHIM_FOR says.
+        written_for: the release of torch that the program was written for, by default SHIM_FOR.
 
     Raises:
-        NoPythonError: if ``python`` cannot be started.
-        NoReleaseError: if there was no such release.
+        NoPythonError: if ``python`` cannot be started, or is not supported.
+        NoReleaseError: if torch never had this release.
     """
     if written_for is not None and _no_release(written_for):
         raise NoReleaseError(f"--for: {_no_release(written_for)}")
@@ -101,7 +102,7 @@ def examine(python: str | None = None, written_for: str | None = None) -> dict[s
         door._replace(environment={**door.environment, **environment})
         for door in _doors(command, is_this=python is None)
     ]
-    # All at once, and the two that import torch first: that takes seconds.
+    # All children run at the same time. The two that import torch start first, because they take seconds.
     look = Child([*command, "-c", LOOK, ROOT], {"SHIM_DISABLE": "1", **environment})
     first = next((door for door in doors if not door.refusal), None)
     training = first and first.start(TRAIN)
@@ -113,7 +114,7 @@ def examine(python: str | None = None, written_for: str | None = None) -> dict[s
         training = through.start(TRAIN)
     trained = _what_went_wrong(training)
     torch = _seen(look)
-    if bootstrap.switched_on("SHIM_DISABLE"):
+    if switches.switched_on("SHIM_DISABLE"):
         torch["patches"] = [
             {**row, "state": "skipped", "reason": "SHIM_DISABLE is set"} for row in torch.get("patches", ())
         ]
@@ -134,7 +135,7 @@ def examine(python: str | None = None, written_for: str | None = None) -> dict[s
 def _found(python: str) -> str:
     path = which(python)
     if path is None:
-        raise NoPythonError(f"{python} is no file that can be executed")
+        raise NoPythonError(f"{python} is not an executable file")
     return path
 
 
@@ -147,16 +148,16 @@ def _version(command: list[str]) -> str:
         version = (child.lines(patience=PATIENCE) or [""])[-1]
     except subprocess.TimeoutExpired:
         child.process.kill()
-        raise NoPythonError(f"{command[0]} says nothing for {PATIENCE:.0f} seconds") from None
+        raise NoPythonError(f"{command[0]} prints no version within {PATIENCE:.0f} seconds") from None
     if version.count(".") != 2 or not version.replace(".", "").isdigit():
-        raise NoPythonError(f"{command[0]} is no Python")
+        raise NoPythonError(f"{command[0]} is not a Python interpreter")
     if tuple(map(int, version.split("."))) < (3, 8):
-        raise NoPythonError(f"{command[0]} is Python {version}, and shim is for 3.8 and later: a job is NOT guarded")
+        raise NoPythonError(f"{command[0]} is Python {version}, and shim needs 3.8 or later: a job is NOT guarded")
     return version
 
 
 def _no_release(text: str) -> str:
-    """Say why a text is no release of torch; nothing if it is one."""
+    """Return why a text is not a release of torch; an empty string if it is one."""
     try:
         releases.written_for(text)
     except ValueError as error:
@@ -165,8 +166,8 @@ def _no_release(text: str) -> str:
 
 
 def _command(written_for: str | None) -> str:
-    """Return the command that starts a job as it was looked at."""
-    # In a directory with another shim, `python -m shim` is that.
+    """Return the command that starts a job in the way that was examined."""
+    # In a directory with another module called shim, `python -m shim` runs that one.
     words = ["shim run" if _another_shim() else "python -m shim run", f"--for {written_for}" * bool(written_for)]
     return " ".join([*filter(None, words), "YOUR_SCRIPT.py"])
 
@@ -176,8 +177,8 @@ def _command(written_for: str | None) -> str:
 
 def _doors(command: list[str], is_this: bool) -> list[Door]:
     given = os.environ.get("PYTHONPATH", "")
-    # As it is where the user says `python -m shim`, be that an installation or the checkout's src. Another
-    # interpreter is not to find the packages that are installed beside shim.
+    # What `python -m shim` needs: this installation, or the checkout's src. Another interpreter must not find the
+    # packages that are installed beside shim, so it gets no site-packages.
     importable = given if not is_this and _is_installed() else os.pathsep.join([ROOT, given]).strip(os.pathsep)
     preimport = Door("preimport", command, {"PYTHONPATH": importable}, form="import preimport; exec({})")
     try:
@@ -193,12 +194,12 @@ def _doors(command: list[str], is_this: bool) -> list[Door]:
 
 
 def _is_installed() -> bool:
-    """Tell an installation, which guards its own environment only, from a checkout, which guards every Python."""
+    """Tell whether this is an installation, which guards its own environment only; a checkout guards every Python."""
     return Path(ROOT).name in ("site-packages", "dist-packages")
 
 
 def _what_went_wrong(training: Child | None) -> str:
-    """Say what went wrong in a training; nothing if it came to its end."""
+    """Return what went wrong in a training; an empty string if it ran to its end."""
     if training is None:
         return "no door is open"
     return "" if "[0.0, 0.0]" in training.lines() else training.complaint()
@@ -212,7 +213,7 @@ def _door(door: Door, is_armed: bool, trained: str) -> dict[str, Any]:
 
 
 def _why_not_armed(door: Door) -> str:
-    if bootstrap.switched_on("SHIM_DISABLE"):
+    if switches.switched_on("SHIM_DISABLE"):
         return "SHIM_DISABLE is set"
     child = door.start("pass")
     child.lines()
@@ -220,11 +221,11 @@ def _why_not_armed(door: Door) -> str:
         return child.complaint()
     if _is_installed() and door.command[0] != sys.executable:
         return f"this shim is installed for another environment ({ROOT})"
-    return "this Python loads no sitecustomize.py of ours"
+    return "this Python does not load shim's sitecustomize.py"
 
 
 def _shell(python: str | None) -> dict[str, Any]:
-    """Look at what a plain ``python`` of this shell is, and whether it is armed."""
+    """Return which Python a plain ``python`` of this shell is, and whether it is armed."""
     plain = which(python or "python") or which("python3")
     armed = plain is not None and "True" in Child([plain, "-c", launch.IS_ARMED]).lines()
     return {"python": plain, "armed": armed}
@@ -241,43 +242,47 @@ def _seen(look: Child) -> dict[str, Any]:
             continue
         if isinstance(found, dict):
             return found
-    return {"missing": f"looking at torch ended early: {look.complaint()}"}
+    return {"missing": f"the process that examines torch died: {look.complaint()}"}
 
 
-# --- what is in the way, and what to do -----------------------------------------------------------------------------
+# --- problems, and what to do about them ----------------------------------------------------------------------------
 
 
 def _obstacles(torch: dict[str, Any], options: list[str]) -> Iterator[str]:
-    """Yield what stands in the way of a door here, in words."""
+    """Yield a sentence for each problem that a door has here."""
     if _private_environment():
         yield _private_environment()
     letters = "".join(option for option in options if option[:2] != "--" and option[:2] not in ("-X", "-W"))
     for letter in "IES":
         if letter in letters:
-            yield f"this Python runs with -{letter}: no sitecustomize is read; use `import preimport`"
+            yield f"this Python runs with -{letter}, and reads no sitecustomize: use `import preimport`"
     if os.environ.get("PYTHONSAFEPATH") or "P" in letters:
-        yield "PYTHONSAFEPATH is set: `import preimport` finds an installed one, and none that lies beside the script"
+        yield "PYTHONSAFEPATH is set: `import preimport` finds an installed shim only, not a copy beside the script"
     for name, effect in (
         ("SHIM_DISABLE", "shim is off"),
-        ("SHIM_STRICT", "a None is an error, not repaired"),
-        ("SHIM_SKIP", "patches are left out: " + os.environ.get("SHIM_SKIP", "")),
+        ("SHIM_STRICT", "a None raises TypeError and is not replaced"),
+        ("SHIM_SKIP", "the patches that it names are left out"),
     ):
         if _is_on(name):
             yield f"{name} is set: {effect}"
+    for variable in ("SHIM_SKIP", "SHIM_PATCHES"):
+        unknown = _unknown_names(variable, [row["patch"] for row in torch.get("patches", ())])
+        if unknown:
+            yield f"{variable} names unknown patches: {', '.join(unknown)}"
     in_front = _sitecustomize_in_front()
     if in_front:
         yield (
-            f"{in_front} stands in front of ours on PYTHONPATH and must load the next one itself; put ours first, "
-            "or start the job with `python -m shim run` behind the command that put it there"
+            f"{in_front} comes before shim's on PYTHONPATH, so shim's runs only if that file runs the next one; put "
+            "shim's directory first, or start the job with `python -m shim run` behind the command that sets PYTHONPATH"
         )
-    for_none = os.environ.get("SHIM_FOR", "").strip() and _no_release(os.environ["SHIM_FOR"])
+    for_none = switches.text("SHIM_FOR") and _no_release(switches.text("SHIM_FOR"))
     if for_none:
-        yield f"SHIM_FOR is not used: {for_none}"
+        yield f"SHIM_FOR is ignored: {for_none}"
     theirs = _another_shim()
     if theirs:
-        yield f"{theirs} is another shim, which `python -m shim` finds in this directory: write `shim run`"
+        yield f"{theirs} is another module called shim, which `python -m shim` runs in this directory: use `shim run`"
     if torch.get("imported_at_startup"):
-        yield "torch is imported while Python starts (a .pth file, usercustomize): shim is late there"
+        yield "torch is imported while Python starts (by a .pth file or usercustomize), before shim waits for it"
     for target in torch.get("patched_by_others", ()):
         yield f"another tool has patched {target}"
     failed: dict[str, list[str]] = {}
@@ -290,8 +295,18 @@ def _obstacles(torch: dict[str, Any], options: list[str]) -> Iterator[str]:
         yield f"shim itself failed: {torch['error']}"
 
 
+def _unknown_names(variable: str, patches: list[str]) -> list[str]:
+    """Return the names in a variable that are neither a patch nor a family of patches."""
+    names = switches.names(variable) if patches else []
+    if names:
+        from .. import rows
+
+        patches = patches + [row.name for row in rows.load()]
+    return [name for name in names if not any(f"{patch}.".startswith(f"{name}.") for patch in patches)]
+
+
 def _another_shim() -> Path | None:
-    """Return the module or package of the current directory that hides ours from ``python -m shim``."""
+    """Return the module or package in the current directory that ``python -m shim`` runs in place of ours."""
     theirs = next((path for path in (Path("shim", "__init__.py"), Path("shim.py")) if path.exists()), None)
     return None if theirs is None or theirs.resolve().parent == Path(bootstrap.PACKAGE) else theirs
 
@@ -305,7 +320,7 @@ def _private_environment() -> str:
 
 
 def _sitecustomize_in_front() -> str | None:
-    """Return a sitecustomize that PYTHONPATH finds before ours, if ours is on it at all."""
+    """Return a sitecustomize that comes before ours on PYTHONPATH, if ours is on it at all."""
     before: list[Path] = []
     for entry in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
         places = (Path(entry) / "src" / "shim" / "site", Path(entry).parent / "site")  # a checkout; an installation
@@ -316,14 +331,14 @@ def _sitecustomize_in_front() -> str | None:
 
 
 def _advice(found: dict[str, Any], is_this: bool) -> Iterator[str]:
-    """Yield what to do, in words."""
+    """Yield a sentence for each thing to do."""
     torch, python, shell = found["torch"], found["python"]["executable"], found["shell"]
     if "missing" in torch:
         plain = shell["python"]
         if is_this and plain and not launch.is_ours(plain):
-            yield f"look at the Python of this shell: `shim doctor --python {plain}`"
+            yield f"examine the Python of this shell: `shim doctor --python {plain}`"
         elif is_this:
-            yield "look at the Python that your job runs with: `shim doctor --python PATH`"
+            yield "examine the Python that your job runs with: `shim doctor --python PATH`"
         if not _private_environment():
             yield f"{'or ' * is_this}install torch for this one: `{python} -m pip install torch`"
         return
@@ -337,5 +352,5 @@ def _advice(found: dict[str, Any], is_this: bool) -> Iterator[str]:
 
 
 def _is_on(name: str) -> bool:
-    """Tell whether a variable does something: SHIM_SKIP lists names, the others are switches."""
-    return bool(os.environ.get(name, "").strip(", ")) if name == "SHIM_SKIP" else bootstrap.switched_on(name)
+    """Tell whether a variable has an effect. SHIM_SKIP lists names; the others are on or off."""
+    return bool(switches.names(name)) if name == "SHIM_SKIP" else switches.switched_on(name)

@@ -1,7 +1,7 @@
-"""Prints what the torch of this interpreter is, and what shim does with it, as JSON on the last line.
+"""Print what the torch of this interpreter is, and what shim does with it, as JSON on the last line.
 
-The text of this file is run with ``python -c``, so that it starts as a job would, with shim's directory as argument;
-and with SHIM_DISABLE, so that torch is seen as it is before the guards.
+The text of this file is run with ``python -c``, as a job would be started, with shim's directory as argument.
+SHIM_DISABLE is set, so that torch is seen as it is without the guards.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 
 def look(root: str) -> dict[str, Any]:
-    """Import torch, look at it, activate shim from the directory ``root``, and tell what became of it."""
+    """Import torch, examine it, activate shim from the directory ``root``, and return the state of each patch."""
     at_startup = "torch" in sys.modules
     try:
         import torch.optim
@@ -36,7 +36,7 @@ def look(root: str) -> dict[str, Any]:
         sys.path.insert(0, root)
         import shim
 
-        # To the end: what shim imports is to come from the packages of this interpreter.
+        # Moved to the end, so that what shim imports comes from the packages of this interpreter.
         sys.path.remove(root)
         sys.path.append(root)
         found["patched_by_others"] = patched_by_others()
@@ -55,7 +55,7 @@ def look(root: str) -> dict[str, Any]:
 
 
 def patched_by_others() -> list[str]:
-    """List the targets that are not torch's own functions any more, before we touch them."""
+    """List the targets that another tool has replaced, before shim patches them."""
     from shim.activation import REGISTRY
     from shim.targets import find
 
@@ -67,7 +67,7 @@ def patched_by_others() -> list[str]:
         value = getattr(found[1], {"constructor": "__init__", "step": "step"}.get(target.kind, ""), found[1])
         module = str(getattr(value, "__globals__", {}).get("__name__", "torch"))
         if target.kind in ("constructor", "step", "functional") and type(value) is not FunctionType:
-            # Such as wrapt's, which shows the globals of what it wraps.
+            # For example a proxy of wrapt, which shows the globals of the function that it wraps.
             module = f"{type(value).__module__}.{type(value).__qualname__}"
         if module.partition(".")[0] not in ("torch", "functools"):
             foreign.append(f"{target.path}, its {target.kind}, in {module}")
@@ -75,7 +75,7 @@ def patched_by_others() -> list[str]:
 
 
 def row(outcome: Any) -> dict[str, Any]:
-    """Return what is said of a patch; one whose module is not imported yet tells whether it can be."""
+    """Return the data of a patch. If its module is not imported yet, say whether it can be."""
     from shim.activation import REGISTRY
 
     patch = next((patch for patch in REGISTRY if patch.name == outcome.patch), None)
@@ -95,17 +95,16 @@ def row(outcome: Any) -> dict[str, Any]:
 
 
 def _is_left_out(patch: Any) -> bool:
-    """Tell whether a patch is skipped for another reason than that its module is not imported."""
-    from shim import status
+    """Tell whether a patch is skipped for a reason other than that its module is not imported."""
+    from shim import status, switches
 
-    named = {name: os.environ.get(name, "").replace(" ", "").split(",") for name in ("SHIM_SKIP", "SHIM_PATCHES")}
     must_be_named = patch.optional or (patch.works and status().written_for is None)
-    off = must_be_named and patch.name not in named["SHIM_PATCHES"]
-    return bool(off or patch.versions or patch.package or patch.name in named["SHIM_SKIP"])
+    off = must_be_named and patch.name not in switches.names("SHIM_PATCHES")
+    return bool(off or patch.versions or patch.package or patch.name in switches.names("SHIM_SKIP"))
 
 
 def can_be_imported(module: str) -> bool:
-    """Tell whether a module is there, without importing it or its packages."""
+    """Tell whether a module is installed, without importing it or its packages."""
     top, *rest = module.split(".")
     try:
         spec = find_spec(top)

@@ -1,4 +1,4 @@
-"""Trains a few steps with a None in the constructor and in a group, and prints what became of the two.
+"""Train a few steps with a None in the constructor and one in a group, and print what the two became.
 
 The text of this file is run with ``python -c``, through a door.
 """
@@ -16,11 +16,12 @@ import torch  # noqa: E402
 
 
 def stand_in_for_dynamo() -> None:
-    """Spare the import of torch._dynamo, which takes longer than that of torch.
+    """Avoid the import of torch._dynamo, which takes longer than the import of torch.
 
-    The first optimizer of a process imports it for ``disable`` and the first step for ``graph_break``, which do
-    nothing outside of torch.compile: ``_disable_dynamo`` in torch/_compile.py, ``_use_grad_for_differentiable`` in
-    torch/optim/optimizer.py. Whatever else is asked for comes from the real one.
+    The first optimizer of a process imports it for ``disable``, and the first step for ``graph_break``. Outside of
+    torch.compile both do nothing. Every other attribute comes from the real module. See
+    ``_disable_dynamo``: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_compile.py#L28 and
+    ``_use_grad_for_differentiable``: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/optimizer.py#L59
     """
     name = "torch._dynamo"
     if name in sys.modules:

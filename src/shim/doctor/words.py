@@ -1,4 +1,4 @@
-"""Says what the examination found, in words for a terminal."""
+"""Turn the findings of the examination into text for a terminal."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 WIDTH = 80
 LONG_NAME = 28
 
-#: How a shell that is armed loses PYTHONPATH.
-TAKEN_AWAY = "`sudo` (with -E, too), `su -`, `sbatch --export=NONE` and a tmux server that is running already"
+#: What removes PYTHONPATH from the environment of an armed shell.
+TAKEN_AWAY = "`sudo` (also with -E), `su -`, `sbatch --export=NONE` and a tmux server that is already running"
 
 
 def short(found: dict[str, Any]) -> list[str]:
-    """Return what is guarded, what is in the way, and what to do."""
+    """Return what is guarded, the problems, and what to do."""
     torch, python = found["torch"], found["python"]
-    # Another door may be closed here: that is a problem, and none of `run`.
+    # If only another door fails, `run` still guards a job.
     by_run = any(door["works"] for door in found["doors"] if door["door"] == "run")
     lines = [
         f"A job is guarded here: {found['command']}" if by_run else "A job is NOT guarded here.",
@@ -44,11 +44,11 @@ def _of_the_shell(shell: dict[str, Any]) -> str:
         return "There is no `python` on PATH."
     if not shell["armed"]:
         return f"A plain {shell['python']} is NOT guarded."
-    return f"A plain {shell['python']} is guarded too. {TAKEN_AWAY} take that away: use `run` there."
+    return f"A plain {shell['python']} is guarded too, but not behind {TAKEN_AWAY}: use `run` there."
 
 
 def _of_the_patches(torch: dict[str, Any]) -> Iterator[str]:
-    """Yield what is guarded; and of compatibility mode what is given back, and how many rows each other state has."""
+    """Yield what is guarded, and for compatibility mode the rows applied and the number of rows in each other state."""
     guards = [row for row in torch["patches"] if not row["optional"]]
     yield f"guarded: {_named(guards, 'applied') or 'nothing'}" + _when_imported(guards)
     given = [row for row in torch["patches"] if row["optional"]]
@@ -81,7 +81,7 @@ def _of_the_doors(doors: list[dict[str, Any]]) -> list[str]:
 
 
 def rows(found: dict[str, Any]) -> list[str]:
-    """Return what becomes of each patch and of each door."""
+    """Return the state of each patch and of each door."""
     torch = found["torch"]
     lines = []
     if "era" in torch:
@@ -94,14 +94,14 @@ def rows(found: dict[str, Any]) -> list[str]:
         program = f"Written for torch {torch['written_for']}" if torch["written_for"] else "On request"
         lines += _table(f"{program}: {len(rows)} {state}", rows)
     if found["doors"]:
-        lines += ["", "Doors, each tried in a process of its own; one of them trains a few steps"]
+        lines += ["", "Doors, each tried in a separate process; one of them trains a few steps"]
         for door in found["doors"]:
             lines += _wrapped(f"  {door['door']:<10}  ", "works" if door["works"] else "FAILS: " + door["reason"])
     return lines
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> list[str]:
-    """Return a name, a state and a reason on each line; behind a long name on the next."""
+    """Return lines with a name, a state and a reason. Behind a long name, the rest stands on the next line."""
     lines = ["", title] if rows else []
     width = min(max((len(row["patch"]) for row in rows), default=0), LONG_NAME)
     states = max((len(row["state"]) for row in rows), default=0)
@@ -115,12 +115,13 @@ def _table(title: str, rows: list[dict[str, Any]]) -> list[str]:
 
 
 def answers(answers: list[Answer], command: str | None) -> list[str]:
-    """Return what mends an error message."""
+    """Return the answers to an error message as text."""
     lines = []
     for answer in answers:
         only = f", for torch {answer.versions}" if answer.versions else ""
         lines += [answer.name, *_wrapped("    ", answer.reason), "    " + answer.switch + only]
-    return [*lines, "", f"Start your job with: {command}"] if answers else ["No patch answers this message."]
+    start = ["", f"Start your job with: {command}"] if command else []
+    return [*lines, *start] if answers else ["No patch answers this message."]
 
 
 def _list(title: str, sentences: list[str]) -> list[str]:
@@ -129,7 +130,7 @@ def _list(title: str, sentences: list[str]) -> list[str]:
 
 
 def _wrapped(first: str, text: str) -> list[str]:
-    """Wrap a text behind ``first``; what stands between backticks is a command, and stays on one line."""
+    """Wrap a text behind ``first``. What stands between backticks is a command, and stays on one line."""
     whole = re.sub(r"`[^`]*`", lambda command: command.group().replace(" ", "\0"), text)
     lines = textwrap.wrap(
         whole,

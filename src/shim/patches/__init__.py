@@ -1,4 +1,4 @@
-"""The tables: what is patched, and why. Data; how is in ``guards``, when is in ``registry``."""
+"""The tables of the None guards: which optimizers are guarded, and why. ``guards`` has the code that they need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ADOPT, bundled with shim: a row like every other."""
+"""The row of ADOPT, which comes with shim."""
 
 from __future__ import annotations
 

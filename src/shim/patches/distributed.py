@@ -1,4 +1,7 @@
-"""torch.distributed.optim's functional optimizers: they keep one weight_decay, and take it in the constructor."""
+"""The functional optimizers of torch.distributed.optim, which take weight_decay in the constructor only.
+
+https://github.com/pytorch/pytorch/blob/v2.13.0/torch/distributed/optim/functional_adam.py#L47
+"""
 
 from __future__ import annotations
 

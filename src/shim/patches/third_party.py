@@ -1,7 +1,7 @@
-"""Optimizers of other packages: each crashes on None without us, and equals 0.0 with us.
+"""Optimizers of other packages that crash on ``weight_decay=None`` without shim, and train as with 0.0 with it.
 
-None of them gives None a meaning; one that does gets no row here. The table says with which releases each was run,
-or that it was read only.
+An optimizer in which None has a meaning gets no row. The table names the release that each package was tested with, or
+says that its source was only read.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..registry import Patch
 from ..targets import Target
 
-#: package, what was done with it, the optimizers: those of a module by ``*``, or one by its name
+#: package, how it was tested, its optimizers: ``module:*`` for all of a module, ``module:Name`` for one
 FAMILIES = (
     ("apex", "commit 6424da3 read, not run: it needs a GPU", ("apex.optimizers:*",)),
     ("bitsandbytes", "run with 0.50.2, on the CPU", ("bitsandbytes.optim:*",)),

@@ -1,4 +1,7 @@
-"""torch's own optimizers: their constructors, their steps, their functional forms."""
+"""torch's own optimizers: their constructors, their steps, their functional forms.
+
+Where torch deletes the attribute ``torch.optim.adam``: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/__init__.py#L38
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,10 @@ OPTIMIZERS = (
     ("sgd", "SGD", "sgd"),
 )
 
-#: What a None says when an optimizer computes with it as a weight_decay: torch's own, and those of third_party. Only
-#: the first two name it; the others are given by other code, too (see ``shim.explain``).
+#: The messages of a None that an optimizer takes as weight_decay: of torch's own, and of those in third_party. Only the
+#: first two name weight_decay. Other code raises the others, too (see ``shim.explain``).
 NONE_ANSWERS = (
-    # A fused form; grad_scale and found_inf are None wherever gradients are not scaled.
+    # A fused form. grad_scale and found_inf are None in it unless gradients are scaled.
     r"_fused_(adagrad|adam|adamw|sgd)_\(\) received an invalid combination of arguments - got "
     r"\((?![^)]*\b(lr|lr_decay|eps|beta1|beta2|momentum|dampening)=NoneType)[^)]*\bweight_decay=NoneType",
     r"for argument 'weight_decay' but instead found type 'NoneType'",
@@ -38,7 +41,7 @@ NONE_ANSWERS = (
     r"bad operand type for unary -: 'NoneType'",
     r"\b(_foreach_)?add_?\(\): argument 'alpha' must be Number, not NoneType",
     r"\b_foreach_add_?\(\) received an invalid combination of arguments - got \(\w+, \w+, alpha=NoneType\)",
-    # torch 1.4 gives the factor first. Any method of that name may say this, so only where it adds its weight_decay.
+    # torch 1.4 passes the factor first. Any method called add may raise this, so its line must name weight_decay.
     r"/torch/optim/\w+\.py\b(?:(?!\bFile ).){0,120}?\.add_?\((?:group\['weight_decay'\]|weight_decay), "
     r"(?:(?!\bFile ).){0,120}?TypeError: add_?\(\) takes 1 positional argument but 2 were given",
 )
@@ -75,7 +78,7 @@ def none_guard(module: str, cls: str, functional: str) -> Patch:
 
 
 def newcomers(layout: Layout) -> tuple[Patch, ...]:
-    """Return a row for each optimizer and functional form that the loaded torch has and the table does not."""
+    """Return a row for each optimizer and functional form of the loaded torch that the table does not list."""
     listed = {target.path for patch in PATCHES for target in patch.targets}
     kinds = ((layout.optimizers, ("constructor", "step")), (layout.functionals, ("functional",)))
     return tuple(
@@ -94,7 +97,7 @@ PATCHES = (
     *(none_guard(*row) for row in OPTIMIZERS),
     Patch(
         name="torch.optim.adam",
-        reason="torch deletes the attribute; older code reaches for torch.optim.adam.adam through it, or calls it",
+        reason="torch deletes the attribute, but older code uses torch.optim.adam.adam, or calls torch.optim.adam",
         targets=(Target("submodule", "torch.optim:adam", how=attrgetter("Adam")),),
     ),
 )

@@ -89,7 +89,7 @@ def autocast(torch: Any) -> Any:
 @argument(
     "torch:is_autocast_enabled",
     works=">=2.4",
-    versions=">=1.5",
+    versions=">=1.6",
     says=r"is_autocast_enabled\(\) takes no arguments \(1 given\)",
     example="""
 import torch
@@ -126,7 +126,14 @@ def is_autocast_available(device_type: str) -> bool:
     import torch
 
     kind = torch.device(device_type).type
-    return (kind == "cuda" and hasattr(torch.cuda, "amp")) or (kind == "cpu" and hasattr(torch, "autocast"))
+    return (kind == "cuda" and _has_autocast()) or (kind == "cpu" and hasattr(torch, "autocast"))
+
+
+def _has_autocast() -> bool:
+    """Tell whether there is an autocast for CUDA: 1.5 has torch.cuda.amp without it."""
+    import torch
+
+    return hasattr(getattr(torch.cuda, "amp", None), "autocast")
 
 
 def _is_enabled(device_type: str, of_cuda: Callable[[], bool] | None = None) -> bool:
@@ -152,7 +159,7 @@ def _autocast() -> Any:
             self, device_type: str, dtype: Any = None, enabled: bool = True, cache_enabled: Any = None
         ) -> None:
             self._context: Any = nullcontext()
-            if device_type == "cuda" and hasattr(torch.cuda, "amp"):
+            if device_type == "cuda" and _has_autocast():
                 if enabled and dtype not in (None, torch.float16):
                     raise RuntimeError(f"autocast of torch {torch.__version__} computes in float16, not in {dtype}")
                 self._context = torch.cuda.amp.autocast(enabled)
@@ -245,7 +252,8 @@ def _grad_scaler() -> Any:
             if self._on_cuda or not self._enabled:
                 super().update(new_scale)
                 return
-            scale, tracker = self._check_scale_growth_tracker("update")
+            self._check_scale_growth_tracker("update")  # of 1.6 it returns nothing
+            scale, tracker = self._scale, self._growth_tracker
             if new_scale is not None:
                 scale.copy_(torch.as_tensor(new_scale, dtype=torch.float32).reshape(scale.shape))
             else:

@@ -72,11 +72,13 @@ row(
 
 
 def without_verbose(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Construct a scheduler without ``verbose``, which came last."""
-    kwargs.pop("verbose", None)
+    """Construct a scheduler without ``verbose``, which came last; the scheduler keeps it, as it did."""
     parameters = inspect.signature(wrapped).parameters
+    given = [kwargs.pop("verbose")] if "verbose" in kwargs else []
     if len(args) == len(parameters) + 1:
-        args = args[:-1]
+        args, given = args[:-1], [args[-1]]
+    if given:
+        instance.verbose = given[0]
     wrapped(*args, **kwargs)
 
 
@@ -87,12 +89,43 @@ row(
     None,
     {
         "called": "verbose",
-        "reason": "schedulers took verbose, as the last argument, up to 2.6; since 2.2 it has done nothing",
-        "works": "<2.7",
+        "reason": "schedulers take verbose, as the last argument, from 1.7 to 2.6; since 2.2 it has done nothing",
+        "works": ">=1.7,<2.7",
+        "versions": ">=2.7",
         "says": (
             rf"\b({_TOOK_VERBOSE})\.__init__\(\) got an unexpected keyword argument 'verbose'",
             rf"\b({_TOOK_VERBOSE})\.__init__\(\) takes from \d+ ({_ONE_MORE})",
         ),
         "example": (_A_SCHEDULER % ", verbose=False") + "print(scheduler.get_last_lr())\n",
+    },
+)
+
+
+def printing(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Take a step, and print the learning rates that it set if the scheduler was made with ``verbose``."""
+    verbose = vars(instance).get("verbose") is True
+    before = [group["lr"] for group in instance.optimizer.param_groups] if verbose else []
+    wrapped(*args, **kwargs)
+    plateau = "patience" in vars(instance)
+    epoch = ""
+    if plateau or "T_cur" in vars(instance) or args or kwargs:
+        last = instance.last_epoch
+        epoch = f"Epoch {last:.2f}: " if isinstance(last, float) else f"Epoch {last:05d}: "
+    what = "reducing" if plateau else "adjusting" if epoch else "Adjusting"
+    for number, (old, group) in enumerate(zip(before, instance.optimizer.param_groups)):
+        if not plateau or group["lr"] != old:
+            print(f"{epoch}{what} learning rate of group {number} to {group['lr']:.4e}.")  # noqa: T201
+
+
+row(
+    "wrapper",
+    (f"{_SCHEDULERS}:*.step",),
+    printing,
+    None,
+    {
+        "called": "verbose.printed",
+        "reason": "with verbose=True a scheduler printed the learning rates that it set, up to 2.1",
+        "works": ">=1.7,<2.2",
+        "versions": ">=2.2",
     },
 )

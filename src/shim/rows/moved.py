@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .row import module, name, names
+from .row import module, name, names, row
 
 
 @module(
@@ -52,6 +52,34 @@ def torch_six() -> dict[str, Any]:
         "with_metaclass": lambda meta, *bases: new_class("temporary_class", bases, {"metaclass": meta}),
         "inspect": inspect,
     }
+
+
+def from_six() -> dict[str, Any]:
+    """Modules of torch.utils.data had these names from torch._six, and people took them from there."""
+    return {name: torch_six()[name] for name in _FROM_SIX}
+
+
+_FROM_SIX = ("container_abcs", "int_classes", "string_classes")
+_HAD_THEM = ("torch.utils.data._utils.collate", "torch.utils.data._utils.pin_memory", "torch.utils.data.dataloader")
+
+row(
+    "names",
+    _HAD_THEM,
+    from_six,
+    from_six,
+    {
+        "works": "<1.9",
+        "says": (
+            rf"cannot import name '({'|'.join(_FROM_SIX)})' from 'torch\.utils\.data\.[\w.]+'",
+            rf"module 'torch\.utils\.data\.[\w.]+' has no attribute '({'|'.join(_FROM_SIX)})'",
+        ),
+        "example": """
+from torch.utils.data._utils.collate import container_abcs, default_collate, int_classes, string_classes
+print(isinstance({}, container_abcs.Mapping), isinstance(1, int_classes), isinstance("a", string_classes))
+print(default_collate([1, 2]).tolist())
+""",
+    },
+)
 
 
 def _raise_from(value: BaseException, from_value: BaseException) -> None:

@@ -6,7 +6,7 @@ import math
 import warnings
 from typing import Any
 
-from .row import argument, made, module, name
+from .row import argument, made, module, name, names
 
 
 @name(
@@ -43,7 +43,7 @@ import torch
 def double(x):
     return 2 * x
 torch.compiler.reset()
-print(double(2), torch.compiler.is_compiling(), torch.compiler.disable(double, recursive=False)(4))
+print(double(2), torch.compiler.disable(double, recursive=False)(4))
 """,
 )
 def compiler() -> dict[str, Any]:
@@ -61,10 +61,33 @@ def compiler() -> dict[str, Any]:
         "assume_constant_result": same,
         "cudagraph_mark_step_begin": nothing,
         "disable": same,
-        "is_compiling": lambda: False,
-        "is_dynamo_compiling": lambda: False,
+        **is_compiling(),
         "reset": nothing,
     }
+
+
+@names(
+    "torch.compiler",
+    called="torch.compiler.is_compiling",
+    works=">=2.3",
+    versions=">=2.1",
+    says=(
+        r"module 'torch\.compiler' has no attribute 'is_(dynamo_)?compiling'",
+        r"cannot import name 'is_(dynamo_)?compiling' from 'torch\.compiler'",
+    ),
+    example="""
+import torch
+from torch.compiler import is_compiling
+print(is_compiling(), torch.compiler.is_dynamo_compiling())
+""",
+)
+def is_compiling() -> dict[str, Any]:
+    """torch.compiler tells whether a function is being compiled since 2.3; torch._utils does so on 2.0 to 2.2."""
+    import torch
+
+    # torch.compile takes a call of this very function for True.
+    known = getattr(torch._utils, "is_compiling", lambda: False)
+    return {"is_compiling": known, "is_dynamo_compiling": known}
 
 
 @name(

@@ -19,7 +19,14 @@ def unpickled(module, *lacking):
 
 
 def _lacks(
-    module: str, classes: str, works: str, example: str = "", says: str = "", called: str = "", **meaning: Any
+    module: str,
+    classes: str,
+    works: str,
+    example: str = "",
+    says: str = "",
+    called: str = "",
+    versions: str = "",
+    **meaning: Any,
 ) -> None:
     """Add a row: a state without these attributes gets them. A function is given the state.
 
@@ -30,6 +37,7 @@ def _lacks(
         example: its lines after those that define ``unpickled``; a row without one answers no message.
         says: another message.
         called: its name, if that is not the first class.
+        versions: the releases of torch that have the classes.
         meaning: the attributes, and what they are for an object that has none.
     """
 
@@ -56,6 +64,7 @@ def _lacks(
                 else ()
             ),
             "example": example and _UNPICKLED + example,
+            "versions": versions,
         },
     )
 
@@ -88,6 +97,7 @@ _lacks(
     "upsampling",
     "Upsample UpsamplingBilinear2d UpsamplingNearest2d",
     works=">=1.6,<1.11",
+    versions=">=1.6",
     says=r"recompute_scale_factor is not meaningful with an explicit size\.",
     recompute_scale_factor=None,  # from 2.1 on, torch itself takes the object for one of 1.5
     example="""
@@ -108,6 +118,7 @@ _lacks(
     "activation",
     "Hardsigmoid Hardswish",
     works=">=1.5,<1.7",
+    versions=">=1.5",
     inplace=False,
     example="print(unpickled(nn.Hardsigmoid(), 'inplace')(torch.tensor([-4.0, 0.0, 4.0])).tolist())\n",
 )

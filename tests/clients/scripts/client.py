@@ -1,4 +1,4 @@
-"""What the clients share: a tiny problem, and a main function that prints what training made of it, to the bit.
+"""Shared by the clients: a tiny problem, and a main function that prints digests of the trained parameters.
 
 A client is run as ``python <framework>.py <training>,... <weight decay>...`` and does each of these trainings with each
 weight decay, given as in JSON: ``null`` is None.
@@ -25,7 +25,7 @@ def batches():
 
 
 def fit(trained, optimizer):
-    """Train as everybody does, and return the parameters."""
+    """Train in the usual way, and return the parameters."""
     for batch in batches():
         optimizer.zero_grad()
         trained(batch).pow(2).mean().backward()
@@ -41,13 +41,13 @@ def run(*trainings):
     torch.set_num_threads(1)
     by_name = {training.__name__: training for training in trainings}
     names, given = sys.argv[1].split(","), sys.argv[2:]
-    del sys.argv[1:]  # frameworks look at the command line too
+    del sys.argv[1:]  # frameworks read the command line, too
     for name in names:
         for text in given:
             torch.manual_seed(0)
             digest = hashlib.sha256()
             for parameter in by_name[name](json.loads(text)):
                 digest.update(parameter.detach().numpy().tobytes())
-            # In one piece: the lines of several processes must not mix.
+            # In one write, so that the lines of several processes do not mix.
             sys.stdout.write(f"trained {name} {text} {digest.hexdigest()}\n")
             sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Optimizers to which None means something: they train without shim, and what they do with None stays theirs."""
+"""Optimizers in which None has a meaning: they train without shim, and shim does not change what they do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run every optimizer as torch declares its inputs, and print what became of parameters and state, to the bit.
+"""Run every optimizer as torch declares its inputs, and print digests of parameters and state.
 
 For each optimizer, each declared configuration, each implementation that can be chosen and each dtype: a digest, or
 the error with which torch refuses the combination.

@@ -1,4 +1,4 @@
-"""The formats: how a text becomes a tree of values with positions."""
+"""The config formats, each with a parser that keeps the position of every value."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from . import json, python, toml, yaml
 
 
 class Format(NamedTuple):
-    """A format: the names of its files, how a comment begins, and ``parse`` (text to documents; raises ParseError).
+    """A format: the suffixes of its files, how a comment begins, and ``parse`` (text to documents; raises ParseError).
 
-    ``most`` is the bytes of the largest file that is parsed.
+    ``most`` is the size of the largest file that is parsed, in bytes.
     """
 
     name: str
@@ -28,14 +28,14 @@ FORMATS: dict[str, Format] = {
         Format("json", (".json",), "", json.parse),
         Format("jsonc", (".jsonc",), "//", json.parse_with_comments),
         Format("toml", (".toml",), "#", toml.parse),
-        # Python's own parser takes up to 900 times the bytes of the file.
+        # Python's own parser takes up to 900 times as much memory as the file has bytes.
         Format("python", (".py",), "#", python.parse, most=1 << 20),
     )
 }
 
 
 def by_suffix(name: str) -> Format | None:
-    """Return the format that a file's name says, or None."""
+    """Return the format that belongs to the suffix of a file, or None."""
     lower = name.lower()
     for found in FORMATS.values():
         if lower.endswith(found.suffixes):

@@ -1,4 +1,4 @@
-"""JSON, strict or with comments and trailing commas: a scan that keeps positions, as ``json`` does not."""
+"""JSON, strict or with comments and trailing commas. Unlike ``json``, this parser keeps positions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SPACE = re.compile(r"[ \t\r\n]+")
 COMMENT = re.compile(r"//[^\r\n]*|/\*.*?\*/", re.DOTALL)
 LITERAL = re.compile(r"(null)|(true|false)|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|-?Infinity|NaN")
 DEEPEST = 200
-# The standard library's, which is C.
+# The scanner of the standard library, which is written in C.
 SCAN_STRING = JSONDecoder().parse_string  # type: ignore[attr-defined]
 
 
@@ -43,10 +43,10 @@ class _Scan:
         return found
 
     def skip(self) -> str:
-        """Step over white space and comments, and return the character behind."""
+        """Skip white space and comments, and return the next character."""
         char = self.text[self.at : self.at + 1]
         while char in " \t\r\n/" and char:
-            # A loop, because a pattern that repeats a group takes memory for each repetition.
+            # A loop, because a regular expression that repeats a group takes memory for each repetition.
             match = (COMMENT if char == "/" else SPACE).match(self.text, self.at)
             if match is None or (char == "/" and not self.comments):
                 break
@@ -115,7 +115,7 @@ class _Scan:
         return made
 
     def separator(self, bracket: str) -> str:
-        """Step over a comma; return the character behind it, or the closing bracket."""
+        """Skip a comma; return the next character, or the closing bracket."""
         char = self.skip()
         if char == ",":
             self.at += 1

@@ -1,4 +1,4 @@
-"""The parsers that are an extra."""
+"""Import a parser that is an optional dependency."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class MissingParserError(Exception):
 
 
 def need(module: str, project: str, what: str) -> Any:
-    """Import a parser, or say how to get it.
+    """Import a parser, or raise an error that says how to install it.
 
     Raises:
         MissingParserError: it is not installed.

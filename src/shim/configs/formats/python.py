@@ -1,9 +1,8 @@
-"""Python configs, as mmengine writes them: parsed with ``ast``, never executed.
+"""Python configs, as mmengine has them: parsed with ``ast``, never executed.
 
-A call is a mapping of its keywords (``dict(...)`` is nothing else; any other callee stands at ``_target_``),
-a name that is assigned once is the value that it was given. Function and class bodies are not read, but for the
-defaults of fields and of options: they stand at ``class Name`` and ``add_argument``, and are ``NO_DEFAULT`` where an
-option has none.
+A call becomes a mapping of its keywords, with the name of the callee at ``_target_`` unless it is ``dict``. A name that
+is assigned once is replaced by its value. Of the bodies of functions and classes, only the defaults of fields and of
+options are read: they stand at ``class Name`` and ``add_argument``, and are ``NO_DEFAULT`` where an option has none.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ from ..tree import NULL, NUMBER, OTHER, TEXT, Entry, Mapping, Node, ParseError, 
 BLOCKS = ("body", "orelse", "finalbody", "handlers")
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 OPENING = re.compile(r"[ \t]*\(")
-# So many characters of an expression that is no value stand for it.
+# An expression that is not a constant is represented by so many of its characters.
 SHOWN = 200
-# The parser of Python up to 3.11 takes the square of an f-string's length. So the letter f is blanked out, which makes
-# a string of it: one with braces, that somebody else fills in.
+# The parser of Python up to 3.11 takes time quadratic in the length of an f-string. So the letter f is blanked out,
+# which makes it an ordinary string with braces: one that is filled in later.
 F_STRING = re.compile(r"\b(?:[fF]([rR]?)|([rR])[fF])(?=['\"])")
-# The calls that make an option of a command line.
+# The calls that define an option of a command line.
 OPTIONS = ("add_argument", "add_option", "option", "DEFINE_float")
-# What an option without a default has for one.
+# The default that is reported for an option without one.
 NO_DEFAULT = "without a default"
 THE_OPTION = re.compile(r"--?weight[-_]decay")
-# The keywords that make an option something else than one that is None where it is not given.
+# With one of these keywords, an option that is not given need not be None.
 OTHERWISE = {"default", "required", "is_flag", "flag_value", "count", "multiple", "prompt", "cls", "callback"}
 
 
@@ -44,7 +43,7 @@ def parse(text: str) -> list[Node]:
         text = F_STRING.sub(lambda match: " " + (match.group(1) or match.group(2) or ""), text)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes are the author's business
+            warnings.simplefilter("ignore")  # about invalid escapes in the config
             module = ast.parse(text)
         return [_Converter(text, lines, module).document]
     except SyntaxError as error:
@@ -74,7 +73,7 @@ def dotted(node: ast.expr) -> str:
 
 
 def _walk(module: ast.Module) -> Iterator[ast.AST]:
-    """Yield every node, as ``ast.walk`` does, but by depth: that holds far fewer of them at a time."""
+    """Yield every node, as ``ast.walk`` does, but depth first, which takes less memory."""
     stack: list[Any] = [module]
     while stack:
         node = stack.pop()
@@ -91,19 +90,19 @@ class _Converter:
     def __init__(self, text: str, lines: list[int], module: ast.Module) -> None:
         self.text = text
         self.lines = lines
-        # The offsets of the characters of a line that is not all ASCII, by the bytes that ast counts.
+        # For each line that is not all ASCII: the character at each byte, because ast counts bytes.
         self.columns: dict[int, array[int]] = {}
         self.used: Counter[str] = Counter()
         self.open: set[str] = set()
         self.values: dict[str, ast.expr] = {}
         self.done: dict[str, Node] = {}
-        # What a name that was imported stands for: "keras.optimizers.AdamW" for AdamW.
+        # The full path of each imported name: "keras.optimizers.AdamW" for AdamW.
         self.imports: dict[str, str] = {}
         self.document = Mapping(0)
         stored: Counter[str] = Counter()
         loaded: Counter[str] = Counter()
         defaults: list[tuple[str, str, ast.expr]] = []
-        given: set[str] = set()  # by set_defaults, which comes later
+        given: set[str] = set()  # by set_defaults, which overrides the defaults of options
         for node in _walk(module):
             if isinstance(node, ast.Name):
                 (loaded if isinstance(node.ctx, ast.Load) else stored)[node.id] += 1
@@ -169,7 +168,7 @@ class _Converter:
                 stack.extend(reversed(getattr(statement, field, None) or ()))
 
     def target(self, node: ast.expr) -> tuple[str, ...]:
-        """Return the path that an assignment sets: ``a.b['c']`` is a, b, c; empty where it is not plain."""
+        """Return the path that an assignment sets: ``a.b['c']`` is a, b, c. Empty if a key is not a constant."""
         path: list[str] = []
         while not isinstance(node, ast.Name):
             if isinstance(node, ast.Attribute):
@@ -286,7 +285,7 @@ class _Converter:
 
 
 def _columns(line: str) -> array[int]:
-    """Return, for each byte of a line in UTF-8, the character that it belongs to; nothing if all are ASCII."""
+    """Return, for each byte of a line in UTF-8, the index of its character; empty if all are ASCII."""
     columns = array("L")
     if line.isascii():
         return columns
@@ -346,7 +345,7 @@ def _option(node: ast.Call) -> Iterator[tuple[str, str, ast.expr]]:
 
 
 def _given(node: ast.Call) -> Iterator[str]:
-    """Yield what gives a default to options that have none."""
+    """Yield the keywords of a call that give a default to options that have none."""
     for keyword in node.keywords:
         name = keyword.arg or "**"
         if name == "argument_default" or (_called(node) == "set_defaults" and (RESEMBLES.search(name) or name == "**")):

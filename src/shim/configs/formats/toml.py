@@ -1,4 +1,4 @@
-"""TOML: a scan that keeps positions, as ``tomllib`` does not. TOML has no null; what can be wrong is a string."""
+"""TOML. Unlike ``tomllib``, this parser keeps positions. TOML has no null, so a wrong weight decay is a string."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ SPACE = re.compile(r"[ \t\r\n]+")
 COMMENT = re.compile(r"#[^\n]*")
 LINE_END = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\r?\n|\Z)")
 BARE = re.compile(r"[A-Za-z0-9_-]+")
-# What ends a string, and what may not be in it. All loops over a string are in Python, because a pattern that
-# repeats a group takes memory for each repetition.
+# What ends a string, and what may not be in it. All loops over a string are in Python, because a regular expression
+# that repeats a group takes memory for each repetition.
 CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f"
 SHORT = {'"': re.compile(r'\\.|["\r\n' + CONTROL + "]", re.DOTALL), "'": re.compile(r"['\r\n" + CONTROL + "]")}
-# The next thing in a long string that is more than a character; up to two quotes may stand before the closing ones.
+# The next escape or end in a multi-line string. Up to two quotes may stand right before the three closing ones.
 LONG = {'"': re.compile(r'\\.|"{3,5}', re.DOTALL), "'": re.compile(r"'{3,5}")}
 ESCAPE = re.compile(
     r'\\(?:([btnfr"\\e])|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|[ \t]*\r?\n[ \t\r\n]*|(.))', re.DOTALL
@@ -40,9 +40,9 @@ def parse(text: str) -> list[Node]:
 
 
 class _Table:
-    """What is known of a mapping while it is read: its keys, and how it came to be.
+    """A mapping while it is read: its keys, and how it was defined.
 
-    ``how`` is "path" (named on the way to another), "header", "dotted", or "closed" (an inline table).
+    ``how`` is "path" (by the header of a table inside it), "header", "dotted", or "closed" (an inline table).
     """
 
     __slots__ = ("how", "keys", "node")
@@ -54,7 +54,7 @@ class _Table:
 
 
 class _Tables:
-    """An array of tables: its list, and the last table, which is the one that headers speak of."""
+    """An array of tables: its list, and the last table, to which further headers refer."""
 
     __slots__ = ("last", "node")
 
@@ -86,14 +86,14 @@ class _Scan:
             self.at = match.end()
 
     def skip(self) -> str:
-        """Step over white space in a line, and return the character behind."""
+        """Skip white space in a line, and return the next character."""
         match = BLANK.match(self.text, self.at)
         if match is not None:
             self.at = match.end()
         return self.text[self.at : self.at + 1]
 
     def skip_lines(self) -> str:
-        """Step over white space, line ends and comments, and return the character behind."""
+        """Skip white space, line ends and comments, and return the next character."""
         while True:
             char = self.text[self.at : self.at + 1]
             match = (COMMENT if char == "#" else SPACE).match(self.text, self.at)
@@ -145,7 +145,7 @@ class _Scan:
         return made
 
     def step(self, table: _Table, key: str, at: int, how: str) -> _Table:
-        """Go into the table at a key, which comes to be if it is not there."""
+        """Return the table at a key, which is made if it is not there."""
         if key not in table.keys:
             return self.grow(table, key, at, at, how)
         inner = table.keys[key]

@@ -1,4 +1,4 @@
-"""YAML: PyYAML's events become the tree in one pass; nothing is constructed, no tag is executed."""
+"""YAML. The tree is built from PyYAML's events in one pass; no object is constructed and no tag is executed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ DEEPEST = 200
 KEY = "weight_decay: "
 TAG = "tag:yaml.org,2002:"
 KINDS = {TAG + "null": NULL, TAG + "str": TEXT, TAG + "int": NUMBER, TAG + "float": NUMBER}
-# A key that is itself a mapping or a list is named by so many characters of its text.
+# A key that is itself a mapping or a list is represented by so many characters of its text.
 COMPLEX_KEY = 100
-# What may precede a value and is no part of it: an anchor stays, a tag goes with the value that it describes.
+# What may stand before a value: an anchor, which a fix keeps, and a tag, which it replaces together with the value.
 ANCHOR = re.compile(r"&[^\s,\[\]{}]+")
 TAGGED = re.compile(r"!(?:<[^>\s]*>|[^\s,\[\]{}]*)")
 BLANK = re.compile(r"(?:\s+|(?<=\s)#[^\r\n]*)+")
@@ -26,7 +26,7 @@ BEHIND_ANCHOR = re.compile(r"&[^\s,\[\]{}]+\Z")
 def parse(text: str) -> list[Node]:
     """Return the documents of a YAML text (1.1, which is what PyYAML and most frameworks read)."""
     yaml = need("yaml", "PyYAML", "YAML")
-    # libyaml where PyYAML was built with it: the same events, more than twenty times as fast.
+    # libyaml, where PyYAML was built with it, gives the same events more than twenty times as fast.
     kind = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         loader = kind(text)
@@ -39,15 +39,12 @@ def parse(text: str) -> list[Node]:
         words = [word for word in (error.context, error.problem) if word]
         raise ParseError(", ".join(words) or "not YAML", mark.index if mark else 0) from None
     except yaml.reader.ReaderError as error:
-        # The two parsers count this position in characters and in bytes: look for the character.
+        # One of the two parsers counts the position in bytes, the other one in characters. So search the text.
         char = error.character if isinstance(error.character, int) else 0
         raise ParseError(f"character U+{char:04X} is not allowed in YAML", max(text.find(chr(char)), 0)) from None
     except RecursionError:
         raise ParseError("nested too deeply") from None
-    except (
-        ValueError,
-        OverflowError,
-    ) as error:  # PyYAML lets a %YAML directive or an escape with absurd numbers through to int/chr
+    except (ValueError, OverflowError) as error:  # int() or chr() on the huge number of a %YAML directive or an escape
         raise ParseError(str(error)) from None
 
 
@@ -60,7 +57,7 @@ def _events(loader: YamlThing) -> Iterator[YamlThing]:
 
 
 class _Composer:
-    """PyYAML's composer, but with a limit of depth, which libyaml's lacks, and straight to our nodes.
+    """PyYAML's composer with a limit of depth, which libyaml lacks, and with our own nodes.
 
     An alias is the node of its anchor, so that a shared value stays one node.
     """
@@ -72,11 +69,11 @@ class _Composer:
         self.tags: dict[str, str] = {}
         self.anchors: dict[str, Node] = {}
         self.documents: list[Node] = []
-        # The open containers, innermost last, with the key that each mapping waits to fill, if it has read one.
+        # The open containers, innermost last, each with the key that still needs its value (None if there is none).
         self.open: list[Mapping | Sequence] = []
         self.keys: list[tuple[str, int] | None] = []
         self.merging: set[int] = set()
-        # Where an open container started that is itself a key.
+        # For each open container: where it starts if it is itself a key, else -1.
         self.complex: list[int] = []
         kinds = {
             yaml.ScalarEvent: self.scalar,
@@ -100,7 +97,7 @@ class _Composer:
         return bool(self.open) and self.keys[-1] is None and isinstance(self.open[-1], Mapping)
 
     def put(self, node: Node) -> None:
-        """Put a finished value where it belongs: the document, a list, or the key that waits."""
+        """Put a finished value where it belongs: a document, a list, or the key that still needs its value."""
         if not self.open:
             self.documents.append(node)
             return
@@ -142,7 +139,7 @@ class _Composer:
         if tag is None or tag == "!":
             tag = self.resolve(value) if event.implicit[0] else TAG + "str"
         if self.waits_for_key():
-            # "<<" is kept as a key: an edit that changes what is merged must not go unseen.
+            # "<<" is kept as a key, so that an edit that changes what is merged is noticed.
             if tag == TAG + "merge":
                 self.merging.add(id(self.open[-1]))
             self.put_key(value, start)
@@ -162,7 +159,7 @@ class _Composer:
         self.put(made)
 
     def resolve(self, value: str) -> str:
-        """Return the tag of a plain scalar; the loader's answer is remembered."""
+        """Return the tag of a plain scalar, as the loader resolves it, from a cache."""
         tag = self.tags.get(value)
         if tag is None:
             tag = str(self.loader.resolve(self.scalar_node, value, (True, False)))
@@ -178,7 +175,7 @@ class _Composer:
         if type(event) is not self.mapping_start:
             made = Sequence(start)
         elif event.flow_style:
-            # "[a: b]" is a list with a mapping that has no bracket; one with an anchor or a tag has.
+            # The mapping in "[a: b]" has no braces. One with an anchor or a tag always has.
             braced = self.text[start] == "{" or event.anchor is not None or event.tag is not None
             made = Mapping(start, site=self.text.index("{", start) + 1 if braced else -1, spelling=KEY)
         else:
@@ -201,7 +198,7 @@ class _Composer:
             self.put_key("? " + self.text[start : min(event.end_mark.index, start + COMPLEX_KEY)], start)
 
     def merge(self, made: Mapping) -> None:
-        """Give a mapping what it merges, of the keys that anybody asks for: to copy all takes quadratic time."""
+        """Give a mapping what it merges, for the keys in ``ASKED`` only: to copy all would take quadratic time."""
         if id(made) not in self.merging:
             return
         parts: list[Node] = []
@@ -219,7 +216,7 @@ class _Composer:
         made.merged = kept
 
     def place(self, made: Scalar) -> None:
-        """Set the text to be replaced: behind an anchor; and where nothing is written, behind the colon."""
+        """Set the text to be replaced: behind an anchor; behind the colon if nothing is written."""
         start, end = made.start, made.end
         tag = end
         while start < end:
@@ -244,7 +241,7 @@ class _Composer:
             back = start
             while back and self.text[back - 1] in " \t":
                 back -= 1
-            # Behind "key:" or behind an anchor, never behind white space, where a comment may follow.
+            # Right behind "key:" or an anchor, not behind the white space there, because a comment may follow.
             made.start = made.end = back
             made.pad = " "
             if self.text[back - 1 : back] in ("-", "?"):

@@ -1,0 +1,41 @@
+"""The environment variables that control shim, and how their values are read.
+
+``bootstrap`` and ``site/sitecustomize.py`` run before this module can be imported. So they read SHIM_DISABLE, SHIM_FOR
+and SHIM_PATCHES themselves.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .bootstrap import switched_on
+
+__all__ = ["SWITCHES", "names", "switched_off", "switched_on", "text"]
+
+#: What can be set, and what it does.
+SWITCHES = {
+    "SHIM_DISABLE=1": "turn shim off",
+    "SHIM_VALUE=number|default": "what a None becomes, by default 0.0",
+    "SHIM_STRICT=1": "raise TypeError for a None instead of replacing it",
+    "SHIM_FOR=RELEASE": "the torch release that the program was written for, as --for",
+    "SHIM_SKIP=name,name": "leave patches out",
+    "SHIM_PATCHES=name,name": "apply patches that are off by default",
+    "SHIM_HINT=0": "no hint below the traceback of a program that died",
+    "SHIM_LOG=info|debug": "log to stderr",
+    "SHIM_REPORT=1": "print at exit where a None was found, and how often",
+}
+
+
+def text(name: str) -> str:
+    """Return the value of a variable without white space around it; an empty string if it is not set."""
+    return os.environ.get(name, "").strip()
+
+
+def names(name: str) -> list[str]:
+    """Return the names that a variable lists, separated by commas."""
+    return [each.strip() for each in os.environ.get(name, "").split(",") if each.strip()]
+
+
+def switched_off(name: str) -> bool:
+    """Tell whether a variable is 0, false, no or off. Any other value counts as not set."""
+    return text(name).lower() in ("0", "false", "no", "off")

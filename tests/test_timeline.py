@@ -1,0 +1,177 @@
+"""The timeline: which release has which public name is what the torch that is here really has."""
+
+from __future__ import annotations
+
+import importlib
+import random
+
+import pytest
+import torch
+
+from shim import timeline
+from shim.explain import explain
+from shim.releases import is_in, release
+
+HERE = release(torch.__version__).numbers
+#: Where no name may be wrong; of the other modules some are looked at.
+MOST_USED = (
+    *("torch", "torch.nn", "torch.nn.functional", "torch.nn.init", "torch.nn.utils", "torch.optim", "torch.autograd"),
+    *("torch.optim.lr_scheduler", "torch.utils.data", "torch.linalg", "torch.fft", "torch.distributed", "torch.cuda"),
+    *("torch.cuda.amp", "torch.testing", "torch.jit", "torch.hub", "torch.serialization", "torch.distributions"),
+)
+#: They need what is not installed, or are a directory without a file: an import tells nothing.
+UNTOLD = {"torch.utils.tensorboard", "torch.utils.ffi", "torch.utils.cpp_extension", "torch.utils.benchmark"}
+
+
+def imported(module):
+    """Return a module; None if this torch has none of that name, or it wants what is not here."""
+    try:
+        return importlib.import_module(module)
+    except Exception:
+        return None
+
+
+def wrong(module):
+    """Return the names of a module of which the timeline says something else than this torch."""
+    found = torch.Tensor if module == "torch.Tensor" else imported(module)
+    names = timeline._names(module) if found is not None else ()
+    said = {}
+    for name in names:
+        path = f"{module}.{name}"
+        there = hasattr(found, name) or imported(path) is not None
+        if path not in UNTOLD and is_in(HERE, timeline.find(path).works) != there:
+            said[path] = there
+    return said
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("module", [*MOST_USED, "torch.Tensor"])
+def test_a_module_has_the_names_that_the_timeline_says(module):
+    assert wrong(module) == {}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_so_have_other_modules(record_property):
+    every = sorted(timeline._data()["torch"]["names"])
+    some = random.Random(19).sample([each for each in every if "._" not in each], 40)
+    names = [name for module in some if module in UNTOLD or imported(module) for name in timeline._names(module)]
+    assert {name: there for module in some for name, there in wrong(module).items()} == {}
+    record_property("names of 40 modules compared with this torch", len(names))
+
+
+@pytest.mark.parametrize(
+    "name, works, sentence",
+    [
+        ("torch.rfft", "<1.8", "torch.rfft is gone since torch 1.8"),
+        ("torch.func.vmap", ">=2.0", "torch.func came with torch 2.0"),
+        ("torch.Assert", ">=1.7,<1.8", "torch.Assert is in torch 1.7 alone"),
+        ("torch.is_deterministic", ">=1.7,<1.10", "torch.is_deterministic is in torch 1.7 to 1.9 alone"),
+    ],
+)
+def test_a_lifetime_is_a_specifier_and_a_sentence(name, works, sentence):
+    found = timeline.find(name) or timeline.find_module(name)
+    assert (found.works, found.sentence) == (works, sentence)
+
+
+def lost(package):
+    """Return the names of a package's modules that its newest release lacks, as module and name."""
+    for module in timeline._data()[package]["names"]:
+        for name in timeline._names(module):
+            found = timeline.find(f"{module}.{name}")
+            if found.spans[-1][1] != timeline._releases(package)[-1]:
+                yield module, name
+
+
+@pytest.mark.parametrize("package", ["torch", "torchvision", "torchaudio"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "ImportError: cannot import name '{name}' from '{module}' (/env/site-packages/there/__init__.py)",
+        "AttributeError: module '{module}' has no attribute '{name}'",
+    ],
+)
+def test_every_lost_name_is_answered(package, message):
+    names = [each for each in lost(package) if each[0] != "torch.Tensor"]
+    chosen = random.Random(19).sample(names, 25)
+    said = [message.format(module=module, name=name) for module, name in chosen]
+    assert [each for each in said if not explain(each)] == []
+
+
+def test_so_is_every_lost_method_of_a_tensor():
+    names = [name for module, name in lost("torch") if module == "torch.Tensor"]
+    assert "align_to" in names
+    said = [f"AttributeError: 'Tensor' object has no attribute '{name}'" for name in names]
+    assert [each for each in said if not explain(each)] == []
+
+
+@pytest.mark.parametrize(
+    "message, answer, what",
+    [
+        ("module 'torch.distributed' has no attribute 'all_reduce_multigpu'", "all_reduce_multigpu", "torch<2.2"),
+        ("No module named 'torch.quantization.fx.prepare'", "torch.quantization.fx.prepare", "torch"),
+        ("'Tensor' object has no attribute 'const_data_ptr'", "torch.Tensor.const_data_ptr", "torch>=2.13"),
+        ("cannot import name 'device_mesh' from 'torch.distributed' (x.py)", "torch.distributed.device_mesh", ">=2.2"),
+    ],
+)
+def test_what_no_row_answers_is_answered_with_its_releases(message, answer, what):
+    [found] = explain(message)
+    assert found.name.endswith(answer) and what in found.switch and "no patch" in found.switch
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "module 'torch' has no attribute 'zeros'",  # in every release: something else is wrong
+        "module 'torch' has no attribute 'no_such_name'",
+        "cannot import name 'MyNet' from 'torch.nn'",
+        "cannot import name 'rfft' from partially initialized module 'torch' (most likely due to a circular import)",
+        "module 'mytorch' has no attribute 'rfft'",
+        "module 'torch_geometric' has no attribute 'vmap'",
+        "No module named 'torchtext.vocab'",
+        "No module named 'torch'",
+        "'MyTensor' object has no attribute 'align_to'",
+        "'Tensor' object has no attribute 'my_method'",
+        "type object 'Tensor' has no attribute 'align_to'",
+    ],
+)
+def test_what_never_was_and_what_is_not_torchs_is_not_answered(message):
+    assert explain(message) == []
+
+
+def test_a_name_that_a_row_gives_back_is_answered_by_the_row():
+    assert [answer.name for answer in explain("module 'torch' has no attribute 'rfft'")] == ["torch.rfft"]
+    assert explain("module 'torch' has no attribute 'rfft'")[0].option == "torch.rfft"
+
+
+class TestTheHint:
+    """Below the traceback of a program that died of a name that no row gives back."""
+
+    @staticmethod
+    def absent():
+        """Return two names of torch that this release lacks and no row gives back, and the releases that have them."""
+        for module in ("torch.distributed", "torch.nn", "torch.cuda", "torch.nn.functional"):
+            for name in timeline._names(module):
+                found = timeline.find(f"{module}.{name}")
+                [answer] = explain(f"module '{module}' has no attribute '{name}'") or [None]
+                if answer and not answer.option and not answer.answers and not is_in(HERE, found.works):
+                    return module, name, found
+        raise AssertionError("this torch has every name")
+
+    def test_it_says_which_release_has_the_name(self, python):
+        module, name, found = self.absent()
+        for code in (f"import {module} as m\nm.{name}", f"from {module} import {name}"):
+            said = " ".join(python(code).stderr.partition("\nshim: ")[2].split())
+            here = ".".join(map(str, HERE))
+            assert said == f"{found.sentence}, and this is torch {here}. No patch gives it back: {found.remedy}."
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "class Tensor: pass\nimport torch\nTensor().align_to",
+            "import torch\ntorch.ones(1).no_such_name",
+            "import torch.nn\nraise AttributeError(\"module 'torch.nn' has no attribute 'RMSNorm'\")",
+            "import torch\ntry:\n    torch.no_such_name\nexcept AttributeError:\n    pass",
+        ],
+    )
+    def test_it_is_silent_about_what_is_not_torchs(self, python, code):
+        assert "shim:" not in python(code).stderr
