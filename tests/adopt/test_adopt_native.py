@@ -61,7 +61,7 @@ def looked_at(request, monkeypatch):
     if request.param == "in Python":
         monkeypatch.setattr(native, "_look", None)
     elif native._look is None:
-        pytest.skip(f"torch {torch.__version__}: no C exchange of DLPack")
+        pytest.skip(f"torch {torch.__version__}: its objects are not read")
 
 
 def ordinary(seed=0):
@@ -195,7 +195,7 @@ def test_what_becomes_of_a_tensor_between_two_steps_is_seen(change):
 
 def test_many_parameters_are_gone_through_without_a_line_of_python_for_each(monkeypatch):
     if native._look is None:
-        pytest.skip(f"torch {torch.__version__}: no C exchange of DLPack")
+        pytest.skip(f"torch {torch.__version__}: its objects are not read")
     params = as_parameters(ordinary())
     optim = steps(params, [torch.ones_like(p) for p in params], fused=True)
     monkeypatch.setattr(optim, "_init_group", lambda *args: pytest.fail("went through the group"))
@@ -211,7 +211,7 @@ def test_many_parameters_are_gone_through_without_a_line_of_python_for_each(monk
 
 def test_parameters_that_are_frozen_stay_and_cost_no_line_of_python(monkeypatch):
     if native._look is None:
-        pytest.skip(f"torch {torch.__version__}: no C exchange of DLPack")
+        pytest.skip(f"torch {torch.__version__}: its objects are not read")
     params = as_parameters(ordinary())
     params[0].requires_grad_(False)
     frozen = params[0].clone()
