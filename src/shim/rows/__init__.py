@@ -45,6 +45,7 @@ FAMILIES = (
     "data_newer",
     "nn_newer",
     "optim_newer",
+    "lost",
     "newer_advice",
     "advice",
 )
