@@ -85,6 +85,7 @@ class TestAName:
             "import torch\ntorch.rfft = mine\ntorch.rfft(x)",
             "import torch\nsetattr(torch, 'rfft', mine)\ntorch.rfft(x)",
             "from torch import fft\nfft.fft(x)",
+            "from torch import tensor\nimport torch\ntensor(1), torch.tensor(1)",
             "import torch\ntorch.fft.fft(x)",
             "import torch\nx = torch.ones(1)\nx.rfft()",
             "import torch_geometric\ntorch_geometric.rfft",
