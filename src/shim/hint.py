@@ -167,6 +167,8 @@ def hint(error: Exception, last: TracebackType) -> str:
         last = last.tb_next
     if _is_said_by_the_program(frame, last.tb_lasti) or (kind is KeyError and _package(frame) != "torch"):
         return ""
+    if "'Tensor' object has no attribute" in said and not _is_of_a_tensor(error):
+        return ""
     where = [f'  File "{each.f_code.co_filename}", line {number}, in {each.f_code.co_name}' for each, number in frames]
     code = linecache.getline(frame.f_code.co_filename, line, frame.f_globals).strip()
     for patch in _patches_for("\n".join([*where, f"    {code}", said])):
@@ -226,8 +228,6 @@ def _of_a_lost_name(error: Exception, said: str) -> tuple[str, _Command | None] 
         installed = _installed(name.package)
         if installed is None or is_in(installed, name.works):
             continue
-        if name.name.startswith("torch.Tensor.") and not _is_of_a_tensor(error):
-            continue
         if patch is not None:
             return _advice(patch)
         here = f"and this is {name.package} {'.'.join(map(str, installed))}"
@@ -238,7 +238,7 @@ def _of_a_lost_name(error: Exception, said: str) -> tuple[str, _Command | None] 
 def _is_of_a_tensor(error: Exception) -> bool:
     """Tell whether it is torch's Tensor that lacks an attribute: others have classes of that name, too."""
     tensor = getattr(sys.modules.get("torch"), "Tensor", None)
-    return tensor is not None and isinstance(getattr(error, "obj", None), tensor)  # Python 3.10 keeps it
+    return tensor is not None and isinstance(getattr(error, "obj", tensor()), tensor)  # Python 3.10 keeps it
 
 
 class _Command(Record):
