@@ -310,6 +310,43 @@ print(pickle.loads(pickle.dumps(torch.stft)) is torch.stft)
     assert result.stdout == "True\nTrue\n", result.stderr
 
 
+#: Pickles and unpickles every function and class that the rows put somewhere or call something around; prints the
+#: paths of those that come back as another object or not at all although what was there before did.
+PICKLES = """
+import importlib, operator, pickle, sys
+import torch.utils.data, torch.distributed, torch.onnx, shim.rows
+from shim.targets import expanded
+
+def held_at(target):
+    module, _, path = target.path.partition(":")
+    try:
+        return operator.attrgetter(path)(importlib.import_module(module))
+    except (ImportError, AttributeError):
+        return None
+
+def comes_back(held):
+    try:
+        return pickle.loads(pickle.dumps(held)) is held
+    except Exception as error:
+        return False
+
+kinds = ("around", "wrapper", "arguments", "name", "made")
+places = [each for row in shim.rows.load() for each in expanded(row.targets) if each.kind in kinds]
+before = {each.path: held_at(each) for each in places}
+fine = {path for path, held in before.items() if comes_back(held)}
+shim.activate(written_for=sys.argv[1])
+now = {each.path: held_at(each) for each in places}
+put = [path for path, held in now.items() if held is not before[path]]
+print(len(put) > 0, [path for path in put if path in fine and not comes_back(now[path])])
+"""
+
+
+@pytest.mark.parametrize("program", ["1.1", "1.7", "1.13", "2.15"])
+def test_what_could_be_pickled_can_be_pickled(python, program):
+    said = python(["-W", "ignore", "-c", PICKLES, program], door="src")
+    assert said.stdout.splitlines()[-1] in ("True []", "False []"), said.stdout + said.stderr
+
+
 def test_children_inherit_it(python):
     code = textwrap.dedent("""
         import subprocess, sys

@@ -322,6 +322,8 @@ class Around(Kind):
         def around(*args: Any, **kwargs: Any) -> Any:
             return how(original, *args, **kwargs)
 
+        # Pickled by its name, it is to be found: torch.clamp is one of torch._C's by its own, which is another object.
+        around.__module__, around.__qualname__ = target.path.split(":")
         # TorchScript cannot compile this; from 2.3 on it asks for what to compile (torch/jit/_script.py).
         vars(around)["__prepare_scriptable__"] = lambda: original
         new: Any = type(held)(around) if original is not held else around
