@@ -6,6 +6,7 @@ import functools
 import importlib
 import inspect
 import sys
+from importlib.machinery import ModuleSpec
 from operator import attrgetter
 from types import FunctionType, ModuleType
 from typing import Any, Callable, Iterator
@@ -270,6 +271,8 @@ class Module(Names):
         if module is not None:
             return super().change(target, found, switch, layout)
         new = ModuleType(target.path, f"What {target.path} held in older releases, given back by shim.")
+        # importlib.util.find_spec asks the module for it, and importlib.reload finds nothing to run anew.
+        new.__spec__ = ModuleSpec(target.path, None, origin="shim")
         vars(new).update(target.how())
         sys.modules[target.path] = new
         name = target.path.rpartition(".")[2]
