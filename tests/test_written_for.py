@@ -197,7 +197,7 @@ def test_without_a_release_no_row_is_imported(python):
     assert python(code).stdout == "[]\n"
 
 
-@pytest.mark.parametrize("text", ["1.99", "old", "1.7.9"])
+@pytest.mark.parametrize("text", ["1.99", "old", "1.7.9", "2.99", "3.0"])
 class TestAReleaseThatNeverWas:
     def test_run_refuses_it_in_one_line(self, python, text):
         result = python(["-m", "shim", "run", "--for", text, "-c", "print('ran')"], door="src")
@@ -213,6 +213,18 @@ class TestAReleaseThatNeverWas:
     def test_activate_raises(self, text):
         with pytest.raises(ValueError, match=text):
             shim.activate(written_for=text)
+
+
+def test_a_release_given_as_a_number_is_a_type_error_that_says_to_write_a_string():
+    with pytest.raises(TypeError, match="as a string, '1.7', not 1.1: as a number 1.10 is 1.1"):
+        shim.activate(written_for=1.10)
+
+
+def test_the_release_after_the_newest_that_is_known_is_taken():
+    major, minor = max(TORCH)
+    assert written_for(f"{major}.{minor + 1}").numbers == (major, minor + 1, 0)
+    with pytest.raises(ValueError, match="there is no torch"):
+        written_for(f"{major}.{minor + 2}")
 
 
 def test_an_unknown_patch_is_an_error_that_lists_the_names():
@@ -262,7 +274,7 @@ for name in sorted(before.keys() | after.keys()):
     # Modules that have been imported meanwhile stay; those that rows have made do not. The last one counts the hooks
     # that there ever were.
     new = name.partition(":")[0] not in before or (name not in before and type(after.get(name)) is type(sys))
-    made = type(after.get(name)) is type(sys) and getattr(after[name], "__spec__", None) is None
+    made = type(after.get(name)) is type(sys) and getattr(after[name].__spec__, "origin", None) == "shim"
     if new and not made or name.endswith((":__warningregistry__", "Handle.next_id")):
         continue
     if before.get(name) is not after.get(name):
