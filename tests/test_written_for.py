@@ -215,6 +215,14 @@ class TestAReleaseThatNeverWas:
             shim.activate(written_for=text)
 
 
+@pytest.mark.parametrize(
+    "rank, times", [({"RANK": "0"}, 1), ({"RANK": "1"}, 0), ({"RANK": "0", "TORCHELASTIC_RUN_ID": "x"}, 0)]
+)
+def test_of_several_ranks_one_complains_or_torchrun_has(python, rank, times):
+    result = python("import torch", env={"SHIM_FOR": "banana", **rank})
+    assert result.returncode == 0 and result.stderr.count("banana") == times
+
+
 def test_a_release_given_as_a_number_is_a_type_error_that_says_to_write_a_string():
     with pytest.raises(TypeError, match="as a string, '1.7', not 1.1: as a number 1.10 is 1.1"):
         shim.activate(written_for=1.10)
