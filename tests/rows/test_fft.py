@@ -10,7 +10,7 @@ import shim
 
 @pytest.fixture(autouse=True)
 def rows():
-    shim.activate("torch.irfft")
+    shim.activate("torch.irfft", "torch.stft", "torch.istft")
     yield
     shim.deactivate()
 
@@ -41,6 +41,7 @@ def weighed(tensor):
     return float((tensor * torch.arange(1.0, 1 + tensor.numel()).double().reshape(tensor.shape).cos()).sum())
 
 
+@pytest.mark.filterwarnings("ignore")  # 1.7 warns of it
 @pytest.mark.parametrize("shape, signal_ndim, onesided, sizes, value, gradient", SPECTRA)
 def test_the_inverse_of_a_spectrum_that_is_not_its_own_mirror_image(
     shape, signal_ndim, onesided, sizes, value, gradient
@@ -50,3 +51,22 @@ def test_the_inverse_of_a_spectrum_that_is_not_its_own_mirror_image(
     signal = torch.irfft(spectrum, signal_ndim, onesided=onesided, signal_sizes=sizes)
     signal.sin().sum().backward()
     assert (weighed(signal.detach()), weighed(spectrum.grad)) == pytest.approx((value, gradient), abs=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "inverse",
+    [
+        lambda pairs: torch.istft(pairs, 16),
+        lambda pairs: pairs.istft(16),
+        lambda pairs: torch.functional.istft(input=pairs, n_fft=16, length=64),
+    ],
+    ids=["function", "method", "by keyword"],
+)
+def test_istft_takes_what_stft_gives(inverse):
+    signal = (torch.arange(128.0).reshape(2, 64) * 0.7).sin()
+    pairs = torch.stft(signal, 16).requires_grad_()
+    back = inverse(pairs)
+    assert pairs.shape[-1] == 2 and torch.allclose(back, signal, atol=1e-5)
+    back.sum().backward()
+    assert pairs.grad.shape == pairs.shape and float(pairs.grad.abs().sum()) > 0
