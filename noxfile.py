@@ -5,7 +5,9 @@
 ``nox -s neighbours`` runs other projects' own tests with shim and without, ``-- torch timm`` some of them.
 ``nox -s sanitize`` fuzzes ADOPT's kernel under AddressSanitizer and UBSan, ``-- --cases N`` with N cases.
 ``nox -s docs`` builds the documentation as a site into .site/, and fails for a broken link or any other warning.
-``nox -s wheels`` builds the sdist and a wheel for every platform, and tries the one that runs here.
+``nox -s wheels`` builds the sdist and a wheel for every platform, and runs the kernels of those that can run here.
+``nox -s release`` does that, tries what was built in an environment of its own, and says what stands against a release.
+``nox -s launchers`` starts programs with every launcher of docs/children.md, ``-- torchrun ray`` some of them.
 Other arguments behind ``--`` go to pytest, or to scripts/matrix.
 """
 
@@ -104,7 +106,13 @@ def sanitize(session: nox.Session) -> None:
     env = {"LD_PRELOAD": " ".join(map(str.strip, found)), "ASAN_OPTIONS": "detect_leaks=0:exitcode=99"}
     fuzz = ("python", "tests/adopt/adopt_fuzz.py", "--library", library)
     session.run(*fuzz, "--beyond", env=env, success_codes=[99], silent=True)  # or it would see nothing
-    for threads, look in (("1", ()), ("2", ()), ("1", ("--python",))):
+    for threads, look in (
+        ("1", ()),
+        ("2", ()),
+        ("1", ("--exchange",)),
+        ("1", ("--no-exchange",)),
+        ("1", ("--python",)),
+    ):
         session.run(*fuzz, *look, *(session.posargs or ("--cases", "10000")), env={**env, "OMP_NUM_THREADS": threads})
 
 
@@ -122,15 +130,73 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
-def wheels(session: nox.Session) -> None:
-    """Build the sdist and the wheels into dist/, check them, and train with ADOPT's kernel out of the one for here."""
-    session.install("build", "pip", "setuptools>=64", "wheel", "ziglang>=0.13", "twine", "auditwheel")
-    session.run("python", "scripts/wheels", *session.posargs)
+def launchers(session: nox.Session) -> None:
+    """Say of every launcher whether what it starts is guarded."""
+    install(session, "-e", ".")
+    session.install("-c", TORCH, "-r", "scripts/launchers.txt")
+    session.run("python", "scripts/launchers", *session.posargs)
+
+
+def build_wheels(session: nox.Session, *targets: str) -> list[Path]:
+    """Build the sdist and the wheels into dist/, check them, and return them."""
+    session.install("build", "pip", "setuptools>=77", "wheel", "ziglang>=0.13", "twine", "auditwheel")
+    session.run("python", "scripts/wheels", *targets)
     built = sorted(Path("dist").glob("*"))
     session.run("twine", "check", "--strict", *map(str, built))
-    for wheel in (wheel for wheel in built if "manylinux" in wheel.name and platform.machine() in wheel.name):
+    for wheel in filter(is_for_here, built):
         session.run("auditwheel", "show", str(wheel))
+    return built
+
+
+def is_for_here(built: Path) -> bool:
+    """Tell whether this machine can install a wheel."""
+    return "manylinux" in built.name and platform.machine() in built.name
+
+
+#: Dies of the None without a door, and of a missing kernel.
+SMOKE = """
+import torch
+from shim.adopt import ADOPT, native
+for make in (torch.optim.AdamW, ADOPT):
+    p = torch.nn.Parameter(torch.ones(3))
+    optimizer = make([p], lr=0.1, weight_decay=None)
+    for _ in range(3):
+        p.grad = torch.ones(3)
+        optimizer.step()
+    assert p.max() < 1
+print("ADOPT:", native.in_words())
+"""
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build the sdist and the wheels into dist/, check them, and train with ADOPT's kernel out of the one for here."""
+    for wheel in filter(is_for_here, build_wheels(session, *session.posargs)):
         install(session, str(wheel))
-        works = "from shim.adopt import native as n; assert n.in_words() == 'native kernel'"
-        session.run("python", "-c", works)
+        said = session.run("python", "-m", "shim", "run", "-c", SMOKE, silent=True)
+        if "ADOPT: native kernel" not in said:
+            session.error(f"no kernel: {said}")
     session.run("python", "scripts/wheels", "--run")
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build what a release needs, try it as users get it, and say what stands against it. Nothing is uploaded."""
+    built = build_wheels(session)
+    session.install("-r", TORCH)
+    session.install("-c", TORCH, "numpy")
+    # As users get them: the wheel for here, the sdist with a compiler, and the sdist without one.
+    sdist = next(path for path in built if path.name.endswith(".tar.gz"))
+    tries = [(path, {}, "ADOPT: native kernel") for path in built if is_for_here(path)]
+    tries += [(sdist, {}, "ADOPT: native kernel"), (sdist, {"CC": "false"}, "ADOPT: in blocks")]
+    for path, environment, expected in tries:
+        session.run("python", "-m", "pip", "install", "--no-cache-dir", str(path), env=environment, silent=True)
+        session.run("shim", "doctor")
+        said = session.run("shim", "run", "-c", SMOKE, silent=True)
+        if expected not in said:
+            session.error(f"{path.name}: {expected!r} is not what it says: {said}")
+        if is_for_here(path):  # the kernels of the others are compared with its
+            session.run("python", "scripts/wheels", "--run")
+        session.run("python", "-m", "pip", "uninstall", "-y", "torch-shim", silent=True)
+        session.run("python", "-c", "import shim", success_codes=[1], silent=True)  # nothing is left behind
+    session.run("python", "scripts/release")

@@ -1,4 +1,4 @@
-"""Build the native kernel of ADOPT where there is a compiler; everything else is in pyproject.toml."""
+"""Build the native kernel of ADOPT where there is a compiler; nearly everything else is in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sysconfig
 import warnings
 from pathlib import Path
 
+import setuptools
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
@@ -61,10 +62,14 @@ class BuildLibrary(build_ext):
         super().build_extensions()
 
 
+# Licence expressions came with setuptools 77; Python 3.8 has 75 at most, which refuses them in pyproject.toml.
+LICENCE = "license_expression" if int(setuptools.__version__.partition(".")[0]) >= 77 else "license"
+
 if __name__ == "__main__":
     # The wheel is good for every Python from 3.8 on. For a free-threaded one, wheels know no such tag.
     free_threaded = sysconfig.get_config_var("Py_GIL_DISABLED")
     setup(
+        **{LICENCE: "MIT"},
         ext_modules=[KERNEL],
         cmdclass={"build_ext": BuildLibrary},
         options={} if free_threaded else {"bdist_wheel": {"py_limited_api": "cp38"}},

@@ -7,7 +7,8 @@ All are optimizers of the same parameters and gradients in one process, each wit
 once, in a new random order, so that other load on the machine affects all of them alike, and none finds its tensors in
 the cache. A time is the median over all rounds, a ratio that of the medians. The machine's bandwidth is measured in the
 same rounds by a loop that only adds: it reads four arrays and writes three, as a step does. The extra memory is the
-increase of the peak memory of the process by a step.
+increase of the peak memory of the process by a step. With one thread the benchmark shows a floor: a step of torch's own
+operations that does only what no optimizer can do without (class Floor).
 
 On a busy machine, use ``--cpu-time``: it measures the CPU time of one thread, not wall time. ``--compile`` adds the
 forms that inductor compiles, ours and HeavyBall's; that takes minutes. Other implementations that cannot be imported
@@ -32,15 +33,18 @@ import sys
 import tempfile
 import time
 import types
+from itertools import chain
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any, Callable, Iterable
 
 import torch
 
-from shim.adopt import ADOPT, native
+from shim.adopt import ADOPT, _torch, native
 
 ALL = os.cpu_count() or 1
 REFERENCE = "torch Adam, fused"
+FLOOR = "the floor"
 
 
 def gpt2() -> list[tuple[int, ...]]:
@@ -156,17 +160,55 @@ void add(float *p, float *m, float *v, const float *g, long size, int threads,
 """
 
 
-def adding(size: int, device: str, folder: str) -> tuple[Callable[[], None], int, str]:
-    """Return a function that reads and writes as much memory as a step, the number of bytes, and a description."""
+def library(folder: str) -> ctypes.CDLL | None:
+    """Compile the functions that only add; return None if there is no compiler."""
     compiler = shutil.which("cc")
-    if compiler is None or device != "cpu":
-        a, b = torch.zeros(2 * size, device=device), torch.zeros(2 * size, device=device)
-        return lambda: a.add_(b), 24 * size, "reading 2 arrays and writing 1"
+    if compiler is None:
+        return None
     (Path(folder) / "add.c").write_text(ADD)
     flags = ["-O3", "-march=native", "-fPIC", "-shared", "-Wno-unused-value"]
     subprocess.run([compiler, *flags, "add.c", "-o", "add.so"], cwd=folder, check=True)
+    return ctypes.CDLL(f"{folder}/add.so")
+
+
+class Floor(ADOPT):
+    """What no step on one thread can do without, if its state is where torch's optimizers have theirs.
+
+    It goes through torch's own step, asks each parameter for its gradient and its state, tells autograd of each tensor
+    that is written, and calls the kernel with addresses that it is given.
+    """
+
+    def prepare(self) -> None:
+        """Look at the tensors, once and for all. The state has been made."""
+        params = self.param_groups[0]["params"]
+        names = ("exp_avg", "exp_avg_sq", "step")
+        *columns, steps = [[self.state[p][name] for p in params] for name in names]
+        columns = [params, [p.grad for p in params], *columns, [None] * len(params), steps]
+        self.kind, self.table, _ = (native._look_in_c if native._look else native._look_from_python)(columns)
+        group = self.param_groups[0]
+        names = ("lr", "clip_exp", "weight_decay", "decouple", "eps", "maximize")
+        beta1, beta2 = group["betas"]
+        self.options = native._options(None, beta1=beta1, beta2=beta2, **{name: group[name] for name in names})
+        self.getters = [itemgetter(name) for name in ("exp_avg", "exp_avg_sq", "step")]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            grads = list(map(attrgetter("grad"), group["params"]))
+            states = list(map(self.state.get, group["params"]))
+            written = [list(map(getter, states)) for getter in self.getters]
+            _torch.increment_version(chain(group["params"], *written))
+            table, options = self.table.buffer_info()[0], self.options.buffer_info()[0]
+            native._kernel(self.kind, len(grads), table, options, None, 1, None, None, ctypes.byref(native._python))
+
+
+def adding(size: int, device: str, add: ctypes.CDLL | None) -> tuple[Callable[[], None], int, str]:
+    """Return what touches memory as a step does, how many bytes it reads and writes, and what it is in words."""
+    if add is None or device != "cpu":
+        a, b = torch.zeros(2 * size, device=device), torch.zeros(2 * size, device=device)
+        return lambda: a.add_(b), 24 * size, "reading 2 arrays and writing 1"
     arrays = [torch.zeros(size) for _ in range(4)]
-    function = ctypes.CDLL(f"{folder}/add.so").add
+    function = add.add
     function.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_long, ctypes.c_int, ctypes.c_void_p]
 
     def run() -> None:
@@ -239,8 +281,15 @@ def measure(
         steps[name], moved[name] = optimizer.step, traffic(optimizer, params)
         memory[name] = extra_memory(optimizer.step, device)
     with tempfile.TemporaryDirectory() as folder:
-        size = min(max(sum(p.numel() for p in params), 2**20), 2**26)
-        steps["add"], moved["add"], pattern = adding(size, device, folder)
+        add = library(folder)
+    if native._kernel is not None and device == "cpu" and threads == 1:
+        floor = Floor(params, fused=True)
+        for _ in range(3):
+            ADOPT.step(floor)
+        floor.prepare()
+        steps[FLOOR], moved[FLOOR], memory[FLOOR] = floor.step, traffic(floor, params), None
+    size = min(max(sum(p.numel() for p in params), 2**20), 2**26)
+    steps["add"], moved["add"], pattern = adding(size, device, add)
     times: dict[str, list[float]] = {name: [] for name in steps}
     order = list(steps)
     for _ in range(rounds):
@@ -253,7 +302,8 @@ def measure(
         {
             "name": name,
             "ms": 1e3 * median,
-            "ratio": median / medians[REFERENCE],
+            "ratio": median / medians[REFERENCE] if REFERENCE in medians else None,
+            "floor": median / medians[FLOOR] if FLOOR in medians else None,
             "share": moved[name] / median / bandwidth if name != "HeavyBall" else None,  # its state is elsewhere
             "extra_mb": None if memory[name] is None else memory[name] / 1e6,
         }
@@ -266,11 +316,12 @@ def measure(
 def show(result: dict[str, Any]) -> None:
     threads = "one thread" if result["threads"] == 1 else f"{result['threads']} threads"
     print(f"\n({result['case']}) {result['title']}, {threads}: {result['gb_s']:.1f} GB/s {result['pattern']}")
-    print(f"{'':<30}{'ms':>9}{'ratio':>8}{'of GB/s':>9}{'extra MB':>10}")
+    print(f"{'':<30}{'ms':>9}{'ratio':>8}{'of floor':>10}{'of GB/s':>9}{'extra MB':>10}")
     for row in result["rows"]:
         share = "" if row["share"] is None else f"{row['share']:.0%}"
         extra = "" if row["extra_mb"] is None else f"{row['extra_mb']:.1f}"
-        print(f"{row['name']:<30}{row['ms']:9.2f}{row['ratio']:8.2f}{share:>9}{extra:>10}")
+        ratio, floor = ("" if row[key] is None else f"{row[key]:.2f}" for key in ("ratio", "floor"))
+        print(f"{row['name']:<30}{row['ms']:9.2f}{ratio:>8}{floor:>10}{share:>9}{extra:>10}")
 
 
 def draw(results: list[dict[str, Any]], about: str, file: str) -> None:

@@ -15,6 +15,7 @@ usage: shim run [PYTHON OPTIONS] SCRIPT.py [ARGS...]   run a script with the gua
        shim run COMMAND [ARGS...]                      any command, torchrun for one
        shim run --check CONFIG [--fix --value V] ...   check a config, or mend it, before the job starts
        shim check PATH... [--fix --value V]            find a null weight_decay in config files
+       shim scan PATH...                               find in Python sources what the torch here lacks
        shim env                                        print the line that turns the guards on in a shell:
                                                        eval "$(shim env)"
        shim enable [--for RELEASE]                     guard every Python of this environment, without PYTHONPATH
@@ -42,6 +43,10 @@ def main(argv: "Optional[List[str]]" = None) -> "int":
         from .configs.command import main as check
 
         return check(rest)
+    if command == "scan":
+        from .scan import main as scan
+
+        return scan(rest)
     if sys.stdout is None:
         sys.stdout = _Closed()
     elif hasattr(sys.stdout, "reconfigure"):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from typing import Iterable, Iterator, TypeVar
 
-from . import bootstrap, guards, hint, plugins, releases
+from . import bootstrap, guards, hint, plugins, releases, switches
 from .layout import Layout, probe
 from .patches import PATCHES
 from .patches.torch_optim import newcomers
@@ -319,7 +319,7 @@ _rows_added: list[str] = []
 
 def _program() -> Release | None:
     """Return the release of torch that the program was written for; None if nobody says."""
-    text = bootstrap.state["written_for"] or os.environ.get("SHIM_FOR", "").strip()
+    text = bootstrap.state["written_for"] or switches.text("SHIM_FOR")
     if not text:
         return None
     try:
@@ -347,9 +347,9 @@ def _load_plugins() -> bool:
         first, _plugins_loaded = not _plugins_loaded, True
     if not first:
         return False
-    found = plugins.load(REGISTRY, _names("SHIM_SKIP"))
+    found = plugins.load(REGISTRY, switches.names("SHIM_SKIP"))
     for variable in ("SHIM_SKIP", "SHIM_PATCHES"):
-        for name in _names(variable):
+        for name in switches.names(variable):
             if not _is_known(name):
                 _log.warning("%s names %r, which is no patch; there are: %s", variable, name, _known_names())
     return found
@@ -391,20 +391,20 @@ class _SpecInProgress(ModuleSpec):
     def _initializing(self, value: bool) -> None:
         self.__class__ = ModuleSpec  # type: ignore[assignment]
         self._initializing = value
-        # Of what is to be patched in torch, only what other packages and the table of breakages do is left by now.
-        if self.name != "torch" or (bootstrap.state["door"] and (_load_plugins() or _rows_added)):
-            bootstrap.arrived(self.name, just_run=True)
-
-
-def _names(variable: str) -> list[str]:
-    """Return what an environment variable lists, by commas."""
-    return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
+        if self.name == "torch":
+            # Only the patches of other packages, and of the table of breakages, are left to be applied to it by now.
+            if bootstrap.state["door"] is None:
+                return
+            found = _load_plugins()
+            if not found and not _rows_added:
+                return
+        bootstrap.arrived(self.name, just_run=True)
 
 
 def _choice() -> Choice:
     """Return what the user has chosen, by the environment and by ``activate``."""
-    named = {*_chosen, *_names("SHIM_PATCHES")}
-    left_out = {*_names("SHIM_SKIP")}
+    named = {*_chosen, *switches.names("SHIM_PATCHES")}
+    left_out = {*switches.names("SHIM_SKIP")}
     for row in _rows() if named or (left_out and _program()) else ():
         # A name stands for the rows of its family, too: `torchvision` for `torchvision.transforms.Scale`.
         family = {row.name[:end] for end, letter in enumerate(row.name) if letter == "."}
@@ -419,7 +419,7 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def _set_up_logging() -> None:
-    level = os.environ.get("SHIM_LOG", "").strip().upper()
+    level = switches.text("SHIM_LOG").upper()
     if level and level not in _LEVELS and level not in _complained:
         _complained.add(level)
         _log.warning("SHIM_LOG=%s is no level; there are: %s", level.lower(), ", ".join(_LEVELS).lower())

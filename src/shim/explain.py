@@ -7,7 +7,6 @@ the answer holds; the traceback, if it is given, decides whether it does.
 
 from __future__ import annotations
 
-import os
 import re
 from bisect import bisect_right
 from itertools import accumulate
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Iterator, NamedTuple
 
 if TYPE_CHECKING:
     from .timeline import Lifetime
+
+from . import switches
 
 #: The escape sequences of a terminal: colours and cursor movements (CSI), links and titles (OSC).
 _ESCAPES = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x1b\\|\x07)")
@@ -145,7 +146,7 @@ def lost_names(text: str) -> Iterator[tuple[Lifetime, Any]]:
 
 def command(answers: list[Answer]) -> str:
     """Return the command that starts a job with the answers switched on, and with what SHIM_PATCHES names already."""
-    named = [name.strip() for name in os.environ.get("SHIM_PATCHES", "").split(",") if name.strip()]
+    named = switches.names("SHIM_PATCHES")
     options = dict.fromkeys([*named, *(answer.option for answer in answers if answer.option)])
     switch = f"SHIM_PATCHES={','.join(options)} " if any(answer.option for answer in answers) else ""
     return f"{switch}python -m shim run YOUR_SCRIPT.py"

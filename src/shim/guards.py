@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from types import FrameType, ModuleType
 from typing import Any, Callable, Iterable, Iterator
 
+from . import switches
 from .bootstrap import switched_on
 from .layout import Layout, weight_decay_of
 from .lookalike import Parameters, lookalike, parameters_of
@@ -173,9 +174,18 @@ _WITH_FUNCTIONALS = ("torch.optim.", "shim.adopt.", "_torch_shim.adopt.")
 
 def before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     """Mend the groups, as torch's step pre-hook, and traceable."""
+    if not _torch.compiler.is_dynamo_compiling():
+        try:  # the quickest look that there is: it is part of every step
+            for group in optimizer.__dict__["param_groups"]:
+                if "weight_decay" in group and group["weight_decay"] is None:
+                    break
+            else:
+                return
+        except Exception:  # no groups, or not such as torch has
+            pass
     # Dynamo watches what it sees us look at, and compiles anew when a learning rate changes. So there is no look where
     # the functional form has a guard.
-    if _torch.compiler.is_dynamo_compiling() and _has_guarded_forms(type(optimizer)):
+    elif _has_guarded_forms(type(optimizer)):
         return
     # Not as an attribute, which dynamo would watch in most releases.
     for group in optimizer.__dict__.get("param_groups") or ():
@@ -373,7 +383,7 @@ def _name_and_default(owner: Any) -> tuple[str, float | None]:
 
 def _chosen_value(default: float | None) -> tuple[float, str]:
     """Return what SHIM_VALUE says that a None becomes, and ``"default"`` if that is the optimizer's own default."""
-    text = os.environ.get("SHIM_VALUE", "").strip()
+    text = switches.text("SHIM_VALUE")
     if text.lower() == "default":
         return (0.0, "") if default is None else (default, "default")
     try:

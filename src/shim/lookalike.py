@@ -129,11 +129,26 @@ def lookalike(
         The function. Its defaults are those of the original, the same objects.
     """
     taken = taken or parameters_of(original)
-    function = _written(original, taken, before + "return {call}\n", held, in_globals)
+    call = "{original}({handed_on})"  # in a template, as the other lines
+    if len(taken.names) > taken.positional and not taken.args and not taken.kwargs:
+        held = {**held, "by_position": _by_position(original)}
+        call = "{by_position}(%s)" % ", ".join(taken.names)
+    function = _written(original, taken, before + "return {call}\n", held, in_globals, call)
     if taken.names:
         function.__defaults__, function.__kwdefaults__ = original.__defaults__, original.__kwdefaults__
     functools.update_wrapper(function, original)
     return function
+
+
+def _by_position(original: FunctionType) -> FunctionType:
+    """Return a function of the same code that takes by position what ``original`` takes by keyword alone.
+
+    Python compares each keyword of a call with the names of the parameters: of a dozen that is longer than all else
+    that a guard does. The places of the parameters among the local variables are the same.
+    """
+    code = original.__code__
+    code = code.replace(co_argcount=code.co_argcount + code.co_kwonlyargcount, co_kwonlyargcount=0)
+    return FunctionType(code, original.__globals__, original.__name__, None, original.__closure__)
 
 
 if TYPE_CHECKING:
@@ -185,11 +200,16 @@ def wrap_like(original: Any, how: How, enabled: Callable[[], bool], method: bool
 
 
 def _written(
-    original: Any, taken: Parameters, lines: str, held: Mapping[str, Any], in_globals: dict[str, Any] | None
+    original: Any,
+    taken: Parameters,
+    lines: str,
+    held: Mapping[str, Any],
+    in_globals: dict[str, Any] | None,
+    call: str = "{original}({handed_on})",
 ) -> FunctionType:
     """Return a function that takes what is ``taken`` and runs the lines, a template of which ``lookalike`` tells."""
     fields = _Fields(taken)
-    fields["call"] = "{original}({handed_on})".format_map(fields)
+    fields["call"] = call.format_map(fields)
     values = {fields[name]: value for name, value in {"original": original, **held}.items()}
     name = getattr(original, "__name__", "")
     name = name if isinstance(name, str) and _can_be_written((name,)) else "guard"

@@ -237,7 +237,9 @@ def in_words(error: BaseException) -> str:
     """Name an error of somebody's, which may not even be able to say what it is."""
     try:
         return f"{type(error).__name__}: {error}"
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # whatever its own __str__ raises
         return type(error).__name__
 
 

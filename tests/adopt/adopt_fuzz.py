@@ -425,19 +425,29 @@ def go_beyond():
     native._kernel(0, 1, table.buffer_info()[0], options.buffer_info()[0], None, 1, None, None, python)
 
 
+def no_description(**_):
+    raise LookupError
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--library", help="a build of native.c to use in place of the installed one")
-    parser.add_argument("--python", action="store_true", help="have Python look at the tensors, as before torch 2.10")
+    parser.add_argument("--python", action="store_true", help="have Python look at the tensors, as before torch 2.0")
+    parser.add_argument("--no-exchange", action="store_true", help="do without DLPack's, as before torch 2.10")
+    parser.add_argument("--exchange", action="store_true", help="have DLPack's describe all tensors")
     parser.add_argument("--beyond", action="store_true", help="write where no tensor is, which sanitizers must see")
     parser.add_argument("--last", metavar="FILE", help="write the number of each case before it runs")
     options = parser.parse_args()
     if options.library:
         native.LIBRARY = Path(options.library)
         native._kernel, native._missing = native._load()
-        native._look, native._python = native._load_look()
+    if options.no_exchange and hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
+        del torch.Tensor.__dlpack_c_exchange_api__
+    if options.exchange:
+        native._offsets_of_a_description = no_description
+    native._look, native._python = native._load_look()
     faulthandler.enable()
     warnings.simplefilter("ignore")
     if options.python:

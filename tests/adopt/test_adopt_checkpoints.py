@@ -110,7 +110,7 @@ def test_an_adam_checkpoint_says_what_to_do(other):
     p.grad = torch.ones(3)
     adam.step()
 
-    with pytest.raises(ValueError, match="load the model only"):
+    with pytest.raises(ValueError, match="Load the model only"):
         ADOPT([p]).load_state_dict(adam.state_dict())
 
 
@@ -152,6 +152,17 @@ def put(name, value):
     return damage
 
 
+def put_state(value):
+    return lambda saved: saved["state"].update({saved["param_groups"][1]["params"][0]: value})
+
+
+def emptied(value):
+    """Return a tensor whose memory is gone: torch itself would read beyond it."""
+    value = value.clone()
+    value.storage().resize_(0)
+    return value
+
+
 def put_option(**options):
     return lambda saved: saved["param_groups"][1].update(options)
 
@@ -167,10 +178,10 @@ DAMAGES = {
     "a list": (put("exp_avg", [1.0] * 4), f"exp_avg {PARAMETER} is not a tensor, but of type list"),
     "negative step": (put("step", torch.tensor(-1.0)), f"step {PARAMETER} is not a number of steps"),
     "NaN step": (put("step", float("nan")), f"step {PARAMETER} is not a number of steps: nan"),
-    "infinite step": (put("step", torch.tensor(float("inf"))), f"step {PARAMETER} is no number"),
-    "half a step": (put("step", 2.5), f"step {PARAMETER} is no number"),
-    "two steps": (put("step", torch.ones(2)), f"step {PARAMETER} is no number"),
-    "a word": (put("step", "many"), f"step {PARAMETER} is no number"),
+    "infinite step": (put("step", torch.tensor(float("inf"))), f"step {PARAMETER} is not a number of steps"),
+    "half a step": (put("step", 2.5), f"step {PARAMETER} is not a number of steps"),
+    "two steps": (put("step", torch.ones(2)), f"step {PARAMETER} is not a number of steps"),
+    "a word": (put("step", "many"), f"step {PARAMETER} is not a number of steps"),
     "fused and foreach": (put_option(fused=True, foreach=True), f"{GROUP}: `fused` and `foreach`"),
     "fused and differentiable": (put_option(fused=True, differentiable=True), f"{GROUP}: `fused` does not"),
     "foreach and differentiable": (put_option(foreach=True, differentiable=True), f"{GROUP}: `foreach` does not"),
@@ -178,10 +189,29 @@ DAMAGES = {
     "foreach and a tensor lr": (put_option(foreach=True, lr=torch.tensor(0.1)), f"{GROUP}: lr as a Tensor"),
     "two clips": (put_option(clip_lambda=one_later, clip_exp=0.5), f"{GROUP}: clip_lambda and clip_exp"),
     "capturable and a callable": (put_option(clip_lambda=one_later, clip_exp=None, capturable=True), "needs the step"),
+    "more steps than a float can be": (put("step", 10**400), f"step {PARAMETER} is not a number of steps"),
+    "no memory": (put("exp_avg", emptied), f"exp_avg {PARAMETER} has less memory than its sizes say"),
+    "no state": (put_state(None), r"state of parameter 1 \('bias'\) in the state_dict is not a dict"),
+    "one beta": (put_option(betas=(0.9,)), f"{GROUP}: betas must be two numbers"),
+    "betas of text": (put_option(betas="xy"), f"{GROUP}: "),
+    "betas that are none": (put_option(betas=5), f"{GROUP}: "),
+    "betas out of range": (put_option(betas=(0.9, 2.0)), f"{GROUP}: Invalid beta parameter at index 1: 2.0"),
+    "lr of text": (put_option(lr="x"), f"{GROUP}: "),
+    "two lr": (put_option(lr=torch.ones(2)), f"{GROUP}: Tensor lr must be 1-element"),
+    "negative lr": (put_option(lr=-1.0), f"{GROUP}: Invalid learning rate: -1.0"),
+    "NaN lr": (put_option(lr=float("nan")), f"{GROUP}: Invalid learning rate: nan"),
+    "negative eps": (put_option(eps=-1.0), f"{GROUP}: Invalid epsilon value: -1.0"),
+    "negative weight decay": (put_option(weight_decay=-1.0), f"{GROUP}: Invalid weight_decay value: -1.0"),
+    "negative clip": (put_option(clip_exp=-1.0), f"{GROUP}: Invalid clip_exp value: -1.0"),
+    "a clip that is no callable": (put_option(clip_lambda=5), f"{GROUP}: clip_lambda must be a callable"),
     "rounding": (put_option(rounding="up"), f"{GROUP}: rounding must be one of"),
     "fewer parameters": (put_option(params=[]), "doesn't match the size"),
 }
 META = {
+    "nested": (
+        put("exp_avg", lambda v: torch.nested.nested_tensor([v[:1], v[1:]])),
+        f"exp_avg {PARAMETER} is a nested tensor",
+    ),
     "complex": (put("exp_avg_sq", lambda v: v.to(torch.complex64)), f"exp_avg_sq {PARAMETER} has the dtype"),
     "state on meta": (put("exp_avg", lambda v: v.to("meta")), f"exp_avg {PARAMETER} is on the meta device"),
     "step on meta": (put("step", lambda v: v.to("meta")), f"step {PARAMETER} is not a number of steps"),
@@ -191,6 +221,7 @@ META = {
 @pytest.mark.parametrize(
     "name", [*DAMAGES, *(pytest.param(n, marks=pytest.mark.torch_from(2, 0, "meta")) for n in META)]
 )
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_what_does_not_fit_is_named_and_nothing_is_changed(name):
     damage, message = {**DAMAGES, **META}[name]
     optimizer = trained()

@@ -3,6 +3,7 @@
 import os
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,10 +16,10 @@ HERE = Path(__file__).resolve().parent
 
 
 @pytest.mark.torch_from(2, 0, "no functional tensors, no vmap")
-@pytest.mark.parametrize("look", [[], ["--python"]], ids=["in C", "in Python"])
+@pytest.mark.parametrize("look", [[], ["--no-exchange"], ["--exchange"], ["--python"]], ids=str)
 def test_groups_out_of_all_kinds_of_tensors_step_as_with_foreach_false(look, python):
     """600 cases of adopt_fuzz.py; `nox -s sanitize` runs many more."""
-    seed = str(10**6 * len(look))
+    seed = str(sum(map(len, look)) * 10**5)
 
     said = python(
         [HERE / "adopt_fuzz.py", "--cases", "600", "--seed", seed, *look], door="src", env={"OMP_NUM_THREADS": "1"}
@@ -199,6 +200,20 @@ def test_an_exchange_that_is_not_what_it_should_be_is_not_called(name, python):
 def test_torchs_objects_are_read_only_where_they_are_as_expected(monkeypatch):
     if native._look is None:
         pytest.skip(f"torch {torch.__version__}: not read at all")
-    monkeypatch.setattr(torch._C, "_dispatch_keys", lambda tensor: torch.zeros(()))  # which has no raw_repr
+    keys = SimpleNamespace(raw_repr=lambda: 2**61 + 3)
+    monkeypatch.setattr(torch._C, "_dispatch_keys", lambda tensor: keys)
+
+    assert native._load_look()[0] is None
+
+
+@pytest.mark.torch_from(2, 0, "torch's objects are not read at all")
+@pytest.mark.parametrize("words", [0, 6, "offset"])
+def test_without_an_exchange_too(monkeypatch, words):
+    monkeypatch.delattr(torch.Tensor, "__dlpack_c_exchange_api__", raising=False)
+    look, python = native._load_look()
+    assert look is not None
+    read = native._words
+    place = python.offset_at // 8 if words == "offset" else python.sizes_at // 8 + words
+    monkeypatch.setattr(native, "_words", lambda t: [n + (k == place) for k, n in enumerate(read(t))])
 
     assert native._load_look()[0] is None

@@ -61,7 +61,7 @@ def looked_at(request, monkeypatch):
     if request.param == "in Python":
         monkeypatch.setattr(native, "_look", None)
     elif native._look is None:
-        pytest.skip(f"torch {torch.__version__}: no C exchange of DLPack")
+        pytest.skip(f"torch {torch.__version__}: its objects are not read")
 
 
 def ordinary(seed=0):
@@ -195,7 +195,7 @@ def test_what_becomes_of_a_tensor_between_two_steps_is_seen(change):
 
 def test_many_parameters_are_gone_through_without_a_line_of_python_for_each(monkeypatch):
     if native._look is None:
-        pytest.skip(f"torch {torch.__version__}: no C exchange of DLPack")
+        pytest.skip(f"torch {torch.__version__}: its objects are not read")
     params = as_parameters(ordinary())
     optim = steps(params, [torch.ones_like(p) for p in params], fused=True)
     monkeypatch.setattr(optim, "_init_group", lambda *args: pytest.fail("went through the group"))
@@ -211,7 +211,7 @@ def test_many_parameters_are_gone_through_without_a_line_of_python_for_each(monk
 
 def test_parameters_that_are_frozen_stay_and_cost_no_line_of_python(monkeypatch):
     if native._look is None:
-        pytest.skip(f"torch {torch.__version__}: no C exchange of DLPack")
+        pytest.skip(f"torch {torch.__version__}: its objects are not read")
     params = as_parameters(ordinary())
     params[0].requires_grad_(False)
     frozen = params[0].clone()
@@ -605,6 +605,52 @@ def test_a_mode_that_watches_operations_sees_them():
         optim.step()
 
     assert watch.seen > len(params)
+
+
+TAMPERED = {
+    "clip_exp": (-1.0, float("nan"), float("inf"), "x"),
+    "eps": (float("nan"), -1.0, "x"),
+    "decouple": (None, 0, 2, "x"),
+    "maximize": (None, "x"),
+    "lr": (1j, float("nan"), float("inf"), 1e308, "x"),
+    "weight_decay": (float("nan"), float("-inf"), 10**400, "x"),
+    "betas": ((0.9, 2.0), (float("nan"), 0.9), (0.9, "x"), (0.9, float("inf"))),
+}
+
+
+@pytest.mark.parametrize(
+    "option, value", [(option, value) for option, values in TAMPERED.items() for value in values], ids=repr
+)
+def test_an_option_that_no_constructor_takes_does_the_same_in_every_form(option, value):
+    def outcome(form):
+        p = torch.nn.Parameter(torch.tensor([-1.0, 0.0, 1.0]))
+        optim = ADOPT([p], lr=0.1, weight_decay=0.1, foreach=form)
+        optim.param_groups[0][option] = value
+        try:
+            for _ in range(3):
+                p.grad = torch.tensor([0.0, 1.0, -2.0])
+                optim.step()
+        except Exception as error:
+            return type(error)
+        return p.detach()
+
+    default, single = outcome(None), outcome(False)
+    if isinstance(single, type):
+        assert default is single
+    else:
+        torch.testing.assert_close(default, single, equal_nan=True)
+
+
+@pytest.mark.filterwarnings("ignore:clip_lambda=clip cannot be pickled")
+@pytest.mark.parametrize("form", [None, False])
+def test_a_clip_that_turns_gradients_on_is_an_error_in_every_form(form):
+    def clip(step):
+        torch.set_grad_enabled(True)
+        return 1.0
+
+    p = torch.nn.Parameter(torch.ones(3))
+    with pytest.raises(RuntimeError, match="a leaf Variable that requires grad"):
+        steps([p], [torch.ones(3)] * 2, clip_lambda=clip, foreach=form)
 
 
 SHARDED = """

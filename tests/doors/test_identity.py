@@ -357,7 +357,7 @@ PROGRAMS = {
         import importlib, importlib.util, pkgutil, sys
         import __main__
         print(__main__.__file__, importlib.util.find_spec("json").origin)
-        print(importlib.util.find_spec("no_such_module"), pkgutil.find_loader is not None)
+        print(importlib.util.find_spec("no_such_module"), hasattr(pkgutil, "find_loader"))
         try:
             import no_such_module
         except ModuleNotFoundError as error:

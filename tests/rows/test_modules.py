@@ -149,6 +149,31 @@ setup(name="ours", ext_modules=[extension], cmdclass={"build_ext": BuildExtensio
     assert ran.stdout == "True\n", ran.stderr
 
 
+@pytest.mark.skipif(HERE < (1, 5, 0), reason="AT_CHECK is there")
+@pytest.mark.parametrize("row", ["AT_CHECK"], indirect=True)
+def test_an_extension_is_built_with_at_check_as_torch_check(row):
+    pytest.importorskip("setuptools")
+    from torch.utils import cpp_extension
+
+    assert ("AT_CHECK", "TORCH_CHECK") in cpp_extension.CppExtension("ours", ["ours.cpp"]).define_macros
+    own = cpp_extension.CppExtension("ours", ["ours.cpp"], define_macros=[("A", None), ("AT_CHECK", "mine")])
+    assert ("A", None) in own.define_macros and ("AT_CHECK", "TORCH_CHECK") not in own.define_macros
+
+
+@pytest.mark.skipif(HERE < (1, 5, 0), reason="AT_CHECK is there")
+@pytest.mark.parametrize("row", ["AT_CHECK of load"], indirect=True)
+def test_load_defines_at_check_beside_the_flags_that_are_given(row):
+    import inspect
+
+    from torch.utils import cpp_extension
+
+    around = inspect.getclosurevars(cpp_extension.load).nonlocals["how"]
+    for given in ({}, {"extra_cflags": ["-O0"]}):
+        seen = around(lambda name, sources, extra_cflags=None, extra_cuda_cflags=None, verbose=False: (
+            extra_cflags, extra_cuda_cflags, verbose), "ours", ["ours.cpp"], verbose=True, **given)  # fmt: skip
+        assert seen == ([*given.get("extra_cflags", []), "-DAT_CHECK=TORCH_CHECK"], ["-DAT_CHECK=TORCH_CHECK"], True)
+
+
 def test_a_module_that_can_be_called_is_the_same_module_and_is_put_back():
     import torch.fft as before
 
@@ -200,3 +225,24 @@ def test_a_class_made_with_metaclass_has_its_own_bases():
         pass
 
     assert type(Made) is Meta and Made.__mro__ == (Made, Base, object)
+
+
+@pytest.mark.skipif(HERE < (1, 12, 0), reason="it is there")
+@pytest.mark.parametrize("row", ["DistributedDataParallel._sync_params"], indirect=True)
+def test_sync_params_sends_the_buffers_that_are_there_now(row, tmp_path):
+    from torch import distributed
+
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'x'}", rank=0, world_size=1)
+    try:
+        ddp = nn.parallel.DistributedDataParallel(nn.BatchNorm1d(2))
+        ddp.module.running_mean = torch.full((2,), 3.0)
+        sent = []
+        ddp._distributed_broadcast_coalesced = lambda buffers, *how: sent.extend(buffers)
+        ddp._sync_params()
+        assert any(each is ddp.module.running_mean for each in sent)
+        ddp.require_forward_param_sync = False
+        sent.clear()
+        ddp._sync_params()
+        assert sent == []
+    finally:
+        distributed.destroy_process_group()

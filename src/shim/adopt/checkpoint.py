@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .low_precision import LOW_PRECISION
+from .memory import reaches_beyond
 
 # Other names for our group keys. "decoupled" is used by timm and by older versions of the reference.
 RENAMED = {"decoupled": "decouple", "weight_decouple": "decouple"}
@@ -104,6 +106,10 @@ def _misfit(param: Tensor, value: Any) -> str:
     """Return why `value` does not fit into the state of `param`; an empty string if it does."""
     if not isinstance(value, Tensor):
         return f"is not a tensor, but of type {type(value).__name__}"
+    if getattr(value, "is_nested", False):
+        return "is a nested tensor"
+    if reaches_beyond(value):
+        return "has less memory than its sizes say"
     if value.shape != param.shape:
         return f"has the shape {list(value.shape)}, the parameter {list(param.shape)}"
     if value.layout != param.layout or hasattr(value, "device_mesh") != hasattr(param, "device_mesh"):
@@ -120,7 +126,7 @@ def _step(value: Any, where: str) -> float:
     value = value.to_local() if hasattr(value, "to_local") else value
     try:
         step = float(value)
-    except (TypeError, ValueError, RuntimeError, NotImplementedError):  # more than one number, or none on meta
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # more than one number, or none on meta
         raise ValueError(wrong) from None
     if not math.isfinite(step) or step < 0 or step != math.floor(step):
         raise ValueError(wrong)
@@ -156,6 +162,8 @@ def _converted_group(saved: dict[str, Any], present: dict[str, Any], index: int)
 
 
 def _converted_state(saved: dict[str, Any], group: dict[str, Any], where: str) -> dict[str, Any]:
+    if not isinstance(saved, Mapping):
+        raise ValueError(f"The state of {where} in the state_dict is not a dict, but of type {type(saved).__name__}")
     strangers = [name for name in saved if name not in STATE_NAMES]
     if strangers:
         raise ValueError(

@@ -258,6 +258,9 @@ typedef struct {
     int64_t class_at, impl_at;             /* where in an object its class is, and torch's own object, in bytes */
     int64_t keys_at, storage_at;           /* where in torch's own object */
     int64_t data_at, bytes_at;             /* where in its storage */
+    /* What describes a tensor without asking torch; zero where that was not found. `describe` is null before 2.10. */
+    int64_t sizes_at, offset_at, dtype_at; /* where in torch's own object: ndim, 5 sizes and 5 strides; ... */
+    int64_t owned_at;                      /* where in its storage its address stands again, if it is its own alone */
 } Python;
 
 #define FIELD(type, object, offset) (*(type const *)((const char *)(object) + (offset)))
@@ -276,6 +279,11 @@ static int is_plain(const void *tensor, const Python *python, int written) {
     return written ? keys == python->keys : keys != 0 && !(keys & ~python->keys);
 }
 
+/* Whether the memory of a storage is its own alone: a lazily cloned one is copied by torch before it is written. */
+static int owns_its_memory(const void *storage, const Python *python) {
+    return FIELD(const void *, storage, python->owned_at) == FIELD(const void *, storage, python->data_at);
+}
+
 /* Whether these bytes lie in the storage of a plain tensor, which may be smaller than its sizes say, or of none. */
 static int holds(const void *tensor, const Python *python, int written, int64_t address, int64_t bytes) {
     if (!is_plain(tensor, python, written))
@@ -284,6 +292,8 @@ static int holds(const void *tensor, const Python *python, int written, int64_t 
     if (!storage || bytes == 0)
         return bytes == 0;
     int64_t data = FIELD(int64_t, storage, python->data_at);
+    if (!python->describe && !owns_its_memory(storage, python))
+        return 0;
     return data && address >= data && bytes <= FIELD(int64_t, storage, python->bytes_at) - (address - data);
 }
 
@@ -353,7 +363,7 @@ static int64_t read_table(Row *rows, int kind, int64_t count, const int64_t *tab
  * no longer where it was seen. Nothing has then changed. To be called with the GIL, which it releases for the work.
  * `table` has the sizes of all parameters, then the addresses of all parameters, and so on in the order of the columns.
  * `clips` has the clip of each where it does not follow from clip_exp, else it is null. `parallel` is GOMP_parallel of
- * torch's OpenMP runtime, or null. `columns` are those that shim_adopt_look_3 has seen; null where Python has looked,
+ * torch's OpenMP runtime, or null. `columns` are those that shim_adopt_look_4 has seen; null where Python has looked,
  * and holds the memory. The number in the name is that of this interface: a library that an older build left behind
  * is not called. */
 EXPORT int shim_adopt_3(int kind, int64_t count, const int64_t *table, const Options *options, const double *clips,
@@ -396,6 +406,23 @@ typedef struct {
     int64_t *shape, *strides;
     uint64_t byte_offset;
 } Tensor;
+
+/* Describes a tensor that is_plain as DLPack does; returns 0, or another number where that is not possible. */
+static int describe(void *tensor, const Python *python, Tensor *t) {
+    static const struct { uint16_t number; uint8_t code, bits; } DTYPES[] = {{6, 2, 32}, {7, 2, 64}, {15, 4, 16}};
+    char *impl = FIELD(char *, tensor, python->impl_at);
+    const void *storage = FIELD(const void *, impl, python->storage_at);
+    int64_t *sizes = (int64_t *)(impl + python->sizes_at);
+    size_t k = 0;
+    while (k < 3 && python->sizes_at && DTYPES[k].number != FIELD(uint16_t, impl, python->dtype_at))
+        k++;
+    if (!python->sizes_at || k == 3 || sizes[0] > 5 || !storage || !owns_its_memory(storage, python))
+        return python->describe ? python->describe(tensor, t) : 1;
+    char *data = FIELD(char *, storage, python->data_at);
+    uint64_t offset = data ? (uint64_t)FIELD(int64_t, impl, python->offset_at) * (DTYPES[k].bits / 8) : 0;
+    *t = (Tensor){data, 1, 0, (int32_t)sizes[0], DTYPES[k].code, DTYPES[k].bits, 1, sizes + 1, sizes + 6, offset};
+    return 0;
+}
 
 static int has_dtype(const Tensor *t, int code, int64_t bytes) {
     return t->code == code && t->bits == 8 * bytes && t->lanes == 1;
@@ -449,7 +476,7 @@ INLINE void ask_for(const char *tensor, const Python *python, int behind) {
 /* Fills the table that shim_adopt_3 takes from columns of tensors, lists of `count` in the same order, where only that
  * of the compensations may be null; returns the parameters' one kind, or -1 if the kernel cannot take them all. To be
  * called with the GIL. */
-EXPORT int shim_adopt_look_3(int64_t count, void *const *columns, int64_t *table, const Python *python) {
+EXPORT int shim_adopt_look_4(int64_t count, void *const *columns, int64_t *table, const Python *python) {
     enum { CPU = 1, FLOAT = 2, SOON = 3 };
     int kind = -1;
     for (int64_t i = 0; i < count; i++) {
@@ -462,7 +489,7 @@ EXPORT int shim_adopt_look_3(int64_t count, void *const *columns, int64_t *table
             void *tensor = columns[k] ? python->at(columns[k], i) : 0;
             if (tensor ? !is_plain(tensor, python, k != GRAD) : columns[k] || k != COMPENSATION)
                 return -1;
-            if (tensor && (python->describe(tensor, &tensors[k]) || tensors[k].device_type != CPU))
+            if (tensor && (describe(tensor, python, &tensors[k]) || tensors[k].device_type != CPU))
                 return -1;
             table[(k + 1) * count + i] = tensor ? (intptr_t)(tensors[k].data + tensors[k].byte_offset) : 0;
         }

@@ -7,6 +7,7 @@ others.
 from __future__ import annotations
 
 import ctypes
+import functools
 from array import array
 from itertools import chain
 from operator import attrgetter, is_, itemgetter, methodcaller
@@ -31,6 +32,7 @@ KINDS = {
 
 _dtype = attrgetter("dtype")
 _grad = attrgetter("grad")
+_state = [itemgetter(name) for name in ("exp_avg", "exp_avg_sq", "step")]
 _compensation = methodcaller("get", "compensation")
 
 
@@ -42,6 +44,7 @@ class _Python(ctypes.Structure):
         ("plain", ctypes.c_void_p * len(PLAIN)),
         ("keys", ctypes.c_uint64),
         *((name, ctypes.c_int64) for name in ("class_at", "impl_at", "keys_at", "storage_at", "data_at", "bytes_at")),
+        *((name, ctypes.c_int64) for name in ("sizes_at", "offset_at", "dtype_at", "owned_at")),
     )
 
 
@@ -64,12 +67,19 @@ def _load_look() -> tuple[Callable[[int, int, int], int] | None, _Python]:
     calls = (api.PyList_GetItem, api.PyEval_SaveThread, api.PyEval_RestoreThread)
     python = _Python(*(ctypes.cast(call, ctypes.c_void_p) for call in calls))
     try:
-        look = ctypes.PyDLL(str(LIBRARY)).shim_adopt_look_3
-        python.describe = _exchange()
+        look = ctypes.PyDLL(str(LIBRARY)).shim_adopt_look_4
         python.plain = (ctypes.c_void_p * len(PLAIN))(*map(id, PLAIN))
-        for name, offset in _offsets().items():
+        offsets = _offsets()
+        if hasattr(Tensor, "__dlpack_c_exchange_api__"):
+            python.describe = _exchange()
+        try:  # which is quicker than to ask, and all that there is before torch 2.10
+            offsets.update(_offsets_of_a_description(**offsets))
+        except LookupError:
+            if not python.describe:
+                raise
+        for name, offset in offsets.items():
             setattr(python, name, offset)
-        python.keys = torch._C._dispatch_keys(torch.zeros(())).raw_repr()
+        python.keys = _keys(torch.zeros(()))
     except (AttributeError, OSError, LookupError, TypeError, ValueError, RuntimeError):
         return None, python
     look.argtypes = [ctypes.c_int64, *[ctypes.c_void_p] * 3]
@@ -123,7 +133,7 @@ def _offsets() -> dict[str, int]:
     def words(tensor: Any) -> tuple[tuple[int, int], ...]:  # of the keys, the storage, its memory and its bytes
         storage = tensor.untyped_storage()
         return (
-            (tensor._cdata, torch._C._dispatch_keys(tensor).raw_repr()),
+            (tensor._cdata, _keys(tensor)),
             (tensor._cdata, storage._cdata),
             (storage._cdata, tensor.data_ptr() - tensor.storage_offset() * tensor.element_size()),
             (storage._cdata, storage.nbytes()),
@@ -138,7 +148,6 @@ def _offsets() -> dict[str, int]:
         torch.nn.Parameter(torch.zeros(3)),
         torch.zeros(2, dtype=torch.complex64).conj(),
         torch.zeros(2, dtype=torch.complex64).conj().imag,
-        torch._efficientzerotensor(3),
     )
     class_at = object.__basicsize__ - word  # the last field that every object has
     impl_at = find(id(tensor), object.__basicsize__, Tensor.__basicsize__, tensor._cdata)
@@ -150,6 +159,110 @@ def _offsets() -> dict[str, int]:
         if not (reads(id(other), class_at, id(type(other))) and reads(id(other), impl_at, other._cdata) and all(seen)):
             raise LookupError("torch's objects are not as expected")
     return {"class_at": class_at, "impl_at": impl_at, **dict(zip(names, found))}
+
+
+def _keys(tensor: Any) -> int:
+    """Return the dispatch keys of a tensor as a number.
+
+    Raises:
+        LookupError: torch does not tell them, and they are not seen either.
+
+    """
+    keys: Any = torch._C._dispatch_keys(tensor)
+    if hasattr(keys, "raw_repr"):  # torch 2.10
+        return int(keys.raw_repr())
+    return _words(tensor)[_place_of_the_keys()]
+
+
+#: The bytes of torch's own object, at least, in all releases that lack the exchange.
+_SIZE = 192
+
+
+def _words(tensor: Any) -> list[int]:
+    return list((ctypes.c_uint64 * (_SIZE // 8)).from_address(tensor._cdata))
+
+
+@functools.lru_cache(None)
+def _place_of_the_keys() -> int:
+    """Find the set of dispatch keys among the words of torch's own object: it has a bit more for what is lazy."""
+    z = torch.zeros(2, dtype=torch.complex64)
+    with torch.inference_mode():
+        inferred = torch.zeros(3)
+    plain = [_words(tensor) for tensor in (z, torch.zeros(5), torch.zeros(4, 6)[1:].t(), torch.nn.Parameter(z.real))]
+    more = [_words(tensor) for tensor in (z.conj(), z.conj().imag)]
+    less = _words(inferred)
+    places = []
+    for place in range(2, _SIZE // 8):
+        keys = plain[0][place]
+        added = {other[place] ^ keys for other in more if other[place] & keys == keys != other[place]}
+        if (
+            all(other[place] == keys for other in plain)
+            and len(added) == len(more)
+            and all(bits & (bits - 1) == 0 for bits in added)
+            and 0 < less[place] < keys
+            and less[place] & keys == less[place]
+            and _words(torch._efficientzerotensor(3))[place] & ~keys
+        ):
+            places.append(place)
+    if len(places) != 1:
+        raise LookupError("torch's objects are not as expected")
+    return places[0]
+
+
+def _offsets_of_a_description(storage_at: int, data_at: int, **_: int) -> dict[str, int]:
+    """Find where torch's objects have what the exchange would tell, in the same way.
+
+    Raises:
+        LookupError: an object is not as expected.
+
+    """
+
+    def dtype_numbers(tensor: Tensor) -> list[int]:
+        return list((ctypes.c_uint16 * (_SIZE // 2)).from_address(tensor._cdata))
+
+    def storage_words(tensor: Tensor) -> list[int]:
+        return list((ctypes.c_int64 * 8).from_address(_words(tensor)[storage_at // 8]))
+
+    def has(seen: list[int], sizes: int, offset: int, tensor: Tensor) -> bool:
+        ndim = tensor.dim()
+        shape, strides = seen[sizes + 1 : sizes + 1 + ndim], seen[sizes + 6 : sizes + 6 + ndim]
+        return [seen[sizes], shape, strides, seen[offset]] == [
+            ndim,
+            list(tensor.shape),
+            list(tensor.stride()),
+            tensor.storage_offset(),
+        ]
+
+    numbers = {torch.float32: 6, torch.float64: 7, torch.bfloat16: 15}
+    tensors = [torch.zeros(1031, dtype=dtype) for dtype in numbers]
+    tensors += [torch.zeros(418)[13:].view(5, 9, 9)[:, 1:8], torch.zeros(2, 3, 5, 7, 11).permute(4, 0, 2, 1, 3)[1:]]
+    tensors += [torch.zeros(()), torch.zeros(3, 0), torch.nn.Parameter(torch.zeros(4, 6).t())]
+    places = range(2, _SIZE // 8 - 11)
+    found = [
+        (sizes, offset)
+        for sizes in places
+        for offset in range(2, _SIZE // 8)
+        if all(has(_words(tensor), sizes, offset, tensor) for tensor in tensors)
+    ]
+    dtypes = [
+        place
+        for place in range(8, _SIZE // 2)
+        if all(dtype_numbers(tensor)[place] == numbers[tensor.dtype] for tensor in tensors)
+    ]
+    # What a storage has of its memory is the address, and how it is freed: for its own alone by the address again.
+    owned = [
+        place
+        for place in range(data_at // 8 + 1, 8)
+        if all(storage_words(tensor)[place] == storage_words(tensor)[data_at // 8] for tensor in tensors)
+    ]
+    lazily = getattr(torch, "_lazy_clone", None)
+    if lazily is not None:
+        clone = lazily(tensors[0])
+        owned = [place for place in owned if storage_words(clone)[place] != storage_words(clone)[data_at // 8]]
+    if not len(found) == len(dtypes) == len(owned) == 1:
+        raise LookupError("torch's objects are not as expected")
+    (((sizes, offset),), (dtype,), (own,)) = found, dtypes, owned
+    return {"sizes_at": 8 * sizes, "offset_at": 8 * offset, "dtype_at": 2 * dtype, "owned_at": 8 * own}
 
 
 def _find_parallel() -> int | None:
@@ -197,6 +310,8 @@ def step_(
     if _kernel is None or not _torch.is_plain_eager():
         return list(range(len(params)))
     packed = _options(grad_scale, **options)
+    if packed is None:
+        return list(range(len(params)))
     everything: Columns = (params, grads, exp_avgs, exp_avg_sqs, compensations, state_steps)
     by_dtype: dict[torch.dtype, list[int]] = {}
     for i, dtype in enumerate(map(_dtype, params)):
@@ -244,14 +359,15 @@ def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]]) ->
     alone = len(state) == len(params) and all(map(is_, state, params))
     states: list[Any] = list(state.values() if alone else map(state.get, params))
     try:
-        exp_avgs, exp_avg_sqs, steps = map(list, zip(*map(itemgetter("exp_avg", "exp_avg_sq", "step"), states)))
+        exp_avgs, exp_avg_sqs, steps = (list(map(value, states)) for value in _state)
     except (KeyError, TypeError, ValueError):  # a parameter without state, or no parameter
         return False
     compensations = list(map(_compensation, states)) if params[0].dtype in LOW_PRECISION else [None] * len(params)
     beta1, beta2 = group["betas"]
     names = ("lr", "clip_exp", "weight_decay", "decouple", "eps", "maximize")
     options = _options(None, beta1=beta1, beta2=beta2, **{name: group[name] for name in names})
-    return _run((params, grads, exp_avgs, exp_avg_sqs, compensations, steps), options, None)
+    columns = (params, grads, exp_avgs, exp_avg_sqs, compensations, steps)
+    return options is not None and _run(columns, options, None)
 
 
 def _options(
@@ -265,12 +381,17 @@ def _options(
     decouple: bool,
     eps: float,
     maximize: bool,
-) -> array[float]:
-    """Return the kernel's Options."""
-    factor = (-1.0 if maximize else 1.0) / (1.0 if grad_scale is None else grad_scale.item())
-    lr = lr.item() if isinstance(lr, Tensor) else lr
-    exponent = -1.0 if clip_exp is None else clip_exp
-    return array("d", [beta1, beta2, lr, weight_decay, decouple, eps, factor, exponent])
+) -> array[float] | None:
+    """Return the kernel's Options; None for what only a changed group has, such as NaN: the other forms then decide."""
+    try:
+        factor = (-1.0 if maximize else 1.0) / (1.0 if grad_scale is None else grad_scale.item())
+        lr = lr.item() if isinstance(lr, Tensor) else lr
+        exponent = -1.0 if clip_exp is None else clip_exp
+        options = array("d", [beta1, beta2, lr, weight_decay, bool(decouple), eps, factor, exponent])
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError, RuntimeError):
+        return None
+    fits = -3e38 < sum(options) < 3e38  # float32's range, and false for NaN
+    return options if fits and (clip_exp is None or clip_exp >= 0) else None
 
 
 def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float], float] | None) -> bool:
@@ -286,6 +407,8 @@ def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float],
         try:
             clips = array("d", [by_step.get(step, 0.0) for step in steps])
         except (TypeError, ValueError, RuntimeError):  # no number
+            return False
+        if not _torch.is_plain_eager():  # it may have changed the mode, too
             return False
     look = _look_from_python if _look is None else _look_in_c
     plain: Columns | None = columns

@@ -134,32 +134,24 @@ class ADOPT(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        if isinstance(lr, Tensor):
-            if foreach and not capturable:
-                raise ValueError(_NO_TENSOR_LR)
-            if lr.numel() != 1:
-                raise ValueError("Tensor lr must be 1-element")
-        if not lr >= 0.0:
-            raise ValueError(f"Invalid learning rate: {lr}")
-        if not eps >= 0.0:
-            raise ValueError(f"Invalid epsilon value: {eps}")
-        if isinstance(betas[0], Tensor) or isinstance(betas[1], Tensor):
-            raise ValueError("betas as Tensors are not supported, please use floats")
-        if not 0.0 <= betas[0] < 1.0:
-            raise ValueError(f"Invalid beta parameter at index 0: {betas[0]}")
-        if not 0.0 <= betas[1] < 1.0:
-            raise ValueError(f"Invalid beta parameter at index 1: {betas[1]}")
+        if isinstance(lr, Tensor) and foreach and not capturable:
+            raise ValueError(_NO_TENSOR_LR)
         _check_weight_decay(weight_decay)
-        if not weight_decay >= 0.0:
-            raise ValueError(f"Invalid weight_decay value: {weight_decay}")
-        if clip_exp is not None and not clip_exp >= 0.0:
-            raise ValueError(f"Invalid clip_exp value: {clip_exp}")
+        given = None if isinstance(clip_lambda, _DefaultClip) else clip_lambda
+        _check_values(
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "clip_exp": clip_exp,
+                "clip_lambda": given,
+            }
+        )
 
         if isinstance(clip_lambda, _DefaultClip):
             clip_lambda = None
         else:
-            if clip_lambda is not None and not callable(clip_lambda):
-                raise TypeError(f"clip_lambda must be a callable of the step or None, but got {clip_lambda!r}")
             if clip_exp not in (None, 0.25):
                 raise ValueError(f"clip_lambda and clip_exp={clip_exp} cannot be given together: both say how to clip")
             clip_exp = None
@@ -245,7 +237,8 @@ class ADOPT(Optimizer):
 
         Raises:
             ValueError: the state is of another optimizer, or of an ADOPT whose mathematics is not the same; a tensor
-                or a step does not fit its parameter, which is named, or options exclude each other.
+                or a step does not fit its parameter, which is named, or an option of a group, which is named, has a
+                value that no step can use or excludes another.
 
         """
         loading: list[Loading] = []
@@ -254,9 +247,10 @@ class ADOPT(Optimizer):
             loading.append(Loading(given, self.param_groups))
             for i, group in enumerate(loading[0].groups):
                 try:
+                    _check_values(group)
                     _check_exclusive(group)
                     _check_rounding(group["rounding"])
-                except (ValueError, RuntimeError) as error:
+                except (ValueError, TypeError, RuntimeError) as error:
                     raise ValueError(f"param_groups[{i}] of the state_dict: {error}") from None
             return loading[0].without_state()
 
@@ -404,6 +398,31 @@ class ADOPT(Optimizer):
             )
 
         return loss
+
+
+def _check_values(group: dict[str, Any]) -> None:
+    """Raise where an option has a value that no step can use. A weight_decay of None is left to the guards."""
+    names = ("lr", "betas", "weight_decay", "clip_exp", "clip_lambda")
+    lr, betas, decay, clip_exp, clip_lambda = (group[name] for name in names)
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError("Tensor lr must be 1-element")
+    if not lr >= 0.0:
+        raise ValueError(f"Invalid learning rate: {lr}")
+    if not group["eps"] >= 0.0:
+        raise ValueError(f"Invalid epsilon value: {group['eps']}")
+    if len(betas) != 2:
+        raise ValueError(f"betas must be two numbers, but got {betas!r}")
+    if isinstance(betas[0], Tensor) or isinstance(betas[1], Tensor):
+        raise ValueError("betas as Tensors are not supported, please use floats")
+    for index, beta in enumerate(betas):
+        if not 0.0 <= beta < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {index}: {beta}")
+    if decay is not None and not decay >= 0.0:
+        raise ValueError(f"Invalid weight_decay value: {decay}")
+    if clip_exp is not None and not clip_exp >= 0.0:
+        raise ValueError(f"Invalid clip_exp value: {clip_exp}")
+    if clip_lambda is not None and not callable(clip_lambda):
+        raise TypeError(f"clip_lambda must be a callable of the step or None, but got {clip_lambda!r}")
 
 
 def _check_exclusive(group: dict[str, Any]) -> None:

@@ -207,8 +207,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run ``shim check`` with the arguments behind the word ``check``; return the exit code."""
+    return guarded("check", _main, argv)
+
+
+def guarded(name: str, run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
+    """Run a command that may print much; return its exit code, also where nobody reads it any more."""
     try:
-        code = _main(argv)
+        code = run(argv)
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
@@ -219,7 +224,7 @@ def main(argv: Sequence[str]) -> int:
     except OSError as error:  # a full disk behind standard output
         _mute()
         with contextlib.suppress(OSError):
-            _say(sys.stderr, f"shim check: the report cannot be written: {error.strerror or error}")
+            say(sys.stderr, f"shim {name}: the report cannot be written: {error.strerror or error}")
         return FAILED
 
 
@@ -245,7 +250,7 @@ def _main(argv: Sequence[str]) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     if sys.stdout is None:
-        _say(sys.stderr, "shim check: standard output is closed, so the report cannot be written")
+        say(sys.stderr, "shim check: standard output is closed, so the report cannot be written")
         return FAILED
     task = Task(
         options.value if mends else None,
@@ -258,7 +263,7 @@ def _main(argv: Sequence[str]) -> int:
     out = sys.stderr if filtering or (options.diff and not options.json) else sys.stdout
     results = _check_all(options.paths, task, progress=not (options.quiet or options.json))
     if options.json:
-        _say(out, json.dumps(_as_data(results, task), indent=2))
+        say(out, json.dumps(_as_data(results, task), indent=2))
     for result in results:
         if not options.json:
             _report(result, task, out, quiet=options.quiet)
@@ -268,13 +273,13 @@ def _main(argv: Sequence[str]) -> int:
     if not results:
         _nothing(options.paths)
     elif not (options.json or options.quiet) or all(result.skipped for result in results):
-        _say(sys.stderr, _summary(results, task))
+        say(sys.stderr, _summary(results, task))
     return _exit_code(results, task)
 
 
 def _nothing(paths: Sequence[str]) -> None:
     known = " ".join(suffix for f in FORMATS.values() for suffix in f.suffixes)
-    _say(sys.stderr, _shown(f"0 files checked: no {known} in {' '.join(paths)}"))
+    say(sys.stderr, shown(f"0 files checked: no {known} in {' '.join(paths)}"))
 
 
 def check_before_run(
@@ -302,7 +307,7 @@ def check_before_run(
     for result in results:
         _report(result, task, sys.stderr, quiet=True)
         if result.skipped:
-            _say(sys.stderr, _shown(f"{result.name}: skipped: {result.skipped}"))
+            say(sys.stderr, shown(f"{result.name}: skipped: {result.skipped}"))
     if all(result.skipped for result in results):
         _nothing(paths)
     return _exit_code(results, task)
@@ -344,13 +349,13 @@ def _report(result: Result, task: Task, out: TextIO | None, *, quiet: bool) -> N
     for finding in result.findings:
         if quiet and finding.level == "note" and id(finding.spot) not in mended:
             continue
-        _say(out, _shown(_line(result.name, finding, task, id(finding.spot) in mended)))
+        say(out, shown(_line(result.name, finding, task, id(finding.spot) in mended)))
     if result.skipped and not quiet:
-        _say(sys.stderr, _shown(f"{result.name}: skipped: {result.skipped}"))
+        say(sys.stderr, shown(f"{result.name}: skipped: {result.skipped}"))
     if result.error:
-        _say(sys.stderr, _shown(f"{result.name}:{result.line}:{result.column}: error: {result.error}"))
+        say(sys.stderr, shown(f"{result.name}:{result.line}:{result.column}: error: {result.error}"))
     if result.diff:
-        _say(sys.stdout, result.diff[:-1])
+        say(sys.stdout, result.diff[:-1])
 
 
 def _line(name: str, finding: Finding, task: Task, mended: bool) -> str:
@@ -420,12 +425,13 @@ def _as_data(results: Sequence[Result], task: Task) -> dict[str, object]:
     }
 
 
-def _shown(line: str) -> str:
+def shown(line: str) -> str:
     """Escape control characters and those that reverse text, which a key or a file name may hold."""
     return CONTROL.sub(lambda match: ascii(match.group())[1:-1], line)
 
 
-def _say(out: TextIO | None, line: str) -> None:
+def say(out: TextIO | None, line: str) -> None:
+    """Print a line, on a terminal that cannot show all of it, too."""
     if out is None:  # closed
         return
     try:

@@ -35,6 +35,7 @@ FAMILIES = (
     "onnx",
     "extensions",
     "numpy",
+    "pillow",
     "torchvision",
     "torchaudio",
     "newer",

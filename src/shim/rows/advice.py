@@ -98,3 +98,30 @@ advice(
     works="<70",
     of="setuptools",
 )
+advice(
+    "in-place on a view of several",
+    "What unbind gives, and since 1.13 at the latest what chunk and split give, cannot be changed in place under "
+    "autograd. Write a = a * 2 for a.mul_(2), or take a.clone() of it first.",
+    r"Output \d+ of \w+ is a view and is being modified in-?place\. This view is the output of a function that "
+    r"returns multiple views",
+    works="<1.5",
+)
+advice(
+    "torch.__version__",
+    "torch.__version__ has a build behind its numbers (2.1.0+cpu) and two digits in the middle (1.10, 2.13). Compare "
+    "packaging.version.parse(torch.__version__).release >= (1, 10), not float(torch.__version__[:3]) or "
+    "int() of its parts.",
+    (
+        r"invalid literal for int\(\) with base 10: '\d+(\+|a0|rc|\.dev|post)\w*",
+        r"could not convert string to float: '\d+\.\d+\.\d+\+\w+'",
+    ),
+    works="",
+)
+advice(
+    "torch.optim._functional",
+    "adam, adamw and sgd of torch.optim._functional are torch's own: they want maximize since 1.11, and count the "
+    "steps in tensors themselves since 1.12. TorchScript compiles them, so that no wrapper can stand there. Use "
+    "torch.optim.Adam, or give maximize=False and tensors of the steps before this one.",
+    r"\b(adam|adamw|sgd)\(\) missing \d required keyword-only arguments?: .*'maximize'",
+    works="<1.11",
+)

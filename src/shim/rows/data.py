@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .row import name
+from .row import advice, argument, name
 
 
 @name(
@@ -51,3 +51,35 @@ print([batch.tolist() for batch in DataLoader([5, 6, 7, 8], sampler=OddSampler([
 )
 def sampler_init(self: Any, data_source: Any = None) -> None:
     """The base class of samplers took the data source, and did nothing with it, up to 2.9."""
+
+
+@argument(
+    "torch.utils.data.dataloader:DataLoader.__init__",
+    called="prefetch_factor of 0 workers",
+    works=">=1.7,<2.0",
+    says=r"prefetch_factor option could only be specified in multiprocessing\. ?let num_workers > 0 to enable "
+    r"multiprocessing, otherwise set prefetch_factor to None",
+    example="""
+from torch.utils.data import DataLoader
+print([batch.tolist() for batch in DataLoader([1, 2, 3], batch_size=2, num_workers=0, prefetch_factor=2)])
+""",
+)
+def without_prefetching(original: Any, *args: Any, **kwargs: Any) -> None:
+    """A DataLoader without workers took a prefetch_factor of 2, which was the default, up to 1.13."""
+    workers = args[6] if len(args) > 6 else kwargs.get("num_workers", 0)  # args[0] is the loader
+    if workers == 0 and kwargs.get("prefetch_factor") == 2:
+        del kwargs["prefetch_factor"]
+    original(*args, **kwargs)
+
+
+_OF_1_1 = "_DataLoaderIter|_use_shared_memory|ExceptionWrapper|numpy_type_map|pin_memory_batch|_worker_loop"
+advice(
+    "DataLoader of 1.1",
+    "torch.utils.data.dataloader was written anew in 1.2, and code that subclasses or copies the loader of 1.1 needs "
+    "that one. Use today's DataLoader (a collate_fn, a worker_init_fn or a sampler does most of what such code does).",
+    (
+        rf"cannot import name '({_OF_1_1})' from 'torch\.utils\.data\.dataloader'",
+        rf"module 'torch\.utils\.data\.dataloader' has no attribute '({_OF_1_1})'",
+    ),
+    works="<1.2",
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .row import argument, behaviour, names, row
+from .row import advice, argument, behaviour, module, name, names, row
 
 
 @behaviour(
@@ -117,4 +117,174 @@ with tempfile.TemporaryDirectory() as folder:
     distributed.destroy_process_group()
 """,
     },
+)
+
+
+@name(
+    "torch.nn.parallel.distributed:DistributedDataParallel._sync_params",
+    called="DistributedDataParallel._sync_params",
+    works="<1.12",
+    says=r"DistributedDataParallel' object has no attribute '_sync_params'",
+    # No example: one process of 1.7 or 1.8 with DistributedDataParallel may not end. tests/rows calls it.
+)
+def sync_params(self: Any) -> None:
+    """_sync_params, which mmcv calls before a forward, has been _sync_buffers since 1.12."""
+    if self._check_sync_bufs_pre_fwd():
+        self._sync_buffers()
+
+
+_C10D = "torch.distributed.distributed_c10d"
+
+
+@argument(
+    f"{_C10D}:_object_to_tensor",
+    called="_object_to_tensor",
+    works="<1.13",
+    says=r"_object_to_tensor\(\) missing \d required positional arguments?: ('device' and )?'group'|"
+    r"_object_to_tensor\(\) missing 1 required positional argument: 'device'",
+    example="""
+from torch.distributed.distributed_c10d import _object_to_tensor, _tensor_to_object
+tensor, size = _object_to_tensor([1, "a"])
+print(tensor.dtype, size.tolist() == [tensor.numel()], _tensor_to_object(tensor, size))
+""",
+)
+def object_to_tensor(original: Any, obj: Any, device: Any = None, group: Any = None) -> Any:
+    """_object_to_tensor took the object alone up to 1.12, and the device up to 2.2."""
+    import inspect
+
+    given = {"device": "cpu" if device is None else device, "group": group}
+    return original(obj, **{key: given[key] for key in inspect.signature(original).parameters if key in given})
+
+
+@argument(
+    f"{_C10D}:_object_to_tensor",
+    called="_object_to_tensor of a device",
+    works=">=1.13,<2.3",
+    versions=">=2.3",
+)
+def object_to_tensor_on_a_device(original: Any, obj: Any, device: Any, group: Any = None) -> Any:
+    """_object_to_tensor took the object and the device from 1.13 to 2.2."""
+    return original(obj, device, group)
+
+
+@argument(f"{_C10D}:_tensor_to_object", called="_tensor_to_object", works="<2.3")
+def tensor_to_object(original: Any, tensor: Any, tensor_size: Any, group: Any = None) -> Any:
+    """_tensor_to_object took the tensor and its size up to 2.2."""
+    return original(tensor, tensor_size, group)
+
+
+@names(
+    _C10D,
+    called="_default_pg",
+    works="<1.8",
+    says=(
+        rf"cannot import name '_(check_)?default_pg' from '{_C10D}'",
+        rf"module '{_C10D}' has no attribute '_(check_)?default_pg'",
+    ),
+    example="""
+import os, tempfile
+from torch import distributed
+from torch.distributed import distributed_c10d
+
+print(distributed_c10d._default_pg)
+with tempfile.TemporaryDirectory() as folder:
+    distributed.init_process_group("gloo", init_method="file://" + os.path.join(folder, "x"), rank=0, world_size=1)
+    distributed_c10d._check_default_pg()
+    print(distributed_c10d._default_pg is not None, distributed.get_world_size(distributed_c10d._default_pg))
+    distributed.destroy_process_group()
+print(distributed_c10d._default_pg, hasattr(distributed_c10d, "_no_such_name"))
+""",
+)
+def default_pg() -> dict[str, Any]:
+    """_default_pg was the group of all processes, which _get_default_group returns since 1.8."""
+    from torch.distributed import distributed_c10d
+
+    def now() -> Any:
+        return distributed_c10d.GroupMember.WORLD if distributed_c10d.is_initialized() else None
+
+    def _check_default_pg() -> None:
+        assert now() is not None, "Default process group is not initialized"
+
+    def __getattr__(attribute: str) -> Any:
+        if attribute == "_default_pg":
+            return now()
+        raise AttributeError(f"module {distributed_c10d.__name__!r} has no attribute {attribute!r}")
+
+    return {"__getattr__": __getattr__, "_check_default_pg": _check_default_pg}
+
+
+@module(
+    "torch.distributed.fsdp.flat_param",
+    works=">=1.13,<2.2",
+    versions=">=2.2",
+    says=(
+        r"No module named 'torch\.distributed\.fsdp\.flat_param'",
+        r"cannot import name 'flat_param' from 'torch\.distributed\.fsdp'",
+    ),
+    example="""
+import torch.distributed.fsdp.flat_param
+from torch.distributed.fsdp.flat_param import FlatParameter, FlatParamHandle
+print(issubclass(FlatParameter, torch.nn.Parameter), FlatParamHandle.__name__)
+""",
+)
+def flat_param() -> dict[str, Any]:
+    """torch.distributed.fsdp.flat_param has an underscore since 2.2."""
+    from importlib import import_module
+
+    held = vars(import_module("torch.distributed.fsdp._flat_param"))
+    return {key: value for key, value in held.items() if not key.startswith("__")}
+
+
+@argument(
+    "torch.distributed.launcher.api:LaunchConfig.__init__",
+    called="LaunchConfig",
+    works=">=1.9,<2.3",
+    versions=">=2.3",
+    says=(
+        r"LaunchConfig\.__init__\(\) got an unexpected keyword argument '(log_dir|redirects|tee)'",
+        r"LaunchConfig\((?:(?!\bFile |Error: ).)*TypeError: __init__\(\) got an unexpected keyword argument "
+        r"'(log_dir|redirects|tee)'",
+    ),
+    example="""
+from torch.distributed.elastic.multiprocessing import Std
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+def work(a):
+    print("worked")
+    return a + 1
+
+config = LaunchConfig(1, 1, 1, "run", rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0,
+                      start_method="fork", redirects=Std.NONE, tee=Std.NONE, monitor_interval=0.1)
+print(config.run_id, elastic_launch(config, work)(2))
+""",
+)
+def launch_config(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+    """LaunchConfig took log_dir, redirects and tee up to 2.2, which logs_specs holds since."""
+    from torch.distributed.elastic import multiprocessing
+
+    logs = {key: kwargs.pop(key) for key in ("log_dir", "redirects", "tee") if key in kwargs}
+    if len(args) > 3 and isinstance(args[3], str):  # run_id, before logs_specs came before it
+        args = (*args[:3], None, *args[3:])
+    if logs:
+        specs = multiprocessing.DefaultLogsSpecs(**logs)
+        if len(args) > 3:
+            args = (*args[:3], specs, *args[4:])
+        else:
+            kwargs["logs_specs"] = specs
+    original(self, *args, **kwargs)
+
+
+advice(
+    "torch.distributed.pipeline",
+    "torch.distributed.pipeline.sync left in 2.4: use torch.distributed.pipelining (2.4 and later) or torch 2.3.",
+    r"No module named 'torch\.distributed\.pipeline(\.sync)?'",
+    works="<2.4",
+)
+advice(
+    "multigpu",
+    "The collectives over several GPUs of one process left in 2.2. Start a process for each GPU (torchrun), and use "
+    "the function without _multigpu, with the tensor in place of the list of one.",
+    r"has no attribute '(all_gather|all_reduce|broadcast|reduce|reduce_scatter)_multigpu'|"
+    r"cannot import name '(all_gather|all_reduce|broadcast|reduce|reduce_scatter)_multigpu' from 'torch\.distributed",
+    works="<2.2",
 )

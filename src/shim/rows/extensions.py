@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any
 
-from .row import argument
+from .row import advice, argument, name
 
 
 @argument(
@@ -36,3 +37,80 @@ def _without(flags: Any) -> Any:
         for each in flags
         if not (isinstance(each, str) and re.fullmatch(r"[-/]std[=:](c|gnu)\+\+(11|14|1y|0x)", each))
     ]
+
+
+@argument(
+    "torch.utils.cpp_extension:CppExtension",
+    "torch.utils.cpp_extension:CUDAExtension",
+    called="AT_CHECK",
+    works="<1.5",
+    # Only a compiler dies of it, and that takes its time: tests/rows builds one.
+    says=r"error: \W?AT_CHECK\W? was not declared in this scope|"
+    r"error: use of undeclared identifier 'AT_CHECK'|identifier \"AT_CHECK\" is undefined",
+)
+def with_at_check(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """The macro AT_CHECK of torch's headers has been TORCH_CHECK since 1.5; an extension is built with it defined."""
+    macros = list(kwargs.get("define_macros") or [])
+    if not any(each[0] == "AT_CHECK" for each in macros):
+        macros.append(("AT_CHECK", "TORCH_CHECK"))
+    return original(*args, **{**kwargs, "define_macros": macros})
+
+
+@argument(
+    "torch.utils.cpp_extension:load",
+    "torch.utils.cpp_extension:load_inline",
+    called="AT_CHECK of load",
+    works="<1.5",
+)
+def load_with_at_check(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """The macro AT_CHECK is defined for an extension that is built where the program runs, too."""
+    given = inspect.signature(original).bind(*args, **kwargs)
+    for flags in ("extra_cflags", "extra_cuda_cflags"):
+        given.arguments[flags] = [*(given.arguments.get(flags) or []), "-DAT_CHECK=TORCH_CHECK"]
+    return original(*given.args, **given.kwargs)
+
+
+@name(
+    "torch.utils.cpp_extension:check_compiler_abi_compatibility",
+    called="check_compiler_abi_compatibility",
+    works="<1.12",
+    says=(
+        r"cannot import name 'check_compiler_abi_compatibility' from 'torch\.utils\.cpp_extension'",
+        r"module 'torch\.utils\.cpp_extension' has no attribute 'check_compiler_abi_compatibility'",
+    ),
+    example="""
+from torch.utils.cpp_extension import check_compiler_abi_compatibility
+print(check_compiler_abi_compatibility("g++"))
+""",
+)
+def check_compiler_abi_compatibility(compiler: str) -> bool:
+    """check_compiler_abi_compatibility tells the version of the compiler too since 1.12, and has another name."""
+    from torch.utils import cpp_extension
+
+    here: Any = cpp_extension
+    return bool(here.get_compiler_abi_compatibility_and_version(compiler)[0])
+
+
+advice(
+    "AT_DISPATCH of a type",
+    "The macros AT_DISPATCH_... take a scalar type alone since 2.8 at the latest: write tensor.scalar_type() for "
+    "tensor.type() in the extension's sources, and data_ptr<scalar_t>() for data<scalar_t>(). Or build it with 2.1.",
+    (
+        r"cannot convert \W?(const )?at::DeprecatedTypeProperties\W? to \W?(c10|at)::ScalarType",
+        r"no suitable conversion function from \"(const )?at::DeprecatedTypeProperties\" to \"(c10|at)::ScalarType\"",
+    ),
+    works="<2.2",
+)
+advice(
+    "torch of 2018",
+    "torch.utils.ffi, torch.legacy, torch.nn.backends, torch.nn._functions and load_lua are of torch 0.4 and before, "
+    "and C code belongs to them. Rewrite the extension with torch.utils.cpp_extension, or look for a fork of the "
+    "program that has; torch 0.4.1 runs on Python 3.6 and older.",
+    (
+        r"No module named 'torch\.(utils\.ffi|legacy|nn\.backends|nn\._functions|_thnn|utils\.serialization)",
+        r"cannot import name 'create_extension' from 'torch\.utils\.ffi'",
+        r"torch\.utils\.ffi is deprecated\. Please use cpp extensions instead",
+        r"module 'torch\.utils' has no attribute 'ffi'",
+    ),
+    works="<1.0",
+)

@@ -183,3 +183,30 @@ def fft(input: Any, signal_ndim: int, normalized: bool = False) -> Any:
 def tensor_fft(input: Any, signal_ndim: int, normalized: bool = False) -> Any:
     """Tensor.fft was torch.fft."""
     return fft(input, signal_ndim, normalized)
+
+
+@argument(
+    "torch:istft",
+    "torch:Tensor.istft",
+    called="torch.istft",
+    works=">=1.5,<2.0",
+    versions=">=1.8",
+    says=r"istft requires a complex-valued input tensor matching the output from stft with return_complex=True",
+    example="""
+import torch
+x = torch.arange(64.0).reshape(1, 64).sin()
+window = torch.hann_window(16)
+pairs = torch.view_as_real(torch.stft(x, 16, 4, window=window, return_complex=True)).requires_grad_()
+y = torch.istft(pairs, 16, 4, window=window, length=64)
+y.sum().backward()
+print(tuple(y.shape), bool(torch.allclose(x, y, atol=1e-4)), round(float(pairs.grad.abs().sum()), 2))
+print(tuple(pairs.detach().istft(16, hop_length=4, window=window).shape))
+""",
+)
+def istft(original: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
+    """Istft took pairs of real numbers up to 1.13, as stft returned them."""
+    import torch
+
+    if isinstance(input, torch.Tensor) and not input.is_complex() and input.shape[-1:] == (2,):
+        input = torch.view_as_complex(input.contiguous())
+    return original(input, *args, **kwargs)

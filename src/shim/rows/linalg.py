@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import namedtuple
 from typing import Any
 
-from .row import name
+from .row import name, names
 
 _REMOVED = r"This function was deprecated since version 1\.9 and is now removed\."
 
@@ -167,3 +167,65 @@ def lstsq(input: Any, A: Any, *, out: Any = None) -> Any:  # noqa: N803
     turned = q.t() @ input
     solution = torch.linalg.solve_triangular(r[:columns], turned[:columns], upper=True)
     return _filled(_lstsq(torch.cat([solution, turned[columns:]]), torch.geqrf(A)[0]), out)
+
+
+_OF_LAPACK = "btrifact|btrifact_with_info|btrisolve|btriunpack|gels|gesv|potrf|potri|potrs|trtrs"
+
+
+@names(
+    "torch",
+    called="torch.gesv",
+    works="<1.2",
+    says=rf"module 'torch' has no attribute '({_OF_LAPACK})'",
+    example="""
+import torch
+a = torch.tensor([[2.0, 1.0], [1.0, 3.0]])
+b = torch.tensor([[1.0], [2.0]])
+x, lu = torch.gesv(b, a)
+print([round(v, 4) for v in x.flatten().tolist()], [round(v, 4) for v in lu.flatten().tolist()])
+u = torch.potrf(a)
+print([round(v, 4) for v in u.flatten().tolist()], [round(v, 4) for v in torch.potrf(a, False).flatten().tolist()])
+print([round(v, 4) for v in torch.potrs(b, u).flatten().tolist()])
+print([round(v, 4) for v in torch.potri(u).flatten().tolist()])
+print([round(v, 4) for v in torch.trtrs(b, u, upper=True)[0].flatten().tolist()])
+factors, pivots = torch.btrifact(a[None])
+print([round(v, 4) for v in torch.btrisolve(b[None, :, 0], factors, pivots).flatten().tolist()])
+p, l, u = torch.btriunpack(factors, pivots)
+print([round(v, 4) for v in (p @ l @ u).flatten().tolist()])
+print([round(v, 4) for v in torch.gels(b, a)[0].flatten().tolist()])
+""",
+)
+def of_lapack() -> dict[str, Any]:
+    """Functions of the names that LAPACK has got others up to 1.1: gesv is solve, potrf cholesky, gels lstsq."""
+    import torch
+
+    def potrf(input: Any, upper: bool = True) -> Any:
+        return torch.cholesky(input, upper=upper)
+
+    def potrs(b: Any, input: Any, upper: bool = True) -> Any:
+        return torch.cholesky_solve(b.unsqueeze(-1) if b.dim() == 1 else b, input, upper=upper)
+
+    def trtrs(b: Any, A: Any, upper: bool = True, transpose: bool = False, unitriangular: bool = False) -> Any:  # noqa: N803
+        return torch.triangular_solve(b, A, upper, transpose, unitriangular)
+
+    def btrifact_with_info(A: Any, pivot: bool = True) -> Any:  # noqa: N803
+        return torch.lu(A, pivot=pivot, get_infos=True)
+
+    def btrifact(A: Any, info: Any = None, pivot: bool = True) -> Any:  # noqa: N803
+        return torch.lu(A, pivot=pivot)
+
+    def btrisolve(b: Any, factors: Any, pivots: Any) -> Any:
+        return torch.lu_solve(b.unsqueeze(-1), factors, pivots).squeeze(-1)
+
+    return {
+        "btrifact": btrifact,
+        "btrifact_with_info": btrifact_with_info,
+        "btrisolve": btrisolve,
+        "btriunpack": torch.lu_unpack,
+        "gels": lstsq,
+        "gesv": solve,
+        "potrf": potrf,
+        "potri": lambda input, upper=True: torch.cholesky_inverse(input, upper=upper),
+        "potrs": potrs,
+        "trtrs": trtrs,
+    }

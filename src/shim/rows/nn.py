@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from collections import OrderedDict
 from typing import Any
 
-from .row import argument, behaviour
+from .row import argument, behaviour, row
 
 
 @behaviour(
@@ -68,3 +69,94 @@ def pack_padded_sequence(original: Any, input: Any, lengths: Any, *args: Any, **
     if isinstance(lengths, torch.Tensor) and lengths.device.type not in ("cpu", "meta"):
         lengths = lengths.cpu()
     return original(input, lengths, *args, **kwargs)
+
+
+@behaviour(
+    "torch.nn.modules.transformer:TransformerEncoder.__init__",
+    called="enable_nested_tensor",
+    works="<1.12",
+    says=r"__init__\(\) got an unexpected keyword argument 'enable_nested_tensor'",
+)
+def without_nested_tensors(original: Any, *args: Any, **kwargs: Any) -> None:
+    """In eval, a TransformerEncoder computes nothing at padded positions since 1.12, and up to 2.0 it cut them off."""
+    parameters = inspect.signature(original).parameters
+    if "enable_nested_tensor" in parameters and len(args) <= [*parameters].index("enable_nested_tensor"):
+        kwargs.setdefault("enable_nested_tensor", False)
+    original(*args, **kwargs)
+
+
+@behaviour(
+    "torch.nn.modules.transformer:TransformerEncoder.forward",
+    called="padded positions",
+    works="<1.12 || >=2.1",
+)
+def with_padded_positions(original: Any, stack: Any, src: Any, *args: Any, **kwargs: Any) -> Any:
+    """In eval, a TransformerEncoder of 1.12 to 2.0 cut off the positions that all of a batch have as padding."""
+    import torch
+
+    output = original(stack, src, *args, **kwargs)
+    lacking = src.shape[1] - output.shape[1] if src.dim() == 3 else 0
+    return torch.nn.functional.pad(output, (0, 0, 0, lacking)) if lacking > 0 else output
+
+
+class _Given:
+    """What an object gets when it is asked for it, and has not got it by itself: no cost where it has."""
+
+    def __init__(self, name: str, make: Any) -> None:
+        self._name, self._make = name, make
+
+    def __get__(self, module: Any, owner: Any) -> Any:
+        return self if module is None else vars(module).setdefault(self._name, self._make())
+
+
+#: What Module.__init__ has made since a release.
+_SINCE: dict[str, tuple[str, Any]] = {
+    "_non_persistent_buffers_set": ("1.6", set),
+    "_is_full_backward_hook": ("1.8", lambda: None),
+    "_load_state_dict_post_hooks": ("1.12", OrderedDict),
+    "_backward_pre_hooks": ("2.0", OrderedDict),
+    "_forward_hooks_with_kwargs": ("2.0", OrderedDict),
+    "_forward_pre_hooks_with_kwargs": ("2.0", OrderedDict),
+    "_state_dict_pre_hooks": ("2.0", OrderedDict),
+    "_forward_hooks_always_called": ("2.1", OrderedDict),
+}
+
+for _name, (_since, _make) in _SINCE.items():
+    row(
+        "name",
+        (f"torch.nn.modules.module:Module.{_name}",),
+        _Given(_name, _make),
+        None,
+        {
+            "called": f"Module.{_name}",
+            "reason": f"a module that {_since} did not make, or did not unpickle, has no {_name}",
+            "works": f"<{_since}",
+            "says": rf"'\w+' object has no attribute '{_name}'",
+            "example": f"""
+import copy, torch
+
+class Doubled(torch.nn.Module):
+    def __init__(self, module):
+        vars(self).update(vars(module))
+        vars(self).pop("{_name}", None)
+
+    def forward(self, x):
+        return 2 * self.layer(x)
+
+class Inner(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 1, bias=False)
+        torch.nn.init.ones_(self.layer.weight)
+        self.register_buffer("count", torch.zeros(1))
+
+module = Doubled(Inner())
+handle = module.register_forward_hook(lambda module, args, output: output + 1)
+handle.remove()
+module.register_forward_pre_hook(lambda module, args: None)
+print(module.register_backward_hook(lambda module, *gradients: None) is not None)
+print(module(torch.ones(1, 2)).tolist(), sorted(module.state_dict()))
+print(module.load_state_dict(copy.deepcopy(module.state_dict())))
+""",
+        },
+    )

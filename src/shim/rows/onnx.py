@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .row import argument, module
+from .row import advice, argument, module, names
 
 
 @argument(
@@ -82,3 +82,145 @@ def _registry() -> Any:
         found = import_module("torch.onnx._internal.registration")
     import_module("torch.onnx.utils")  # registers them
     return found.registry
+
+
+#: What export took, and took no notice of when it went.
+_NO_LONGER = ("_retain_param_name", "enable_onnx_checker", "example_outputs", "strip_doc_string")
+
+
+@argument(
+    "torch.onnx:export",
+    called="torch.onnx.export.example_outputs",
+    works="<1.11",
+    says=rf"\bexport\(\) got an unexpected keyword argument '({'|'.join(_NO_LONGER)}|use_external_data_format)'",
+    # No example: every exporter since 2.0 wants the package onnx.
+)
+def without_old_arguments(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """torch.onnx.export took example_outputs, enable_onnx_checker and others up to 1.10, and does without them."""
+    given = {key: value for key, value in kwargs.items() if key not in (*_NO_LONGER, "use_external_data_format")}
+    return original(*args, **given)
+
+
+_OF_ONNX = ("ONNX_ARCHIVE_MODEL_PROTO_NAME", "PYTORCH_ONNX_CAFFE2_BUNDLE", "_optimize_trace", "set_training")
+_EXPORTERS = ("_export", "_run_symbolic_function", "export_to_pretty_string")
+
+
+@names(
+    "torch.onnx",
+    called="torch.onnx._export",
+    works="<2.5",
+    says=(
+        rf"module 'torch\.onnx' has no attribute '({'|'.join(_EXPORTERS)})'",
+        rf"cannot import name '({'|'.join(_EXPORTERS)})' from 'torch\.onnx'",
+    ),
+    example="import torch\nprint(callable(torch.onnx._export), callable(torch.onnx._run_symbolic_function))",
+)
+def exporters() -> dict[str, Any]:
+    """torch.onnx._export and its like are in torch.onnx.utils."""
+    return _of_utils(*_EXPORTERS)
+
+
+def _of_utils(*some: str) -> dict[str, Any]:
+    """Return functions that call those of torch.onnx.utils, which need not be imported before."""
+    from functools import partial
+
+    def call(function: str, *args: Any, **kwargs: Any) -> Any:
+        return getattr(_of_the_tracer("utils"), function)(*args, **kwargs)
+
+    return {each: partial(call, each) for each in some}
+
+
+def _of_the_tracer(module: str) -> Any:
+    """Return a module of the exporter that traces."""
+    from importlib import import_module
+
+    try:
+        return import_module(f"torch.onnx._internal.torchscript_exporter.{module}")  # 2.9 and later
+    except ImportError:
+        return import_module(f"torch.onnx.{module}")
+
+
+@names(
+    "torch.onnx",
+    called="torch.onnx._optimize_trace",
+    works="<1.12",
+    says=(
+        rf"module 'torch\.onnx' has no attribute '({'|'.join(_OF_ONNX)})'",
+        rf"cannot import name '({'|'.join(_OF_ONNX)})' from 'torch\.onnx'",
+    ),
+    example="""
+import torch
+print(callable(torch.onnx._optimize_trace), torch.onnx.PYTORCH_ONNX_CAFFE2_BUNDLE)
+""",
+)
+def older_names() -> dict[str, Any]:
+    """torch.onnx had _optimize_trace, set_training and the names of Caffe2's archives up to 1.11."""
+    import contextlib
+
+    def _optimize_trace(graph: Any, operator_export_type: Any) -> Any:
+        return _of_utils("_optimize_graph")["_optimize_graph"](graph, operator_export_type)
+
+    @contextlib.contextmanager
+    def set_training(model: Any, mode: bool) -> Any:
+        before = None if mode is None else model.training
+        if before is not None and before != mode:
+            model.train(mode)
+        try:
+            yield
+        finally:
+            if before is not None and before != mode:
+                model.train(before)
+
+    return {
+        "ONNX_ARCHIVE_MODEL_PROTO_NAME": "__MODEL_PROTO",
+        "PYTORCH_ONNX_CAFFE2_BUNDLE": False,
+        "_optimize_trace": _optimize_trace,
+        "set_training": set_training,
+    }
+
+
+_HELPER = r"torch\.onnx(\._internal\.torchscript_exporter)?\.symbolic_helper"
+
+
+def setters() -> dict[str, Any]:
+    """_set_opset_version set what torch.onnx._globals holds."""
+    settings: Any = _of_the_tracer("_globals").GLOBALS
+
+    def _set_opset_version(opset_version: int) -> None:
+        settings.export_onnx_opset_version = opset_version
+
+    def _set_operator_export_type(operator_export_type: Any) -> None:
+        settings.operator_export_type = operator_export_type
+
+    return {"_set_opset_version": _set_opset_version, "_set_operator_export_type": _set_operator_export_type}
+
+
+names(
+    "torch.onnx.symbolic_helper",
+    called="torch.onnx.symbolic_helper._set_opset_version",
+    works="<2.2",
+    says=(
+        rf"module '{_HELPER}' has no attribute '_(set_opset_version|set_operator_export_type)'",
+        rf"cannot import name '_(set_opset_version|set_operator_export_type)' from '{_HELPER}'",
+    ),
+    example="""
+from torch.onnx import symbolic_helper
+symbolic_helper._set_opset_version(11)
+print(callable(symbolic_helper._set_operator_export_type))
+""",
+)(setters)
+# What torch.onnx holds under the name of that module, from 2.9 on.
+names(
+    "torch.onnx._internal.torchscript_exporter.symbolic_helper",
+    called="torchscript_exporter.symbolic_helper._set_opset_version",
+    works="<2.2",
+)(setters)
+
+
+advice(
+    "torch.jit.get_trace_graph",
+    "It returned a trace up to 1.3, and torch.jit._get_trace_graph returns the graph and the outputs, so that the "
+    "caller must change with it; torch.jit.trace(model, args).graph is the documented way.",
+    r"module 'torch\.jit' has no attribute 'get_trace_graph'|cannot import name 'get_trace_graph' from 'torch\.jit'",
+    works="<1.4",
+)

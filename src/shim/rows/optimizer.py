@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-from .row import name
+from .row import behaviour, name
 
 #: The dictionaries of hooks that Optimizer.__init__ makes.
 _HOOKS = (
@@ -53,3 +53,16 @@ def hooks_of_its_own(optimizer: Any, attribute: str) -> Any:
     if attribute in _HOOKS:
         return vars(optimizer).setdefault(attribute, OrderedDict())
     raise AttributeError(f"{type(optimizer).__name__!r} object has no attribute {attribute!r}")
+
+
+@behaviour(
+    "torch.optim.optimizer:Optimizer.zero_grad",
+    "torch.nn.modules.module:Module.zero_grad",
+    called="zero_grad",
+    works="<2.0",
+)
+def to_zeros(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+    """zero_grad left gradients of zeros up to 1.13, and None since, of which a step takes no notice."""
+    if not args:
+        kwargs.setdefault("set_to_none", False)
+    original(self, *args, **kwargs)

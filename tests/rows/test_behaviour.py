@@ -1,0 +1,97 @@
+"""Rows of what a function does, where nothing raises without them: the numbers are those of the release named."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import shim
+from shim.releases import release
+
+HERE = release(torch.__version__).numbers
+
+
+@pytest.fixture
+def written_for():
+    yield lambda text: shim.activate(written_for=text)
+    shim.deactivate()
+
+
+def trained(optimizer_class, **options):
+    """Train two weights, of which one has a gradient in the first step alone, and return them."""
+    first, second = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
+    optimizer = optimizer_class([first, second], lr=0.1, **options)
+    for step in range(4):
+        optimizer.zero_grad()
+        loss = first.sum() ** 2 + (second.sum() ** 2 if step == 0 else 0)
+        loss.backward()
+        optimizer.step()
+    return [round(weight.item(), 4) for weight in (first, second)]
+
+
+@pytest.mark.skipif(HERE < (2, 0, 0), reason="it is so without us up to 1.13")
+class TestZeroGrad:
+    def test_it_leaves_zeros(self, written_for):
+        written_for("1.13")
+        layer = nn.Linear(1, 1)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+        for zero_grad in (optimizer.zero_grad, layer.zero_grad):
+            layer(torch.ones(1)).sum().backward()
+            zero_grad()
+            assert [p.grad.tolist() for p in layer.parameters()] == [[[0.0]], [0.0]]
+
+    def test_who_asks_for_none_gets_it(self, written_for):
+        written_for("1.13")
+        layer = nn.Linear(1, 1)
+        for zero_grad in (torch.optim.SGD(layer.parameters(), lr=0.1).zero_grad, layer.zero_grad):
+            for how in ({"set_to_none": True}, {}):
+                layer(torch.ones(1)).sum().backward()
+                zero_grad(*([True] if not how else []), **how)
+                assert layer.weight.grad is None
+
+    #: Of 1.13.1: a gradient of zeros goes on with its momentum, and decays.
+    @pytest.mark.parametrize(
+        "optimizer_class, options, expected",
+        [
+            (torch.optim.SGD, {"momentum": 0.9}, [-0.3086, 0.3122]),
+            (torch.optim.SGD, {"momentum": 0.9, "weight_decay": 0.1}, [-0.3505, 0.241]),
+            (torch.optim.AdamW, {}, [0.6006, 0.7353]),
+        ],
+    )
+    def test_a_step_takes_notice_of_zeros(self, written_for, optimizer_class, options, expected):
+        written_for("1.13")
+        assert trained(optimizer_class, **options) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.skipif(HERE < (1, 12, 0), reason="it computes all positions without us up to 1.11")
+@pytest.mark.filterwarnings("ignore")
+class TestPaddingInAnEncoder:
+    ALL = (-0.049, 0.572, 0.622, 0.055, 0.097, -0.0, 0.327, 0.777, 0.694, 0.472, 0.105, -0.07,
+           -0.185, 0.321, 0.622, 0.442, 0.422, -0.048, 0.099, 0.728, 0.589, 0.557, 0.203, -0.148)  # fmt: skip
+
+    @staticmethod
+    def encoded():
+        layer = nn.TransformerEncoderLayer(4, 2, 4, 0.0, batch_first=True)
+        for parameter in layer.parameters():
+            nn.init.constant_(parameter, 0.3)
+        x = torch.arange(24.0).reshape(2, 3, 4).sin()
+        with torch.no_grad():
+            encoder = nn.TransformerEncoder(layer, 1).eval()
+            return encoder(x, src_key_padding_mask=torch.tensor([[False, False, True]] * 2))
+
+    def test_all_positions_are_computed_as_1_8_did(self, written_for):
+        written_for("1.8")
+        assert self.encoded().flatten().tolist() == pytest.approx(self.ALL, abs=1e-3)
+
+    def test_none_is_cut_off_for_a_program_of_2_1(self, written_for):
+        written_for("2.1")
+        encoded = self.encoded()
+        assert encoded.shape == (2, 3, 4) and encoded[:, 2].abs().sum() == 0
+        assert encoded[:, :2].flatten().tolist() == pytest.approx(self.ALL[:8] + self.ALL[12:20], abs=1e-3)
+
+    def test_who_asks_for_nested_tensors_gets_them(self, written_for):
+        written_for("1.8")
+        layer = nn.TransformerEncoderLayer(4, 2, 4, batch_first=True)
+        for given in ([None, True], [None, False], [None]):
+            assert nn.TransformerEncoder(layer, 1, *given).enable_nested_tensor is (True in given)

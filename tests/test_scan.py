@@ -1,0 +1,321 @@
+"""``shim scan``: what a source uses that the torch which is here lacks, and what gives it back. It runs no source."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from shim import rows, scan, timeline
+from shim.releases import is_in, release
+
+HERE = release(torch.__version__).numbers
+NOW = scan.here("2.13")
+
+
+def found(code, place=NOW):
+    """Return the findings in a source, each as line, column and name; notes left out."""
+    return [(use.line, use.column, fact.name) for use, fact in everything(code, place) if not use.asked]
+
+
+def everything(code, place=NOW):
+    """Return the findings and notes in a source."""
+    uses = [(use, scan.facts_of(use)) for use in scan.uses(textwrap.dedent(code))]
+    lacking = [(use, [fact for fact in facts if not place.has(fact)]) for use, facts in uses]
+    return [(use, facts[0]) for use, facts in lacking if facts]
+
+
+class TestAName:
+    @pytest.mark.parametrize(
+        "code, line, column, name",
+        [
+            ("import torch\ntorch.rfft(x, 1)", 2, 1, "torch.rfft"),
+            ("import torch as th\ny = th.rfft", 2, 5, "torch.rfft"),
+            ("from torch import rfft", 1, 19, "torch.rfft"),
+            ("from torch import nn, rfft as f", 1, 23, "torch.rfft"),
+            (
+                "import torch.distributed as dist\ndist.all_reduce_multigpu(x)",
+                2,
+                1,
+                "torch.distributed.all_reduce_multigpu",
+            ),
+            ("from torch import distributed\ndistributed.reduce_multigpu", 2, 1, "torch.distributed.reduce_multigpu"),
+            ("import torch\ntorch.Tensor.align_to", 2, 1, "torch.Tensor.align_to"),
+            ("import torch.tensor", 1, 1, "torch.tensor"),
+            ("from torch.tensor import Tensor", 1, 26, "torch.tensor"),
+            ("from torch._six import inf", 1, 24, "torch._six"),
+            ("import torch\ndef f():\n    return [torch.rfft(x) for x in y]", 3, 13, "torch.rfft"),
+            ("import torch\nclass A:\n    x: int = torch.rfft", 3, 14, "torch.rfft"),
+            ("import torch\nf = lambda x=torch.rfft: x", 2, 14, "torch.rfft"),
+            ("import torch\nwith torch.rfft as x: pass", 2, 6, "torch.rfft"),
+            ("import torch\nx = f'{torch.rfft}'", 2, 8, "torch.rfft"),
+            ("import torch\n@torch.rfft\ndef f(): pass", 2, 2, "torch.rfft"),
+            ("import torch\nä = 'ö'; torch.rfft", 2, 10, "torch.rfft"),
+            ("def f():\n    import torch\n    torch.rfft", 3, 5, "torch.rfft"),
+            ("import torch\nif x:\n    torch.rfft\nelse:\n    pass", 3, 5, "torch.rfft"),
+            ("import torch\ntorch.fft(x, 2)", 2, 1, "torch.fft"),
+            ("from torch import fft\nfft(x, 2)", 2, 1, "torch.fft"),
+            ("from torchvision.transforms import Scale", 1, 36, "torchvision.transforms.Scale"),
+        ],
+    )
+    def test_that_is_lost_is_found_where_it_is_used(self, code, line, column, name):
+        if sys.version_info < (3, 12) and "f'" in code:
+            column = found(code)[0][1]  # the place inside of an f-string was not kept
+        if sys.version_info < (3, 10) and code.startswith("from"):
+            column = found(code)[0][1]  # nor was that of an alias
+        assert found(code) == [(line, column, name)]
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "import numpy as torch\ntorch.rfft",
+            "from mytorch import rfft",
+            "from . import torch\ntorch.rfft",
+            "from .torch import rfft",
+            "import torch\ndef f(torch):\n    torch.rfft",
+            "import torch\ndef f():\n    torch = mine\n    torch.rfft",
+            "import torch\nf = lambda torch: torch.rfft",
+            "import torch\ntorch.rfft = mine\ntorch.rfft(x)",
+            "import torch\nsetattr(torch, 'rfft', mine)\ntorch.rfft(x)",
+            "from torch import fft\nfft.fft(x)",
+            "import torch\ntorch.fft.fft(x)",
+            "import torch\nx = torch.ones(1)\nx.rfft()",
+            "import torch_geometric\ntorch_geometric.rfft",
+            "import torch\n'torch.rfft'  # torch.rfft",
+            "torch.rfft",
+            "import torch\ntorch.no_such_name",
+        ],
+    )
+    def test_that_is_not_torchs_or_never_was_is_none(self, code):
+        assert everything(code) == []
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "try:\n    from torch import rfft\nexcept ImportError:\n    rfft = None",
+            "import torch\ntry:\n    f = torch.rfft\nexcept (ValueError, AttributeError):\n    f = torch.irfft",
+            "import torch\ntry:\n    f = torch.fft.rfft\nexcept:\n    f = torch.irfft",
+            "import torch\nif hasattr(torch, 'rfft'):\n    torch.rfft",
+            "import torch\nif version.parse(torch.__version__) < V:\n    torch.rfft",
+            "import torch\nif TORCH_VERSION >= (1, 8):\n    pass\nelse:\n    torch.rfft",
+            "import torch\nf = torch.rfft if hasattr(torch, 'rfft') else None",
+            "import torch\nx = hasattr(torch, 'rfft') and torch.rfft(y)",
+            "import torch\nOLD = torch.__version__ < '1.8'\nif OLD:\n    torch.rfft",
+            "import torch\ntry:\n    import a\n    A = 1\nexcept ImportError:\n    A = 0\nif not A:\n    torch.rfft",
+            "import torch\ndef f():\n    if not hasattr(torch, 'rfft'):\n        return None\n    return torch.rfft",
+            "import torch\n@pytest.mark.skipif(torch.__version__ > '1.7', reason='')\ndef f():\n    torch.rfft",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from torch import rfft",
+        ],
+    )
+    def test_that_the_program_asks_for_first_is_a_note(self, code):
+        notes = everything(code)
+        assert notes and all(use.asked for use, _ in notes)
+
+    def test_behind_a_question_is_found_again(self):
+        code = """
+            import torch
+            def f():
+                if hasattr(torch, "rfft"):
+                    return torch.rfft
+            def g():
+                return torch.rfft
+        """
+        assert found(code) == [(7, 12, "torch.rfft")]
+
+    def test_of_today_is_found_for_an_older_torch(self):
+        code = "import torch\nfrom torch import nn\ntorch.func.vmap\nnn.RMSNorm(3)"
+        assert found(code) == []
+        assert [name for _, _, name in found(code, scan.here("1.13"))] == ["torch.func", "torch.nn.RMSNorm"]
+
+
+@pytest.mark.parametrize(
+    "code, name",
+    [
+        ("from torch.optim.lr_scheduler import StepLR as S\nS(o, 1, verbose=True)", "lr_scheduler.StepLR(verbose=)"),
+        ("import torch.optim as optim\noptim.lr_scheduler.StepLR(o, 1, verbose=1)", "lr_scheduler.StepLR(verbose=)"),
+        ("from torchvision import utils\nutils.make_grid(x, range=(0, 1))", "torchvision.utils.make_grid(range=)"),
+    ],
+)
+def test_an_argument_that_is_lost_is_found(code, name):
+    [(_, _, full)] = found(code)
+    assert full.endswith(name)
+
+
+def test_an_argument_of_another_function_is_none():
+    assert found("from mine import StepLR, make_grid\nStepLR(o, verbose=1)\nmake_grid(range=1)") == []
+    assert found("import torch\ntorch.optim.SGD(p, lr=1)\nmine(verbose=True)\ntorch.ones(3, dtype=d)") == []
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestThisTorch:
+    """No name that the torch which is here has is a finding for it, but what is there to say that it is gone."""
+
+    PLACE = scan.here(".".join(map(str, HERE)))
+
+    def test_none_of_its_names(self, record_property):
+        given = {target.path.replace(":", ".") for row in rows.load() for target in row.targets}
+        code = ["import torch"]
+        for module in ("torch", "torch.nn", "torch.nn.functional", "torch.optim", "torch.utils.data", "torch.autograd"):
+            held = sys.modules[module]
+            code += [f"{module}.{name}" for name in dir(held) if name.isidentifier() and name[0] != "_"]
+        code += [f"torch.Tensor.{name}" for name in dir(torch.Tensor) if name[0] != "_"]
+        wrong = [name for _, _, name in found("\n".join(code), self.PLACE) if name not in given]
+        assert wrong == []
+        record_property("names of this torch that scan leaves alone", len(code))
+
+    def test_none_of_what_its_own_sources_use(self):
+        folder = Path(torch.__file__).parent
+        some = random.Random(19).sample(sorted(folder.rglob("*.py")), 150)
+        results = [scan.scan(str(path), self.PLACE) for path in some]
+        wrong = [(result.name, use.line, fact) for result in results for use, fact in result.findings if not use.asked]
+        assert [each for each in wrong if not each[2].row] == []
+
+
+class TestTheReleaseWrittenFor:
+    @pytest.mark.parametrize(
+        "code, first, last",
+        [
+            ("torch.rfft", "1.0", "1.7"),
+            ("torch.rfft, torch.Assert", "1.7", "1.7"),
+            ("torch.func.vmap, torch.distributed.all_reduce_multigpu", "2.0", "2.1"),
+        ],
+    )
+    def test_is_where_all_names_are(self, code, first, last):
+        facts = frozenset(fact for use in scan.uses("import torch\n" + code) for fact in scan.facts_of(use))
+        releases = scan.releases_for(facts)
+        assert (str(releases[0]), str(releases[-1])) == (first, last)
+        assert all(is_in(each.numbers, fact.works) for each in releases for fact in facts)
+
+
+# --- the command ----------------------------------------------------------------------------------------------------
+
+
+def start(*arguments, **options):
+    """Run the command."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(scan.__file__).parents[1])}
+    command = [sys.executable, "-m", "shim", "scan", *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, **options)
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "good.py").write_text("import torch\ntorch.ones(1)\n")
+    (tmp_path / "bad.py").write_text("import torch\ntorch.rfft(torch.ones(3), 1)\n")
+    (tmp_path / "notes.txt").write_text("import torch\ntorch.rfft\n")
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "bad.py").write_text("import torch\ntorch.rfft\n")
+    return tmp_path
+
+
+class TestTheCommand:
+    def test_says_where_since_when_and_the_command(self, project):
+        result = start("--torch", "2.13", project / "bad.py")
+        first, summary, written_for, command = result.stdout.splitlines()
+        assert (
+            first
+            == f"{project / 'bad.py'}:2:1: torch.rfft is gone since torch 1.8: --for 1.7 gives it back (torch.rfft)"
+        )
+        assert summary == "1 file read, 1 finding for torch 2.13"
+        assert written_for.endswith("1.0 to 1.7.") and command.endswith("python -m shim run --for 1.7 YOUR_SCRIPT.py")
+        assert (result.returncode, result.stderr) == (1, "")
+
+    def test_what_it_says_runs(self, project, checkout):
+        if HERE < (1, 8):
+            pytest.skip("absent: this torch has rfft")
+        command = start(project / "bad.py").stdout.splitlines()[-1].partition(": ")[2].split()
+        command = [sys.executable, *command[1:-1], str(project / "bad.py")]
+        environment = {**os.environ, "PYTHONPATH": str(checkout / "src")}
+        subprocess.run(command, env=environment, check=True, timeout=300)
+
+    @pytest.mark.parametrize("paths, code", [(["good.py"], 0), (["."], 1), (["good.py", "missing.py"], 2), ([], 2)])
+    def test_exit_codes(self, project, paths, code):
+        assert start("--torch", "2.13", *paths, cwd=str(project)).returncode == code
+
+    def test_a_directorys_python_files_are_read_and_no_others(self, project):
+        data = json.loads(start("--torch", "2.13", "--json", project).stdout)
+        assert data["files"] == 2 and [each["file"] for each in data["findings"]] == [str(project / "bad.py")]
+
+    def test_as_data(self, project):
+        data = json.loads(start("--torch", "2.13", "--json", "bad.py", cwd=str(project)).stdout)
+        assert data["findings"] == [
+            {
+                "file": "bad.py",
+                "line": 2,
+                "column": 1,
+                "level": "finding",
+                "name": "torch.rfft",
+                "since": "torch.rfft is gone since torch 1.8",
+                "works": "torch<1.8",
+                "row": "torch.rfft",
+            }
+        ]
+        assert (data["for"], data["written_for"], data["errors"]) == ("1.7", ["1.0", "1.7"], [])
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"import torch\nprint 'Python 2', torch.rfft\n",
+            b"\x00\xff\xfetorch",
+            b"torch" + b"(" * 50_000,
+            b"torch" + b".a" * 100_000,
+            b"torch" + b" + 1" * 100_000,
+            b"# coding: nope\ntorch",
+        ],
+        ids=["Python 2", "binary", "parentheses", "attributes", "a sum", "an encoding"],
+    )
+    def test_what_cannot_be_read_is_one_line(self, tmp_path, content):
+        (tmp_path / "odd.py").write_bytes(content)
+        named, inside = start(tmp_path / "odd.py"), start(tmp_path)
+        assert (named.returncode, inside.returncode) == (2, 0)
+        for said, word in ((named.stderr, "error: "), (inside.stderr, "skipped: ")):
+            [line] = [line for line in said.splitlines() if not line.startswith("s_push")]  # Python 3.8's parser
+            assert "odd.py" in line and word in line
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="absent: no pipes with names")
+    def test_pipes_and_devices_are_not_opened(self, project):
+        os.mkfifo(project / "pipe.py")
+        (project / "device.py").symlink_to("/dev/zero")
+        result = start("--torch", "2.13", project)
+        assert result.returncode == 1 and result.stderr.count("skipped: a ") == 2
+
+    def test_the_sources_are_not_run(self, tmp_path):
+        (tmp_path / "runs.py").write_text("import torch, pathlib\npathlib.Path('ran').touch()\n")
+        assert start("runs.py", cwd=str(tmp_path)).returncode == 0
+        assert not (tmp_path / "ran").exists()
+
+    def test_neither_torch_nor_another_package_is_imported(self, project):
+        for package in ("torch", "packaging", "wrapt", "numpy", "yaml"):
+            (project / f"{package}.py").write_text("raise ImportError('imported')")
+        assert start("bad.py", cwd=str(project)).returncode == (HERE >= (1, 8))
+
+    def test_a_release_that_never_was_is_refused(self, project):
+        result = start("--torch", "1.99", project)
+        assert result.returncode == 2 and "no torch 1.99" in result.stderr
+
+    def test_the_time_grows_with_the_size(self, project):
+        """Counted in uses, not in seconds: each name is looked up once."""
+        scan._of_path.cache_clear()
+        (project / "long.py").write_text("import torch\n" + "torch.rfft(x)\n" * 3000)
+        result = scan.scan(str(project / "long.py"), NOW)
+        assert len(result.findings) == 3000 and scan._of_path.cache_info().misses <= 2
+        scan._of_path.cache_clear()
+        scan.facts_of(scan.Use(1, 1, "torch" + ".a" * 3000))
+        assert scan._of_path.cache_info().misses < 10
+
+
+def test_every_lost_name_of_the_timeline_is_found():
+    code, expected = ["import torch, torchvision, torchaudio"], []
+    for package in ("torch", "torchvision", "torchaudio"):
+        names = [f"{m}.{name}" for m in timeline._data()[package]["names"] for name in timeline._names(m)]
+        for name in random.Random(19).sample(names, 60):
+            if not NOW.has(scan.Fact(name, package, timeline.find(name).works, "")):
+                code.append(name)
+                expected.append(len(code))
+    assert sorted({line for line, _, _ in found("\n".join(code))}) == expected
