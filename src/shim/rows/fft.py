@@ -146,15 +146,6 @@ def stft(original: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
     return torch.view_as_real(original(input, *args, **kwargs))
 
 
-@argument("torch:istft", works="<2.0")
-def istft(original: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
-    """Istft took the pairs of real numbers that stft gave."""
-    import torch
-
-    pairs = not input.is_complex() and input.shape[-1] == 2
-    return original(torch.view_as_complex(input.contiguous()) if pairs else input, *args, **kwargs)
-
-
 @callable_module(
     "torch.fft",
     works="<1.8",
