@@ -327,7 +327,9 @@ def _program() -> Release | None:
     except ValueError as error:
         if text not in _complained:
             _complained.add(text)
-            _log.warning("SHIM_FOR is not used: %s", error)
+            # torchrun itself has said it before it started the ranks.
+            if guards._is_rank_0() and "TORCHELASTIC_RUN_ID" not in os.environ:
+                _log.warning("SHIM_FOR is not used: %s", error)
         return None
 
 

@@ -90,18 +90,25 @@ def _padded(numbers: tuple[int, ...]) -> tuple[int, ...]:
 def written_for(text: str) -> Release:
     """Read the release of torch that a program was written for; a minor release stands for its last patch release.
 
+    Of those that came after our table, the next minor release is taken: it may be out by now. A later one is more
+    likely a slip.
+
     Raises:
         ValueError: if it is a word, or a release that never was.
+        TypeError: if it is no string.
 
     >>> written_for("1.7").numbers
     (1, 7, 1)
     """
+    if not isinstance(text, str):
+        raise TypeError(f"write the release of torch as a string, '1.7', not {text!r}: as a number 1.10 is 1.1")
     found = re.fullmatch(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:[+.a-z].*)?", text.strip(), re.ASCII)
     if found is None:
         raise ValueError(f"{text!r} is no release of torch; give one as 1.7 or 2.3.1")
     major, minor = int(found.group(1)), int(found.group(2))
     last = TORCH.get((major, minor))
-    newer = (major, minor) > max(TORCH)  # one that came after this table
+    newest = max(TORCH)
+    newer = (major, minor) == (newest[0], newest[1] + 1)
     if (last is None and not newer) or (last is not None and int(found.group(3) or 0) > last):
         near = [f"{a}.{b}" for a, b in TORCH if a == major] or [f"{a}.{b}" for a, b in TORCH]
         raise ValueError(f"there is no torch {text.strip()}; releases of {near[0]} to {near[-1]} are known")

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import sys
 import threading
+from importlib.machinery import ModuleSpec
 from operator import attrgetter
 from types import FunctionType, ModuleType
 from typing import Any, Callable, Iterator
@@ -271,6 +272,8 @@ class Module(Names):
         if module is not None:
             return super().change(target, found, switch, layout)
         new = ModuleType(target.path, f"What {target.path} held in older releases, given back by shim.")
+        # importlib.util.find_spec asks the module for it, and importlib.reload finds nothing to run anew.
+        new.__spec__ = ModuleSpec(target.path, None, origin="shim")
         _fill_when_asked(new, target.how)
         sys.modules[target.path] = new
         name = target.path.rpartition(".")[2]
@@ -353,6 +356,8 @@ class Around(Kind):
         def around(*args: Any, **kwargs: Any) -> Any:
             return how(original, *args, **kwargs)
 
+        # Pickled by its name, it is to be found: torch.clamp is one of torch._C's by its own, which is another object.
+        around.__module__, around.__qualname__ = target.path.split(":")
         # TorchScript cannot compile this; from 2.3 on it asks for what to compile (torch/jit/_script.py).
         vars(around)["__prepare_scriptable__"] = lambda: original
         new: Any = type(held)(around) if original is not held else around

@@ -22,6 +22,10 @@ def some():
     return torch.tensor([-3, 1, 5])
 
 
+def numpy():
+    return pytest.importorskip("numpy")
+
+
 #: Each with the dtype and the values that 1.7.1 gave.
 CLAMPED = {
     "in place": (lambda: some().clamp_(0, 2.9), torch.int64, [0, 1, 2]),
@@ -38,6 +42,8 @@ CLAMPED = {
     "empty": (lambda: some()[:0].clamp(0, 1.5), torch.int64, []),
     "no dimension": (lambda: torch.tensor(5).clamp(0, 2.9), torch.int64, 2),
     "integers": (lambda: some().clamp(0, 2), torch.int64, [0, 1, 2]),
+    "by a float of NumPy": (lambda: some().clamp(0, numpy().float32(2.9)), torch.int64, [0, 1, 2]),
+    "by an integer of NumPy": (lambda: torch.clamp(some(), max=numpy().int64(2)), torch.int64, [-3, 1, 2]),
     "floats": (lambda: some().double().clamp(0, 2.5), torch.float64, [0.0, 1.0, 2.5]),
 }
 

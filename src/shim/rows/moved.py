@@ -27,31 +27,60 @@ def torch_six() -> dict[str, Any]:
     import collections
     import collections.abc
     import inspect
+    import io
     import math
     import queue
-    from types import new_class
+    import sys
+    import types
 
     return {
         "FileNotFoundError": FileNotFoundError,
         "PY2": False,
         "PY3": True,
         "PY37": True,
+        "StringIO": io.StringIO,
+        "bind_method": _bind_method,
         "builtins": builtins,
         "collections": collections,
         "container_abcs": collections.abc,
-        "get_function_from_type": lambda cls, name: getattr(cls, name, None),
+        "get_function_from_type": _get_function_from_type,
         "imap": map,
         "inf": math.inf,
         "int_classes": int,
-        "istuple": lambda value: isinstance(value, tuple),
+        "io": io,
+        "istuple": _istuple,
         "itertools": __import__("itertools"),
+        "math": math,
         "nan": math.nan,
         "queue": queue,
         "raise_from": _raise_from,
         "string_classes": (str, bytes),
-        "with_metaclass": lambda meta, *bases: new_class("temporary_class", bases, {"metaclass": meta}),
+        "sys": sys,
+        "types": types,
+        "with_metaclass": _with_metaclass,
         "inspect": inspect,
     }
+
+
+def _bind_method(function: Any, instance: Any, cls: type) -> Any:
+    return function.__get__(instance, cls)
+
+
+def _get_function_from_type(cls: type, name: str) -> Any:
+    return getattr(cls, name, None)
+
+
+def _istuple(value: Any) -> bool:
+    return isinstance(value, tuple) or type(value).__module__ == "torch.return_types"
+
+
+def _with_metaclass(meta: Any, *bases: type) -> type:
+    """Return a base whose subclass is made by ``meta``, of ``bases``: the base itself is not among its own."""
+    stand_in = {
+        "__new__": lambda _, name, __, namespace: meta(name, bases, namespace),
+        "__prepare__": classmethod(lambda _, name, __: meta.__prepare__(name, bases)),
+    }
+    return type.__new__(type("Metaclass", (meta,), stand_in), "temporary_class", (), {})
 
 
 def _raise_from(value: BaseException, from_value: BaseException) -> None:

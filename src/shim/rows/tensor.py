@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from numbers import Real
 from typing import Any
 
 from .row import behaviour
@@ -53,6 +54,8 @@ def _whole(bound: Any, kind: type) -> Any:
         tensor: Any = bound
         if tensor.is_floating_point() and tensor.dim() == 0 and not tensor.requires_grad:
             bound = tensor.item()
+    if type(bound).__module__ == "numpy" and isinstance(bound, Real):
+        bound = float(bound)  # as torch itself took a scalar of NumPy
     return int(bound) if isinstance(bound, float) and math.isfinite(bound) else bound
 
 
