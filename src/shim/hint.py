@@ -172,7 +172,7 @@ def hint(error: Exception, last: TracebackType) -> str:
     where = [f'  File "{each.f_code.co_filename}", line {number}, in {each.f_code.co_name}' for each, number in frames]
     code = linecache.getline(frame.f_code.co_filename, line, frame.f_globals).strip()
     for patch in _patches_for("\n".join([*where, f"    {code}", said])):
-        advice = _advice(patch)
+        advice = _advice(patch) if _is_about(patch.of, error, frame) else None
         if advice is not None:
             return "\n".join(_paragraph(*advice))
     advice = _of_a_lost_name(error, said)
@@ -233,6 +233,22 @@ def _of_a_lost_name(error: Exception, said: str) -> tuple[str, _Command | None] 
         here = f"and this is {name.package} {'.'.join(map(str, installed))}"
         return f"{name.sentence}, {here}. No patch gives it back: {name.remedy}.", None
     return None
+
+
+def _is_about(package: str, error: Exception, frame: FrameType) -> bool:
+    """Tell whether a message is of this package's class: a program may have a class of the same name."""
+    import re
+
+    named = re.match(r"'(\w+)' object has no|(\w+)\.__init__\(\)", str(error))
+    if named is None:
+        return True
+    if named[1]:
+        owner = type(error.obj) if hasattr(error, "obj") else None  # Python 3.10 keeps it
+    else:
+        owner = {**frame.f_globals, **frame.f_locals}.get(named[2])
+    if not isinstance(owner, type) or owner.__name__ not in named.groups():
+        return True
+    return owner.__module__.partition(".")[0] in (package, "builtins")
 
 
 def _is_of_a_tensor(error: Exception) -> bool:

@@ -70,7 +70,9 @@ def test_one_minus_a_mask_is_the_opposite_and_nothing_else_is_subtracted_from_on
     mask = torch.tensor([[True, False]])
     assert (1 - mask).tolist() == (1.0 - mask).tolist() == torch.rsub(mask, 1).tolist() == [[False, True]]
     assert (1 - torch.tensor([0.25, 2.0])).tolist() == [0.75, -1.0]
-    for wrong in (lambda: 2 - mask, lambda: mask - 1, lambda: mask - mask):
+    # As 1.1 did, whose comparisons gave uint8.
+    assert (2 - mask).tolist() == (2.0 - mask).tolist() == [[1, 2]] and (2 - mask).dtype == torch.uint8
+    for wrong in (lambda: 2.5 - mask, lambda: mask - 1, lambda: mask - mask):
         with pytest.raises(RuntimeError, match="bool tensor"):
             wrong()
 
