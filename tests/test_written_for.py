@@ -282,7 +282,7 @@ for name in sorted(before.keys() | after.keys()):
     # Modules that have been imported meanwhile stay; those that rows have made do not. The last one counts the hooks
     # that there ever were.
     new = name.partition(":")[0] not in before or (name not in before and type(after.get(name)) is type(sys))
-    made = type(after.get(name)) is type(sys) and getattr(after[name].__spec__, "origin", None) == "shim"
+    made = type(after.get(name)) is type(sys) and getattr(getattr(after[name], "__spec__", None), "origin", None) == "shim"
     if new and not made or name.endswith((":__warningregistry__", "Handle.next_id")):
         continue
     if before.get(name) is not after.get(name):
@@ -353,7 +353,7 @@ def comes_back(held):
 kinds = ("around", "wrapper", "arguments", "name", "made")
 places = [each for row in shim.rows.load() for each in expanded(row.targets) if each.kind in kinds]
 before = {each.path: held_at(each) for each in places}
-fine = {path for path, held in before.items() if comes_back(held)}
+fine = {path for path, held in before.items() if callable(held) and comes_back(held)}
 shim.activate(written_for=sys.argv[1])
 now = {each.path: held_at(each) for each in places}
 put = [path for path, held in now.items() if held is not before[path]]
@@ -374,6 +374,11 @@ def test_children_inherit_it(python):
     """)
     result = python(["-m", "shim", "run", "--for=1.7", "-c", code], door="src")
     assert "b'1.7" in result.stdout, result.stderr
+
+
+def test_no_two_rows_have_one_name():
+    names = [row.name for row in rows.load()]
+    assert sorted(names) == sorted({*names})
 
 
 def test_the_packages_of_the_time():

@@ -275,12 +275,6 @@ def launch_config(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
 
 
 advice(
-    "torch.distributed.pipeline",
-    "torch.distributed.pipeline.sync left in 2.4: use torch.distributed.pipelining (2.4 and later) or torch 2.3.",
-    r"No module named 'torch\.distributed\.pipeline(\.sync)?'",
-    works="<2.4",
-)
-advice(
     "multigpu",
     "The collectives over several GPUs of one process left in 2.2. Start a process for each GPU (torchrun), and use "
     "the function without _multigpu, with the tensor in place of the list of one.",

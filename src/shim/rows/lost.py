@@ -78,12 +78,6 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
         },
     ),
     (
-        "torchvision.datapoints",
-        ">=0.15,<0.16",
-        "torchvision.datapoints is torchvision.tv_tensors since 0.16, and the classes have their names there",
-        {"torchvision": "datapoints"},
-    ),
-    (
         "torchvision.io",
         "<0.26",
         "torchvision decodes no videos any more: use torchcodec.decoders.VideoDecoder, or torchvision 0.25 with torch "

@@ -210,13 +210,9 @@ def datapoints() -> dict[str, Any]:
 
 
 advice(
-    "torchvision.io",
-    "torchvision reads and writes no videos since 0.27: use the package torchcodec (VideoDecoder), or PyAV, or "
-    "torchvision 0.26 with torch 2.11. The datasets of Kinetics400 became Kinetics in 0.14.",
-    (
-        *_lost("torchvision.io", "read_video", "read_video_timestamps", "write_video", "VideoReader"),
-        *_lost("torchvision.datasets", "Kinetics400"),
-    ),
+    "Kinetics400",
+    'The dataset Kinetics400 became Kinetics in torchvision 0.14, with num_classes="400".',
+    _lost("torchvision.datasets", "Kinetics400"),
     works="<0.14",
     of="torchvision",
 )
