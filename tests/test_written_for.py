@@ -282,7 +282,8 @@ for name in sorted(before.keys() | after.keys()):
     # Modules that have been imported meanwhile stay; those that rows have made do not. The last one counts the hooks
     # that there ever were.
     new = name.partition(":")[0] not in before or (name not in before and type(after.get(name)) is type(sys))
-    made = type(after.get(name)) is type(sys) and getattr(getattr(after[name], "__spec__", None), "origin", None) == "shim"
+    spec = getattr(after.get(name), "__spec__", None)
+    made = type(after.get(name)) is type(sys) and getattr(spec, "origin", None) == "shim"
     if new and not made or name.endswith((":__warningregistry__", "Handle.next_id")):
         continue
     if before.get(name) is not after.get(name):
