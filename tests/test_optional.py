@@ -116,7 +116,10 @@ class TestTorchSix:
         class Base(type):
             pass
 
-        assert type(torch._six.with_metaclass(Base, dict)) is Base
+        class Made(torch._six.with_metaclass(Base, dict)):
+            pass
+
+        assert type(Made) is Base and Made.__mro__ == (Made, dict, object)
 
     @before(1, 9)
     def test_is_left_alone_where_torch_has_it(self, mended):
