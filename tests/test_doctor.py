@@ -438,7 +438,7 @@ class TestTheTerminal:
         for name in ("SHIM_DISABLE", "SHIM_STRICT", "SHIM_SKIP", "SHIM_FOR", "PYTHONSAFEPATH"):
             monkeypatch.setenv(name, "1" if name in ("SHIM_DISABLE", "SHIM_STRICT") else "adam,adamw," * 20)
         torch = {
-            "version": "9.9.9+cpu", "location": "/a/torch", "era": 15, "releases": "2.15", "known": False,
+            "version": "9.9.9+cpu", "location": "/a/torch", "known": False,
             "imported_at_startup": True, "patched_by_others": ["torch.optim.adam:Adam, its step, in ddtrace"],
             "patches": [{"patch": "a", "state": "applied", "reason": "x " * 90},
                         {"patch": "a long name", "state": "failed", "reason": "OSError: a full disk"},

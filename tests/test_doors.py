@@ -122,7 +122,7 @@ class TestSwitches:
     def test_skip_with_an_unknown_name_says_which_there_are(self, python):
         result = python("import torch", env={"SHIM_SKIP": "adamx"})
         assert result.returncode == 0
-        assert "SHIM_SKIP names 'adamx', which is no patch; there are: adafactor, " in result.stderr
+        assert "SHIM_SKIP names 'adamx', which is not a patch; there are: adafactor, " in result.stderr
 
     def test_strict_is_an_error_at_the_users_line(self, python, script):
         result = python([script], env={"SHIM_STRICT": "1"})
@@ -131,7 +131,7 @@ class TestSwitches:
 
     def test_a_level_that_is_none_is_said_once(self, python):
         result = python("import torch, torch.utils.data", env={"SHIM_LOG": "loud"})
-        assert result.stderr == "SHIM_LOG=loud is no level; there are: debug, info, warning, error\n"
+        assert result.stderr == "SHIM_LOG=loud is not a level; there are: debug, info, warning, error\n"
 
     def test_log_shows_what_is_done(self, python):
         assert (

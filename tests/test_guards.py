@@ -22,6 +22,7 @@ import shim.layout
 from shim.layout import weight_decay_of
 
 warned = pytest.warns(shim.NoneWeightDecayWarning)
+HERE = shim.layout.probe().version.numbers
 
 
 def optimizers():
@@ -147,7 +148,7 @@ def test_a_guard_packs_no_arguments_that_the_original_does_not_pack():
 def _recorded_call(path, train, monkeypatch):
     """Return the arguments with which a real step calls the functional form at ``path``."""
     module, _, name = path.partition(":")
-    if module == "torch.optim.functional" and shim.layout.probe().era.number >= 15:
+    if module == "torch.optim.functional" and HERE >= (2, 15):
         module = "torch.optim." + {"adafactor": "_adafactor", "muon": "_muon"}.get(name, name)  # what it wraps
     prefix = next((prefix for prefix in REACHED_BY if name.startswith(prefix)), "")
     cls = {cls.__name__.lower(): cls for cls in optimizers()}[name[len(prefix) :]]
@@ -223,7 +224,7 @@ def test_none_in_an_optimizer_that_was_saved_whole_is_zero(save):
         file = io.BytesIO()
         torch.save(optimizer, file)
         file.seek(0)
-        new = shim.layout.probe().era.number >= 8  # the keyword came with 1.13
+        new = HERE >= (1, 13)  # weights_only came with 1.13
         loaded = torch.load(file, **({"weights_only": False} if new else {}))
     loaded.param_groups[0]["params"][0].grad = torch.ones(2)
     with warned:
@@ -559,7 +560,7 @@ class TestValue:
             f"SHIM_VALUE is {text!r}, which is neither 'default' nor a number from 0 on; a None becomes 0.0"
         ]
 
-    @pytest.mark.skipif(shim.layout.probe().era.number < 13, reason="AdamW has forms of its own before torch 2.7")
+    @pytest.mark.skipif(HERE < (2, 7), reason="AdamW has forms of its own before torch 2.7")
     def test_adams_forms_know_whose_they_are(self, train, monkeypatch):
         args, kwargs = _recorded_call("torch.optim.adam:_single_tensor_adam", train, monkeypatch)
         monkeypatch.setenv("SHIM_VALUE", "default")

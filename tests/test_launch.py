@@ -555,3 +555,14 @@ class TestWindows:
     def test_what_cannot_be_started_is_one_clear_line(self, capfd):
         assert launch._become("/no/such", ["/no/such"], {}) == 2
         assert capfd.readouterr().err == "shim: cannot run /no/such: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    "option, variable", [("-B", "PYTHONDONTWRITEBYTECODE"), ("-u", "PYTHONUNBUFFERED"), ("-O", "PYTHONOPTIMIZE")]
+)
+def test_options_that_a_variable_gives_are_not_handed_on_by_the_command_line(python, option, variable):
+    code = "import sys; sys.__dict__.pop('orig_argv', None); from shim import launch; print(launch.own_options())"
+    variables = dict.fromkeys(("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONOPTIMIZE", "PYTHONWARNINGS"), "")
+    assert python(["-c", code], door="src", env=variables).stdout == "[]\n"
+    assert python([option, "-c", code], door="src", env=variables).stdout == f"[{option!r}]\n"
+    assert python(["-c", code], door="src", env={**variables, variable: "1"}).stdout == "[]\n"

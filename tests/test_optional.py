@@ -75,7 +75,7 @@ def test_the_environment_switches_them_on(python):
     scheduler = "lr_scheduler" if since_2_0 else "lr_scheduler.LRScheduler"  # the one that breaks here
     assert {"resume", scheduler} <= set(applied.stdout.split())
     assert "numbers" not in applied.stdout.split()
-    assert "SHIM_PATCHES names 'nonsense', which is no patch" in applied.stderr
+    assert "SHIM_PATCHES names 'nonsense', which is not a patch" in applied.stderr
 
 
 def test_everything_is_put_back(mended):

@@ -188,7 +188,7 @@ def test_a_specifier_that_is_none_is_a_failure_of_that_patch_only(patched):
     good = around("acme_target:Greeter.greet", name="good")
     one = patched(around("acme_target:Greeter.shout", versions="newest"), good)
     assert [outcome.state for outcome in one.outcomes()] == ["failed", "applied"]
-    assert "is no version specifier" in one.outcomes()[0].reason
+    assert "is not a version specifier" in one.outcomes()[0].reason
 
 
 def test_a_dry_run_says_what_would_be_done_and_changes_nothing(patched, monkeypatch):
@@ -243,7 +243,7 @@ def test_an_entry_point_may_name_a_patch_or_several(installed):
         ("class Own(BaseException):\n    def __str__(self): 1 / 0\nraise Own('mine')", "Own"),
         ("raise GeneratorExit", "GeneratorExit: "),
         ("PATCHES = 3", "TypeError: 'int' object is not iterable"),
-        ("PATCHES = ['adam']", "TypeError: 'adam' is no shim.Patch"),
+        ("PATCHES = ['adam']", "TypeError: 'adam' is not a shim.Patch"),
         ("NOTHING = ()", "AttributeError: module 'acme' has no attribute 'PATCHES'"),
         ("def broken():\n    yield 1 / 0\nPATCHES = broken()", "ZeroDivisionError: division by zero"),
         ("import shim\nPATCHES = shim.patch('acme:f')", "TypeError: patch() missing 1 required"),

@@ -47,7 +47,7 @@ def test_a_specifier(specifier, inside, outside):
 
 @pytest.mark.parametrize("specifier", ["2.0", "newer", ">=", "=>1.0", ">=1.0;<2"])
 def test_what_is_no_specifier_is_an_error_that_names_it(specifier):
-    with pytest.raises(ValueError, match="is no version specifier"):
+    with pytest.raises(ValueError, match="is not a version specifier"):
         is_in((1, 0, 0), specifier)
 
 
@@ -58,7 +58,7 @@ def test_what_is_no_specifier_is_an_error_that_names_it(specifier):
         ("1.7.0", (1, 7, 0)),
         ("1.13.1+cu117", (1, 13, 1)),
         (" 2.15 ", (2, 15, 0)),
-        ("2.99", (2, 99, 0)),
+        ("2.16", (2, 16, 0)),
     ],
 )
 def test_the_release_that_a_program_was_written_for(text, numbers):
@@ -73,7 +73,7 @@ def test_a_release_that_never_was_is_an_error_that_names_it(text):
 
 @pytest.mark.parametrize("text", ["", "old", "1", "one.seven", "1.7 or so", "latest"])
 def test_a_word_is_no_release(text):
-    with pytest.raises(ValueError, match="is no release of torch; give one as 1.7"):
+    with pytest.raises(ValueError, match="is not a release of torch such as 1.7"):
         written_for(text)
 
 

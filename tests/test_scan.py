@@ -85,6 +85,7 @@ class TestAName:
             "import torch\ntorch.rfft = mine\ntorch.rfft(x)",
             "import torch\nsetattr(torch, 'rfft', mine)\ntorch.rfft(x)",
             "from torch import fft\nfft.fft(x)",
+            "from torch import tensor\nimport torch\ntensor(1), torch.tensor(1)",
             "import torch\ntorch.fft.fft(x)",
             "import torch\nx = torch.ones(1)\nx.rfft()",
             "import torch_geometric\ntorch_geometric.rfft",
@@ -175,7 +176,7 @@ class TestThisTorch:
         some = random.Random(19).sample(sorted(folder.rglob("*.py")), 150)
         results = [scan.scan(str(path), self.PLACE) for path in some]
         wrong = [(result.name, use.line, fact) for result in results for use, fact in result.findings if not use.asked]
-        assert [each for each in wrong if not each[2].row] == []
+        assert [each for each in wrong if each[2].package == "torch" and not each[2].row] == []
 
 
 class TestTheReleaseWrittenFor:

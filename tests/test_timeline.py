@@ -107,7 +107,7 @@ def test_so_is_every_lost_method_of_a_tensor():
 @pytest.mark.parametrize(
     "message, answer, what",
     [
-        ("module 'torch.distributed' has no attribute 'all_reduce_multigpu'", "all_reduce_multigpu", "torch<2.2"),
+        ("module 'torch.linalg' has no attribute 'Tensor'", "torch.linalg.Tensor", "torch>=1.7,<2.7"),
         ("No module named 'torch.quantization.fx.prepare'", "torch.quantization.fx.prepare", "torch"),
         ("'Tensor' object has no attribute 'const_data_ptr'", "torch.Tensor.const_data_ptr", "torch>=2.13"),
         ("cannot import name 'device_mesh' from 'torch.distributed' (x.py)", "torch.distributed.device_mesh", ">=2.2"),

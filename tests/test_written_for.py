@@ -197,7 +197,7 @@ def test_without_a_release_no_row_is_imported(python):
     assert python(code).stdout == "[]\n"
 
 
-@pytest.mark.parametrize("text", ["1.99", "old", "1.7.9"])
+@pytest.mark.parametrize("text", ["1.99", "old", "1.7.9", "2.99", "3.0"])
 class TestAReleaseThatNeverWas:
     def test_run_refuses_it_in_one_line(self, python, text):
         result = python(["-m", "shim", "run", "--for", text, "-c", "print('ran')"], door="src")
@@ -213,6 +213,26 @@ class TestAReleaseThatNeverWas:
     def test_activate_raises(self, text):
         with pytest.raises(ValueError, match=text):
             shim.activate(written_for=text)
+
+
+@pytest.mark.parametrize(
+    "rank, times", [({"RANK": "0"}, 1), ({"RANK": "1"}, 0), ({"RANK": "0", "TORCHELASTIC_RUN_ID": "x"}, 0)]
+)
+def test_of_several_ranks_one_complains_or_torchrun_has(python, rank, times):
+    result = python("import torch", env={"SHIM_FOR": "banana", **rank})
+    assert result.returncode == 0 and result.stderr.count("banana") == times
+
+
+def test_a_release_given_as_a_number_is_a_type_error_that_says_to_write_a_string():
+    with pytest.raises(TypeError, match="as a string, '1.7', not 1.1: as a number 1.10 is 1.1"):
+        shim.activate(written_for=1.10)
+
+
+def test_the_release_after_the_newest_that_is_known_is_taken():
+    major, minor = max(TORCH)
+    assert written_for(f"{major}.{minor + 1}").numbers == (major, minor + 1, 0)
+    with pytest.raises(ValueError, match="there is no torch"):
+        written_for(f"{major}.{minor + 2}")
 
 
 def test_an_unknown_patch_is_an_error_that_lists_the_names():
@@ -262,7 +282,7 @@ for name in sorted(before.keys() | after.keys()):
     # Modules that have been imported meanwhile stay; those that rows have made do not. The last one counts the hooks
     # that there ever were.
     new = name.partition(":")[0] not in before or (name not in before and type(after.get(name)) is type(sys))
-    made = type(after.get(name)) is type(sys) and getattr(after[name], "__spec__", None) is None
+    made = type(after.get(name)) is type(sys) and getattr(after[name].__spec__, "origin", None) == "shim"
     if new and not made or name.endswith((":__warningregistry__", "Handle.next_id")):
         continue
     if before.get(name) is not after.get(name):
@@ -308,6 +328,43 @@ print(pickle.loads(pickle.dumps(torch.stft)) is torch.stft)
 """)
     result = python([script], env={"SHIM_FOR": "1.7"})
     assert result.stdout == "True\nTrue\n", result.stderr
+
+
+#: Pickles and unpickles every function and class that the rows put somewhere or call something around; prints the
+#: paths of those that come back as another object or not at all although what was there before did.
+PICKLES = """
+import importlib, operator, pickle, sys
+import torch.utils.data, torch.distributed, torch.onnx, shim.rows
+from shim.targets import expanded
+
+def held_at(target):
+    module, _, path = target.path.partition(":")
+    try:
+        return operator.attrgetter(path)(importlib.import_module(module))
+    except (ImportError, AttributeError):
+        return None
+
+def comes_back(held):
+    try:
+        return pickle.loads(pickle.dumps(held)) is held
+    except Exception as error:
+        return False
+
+kinds = ("around", "wrapper", "arguments", "name", "made")
+places = [each for row in shim.rows.load() for each in expanded(row.targets) if each.kind in kinds]
+before = {each.path: held_at(each) for each in places}
+fine = {path for path, held in before.items() if comes_back(held)}
+shim.activate(written_for=sys.argv[1])
+now = {each.path: held_at(each) for each in places}
+put = [path for path, held in now.items() if held is not before[path]]
+print(len(put) > 0, [path for path in put if path in fine and not comes_back(now[path])])
+"""
+
+
+@pytest.mark.parametrize("program", ["1.1", "1.7", "1.13", "2.15"])
+def test_what_could_be_pickled_can_be_pickled(python, program):
+    said = python(["-W", "ignore", "-c", PICKLES, program], door="src")
+    assert said.stdout.splitlines()[-1] in ("True []", "False []"), said.stdout + said.stderr
 
 
 def test_children_inherit_it(python):

@@ -1,4 +1,4 @@
-"""Where the parts meet: the registry of this process, applied to the torch of this process."""
+"""Activate and deactivate: the registry of this process, applied to the torch of this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importlib.machinery import ModuleSpec
 from typing import Iterable, Iterator, TypeVar
 
 from . import bootstrap, guards, hint, plugins, releases, switches
-from .layout import Layout, probe
+from .layout import NEWEST_KNOWN, Layout, probe
 from .patches import PATCHES
 from .patches.torch_optim import newcomers
 from .record import Record
@@ -40,22 +40,22 @@ class Fired(Record):
 
 
 class Status(Record):
-    """What shim does in this process. ``print(shim.status())`` says it in words."""
+    """What shim does in this process. ``print(shim.status())`` prints it as text."""
 
-    #: The patches are in force.
+    #: The patches are applied.
     active: bool
-    #: Who armed this process: "sitecustomize", "enabled", "preimport" or "activate"; None if nobody did.
+    #: What armed this process: "sitecustomize", "enabled", "preimport" or "activate"; None if nothing did.
     door: str | None
-    #: torch.optim had been imported before we were armed; names bound by then were replaced in the modules only.
+    #: torch.optim was imported before this process was armed. Names bound by then were replaced in modules only.
     late: bool
-    #: What the loaded torch looks like; None as long as torch.optim is not imported.
+    #: What the loaded torch has; None as long as torch.optim is not imported.
     layout: Layout | None
     outcomes: tuple[Outcome, ...]
-    #: The release of torch that the program was written for, as the user says; None if nobody did.
+    #: The release of torch that the program was written for; None if it was not given.
     written_for: str | None
     #: Where the guards found a None so far: optimizer, place, the program's line, how often.
     fired: tuple[Fired, ...]
-    #: What went wrong in shim itself, if anything did.
+    #: The last error in shim itself, or None.
     error: str | None
 
     def __str__(self) -> str:
@@ -71,12 +71,12 @@ _chosen: set[str] = set()
 
 
 def activate(*patches: str, written_for: str | None = None) -> None:
-    """Put the guards in force in this process, now or as soon as torch is imported. A second call changes nothing.
+    """Apply the guards in this process, now or as soon as torch is imported. A second call changes nothing.
 
     Args:
-        patches: the names of optional patches to apply too, as in SHIM_PATCHES.
+        patches: the names of optional patches to apply, too, as in SHIM_PATCHES.
         written_for: the release of torch that the program was written for, ``"1.7"``. What worked there and does not
-            work with the torch that is installed is then given back, as with ``--for`` and SHIM_FOR.
+            work with the installed torch works again, as with ``--for`` and SHIM_FOR.
 
     Raises:
         ValueError: if there is no patch of such a name, or no such release of torch.
@@ -95,12 +95,12 @@ def activate(*patches: str, written_for: str | None = None) -> None:
             raise ValueError(f"there is no patch {unknown[0]!r}; there are: {_known_names()}")
     _chosen.update(patches)
     if "torch.optim" in sys.modules:
-        import torch.optim  # noqa: F401  # waits for another thread that is importing it, outside our own lock
+        import torch.optim  # noqa: F401  # without our lock, waits for another thread that may be importing it
     bootstrap.arm("activate", written_for)
 
 
 def deactivate() -> None:
-    """Take all guards back, and wait for torch no longer. A second call changes nothing.
+    """Undo all patches, and remove the import hook. A second call changes nothing.
 
     >>> import torch, shim
     >>> original = torch.optim.AdamW.__init__
@@ -114,7 +114,7 @@ def deactivate() -> None:
         bootstrap.disarm()
         REGISTRY.restore()
         if _active and "torch._dynamo" in sys.modules and probe().compiled_reads_closures:
-            # What was compiled with our guards would die of their absence.
+            # Code that was compiled with guards raises an error without them.
             sys.modules["torch._dynamo"].reset()
         if _rows_added:
             REGISTRY.remove(_rows_added)
@@ -126,7 +126,7 @@ def deactivate() -> None:
 
 @contextmanager
 def activated() -> Iterator[None]:
-    """Guard what runs inside the ``with``; afterwards all is as it was before.
+    """Guard the code inside the ``with``, and restore the state before it at the end.
 
     >>> import shim
     >>> with shim.activated():
@@ -142,7 +142,7 @@ def activated() -> Iterator[None]:
 
 
 def status() -> Status:
-    """Say what shim does in this process, without changing anything.
+    """Return what shim does in this process, without changing anything.
 
     >>> import torch, shim
     >>> with shim.activated():
@@ -163,11 +163,11 @@ def status() -> Status:
 
 
 def plan(*patches: str, written_for: str | None = None) -> tuple[Outcome, ...]:
-    """Say what ``activate`` with the same arguments would do in this process as it is, without doing it: a dry run.
+    """Return what ``activate`` with the same arguments would do in this process, without doing it: a dry run.
 
     Raises:
         RuntimeError: if torch.optim has not been imported in this process.
-        ValueError: if ``written_for`` is no release of torch.
+        ValueError: if ``written_for`` is not a release of torch.
 
     >>> import torch, shim
     >>> {outcome.state for outcome in shim.plan()} <= {"planned", "applied", "skipped", "failed"}
@@ -184,10 +184,10 @@ def plan(*patches: str, written_for: str | None = None) -> tuple[Outcome, ...]:
 
 
 def patch_adam_optimizer() -> bool:
-    """Import torch, activate, and tell whether Adam's guards are in force.
+    """Import torch, activate, and return whether Adam is guarded.
 
-    The plain call, for those who know it by this name. Returns False where torch cannot be imported, or where
-    SHIM_DISABLE or SHIM_SKIP says so.
+    For code that calls a function of this name. Returns False if torch cannot be imported, or if SHIM_DISABLE or
+    SHIM_SKIP turns Adam's guards off.
 
     >>> import shim
     >>> shim.patch_adam_optimizer()
@@ -202,16 +202,16 @@ def patch_adam_optimizer() -> bool:
 
 
 def guard(optimizer: _Class) -> _Class:
-    """Give an optimizer class of your own the guards that torch's optimizers have; usable as a decorator.
+    """Guard your own optimizer class as torch's optimizers are guarded. Can be used as a decorator.
 
-    A None for weight_decay, in the constructor or in a parameter group, is then taken as 0.0 there too. Do not use
-    it on an optimizer in which None means something.
+    A None for weight_decay, in the constructor or in a parameter group, is then taken as 0.0. Do not use it on an
+    optimizer in which None has a meaning.
 
     Args:
         optimizer: a subclass of torch.optim.Optimizer.
 
     Returns:
-        The class itself, guarded at once, whether or not torch's own optimizers are (but for SHIM_DISABLE).
+        The class itself. It is guarded from now on, also if torch's own optimizers are not, unless SHIM_DISABLE is set.
 
     Raises:
         TypeError: if it is not a subclass of torch.optim.Optimizer.
@@ -234,11 +234,11 @@ def guard(optimizer: _Class) -> _Class:
 
 
 def apply(module: str, just_run: bool) -> None:
-    """Apply the registry, as far as its targets are there; called at every arrival of a module that was awaited.
+    """Apply the registry to the targets that are there. Called whenever an awaited module was imported.
 
     Args:
-        module: that has arrived.
-        just_run: it has run to its end just now, so that the program holds nothing of it yet.
+        module: the name of that module.
+        just_run: its import has just completed, so that the program does not hold anything of it yet.
     """
     global _active, _layout
     _set_up_logging()
@@ -257,9 +257,9 @@ def apply(module: str, just_run: bool) -> None:
         layout = _layout
         if not layout.known:
             _log.warning(
-                "torch %s is newer than any that shim was run on; guarded as torch %s is, as far as it looks alike",
+                "torch %s is newer than any that shim was run on; it is guarded like torch %d.%d, where it is the same",
                 layout.version,
-                layout.era.releases,
+                *NEWEST_KNOWN,
             )
         for patch in newcomers(layout):
             if patch.name not in REGISTRY:
@@ -272,7 +272,7 @@ def apply(module: str, just_run: bool) -> None:
                 _log.log(level, "%s: %s (%s)", outcome.patch, outcome.state, outcome.reason)
             if not _active and bootstrap.switched_on("SHIM_REPORT"):
                 atexit.register(_report)
-        except BaseException:  # a Ctrl-C too: all the patches or none
+        except BaseException:  # also a Ctrl-C: either all patches are applied or none
             if not _active:
                 REGISTRY.restore()
             raise
@@ -288,10 +288,10 @@ def _watch() -> None:
 
 
 def _due(module: str) -> list[str]:
-    """Return the names of the patches to apply now that a module has arrived.
+    """Return the names of the patches to apply now that a module was imported.
 
-    The guards act as soon as torch.optim is there; a breakage is mended when torch has been imported to its end, so
-    that torch itself meets nothing of an older or newer release.
+    The guards are applied as soon as torch.optim is imported. The rows of compatibility mode are applied when the
+    import of torch is complete, so that torch itself never uses a name of an older or newer release.
     """
     everything = not _active or module in ("torch", "torch.optim")
     names = [patch.name for patch in REGISTRY] if everything else REGISTRY.touching(module)
@@ -301,14 +301,14 @@ def _due(module: str) -> list[str]:
 
 
 def _rows() -> tuple[Patch, ...]:
-    """Return the table of breakages. Most processes never need it."""
+    """Return the table of breakages, which most processes never import."""
     from .rows import load
 
     return load()
 
 
 def _rows_for(program: Release | None, named: Iterable[str]) -> list[Patch]:
-    """Return the rows that are asked for: all, for a program that was written for another torch; else those named."""
+    """Return the rows to register: all, if the program was written for another torch; else the named ones."""
     named = {*named}
     if program is None and all(name in REGISTRY for name in named):
         return []
@@ -322,12 +322,12 @@ def _add_rows(named: Iterable[str], every: bool) -> None:
             _rows_added.append(row.name)
 
 
-#: The rows of the table of breakages that stand in our registry.
+#: The rows of the table of breakages that were added to the registry.
 _rows_added: list[str] = []
 
 
 def _program() -> Release | None:
-    """Return the release of torch that the program was written for; None if nobody says."""
+    """Return the release of torch that the program was written for; None if it was not given."""
     text = bootstrap.state["written_for"] or switches.text("SHIM_FOR")
     if not text:
         return None
@@ -336,18 +336,20 @@ def _program() -> Release | None:
     except ValueError as error:
         if text not in _complained:
             _complained.add(text)
-            _log.warning("SHIM_FOR is not used: %s", error)
+            # torchrun itself has warned before it started the ranks.
+            if guards._is_rank_0() and "TORCHELASTIC_RUN_ID" not in os.environ:
+                _log.warning("SHIM_FOR is ignored: %s", error)
         return None
 
 
-#: What was wrong in the environment, and has been said.
+#: The wrong values of environment variables that were reported already.
 _complained: set[str] = set()
 
 
 def _load_plugins() -> bool:
-    """Add the patches of other packages, once, and tell whether there are any.
+    """Add the patches of other packages, once, and return whether there are any.
 
-    Outside our lock, because that imports them, and imports take locks too.
+    This runs without our lock, because it imports the packages, and imports take locks, too.
     """
     global _plugins_loaded
     with _lock:
@@ -358,7 +360,7 @@ def _load_plugins() -> bool:
     for variable in ("SHIM_SKIP", "SHIM_PATCHES"):
         for name in switches.names(variable):
             if not _is_known(name):
-                _log.warning("%s names %r, which is no patch; there are: %s", variable, name, _known_names())
+                _log.warning("%s names %r, which is not a patch; there are: %s", variable, name, _known_names())
     return found
 
 
@@ -372,7 +374,7 @@ def _known_names() -> str:
 
 
 def _await(modules: set[str]) -> None:
-    """Wait for the modules that are not there, and for those that are being imported: torch came with one of them."""
+    """Wait for modules that are not imported yet, and for those that are being imported: one of them imports torch."""
     bootstrap.AWAITED.update(modules)
     for name in filter(_is_being_imported, modules):
         spec = sys.modules[name].__spec__
@@ -385,9 +387,9 @@ def _is_being_imported(name: str) -> bool:
 
 
 class _SpecInProgress(ModuleSpec):
-    """The spec of a module that is being imported; reports when it is done, which the import system notes in it.
+    """The spec of a module that is being imported. It notices when the import system marks the import as complete.
 
-    The loader of such a module is running already, so there is nothing else left to wrap.
+    The loader of such a module is running already, so it is too late to wrap that.
     """
 
     @property
@@ -406,15 +408,15 @@ class _SpecInProgress(ModuleSpec):
             found = _load_plugins()
             if not found and not _rows_added:
                 return
-        bootstrap.arrived(self.name, just_run=True)
+        bootstrap.arrived(self.name)  # not just_run: by now the import system has put it at the end of sys.modules
 
 
 def _choice() -> Choice:
-    """Return what the user has chosen, by the environment and by ``activate``."""
+    """Return what the user has chosen, by environment variables and by ``activate``."""
     named = {*_chosen, *switches.names("SHIM_PATCHES")}
     left_out = {*switches.names("SHIM_SKIP")}
     for row in _rows() if named or (left_out and _program()) else ():
-        # A name stands for the rows of its family, too: `torchvision` for `torchvision.transforms.Scale`.
+        # A name also selects the rows whose names begin with it: `torchvision` for `torchvision.transforms.Scale`.
         family = {row.name[:end] for end, letter in enumerate(row.name) if letter == "."}
         if not row.optional and named & family:
             named.add(row.name)
@@ -430,7 +432,7 @@ def _set_up_logging() -> None:
     level = switches.text("SHIM_LOG").upper()
     if level and level not in _LEVELS and level not in _complained:
         _complained.add(level)
-        _log.warning("SHIM_LOG=%s is no level; there are: %s", level.lower(), ", ".join(_LEVELS).lower())
+        _log.warning("SHIM_LOG=%s is not a level; there are: %s", level.lower(), ", ".join(_LEVELS).lower())
     if level in _LEVELS and not _log.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("shim: %(message)s"))
@@ -459,7 +461,7 @@ def _in_words(status: Status) -> Iterator[str]:
         yield f"written for: torch {status.written_for}"
     if status.layout:
         known = "" if status.layout.known else ", newer than any that shim was run on"
-        yield f"torch: {status.layout.version} (era {status.layout.era.number}, {status.layout.era.releases}{known})"
+        yield f"torch: {status.layout.version}{known}"
     width = max(len(outcome.patch) for outcome in status.outcomes)
     states = max(len(outcome.state) for outcome in status.outcomes)
     for outcome in status.outcomes:

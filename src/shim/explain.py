@@ -1,8 +1,8 @@
-"""``doctor --explain``: which patch answers an error message, and how it is switched on.
+"""``doctor --explain``: which patch fixes an error, found by its message, and how the patch is turned on.
 
-An answer is given only where the message is one that the patch is known to mend. A message that other code gives too,
-such as ``'<=' not supported between instances of 'float' and 'NoneType'``, is answered with the condition under which
-the answer holds; the traceback, if it is given, decides whether it does.
+A message is answered only if a patch is known to fix the error. A message that other code raises, too, such as
+``'<=' not supported between instances of 'float' and 'NoneType'``, is answered with a condition. If the traceback is
+given, it decides whether the condition holds.
 """
 
 from __future__ import annotations
@@ -19,48 +19,49 @@ from . import switches
 
 #: The escape sequences of a terminal: colours and cursor movements (CSI), links and titles (OSC).
 _ESCAPES = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x1b\\|\x07)")
-#: What torchrun and others put in front of each line: ``[rank0]: ``.
+#: The prefix of each line in the output of torchrun and others: ``[rank0]: ``.
 _PREFIX = re.compile(r"^(?:\[[a-z]*\d+\]:\s?)+")
-#: A frame of a traceback, as Python and as IPython print it; what is on the line behind it, or behind an arrow.
+#: A frame of a traceback, as Python and IPython print it, and the arrow of IPython in front of a line of code.
 _FRAME = re.compile(r"^\s*File (?:\"([^\"]+)\", line \d+|(\S+?):\d+, in )")
 _ARROW = re.compile(r"^-+> *\d+ (.*)")
 
 
-#: How many characters of a message are looked at, from its end: the time may grow with the square.
+#: So many characters at the end of a message are searched, because the time may be quadratic.
 LONGEST = 20_000
 
 
-#: What is said in place of a switch.
-NO_PATCH = "no patch mends it"
+#: Printed in place of the switch if there is none.
+NO_PATCH = "there is no patch for it"
 
 
 class Answer(NamedTuple):
-    """What mends a message."""
+    """A patch that fixes an error, or advice."""
 
-    #: Of the patch, or of a family of patches that is answered once.
+    #: The name of the patch, or of a family of patches that have one answer.
     name: str
-    #: The messages, as regular expressions. They are searched for in the message with every space and line break as
-    #: one space, and backslashes in paths as slashes.
+    #: The messages, as regular expressions. Before they are searched for, each run of spaces and line breaks in the
+    #: message becomes one space, and backslashes in paths become slashes.
     answers: tuple[str, ...]
     reason: str
-    #: How it is switched on, in words.
+    #: How it is turned on, as text.
     switch: str
-    #: What SHIM_PATCHES must name for it; empty where nothing must be named.
+    #: The name for SHIM_PATCHES; empty if none is needed.
     option: str = ""
-    #: The torch releases that it is for, as a specifier; empty for all.
+    #: The torch releases that it is for, as a version specifier; empty for all.
     versions: str = ""
-    #: The parameter of an optimizer that the message must be about: other code and other parameters give it too.
+    #: The parameter of an optimizer that the message must be about, because other parameters and other code raise the
+    #: same message.
     parameter: str = ""
-    #: What is added to the reason, with the named groups of the expression that matched.
+    #: Added to the reason, with the named groups of the expression that matched.
     more: str = ""
 
 
 def explain(message: str, answers: list[Answer] | None = None) -> list[Answer]:
-    """Return the answers to an error message, or to the traceback that ends with it; none if no patch mends it.
+    """Return the answers to an error message, or to the traceback that ends with it.
 
     Args:
         message: as it was printed.
-        answers: those that there may be; by default all that are known.
+        answers: the possible answers; by default all that are known.
     """
     message = message[-LONGEST:]
     lines = [_PREFIX.sub("", line) for line in _ESCAPES.sub("", message).replace("\\", "/").splitlines()]
@@ -83,7 +84,7 @@ def explain(message: str, answers: list[Answer] | None = None) -> list[Answer]:
 
 
 def known() -> list[Answer]:
-    """List all answers: the None guards as one, then each other patch that names messages, rows and plugins' too."""
+    """List all answers: one for the None guards, then one for each row and each plugin's patch that has messages."""
     from .patches import torch_optim
 
     guards = Answer(
@@ -102,7 +103,7 @@ def _patches() -> Any:
     from .activation import REGISTRY
     from .registry import Registry
 
-    patches = Registry(REGISTRY)  # a copy: to be read, with the plugins' patches in it
+    patches = Registry(REGISTRY)  # a copy, so that the plugins' patches are not added to the live registry
     plugins.load(patches, ())
     for row in rows.load():
         if row.name not in patches:
@@ -127,9 +128,9 @@ def _of_lost_names(text: str) -> Iterator[Answer]:
 
 
 def lost_names(text: str) -> Iterator[tuple[Lifetime, Any]]:
-    """Yield each name in a message that other releases have, and the patch that gives it back; None if none does.
+    """Yield each name in a message that other releases have, and the patch that restores it; None if there is none.
 
-    A name that a patch speaks of in its own messages is left to it.
+    A message that a patch answers itself is left out.
 
     Args:
         text: the message, with every space and line break as one space.
@@ -145,16 +146,16 @@ def lost_names(text: str) -> Iterator[tuple[Lifetime, Any]]:
 
 
 def command(answers: list[Answer]) -> str:
-    """Return the command that starts a job with the answers switched on, and with what SHIM_PATCHES names already."""
+    """Return the command that starts a job with the answers turned on, and with the patches that are on already."""
     named = switches.names("SHIM_PATCHES")
     options = dict.fromkeys([*named, *(answer.option for answer in answers if answer.option)])
     switch = f"SHIM_PATCHES={','.join(options)} " if any(answer.option for answer in answers) else ""
     return f"{switch}python -m shim run YOUR_SCRIPT.py"
 
 
-# --- of a message that other code gives too --------------------------------------------------------------------------
+# --- messages that other code raises, too ----------------------------------------------------------------------------
 
-#: Parameters of optimizers that are no weight decay; a None in one of them is not mended.
+#: Other parameters of optimizers. A None in one of them is not replaced.
 _OTHER_PARAMETERS = frozenset(
     """
     lr lr_decay eps d t0 betas beta beta1 beta2 beta3 beta2_decay momentum momentum_decay dampening alpha rho lambd
@@ -165,13 +166,13 @@ _WEIGHT_DECAYS = frozenset(("weight_decay", "wd"))
 
 
 def _as_it_holds(answer: Answer, pattern: str, said: str, before: list[str]) -> Answer | None:
-    """Return the answer as it holds for what was said, with these lines before it; None if it does not."""
-    of_1_4 = "takes 1 positional argument" in said  # which says so of a string, too
+    """Return the answer to a message with these lines before it, or with its condition; None if it does not apply."""
+    of_1_4 = "takes 1 positional argument" in said  # torch 1.4 raises this for a string, too
     if not answer.parameter or (answer.parameter in pattern and not of_1_4):
         return answer
     only_if = answer._replace(
         reason=f"only if the None is an optimizer's weight_decay: {answer.reason}. A None in lr, eps, betas or "
-        "momentum is not mended. The traceback decides: give it whole",
+        "momentum is not replaced. The whole traceback shows which one it is",
         switch="no switch is needed",
     )
     frame = _last_frame(before)
@@ -180,7 +181,7 @@ def _as_it_holds(answer: Answer, pattern: str, said: str, before: list[str]) -> 
     path, code = frame
     if not _guarded_files().search(path):
         return None
-    # A product says by its order which factor is None; what a keyword argument is called says nothing.
+    # In a product, the order in the message tells which factor is None. Names of keyword arguments tell nothing.
     factors = re.search(r"for \*: '(\w+)' and '\w+'", said)
     is_product = factors is not None and code.count(" * ") == 1
     if factors and is_product:
@@ -194,7 +195,7 @@ def _as_it_holds(answer: Answer, pattern: str, said: str, before: list[str]) -> 
 
 
 def _guarded_files() -> re.Pattern[str]:
-    """Match the paths of the optimizers that are guarded: an optimizer of the user's own is not."""
+    """Match the paths of the optimizers that are guarded. The user's own optimizers are not."""
     from .patches import third_party
 
     packages = {re.split("[.:]", path)[0] for _, _, paths in third_party.FAMILIES for path in paths}

@@ -366,13 +366,24 @@ def own_options() -> "List[str]":
         ("v", flags.verbose), ("b", flags.bytes_warning), ("q", flags.quiet), ("O", flags.optimize),
         ("E", flags.ignore_environment and not flags.isolated), ("I", flags.isolated), ("S", flags.no_site),
     )  # fmt: skip
-    options = ["-" + letter * int(count) for letter, count in letters if count]
-    options += ["-u"] * bool(getattr(sys.stdout, "write_through", False))
+    unbuffered = bool(getattr(sys.stdout, "write_through", False))
+    options = ["-" + letter * int(count) for letter, count in (*letters, ("u", unbuffered)) if count]
+    # What a variable says is handed on by the environment.
+    options = [option for option in options if not os.environ.get(_VARIABLES.get(option[1], ""))]
     for name, value in sys._xoptions.items():
         options += ["-X", name if value is True else name + "=" + str(value)]
+    said_by_variable = os.environ.get("PYTHONWARNINGS", "").split(",")
     for option in sys.warnoptions:
-        options += ["-W", option]
+        if option not in said_by_variable:
+            options += ["-W", option]
     return _without(options, "EIPs") if launcher else options
+
+
+#: The variables that say what an option says.
+_VARIABLES = {
+    "d": "PYTHONDEBUG", "i": "PYTHONINSPECT", "B": "PYTHONDONTWRITEBYTECODE", "s": "PYTHONNOUSERSITE",
+    "v": "PYTHONVERBOSE", "O": "PYTHONOPTIMIZE", "u": "PYTHONUNBUFFERED",
+}  # fmt: skip
 
 
 def _without(options: "List[str]", letters: "str") -> "List[str]":

@@ -1,4 +1,4 @@
-"""Patches of other packages: a decorator that makes one, and the entry points that name them."""
+"""Patches of other packages: a decorator that makes a patch, and the entry points that name patches."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def patch(
     optional: bool = False,
     answers: tuple[str, ...] = (),
 ) -> Callable[[Wrapper], Patch]:
-    r"""Make a patch out of a function that is to be called in place of another.
+    r"""Make a patch out of a function that is called in place of another one.
 
-    The function has wrapt's convention, ``(wrapped, instance, args, kwargs)``. To have the patch applied wherever
-    shim is on, name it as an entry point of the group ``shim.patches``; ``examples/patch_package`` is such a package.
+    The function has the signature of a wrapt wrapper, ``(wrapped, instance, args, kwargs)``. To have the patch applied
+    wherever shim is on, name it as an entry point of the group ``shim.patches``, as in ``examples/patch_package``.
 
     Args:
         target: the module and the dotted attribute, ``"acme.trainer:Trainer.fit"``. It may be imported later.
         reason: why the patch exists, for the status and doctor.
-        name: what it is called there and in SHIM_SKIP; by default the name of the function.
-        versions: the torch releases that it is for, as a specifier; by default all.
+        name: its name there and in SHIM_SKIP; by default the name of the function.
+        versions: the torch releases that it is for, as a version specifier; by default all.
         package: another package that must be installed, and its releases, ``"acme>=1.2,<2"``.
-        optional: applied only where SHIM_PATCHES or ``shim.activate(name)`` names it.
-        answers: the error messages that it is the answer to, as regular expressions, for ``doctor --explain``.
+        optional: applied only if SHIM_PATCHES or ``shim.activate(name)`` names it.
+        answers: the error messages that it fixes, as regular expressions, for ``doctor --explain``.
 
     Returns:
         A decorator, which returns the patch.
@@ -63,18 +63,18 @@ def patch(
 
 
 def load(registry: Registry, skip: Container[str]) -> bool:
-    """Add the patches that the installed packages name. One that cannot be had is reported as failed, and left out.
+    """Add the patches that the installed packages name. One that cannot be loaded is reported as failed, and left out.
 
     Args:
-        registry: to be added to.
-        skip: the names of entry points to leave alone.
+        registry: where to add them.
+        skip: the names of entry points that are not loaded.
 
     Returns:
         Whether there are any.
     """
     try:
         entries = {(entry.name, entry.value): entry for entry in _entry_points()}  # a package may be on the path twice
-    except Exception as error:  # metadata that cannot be read, whoever's they are
+    except Exception as error:  # metadata of some package that cannot be read
         registry.absent[GROUP] = Outcome(GROUP, "failed", in_words(error))
         return True
     for entry in entries.values():
@@ -85,9 +85,9 @@ def load(registry: Registry, skip: Container[str]) -> bool:
             named = entry.load()
             for each in (named,) if isinstance(named, Patch) else named:
                 if not isinstance(each, Patch):
-                    raise TypeError(f"{each!r} is no shim.Patch")
+                    raise TypeError(f"{each!r} is not a shim.Patch")
                 registry.add(each)
-        except KeyboardInterrupt:  # the user's
+        except KeyboardInterrupt:  # meant for the program
             raise
         except BaseException as error:
             reason = f"{GROUP} = {entry.value}: {in_words(error)}"
@@ -106,10 +106,9 @@ def _entry_points() -> Iterable[EntryPoint]:
 
 
 def _may_be_named() -> bool:
-    """Look whether any package names our group; most environments have none, and importlib.metadata takes its time.
+    """Tell whether any package may name the group. Most environments have none, and importlib.metadata is slow.
 
-    It looks in the same places: where there are others than directories, or other finders than Python's own, it is to
-    be asked.
+    The same places are searched. If there are archives, or finders other than Python's own, the answer is yes.
     """
     others = (finder for finder in sys.meta_path if finder is not PathFinder)
     if any(hasattr(finder, "find_distributions") for finder in others):

@@ -1,4 +1,4 @@
-"""Patches as values, and the two things that are done with them: apply and restore."""
+"""Patches, and the registry that applies and restores them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .targets import Change, Target
 
 
 class Patch(Record):
-    """A named, reversible change to one or more targets; without targets, advice.
+    """A named, reversible change to one or more targets. A patch without targets is advice.
 
-    The None guards for an optimizer, for one; ``shim.patch`` makes a patch out of a function.
+    For example, the None guards of an optimizer are a patch. ``shim.patch`` makes one out of a function.
 
     >>> import shim
     >>> targets = tuple(shim.Target(kind, "acme.optim:Acme") for kind in ("constructor", "step"))
@@ -30,32 +30,32 @@ class Patch(Record):
     versions: str = ""
     #: Another package that must be installed, and its releases: ``"acme>=1.2,<2"``.
     package: str = ""
-    #: Applied only where SHIM_PATCHES or ``shim.activate(name)`` names it.
+    #: Applied only if SHIM_PATCHES or ``shim.activate(name)`` names it.
     optional: bool = False
-    #: What the outcome adds: with which releases of the package it was run, say.
+    #: Added to the outcome, for example the releases of the package that it was tested with.
     note: str = ""
-    #: The error messages that it is the answer to, as regular expressions.
+    #: The error messages that it fixes, as regular expressions.
     answers: tuple[str, ...] = ()
-    #: Of a breakage: the releases on which a program that relies on it works without us. What is applied where follows
-    #: from it: the patch acts where the release that the program was written for is among them, and the installed one
-    #: is not.
+    #: For a breakage: the releases on which such a program works without shim. The patch is applied if the release that
+    #: the program was written for is among them, and the installed one is not.
     works: str = ""
-    #: The package whose releases ``works`` counts.
+    #: The package whose releases ``works`` is about.
     of: str = "torch"
-    #: Of a breakage: a program that dies outside ``works`` with a message that the patch answers, and prints a result.
+    #: For a breakage: a program that prints a result on the releases in ``works``, and dies on others with a message
+    # that : the patch answers.
     example: str = ""
-    #: What explain adds, with the named groups of the expression that matched: ``{unsafe}``.
+    #: A sentence that explain adds, with the named groups of the expression that matched: ``{unsafe}``.
     more: str = ""
 
 
 class Outcome(Record):
-    """What became of a patch here."""
+    """The state of a patch in this process."""
 
     patch: str
-    #: ``"applied"``, ``"skipped"`` or ``"failed"``; ``"planned"`` from a dry run. Of a breakage also ``"not needed
+    #: ``"applied"``, ``"skipped"`` or ``"failed"``; ``"planned"`` in a dry run. For a breakage also ``"not needed
     #: here"``, ``"not for this program"``, ``"left out"`` and ``"advice"``.
     state: str
-    #: In words: where it is applied, why it was skipped, which error it failed with.
+    #: Where it is applied, why it was skipped, or the error with which it failed.
     reason: str
 
 
@@ -76,7 +76,7 @@ class _Applied(Record):
 
 
 class Registry:
-    """The ordered table of patches, and what became of them.
+    """The ordered table of patches, and their states.
 
     Raises:
         ValueError: if two patches have the same name.
@@ -88,13 +88,13 @@ class Registry:
         self._touching: dict[str, dict[str, None]] = {}
         self._applied: dict[str, _Applied] = {}
         self._outcomes: dict[str, Outcome] = {}
-        #: What is to be said of patches that are not here, by name.
+        #: The outcomes of patches that could not be loaded, by name.
         self.absent: dict[str, Outcome] = {}
         for patch in patches:
             self.add(patch)
 
     def add(self, patch: Patch) -> None:
-        """Append a patch to the table; it takes effect when the table is applied next."""
+        """Append a patch to the table. It takes effect when the table is applied next."""
         if patch.name in self._patches:
             raise ValueError(f"a patch named {patch.name!r} is registered already")
         self._set_patch(patch)
@@ -106,7 +106,7 @@ class Registry:
         self._set_patch(known._replace(targets=(*known.targets, *new)))
 
     def remove(self, names: Iterable[str]) -> None:
-        """Strike patches that are not applied from the table."""
+        """Remove patches, which must not be applied, from the table."""
         for name in names:
             del self._patches[name]
             self._outcomes.pop(name, None)
@@ -117,9 +117,9 @@ class Registry:
         self._patches[patch.name] = patch
         for target in patch.targets:
             self._touching.setdefault(target.module, {})[patch.name] = None
-            if target.kind == "module" and "." in target.path:  # which may be there only once its package is
+            if target.kind == "module" and "." in target.path:  # it may be found only after its package was imported
                 self._touching.setdefault(target.path.rpartition(".")[0], {})[patch.name] = None
-        if patch.works and patch.targets:  # its release is known when the package has run to its end
+        if patch.works and patch.targets:  # its release is known when the import of the package is complete
             self._touching.setdefault(patch.of, {})[patch.name] = None
 
     def __iter__(self) -> Iterator[Patch]:
@@ -129,7 +129,7 @@ class Registry:
         return name in self._patches or name in self.absent
 
     def modules(self) -> set[str]:
-        """Return the modules that the targets lie in, of the patches that may act once these are there."""
+        """Return the modules of the targets, for the patches that may be applied once these modules are imported."""
         final = ("not needed here", "not for this program", "left out")
         return {
             module
@@ -138,12 +138,12 @@ class Registry:
         }
 
     def outcomes(self) -> tuple[Outcome, ...]:
-        """Tell what became of each patch, in the order of the table."""
+        """Return the state of each patch, in the order of the table."""
         here = (self._outcomes.get(patch.name, Outcome(patch.name, "skipped", "not applied yet")) for patch in self)
         return (*here, *self.absent.values())
 
     def plan(self, layout: Layout, choice: Choice) -> tuple[Outcome, ...]:
-        """Tell what ``apply`` would do as things are, and change nothing. The arguments are those of ``apply``."""
+        """Return what ``apply`` would do now, and change nothing. The arguments are those of ``apply``."""
         return (*(self._plan(patch, layout, choice) for patch in self), *self.absent.values())
 
     def apply(
@@ -171,7 +171,7 @@ class Registry:
         return list(self._touching.get(module, ()))
 
     def restore(self) -> None:
-        """Put everything back as it was, wherever it is still ours."""
+        """Restore the original objects, except where other code has replaced ours."""
         self._take_back([self._applied.pop(name) for name in reversed(list(self._applied))])
         guards.left_out.clear()
         self._outcomes.clear()
@@ -208,7 +208,7 @@ class Registry:
         except BaseException as error:
             self._applied.pop(patch.name, None)
             self._take_back([_Applied(applied.switch, applied.changes + new)])
-            if isinstance(error, KeyboardInterrupt):  # the user's; every other is the patch's own
+            if isinstance(error, KeyboardInterrupt):  # meant for the program; any other error belongs to the patch
                 raise
             self._outcomes[patch.name] = Outcome(patch.name, "failed", in_words(error))
             return []
@@ -234,7 +234,7 @@ class Registry:
 
 
 def in_words(error: BaseException) -> str:
-    """Name an error of somebody's, which may not even be able to say what it is."""
+    """Return type and message of an error, whose ``__str__`` may itself raise one."""
     try:
         return f"{type(error).__name__}: {error}"
     except KeyboardInterrupt:
@@ -244,7 +244,7 @@ def in_words(error: BaseException) -> str:
 
 
 def _verdict(patch: Patch, layout: Layout | None, choice: Choice) -> Outcome | None:
-    """Say why a patch is not for here, whatever its targets; None if it is."""
+    """Return why a patch is not applied here, whatever its targets; None if it is applied."""
     breakage = bool(patch.works)
     if patch.name in choice.left_out:
         return Outcome(patch.name, "left out" if breakage else "skipped", choice.left_out[patch.name])

@@ -1,8 +1,8 @@
-"""Release numbers: read them, compare them, and tell which releases of torch there were.
+"""Release numbers: read them, compare them, and list the releases of torch.
 
-A build has the features of the release that it leads to: NVIDIA's ``2.0.0a0+1767026.nv23.05``, a nightly
+A pre-release has the features of the release that it precedes: NVIDIA's ``2.0.0a0+1767026.nv23.05``, a nightly
 ``2.16.0.dev20261101`` and ``2.4.0a0+git1a2b3c4`` count as 2.0.0, 2.16.0 and 2.4.0. By the rules of version specifiers
-(PEP 440) an alpha of 2.0 is neither ``>=2.0`` nor ``<2.0``; so numbers are compared here, and nothing else.
+(PEP 440) an alpha of 2.0 is neither ``>=2.0`` nor ``<2.0``. So only the numbers are compared here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TORCH = {
 
 
 class Release(Record):
-    """A version as it was spelled, and the three numbers that are compared."""
+    """A version as it was written, and the three numbers that are compared."""
 
     text: str
     numbers: tuple[int, int, int]
@@ -32,12 +32,12 @@ class Release(Record):
 
 
 def release(text: object) -> Release:
-    """Read a version, whatever stands behind its numbers; what has no number is 0.0.0.
+    """Read a version, and ignore what follows its numbers. A text without a number is 0.0.0.
 
     >>> release("2.0.0a0+1767026.nv23.05").numbers
     (2, 0, 0)
     """
-    # By a regular expression, which would be compiled for this alone, it takes ten times as long.
+    # A regular expression would take ten times as long, because it must be compiled first.
     apart = "".join([letter if letter.isdecimal() or letter == "." else " " for letter in str(text)])
     found = next((word.strip(".") for word in apart.split() if word.strip(".")), "0")
     numbers = [int(number) for number in found.partition("..")[0].split(".")[:3]]
@@ -46,12 +46,12 @@ def release(text: object) -> Release:
 
 
 def is_in(numbers: tuple[int, ...], specifier: str) -> bool:
-    """Tell whether a release is one that ``specifier`` describes: ``"<2.0"``, ``">=1.1,<1.8"``, ``"==1.12.0"``.
+    """Tell whether a release matches ``specifier``: ``"<2.0"``, ``">=1.1,<1.8"``, ``"==1.12.0"``.
 
-    ``||`` joins alternatives: ``"<1.8 || >=2.1"``. An empty specifier describes all releases.
+    ``||`` joins alternatives: ``"<1.8 || >=2.1"``. An empty specifier matches all releases.
 
     Raises:
-        ValueError: if it is no such specifier.
+        ValueError: if it is not a version specifier.
 
     >>> is_in((1, 13, 1), ">=1.1,<2"), is_in((2, 0, 0), "<2.0")
     (True, False)
@@ -65,7 +65,7 @@ def is_in(numbers: tuple[int, ...], specifier: str) -> bool:
 def _holds(numbers: tuple[int, ...], clause: str) -> bool:
     found = re.fullmatch(r"(<=|>=|==|!=|~=|<|>)\s*(\d+(?:\.\d+)*)(\.\*)?", clause)
     if found is None:
-        raise ValueError(f"{clause!r} is no version specifier; >=1.7 and <2.0 are")
+        raise ValueError(f"{clause!r} is not a version specifier such as >=1.7 or <2.0")
     sign, text, star = found.groups()
     given = tuple(int(number) for number in text.split("."))
     if sign == "~=":
@@ -88,20 +88,27 @@ def _padded(numbers: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def written_for(text: str) -> Release:
-    """Read the release of torch that a program was written for; a minor release stands for its last patch release.
+    """Read the release of torch that a program was written for. A minor release means its last patch release.
+
+    Of those that came after our table, the next minor release is taken: it may be out by now. A later one is more
+    likely a slip.
 
     Raises:
         ValueError: if it is a word, or a release that never was.
+        TypeError: if it is no string.
 
     >>> written_for("1.7").numbers
     (1, 7, 1)
     """
+    if not isinstance(text, str):
+        raise TypeError(f"write the release of torch as a string, '1.7', not {text!r}: as a number 1.10 is 1.1")
     found = re.fullmatch(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:[+.a-z].*)?", text.strip(), re.ASCII)
     if found is None:
-        raise ValueError(f"{text!r} is no release of torch; give one as 1.7 or 2.3.1")
+        raise ValueError(f"{text!r} is not a release of torch such as 1.7 or 2.3.1")
     major, minor = int(found.group(1)), int(found.group(2))
     last = TORCH.get((major, minor))
-    newer = (major, minor) > max(TORCH)  # one that came after this table
+    newest = max(TORCH)
+    newer = (major, minor) == (newest[0], newest[1] + 1)
     if (last is None and not newer) or (last is not None and int(found.group(3) or 0) > last):
         near = [f"{a}.{b}" for a, b in TORCH if a == major] or [f"{a}.{b}" for a, b in TORCH]
         raise ValueError(f"there is no torch {text.strip()}; releases of {near[0]} to {near[-1]} are known")
@@ -109,7 +116,7 @@ def written_for(text: str) -> Release:
     return Release(text.strip(), (major, minor, patch))
 
 
-#: Each release of NumPy and Pillow that was the newest when a release of torch came out.
+#: For each package, a release of torch and the newest release of the package at that time.
 _OF_THE_TIME = {
     "numpy": {
         (1, 0): (1, 15), (1, 2): (1, 17), (1, 4): (1, 18), (1, 6): (1, 19), (1, 8): (1, 20), (1, 9): (1, 21),
@@ -128,9 +135,10 @@ _OF_THE_TIME = {
 
 
 def of_the_time(package: str, torch: Release) -> tuple[int, int, int]:
-    """Return the release of a package that a program written for this torch had beside it.
+    """Return the release of a package that a program written for this torch used.
 
-    torchvision 0.(n+1) belongs to torch 1.n and 0.(n+15) to 2.n; torchaudio 0.n to 1.n, and then it has torch's number.
+    torchvision 0.(n+1) belongs to torch 1.n and 0.(n+15) to 2.n. torchaudio 0.n belongs to torch 1.n; later it has the
+    same number as torch.
 
     >>> of_the_time("torchvision", release("1.7")), of_the_time("torchaudio", release("2.1"))
     ((0, 8, 0), (2, 1, 0))

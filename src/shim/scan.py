@@ -360,8 +360,8 @@ def _of_path(path: str, how: str) -> Fact | None:
     module, _, last = path.rpartition(".")
     kinds = ("name", "made", "attribute", "submodule", *(["callable"] if how == "call" else []))
     says = [f"No module named '{path}'"]
-    if how != "import":
-        says += [f"module '{module}' has no attribute '{last}'", f"cannot import name '{last}' from '{module}'"]
+    if how != "import":  # torch.tensor is a function, whatever became of the module of that name
+        says = [f"module '{module}' has no attribute '{last}'", f"cannot import name '{last}' from '{module}'"]
     row = next((row for row in _rows() if any(t.kind in kinds and _dotted(t) == path for t in row.targets)), None)
     return _fact(path, timeline.find_module(path) if how == "import" else timeline.find(path), row or _answering(says))
 

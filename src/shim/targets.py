@@ -1,4 +1,4 @@
-"""Targets: the places to patch. Each kind of target is a small class that finds its place, and puts something there."""
+"""Targets: the places to patch. Each kind of target is a small class that finds the place and changes it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib
 import inspect
 import sys
 import threading
+from importlib.machinery import ModuleSpec
 from operator import attrgetter
 from types import FunctionType, ModuleType
 from typing import Any, Callable, Iterator
@@ -21,23 +22,24 @@ class Target(Record):
     """A place to patch.
 
     ``path`` is a module and a dotted attribute, ``"torch.optim.adam:Adam"``. A ``*`` in place of a class stands for
-    every class that the module holds and its package defines, of optimizers those that take weight_decay. ``kind``
-    says what is done there:
+    every class in the module that its package defines; if these are optimizers, for those that take weight_decay.
+    ``kind`` is what is done there:
 
     - ``"constructor"``, ``"step"``: the None guard of an optimizer class;
     - ``"functional"``: the None guard of a function, in every module that holds it;
-    - ``"submodule"``: the module of that name, which torch has deleted from its package, can be had by name again, and
-      called as ``how(package)``;
-    - ``"names"``: the module ``path``, which has no attribute, is given those names of the dictionary ``how()`` that it
+    - ``"submodule"``: a submodule that torch has deleted from its package becomes an attribute again, and a call of it
+      calls ``how(package)``;
+    - ``"names"``: the module ``path`` (without an attribute) gets those names of the dictionary ``how()`` that it
       lacks;
-    - ``"module"``: the same, and where there is no such module, it can be imported again;
-    - ``"callable"``: the module ``path``, which has no attribute, can be called, and is ``how`` then;
-    - ``"name"``: the attribute is given ``how``, unless the program has put something of its own there;
-    - ``"made"``: the same with what ``how(owner)`` returns;
-    - ``"attribute"``: the attribute is given what ``how(owner)`` returns, whatever stands there;
+    - ``"module"``: the same; if there is no such module, it is made;
+    - ``"callable"``: the module ``path`` (without an attribute) can be called, and calls ``how``;
+    - ``"name"``: the attribute is set to ``how``, unless the program has set it itself;
+    - ``"made"``: the same with the result of ``how(owner)``;
+    - ``"attribute"``: the attribute is set to the result of ``how(owner)``, whatever it was before;
     - ``"around"``: ``how(original, *args, **kwargs)`` is called in place of a function, in every module that holds it;
     - ``"wrapper"``: ``how(wrapped, instance, args, kwargs)`` is called in place of the function, as in wrapt;
-    - ``"arguments"``: the same with all the arguments, those left out too, and with the very parameters to be seen.
+    - ``"arguments"``: the same with all arguments, also those that the caller left out, and with the original's
+      signature.
 
     >>> import shim
     >>> shim.Target("step", "acme.optim:Acme").path
@@ -46,7 +48,7 @@ class Target(Record):
 
     kind: str
     path: str
-    #: The object itself, where it may not be found by its path: a class that a function defines, say.
+    #: The object itself, if it may not be found by its path: for example a class defined in a function.
     value: Any = None
     how: Any = None
 
@@ -64,8 +66,8 @@ class Target(Record):
 class Change(Record):
     """A target that was found and changed.
 
-    What ``swap`` is true for stands wherever a module holds ``old``: it is swapped by identity, all at once, by the
-    registry. The rest is done by ``undo`` alone.
+    With ``swap``, the registry replaces ``old`` by ``new`` in every module that holds it, by identity, for all changes
+    at once. ``undo`` undoes everything else.
     """
 
     target: Target
@@ -77,7 +79,7 @@ class Change(Record):
 
 
 class Kind:
-    """How targets of one kind are found and changed. This one is found by its path."""
+    """How targets of one kind are found and changed. By default they are found by their path."""
 
     def find(self, target: Target) -> tuple[Any, Any] | None:
         """Return the owner of the last attribute, and what it holds; None if it is not there."""
@@ -95,11 +97,11 @@ class Kind:
         return owner, getattr(owner, name)
 
     def is_done(self, target: Target, found: tuple[Any, Any], changes: list[Change]) -> bool:
-        """Tell whether this very place is patched already."""
+        """Tell whether this place is patched already."""
         return any(found[0] is change.owner and target.attribute == change.target.attribute for change in changes)
 
     def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
-        """Put something there."""
+        """Change the target."""
         raise NotImplementedError
 
 
@@ -120,10 +122,10 @@ class Guard(Kind):
 
 
 class Functional(Kind):
-    """The None guard of a function, which stands in several modules."""
+    """The None guard of a function, which several modules may hold."""
 
     def is_done(self, target: Target, found: tuple[Any, Any], changes: list[Change]) -> bool:
-        """Tell whether the function is guarded already: itself, or what torch has wrapped."""
+        """Tell whether the function is guarded already, or the function that torch has wrapped in it."""
         value = found[1]
         if guards.hands_on(value):
             return True
@@ -134,16 +136,16 @@ class Functional(Kind):
         return False
 
     def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Layout) -> Change:
-        """Make the guard, to be swapped in."""
+        """Make the guard, which the registry swaps in."""
         owner, value = found
         return Change(target, owner, value, guards.functional(value, switch, layout), swap=True)
 
 
 class Attribute(Kind):
-    """An attribute that is given what ``how(owner)`` returns."""
+    """An attribute that is set to the result of ``how(owner)``."""
 
     def look(self, owner: Any, name: str) -> tuple[Any, Any] | None:
-        """Return the owner and what it holds itself; None where there is nothing yet."""
+        """Return the owner and its own attribute, which is None if there is none yet."""
         return owner, vars(owner).get(name)
 
     def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
@@ -156,9 +158,10 @@ class Attribute(Kind):
 class Submodule(Kind):
     """A submodule that torch has deleted from its package after importing it.
 
-    Programs look through the package for optimizers, and a module under the name of one in lower case would be taken
-    for it. So the module is there for those who ask for it by name, and not for those who look; and whoever calls it
-    gets what ``how`` of the package gives.
+    https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/__init__.py#L38
+
+    Programs search ``vars(torch.optim)`` for optimizers by a name in lower case, and would take the module for one. So
+    the module can be accessed as an attribute, but is not in ``vars`` and ``dir``. A call of it calls ``how(package)``.
     """
 
     def find(self, target: Target) -> tuple[Any, Any] | None:
@@ -188,9 +191,9 @@ class Submodule(Kind):
 
 
 def _with_methods(module: Any, **methods: Any) -> guards.Undo:
-    """Give a module a class with more methods: in its dictionary they would be seen."""
+    """Give a module a class with more methods. In the dictionary of the module they would be visible."""
     old = type(module)
-    # Pickled by its name, where a module can be pickled (cloudpickle does it): the new class is in no module.
+    # The new class is in no module, so it could not be pickled. A module (for cloudpickle) is pickled by its name.
     reduce = {"__reduce__": lambda self: (importlib.import_module, (self.__name__,))}
     new = type(old.__name__, (old,), {"__module__": old.__module__, **reduce, **methods})
     module.__class__ = new
@@ -203,18 +206,18 @@ def _with_methods(module: Any, **methods: Any) -> guards.Undo:
 
 
 class Name(Kind):
-    """A name that is given back, or brought early. A removed one often lives on as a stub that raises."""
+    """A name that was removed, or that came later. torch often leaves a stub that raises in place of a removed name."""
 
     def look(self, owner: Any, name: str) -> tuple[Any, Any] | None:
-        """Return the owner and what it holds itself, unless that is somebody's own."""
+        """Return the owner and its own attribute, unless another package has set that."""
         held = vars(owner).get(name)
         package = (owner.__name__ if isinstance(owner, ModuleType) else owner.__module__).partition(".")[0]
-        module = getattr(held, "__module__", None) or package  # a function of C has None
+        module = getattr(held, "__module__", None) or package  # None for a function written in C
         theirs = held is not None and str(module).partition(".")[0] != package
         return None if theirs else (owner, held)
 
     def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
-        """Set the attribute; a stub is swapped wherever it is held."""
+        """Set the attribute. A stub is replaced in every module that holds it."""
         owner, stub = found
         new = self.new(target, owner)
         undo = guards.replace(owner, target.attribute, new)
@@ -226,7 +229,7 @@ class Name(Kind):
 
 
 class Made(Name):
-    """A name whose object is made when its place is there."""
+    """A name whose object is made when its owner is there."""
 
     def new(self, target: Target, owner: Any) -> Any:
         """Return what is put there."""
@@ -237,7 +240,7 @@ class Names(Kind):
     """Several names of a module."""
 
     def find(self, target: Target) -> tuple[Any, Any] | None:
-        """Return the module twice; None as long as it is not there."""
+        """Return the module twice; None as long as it is not imported."""
         module = sys.modules.get(target.path)
         return None if module is None or is_being_imported(module) else (module, module)
 
@@ -246,7 +249,7 @@ class Names(Kind):
         return any(target.path == change.target.path for change in changes)
 
     def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
-        """Give the module what it lacks; what it may make on demand (PEP 562) it has made by now, or lacks."""
+        """Give the module the names that it lacks. Those that it makes on demand (PEP 562) are made by now."""
         module = found[1]
         given = {name: value for name, value in target.how().items() if name not in vars(module)}
         undos = [guards.replace(module, name, value) for name, value in given.items()]
@@ -254,10 +257,10 @@ class Names(Kind):
 
 
 class Module(Names):
-    """A module that is no more, or lacks names. ``import`` finds it in sys.modules, where the import system looks."""
+    """A module that was removed, or lacks names. It is put into sys.modules, where ``import`` finds it."""
 
     def find(self, target: Target) -> tuple[Any, Any] | None:
-        """Return the package and the module; None as long as the package is not there, or the module is not loaded."""
+        """Return the package and the module; None as long as the package, or a module that exists, is not imported."""
         package = sys.modules.get(target.path.rpartition(".")[0])
         if package is None or is_being_imported(package):
             return None
@@ -266,15 +269,17 @@ class Module(Names):
         return None if _can_be_imported(target.path) else (package, None)
 
     def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
-        """Make the module, or give the one that is there what it lacks."""
+        """Make the module, or give an existing one the names that it lacks."""
         package, module = found
         if module is not None:
             return super().change(target, found, switch, layout)
         new = ModuleType(target.path, f"What {target.path} held in older releases, given back by shim.")
+        # importlib.util.find_spec asks the module for it, and importlib.reload finds nothing to run anew.
+        new.__spec__ = ModuleSpec(target.path, None, origin="shim")
         _fill_when_asked(new, target.how)
         sys.modules[target.path] = new
         name = target.path.rpartition(".")[2]
-        # torch.tensor is a function, and was one beside the module of that name.
+        # The attribute torch.tensor is a function, also in releases that had a module torch.tensor.
         undo_attribute = None if name in vars(package) else guards.replace(package, name, new)
 
         def undo() -> None:
@@ -317,10 +322,10 @@ def _fill_when_asked(module: ModuleType, how: Callable[[], dict[str, Any]]) -> N
 
 
 class CallableModule(Names):
-    """A module that was a function once."""
+    """A module that was a function in older releases."""
 
     def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
-        """Let the module be called."""
+        """Make the module callable."""
         module = found[1]
 
         def call(self: ModuleType, *args: Any, **kwargs: Any) -> Any:
@@ -337,10 +342,10 @@ def _can_be_imported(name: str) -> bool:
 
 
 class Around(Kind):
-    """A function that takes what it no longer or not yet takes, or does what it did."""
+    """A function that accepts the arguments of another release, or behaves as it did in another release."""
 
     def look(self, owner: Any, name: str) -> tuple[Any, Any] | None:
-        """Return the owner and the function itself, not bound by a look."""
+        """Return the owner and the function itself, not bound to the owner."""
         return owner, inspect.getattr_static(owner, name)
 
     def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
@@ -353,7 +358,10 @@ class Around(Kind):
         def around(*args: Any, **kwargs: Any) -> Any:
             return how(original, *args, **kwargs)
 
-        # TorchScript cannot compile this; from 2.3 on it asks for what to compile (torch/jit/_script.py).
+        # pickle finds a function by its name. The name of torch.clamp is one in torch._C, which is another object.
+        around.__module__, around.__qualname__ = target.path.split(":")
+        # TorchScript cannot compile this. From 2.3 on, this attribute tells it what to compile instead:
+        # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/jit/_script.py#L1201
         vars(around)["__prepare_scriptable__"] = lambda: original
         new: Any = type(held)(around) if original is not held else around
         undos = [guards.replace(owner, target.attribute, new), _as_a_builtin_of_torchscript(original, around)]
@@ -370,9 +378,10 @@ def _all(undos: list[guards.Undo]) -> guards.Undo:
 
 
 def _as_a_builtin_of_torchscript(original: Any, new: Any) -> Callable[[], None]:
-    """Let TorchScript take ``new`` for the operator that it takes ``original`` for.
+    """Let TorchScript use the same operator for ``new`` as for ``original``.
 
-    It knows functions like torch.stft by their identity (``torch/jit/_builtins.py``) and compiles any other.
+    TorchScript knows functions like torch.stft by their identity, and compiles any other function:
+    https://github.com/pytorch/pytorch/blob/v2.13.0/torch/jit/_builtins.py#L203
     """
     builtins = sys.modules.get("torch.jit._builtins")
     table = builtins._get_builtin_table() if builtins is not None else {}
@@ -387,9 +396,9 @@ def _as_a_builtin_of_torchscript(original: Any, new: Any) -> Callable[[], None]:
 
 
 class Wrapper(Kind):
-    """A function around which another is called, in wrapt's convention.
+    """A function that is wrapped by another one with the signature of a wrapt wrapper.
 
-    ``exact``: with all the arguments, those left out too, and with the very parameters to be seen.
+    ``exact``: with all arguments, also those that the caller left out, and with the original's signature.
     """
 
     def __init__(self, exact: bool) -> None:
@@ -400,7 +409,7 @@ class Wrapper(Kind):
         owner, value = found
         for base in owner.__mro__ if isinstance(owner, type) else ():
             if target.attribute in vars(base):
-                value = vars(base)[target.attribute]  # the static or class method itself, which a look has bound
+                value = vars(base)[target.attribute]  # the staticmethod or classmethod object, which getattr has bound
                 break
         new = self._wrapped(value, target, switch, isinstance(owner, type))
         return Change(target, owner, value, new, guards.replace(owner, target.attribute, new))
@@ -434,7 +443,7 @@ KINDS: dict[str, Kind] = {
 
 
 def is_being_imported(module: Any) -> bool:
-    """Tell whether a module has not run to its end yet; one of importlib.util.LazyLoader may not even have begun."""
+    """Tell whether the import of a module is not complete. One of importlib.util.LazyLoader may not have begun."""
     if module is None or type(module).__name__ == "_LazyModule":
         return module is not None
     name = getattr(module, "__name__", None)
@@ -444,12 +453,12 @@ def is_being_imported(module: Any) -> bool:
 
 
 def find(target: Target) -> tuple[Any, Any] | None:
-    """Return the owner of a target's last attribute, and what it holds; None if it is not there."""
+    """Return the owner of a target's last attribute, and its value; None if it is not there."""
     return KINDS[target.kind].find(target)
 
 
 def expanded(targets: tuple[Target, ...]) -> Iterator[Target]:
-    """Yield the targets, each with a ``*`` once for every class that it stands for."""
+    """Yield the targets. One with a ``*`` is yielded once for every class that it stands for."""
     for target in targets:
         path = target.path.partition(":")[2]
         if not path.startswith("*"):
@@ -463,7 +472,7 @@ def expanded(targets: tuple[Target, ...]) -> Iterator[Target]:
 
 
 def guarded_by(wanted: tuple[Target, ...]) -> Iterator[Any]:
-    """Yield what the None guards among the targets are for: the classes, and the names of functional forms."""
+    """Yield what the None guards among the targets guard: classes, and names of functional forms."""
     for target in expanded(wanted):
         found = find(target) if isinstance(KINDS[target.kind], (Guard, Functional)) else None
         if found is not None:

@@ -192,6 +192,41 @@ def test_a_module_that_can_be_called_is_the_same_module_and_is_put_back():
     assert type(before) is kind and not callable(before)
 
 
+@pytest.mark.skipif(HERE < (2, 0, 0), reason="torch._six is there up to 1.13")
+def test_a_module_that_is_given_back_is_found_and_its_functions_do_what_they_did():
+    import importlib.util
+    import pickle
+
+    shim.activate("torch._six")
+    try:
+        import torch._six as six
+
+        assert importlib.util.find_spec("torch._six").name == "torch._six" == six.__name__
+        with pytest.raises(ModuleNotFoundError):
+            importlib.reload(six)
+        assert six.bind_method(lambda self: self + 1, 3, int)() == 4
+        assert six.StringIO is six.io.StringIO and six.inf == six.math.inf and six.types is types and six.sys is sys
+        assert pickle.loads(pickle.dumps(six.get_function_from_type)) is six.get_function_from_type
+    finally:
+        shim.deactivate()
+    assert importlib.util.find_spec("torch._six") is None
+
+
+def test_a_class_made_with_metaclass_has_its_own_bases():
+    from shim.rows.moved import torch_six
+
+    class Meta(type):
+        pass
+
+    class Base:
+        pass
+
+    class Made(torch_six()["with_metaclass"](Meta, Base)):
+        pass
+
+    assert type(Made) is Meta and Made.__mro__ == (Made, Base, object)
+
+
 @pytest.mark.skipif(HERE < (1, 12, 0), reason="it is there")
 @pytest.mark.parametrize("row", ["DistributedDataParallel._sync_params"], indirect=True)
 def test_sync_params_sends_the_buffers_that_are_there_now(row, tmp_path):

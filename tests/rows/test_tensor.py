@@ -22,6 +22,10 @@ def some():
     return torch.tensor([-3, 1, 5])
 
 
+def numpy():
+    return pytest.importorskip("numpy")
+
+
 #: Each with the dtype and the values that 1.7.1 gave.
 CLAMPED = {
     "in place": (lambda: some().clamp_(0, 2.9), torch.int64, [0, 1, 2]),
@@ -38,6 +42,8 @@ CLAMPED = {
     "empty": (lambda: some()[:0].clamp(0, 1.5), torch.int64, []),
     "no dimension": (lambda: torch.tensor(5).clamp(0, 2.9), torch.int64, 2),
     "integers": (lambda: some().clamp(0, 2), torch.int64, [0, 1, 2]),
+    "by a float of NumPy": (lambda: some().clamp(0, numpy().float32(2.9)), torch.int64, [0, 1, 2]),
+    "by an integer of NumPy": (lambda: torch.clamp(some(), max=numpy().int64(2)), torch.int64, [-3, 1, 2]),
     "floats": (lambda: some().double().clamp(0, 2.5), torch.float64, [0.0, 1.0, 2.5]),
 }
 
@@ -64,7 +70,9 @@ def test_one_minus_a_mask_is_the_opposite_and_nothing_else_is_subtracted_from_on
     mask = torch.tensor([[True, False]])
     assert (1 - mask).tolist() == (1.0 - mask).tolist() == torch.rsub(mask, 1).tolist() == [[False, True]]
     assert (1 - torch.tensor([0.25, 2.0])).tolist() == [0.75, -1.0]
-    for wrong in (lambda: 2 - mask, lambda: mask - 1, lambda: mask - mask):
+    # As 1.1 did, whose comparisons gave uint8.
+    assert (2 - mask).tolist() == (2.0 - mask).tolist() == [[1, 2]] and (2 - mask).dtype == torch.uint8
+    for wrong in (lambda: 2.5 - mask, lambda: mask - 1, lambda: mask - mask):
         with pytest.raises(RuntimeError, match="bool tensor"):
             wrong()
 

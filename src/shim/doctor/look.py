@@ -46,8 +46,6 @@ def look(root: str) -> dict[str, Any]:
         found["written_for"] = status.written_for
         found["patches"] = [row(outcome) for outcome in status.outcomes]
         assert status.layout is not None
-        found["era"] = status.layout.era.number
-        found["releases"] = status.layout.era.releases
         found["known"] = status.layout.known
     except BaseException as error:
         found["error"] = found["error"] or f"{type(error).__name__}: {error}"

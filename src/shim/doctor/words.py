@@ -33,6 +33,8 @@ def short(found: dict[str, Any]) -> list[str]:
         lines += _wrapped("torch   ", "none: " + torch["missing"])
     else:
         lines += _wrapped("torch   ", f"{torch['version']}, {torch['location']}")
+        if not torch.get("known", True):
+            lines += _wrapped("        ", "newer than any torch that shim was run on")
         lines += [line for sentence in _of_the_patches(torch) for line in _wrapped("        ", sentence)]
     lines += _list("Problems", [*_of_the_doors(found["doors"]), *found["obstacles"]])
     lines += _list("What to do", found["advice"])
@@ -84,9 +86,6 @@ def rows(found: dict[str, Any]) -> list[str]:
     """Return the state of each patch and of each door."""
     torch = found["torch"]
     lines = []
-    if "era" in torch:
-        known = "" if torch["known"] else ", newer than any that shim was run on"
-        lines += ["", f"Layout: era {torch['era']} (torch {torch['releases']}){known}"]
     patches = torch.get("patches", [])
     lines += _table("Patches", [row for row in patches if not row["optional"]])
     for state in dict.fromkeys(row["state"] for row in patches if row["optional"]):

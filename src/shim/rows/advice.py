@@ -15,7 +15,7 @@ advice(
     "NumPy 2",
     "a torch older than 2.3 was built for NumPy 1 and cannot use NumPy 2: install 'numpy<2', or torch 2.3 or later.",
     (
-        r"RuntimeError: Numpy is not available",
+        r"RuntimeError: Numpy is not available(?! \w)",
         r"A module that was compiled using NumPy 1\.x cannot be run in NumPy 2[\d.]* as it may crash",
     ),
     works=">=2.3",

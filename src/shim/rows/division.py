@@ -36,7 +36,7 @@ def _whole(value: Any) -> bool:
     "torch:Tensor.div_",
     "torch:Tensor.__truediv__",
     "torch:Tensor.__itruediv__",
-    works="<1.5",
+    works="<1.6",
     says=(
         rf"(/=|\bdiv_\(){_IN_THIS_LINE}"
         r"RuntimeError: result type Float can't be cast to the desired output type [A-Z]\w+",
@@ -53,7 +53,7 @@ print(torch.arange(5)[x.div_(2)].tolist(), (torch.tensor([7], dtype=torch.uint8)
 """,
 )
 def division(original: Any, *args: Any, **kwargs: Any) -> Any:
-    """Division of integers by integers was cut off to an integer up to 1.4, and gives floats since."""
+    """Division of integers by integers was cut off to an integer up to 1.5, and gives floats since 1.7."""
     if not all(map(_whole, (*args, *kwargs.values()))) or _by_torch():
         return original(*args, **kwargs)
     name = {"__truediv__": "div", "__itruediv__": "div_", "__idiv__": "div_"}.get(original.__name__, original.__name__)

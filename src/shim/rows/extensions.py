@@ -107,7 +107,7 @@ advice(
     "and C code belongs to them. Rewrite the extension with torch.utils.cpp_extension, or look for a fork of the "
     "program that has; torch 0.4.1 runs on Python 3.6 and older.",
     (
-        r"No module named 'torch\.(utils\.ffi|legacy|nn\.backends|nn\._functions|_thnn|utils\.serialization)",
+        r"No module named 'torch\.(utils\.ffi|legacy|nn\.backends|nn\._functions|_thnn|utils\.serialization)\b",
         r"cannot import name 'create_extension' from 'torch\.utils\.ffi'",
         r"torch\.utils\.ffi is deprecated\. Please use cpp extensions instead",
         r"module 'torch\.utils' has no attribute 'ffi'",

@@ -65,12 +65,37 @@ def irfft(
 
     pairs = torch.view_as_complex(input.contiguous())
     sizes = tuple(signal_sizes or ())
-    if not onesided:  # the second half mirrors the first one, and was not read
+    if not onesided:
         sizes = sizes or tuple(pairs.shape[-signal_ndim:])
-        pairs = pairs[..., : sizes[-1] // 2 + 1]
     # Without sizes it took the signal for one of odd length, where today's takes it for one of even length.
     sizes = sizes or (*pairs.shape[-signal_ndim:-1], 2 * pairs.shape[-1] - 1)
-    return torch.fft.irfftn(pairs, s=sizes, dim=_last(signal_ndim), norm=_norm(normalized))
+    half = pairs[..., : sizes[-1] // 2 + 1]
+    # The value is that of the numbers that were read. The gradient is spread over all of them, as if each half were
+    # the mirror image of the other.
+    unread = half.detach() - _read(half.detach(), signal_ndim, sizes)
+    if not onesided:
+        dims = _last(signal_ndim)
+        mean = (pairs + pairs.flip(dims).roll([1] * signal_ndim, dims).conj())[..., : half.shape[-1]] / 2
+        half, unread = mean, unread + (mean - half).detach()
+    return torch.fft.irfftn(half - unread, s=sizes, dim=_last(signal_ndim), norm=_norm(normalized))
+
+
+def _read(half: Any, signal_ndim: int, sizes: tuple[int, ...]) -> Any:
+    """Return a half spectrum whose inverse transform today is that of ``half`` up to 1.7, on the CPU.
+
+    A column that is its own mirror image, the first one and that of half the length, holds each number twice. Today's
+    transform takes the mean of both. MKL's of several dimensions, which 1.7 called, read the upper rows alone, but for
+    large signals.
+    """
+    large = sizes[-1] % 2 == 0 and min(sizes[-2:]) >= 16 if signal_ndim == 2 else min(sizes) >= 9
+    if signal_ndim == 1 or large or half.device.type != "cpu":
+        return half
+    half, rows = half.clone(), half.shape[-2]
+    upper = (rows + 1) // 2
+    for column in {0} if sizes[-1] % 2 else {0, sizes[-1] // 2}:
+        half[..., 1:upper, column] *= 2
+        half[..., rows - upper + 1 :, column] = 0
+    return half
 
 
 @name(

@@ -18,9 +18,22 @@ def _removed(now: str, function: str) -> tuple[str, str]:
     )
 
 
-_Symeig = namedtuple("_Symeig", "eigenvalues eigenvectors")
-_Solve = namedtuple("_Solve", "solution LU")
-_Lstsq = namedtuple("_Lstsq", "solution QR")
+def _returned(function: str, fields: str) -> Any:
+    """Make the class of a function's results, which is named and printed as torch's are."""
+
+    def in_words(result: Any) -> str:
+        values = ",\n".join(f"{field}={value!r}" for field, value in zip(result._fields, result))
+        return f"torch.return_types.{function}(\n{values})"
+
+    return type(
+        f"_{function}", (namedtuple(function, fields),), {"__slots__": (), "__module__": __name__, "__repr__": in_words}
+    )
+
+
+_symeig = _returned("symeig", "eigenvalues eigenvectors")
+_eig = _returned("eig", "eigenvalues eigenvectors")
+_solve = _returned("solve", "solution LU")
+_lstsq = _returned("lstsq", "solution QR")
 
 
 def _filled(result: Any, out: Any) -> Any:
@@ -71,8 +84,8 @@ def symeig(input: Any, eigenvectors: bool = False, upper: bool = True, *, out: A
 
     triangle = "U" if upper else "L"
     if eigenvectors:
-        return _filled(_Symeig(*torch.linalg.eigh(input, UPLO=triangle)), out)
-    return _filled(_Symeig(torch.linalg.eigvalsh(input, UPLO=triangle), input.new_empty(0)), out)
+        return _filled(_symeig(*torch.linalg.eigh(input, UPLO=triangle)), out)
+    return _filled(_symeig(torch.linalg.eigvalsh(input, UPLO=triangle), input.new_empty(0)), out)
 
 
 @name(
@@ -94,12 +107,12 @@ def eig(input: Any, eigenvectors: bool = False, *, out: Any = None) -> Any:
     import torch
 
     if not eigenvectors:
-        return _filled(_Symeig(torch.view_as_real(torch.linalg.eigvals(input)), input.new_empty(0)), out)
+        return _filled(_eig(torch.view_as_real(torch.linalg.eigvals(input)), input.new_empty(0)), out)
     values, vectors = torch.linalg.eig(input)
     # LAPACK's geev: of two conjugate eigenvalues the one with the positive imaginary part is first, and their two
     # columns hold the real and the imaginary part of its eigenvector.
     columns = torch.where(values.imag < 0, -vectors.imag, vectors.real)
-    return _filled(_Symeig(torch.view_as_real(values), columns), out)
+    return _filled(_eig(torch.view_as_real(values), columns), out)
 
 
 @name(
@@ -122,7 +135,7 @@ def solve(input: Any, A: Any, *, out: Any = None) -> Any:  # noqa: N803
     batch = broadcast(input.shape[:-2], A.shape[:-2])
     right = input.expand(*batch, *input.shape[-2:])
     left = A.expand(*batch, *A.shape[-2:])
-    return _filled(_Solve(torch.linalg.solve(left, right), torch.linalg.lu_factor(left)[0]), out)
+    return _filled(_solve(torch.linalg.solve(left, right), torch.linalg.lu_factor(left)[0]), out)
 
 
 @name(
@@ -143,15 +156,17 @@ def lstsq(input: Any, A: Any, *, out: Any = None) -> Any:  # noqa: N803
     """Lstsq became torch.linalg.lstsq, which takes the matrix first and returns no residual rows."""
     import torch
 
+    if input.dim() == 1:  # one column, as in LAPACK
+        input = input.unsqueeze(1)
     rows, columns = A.shape
     if rows < columns:
         solution = torch.linalg.lstsq(A, input, driver="gels").solution
-        return _filled(_Lstsq(solution, torch.geqrf(A.t())[0].t()), out)
+        return _filled(_lstsq(solution, torch.geqrf(A.t())[0].t()), out)
     # As LAPACK's gels does it; the rows below the solution are what is left of the right-hand side.
     q, r = torch.linalg.qr(A, mode="complete")
     turned = q.t() @ input
     solution = torch.linalg.solve_triangular(r[:columns], turned[:columns], upper=True)
-    return _filled(_Lstsq(torch.cat([solution, turned[columns:]]), torch.geqrf(A)[0]), out)
+    return _filled(_lstsq(torch.cat([solution, turned[columns:]]), torch.geqrf(A)[0]), out)
 
 
 _OF_LAPACK = "btrifact|btrifact_with_info|btrisolve|btriunpack|gels|gesv|potrf|potri|potrs|trtrs"

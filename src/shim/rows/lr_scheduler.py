@@ -74,14 +74,12 @@ row(
 def without_verbose(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Construct a scheduler without ``verbose``, which came last; the scheduler keeps it, as it did."""
     parameters = inspect.signature(wrapped).parameters
-    if "verbose" in parameters:  # a ReduceLROnPlateau of before 1.7
-        return wrapped(*args, **kwargs)
     given = [kwargs.pop("verbose")] if "verbose" in kwargs else []
     if len(args) == len(parameters) + 1:
         args, given = args[:-1], [args[-1]]
     if given:
         instance.verbose = given[0]
-    return wrapped(*args, **kwargs)
+    wrapped(*args, **kwargs)
 
 
 row(
@@ -93,6 +91,7 @@ row(
         "called": "verbose",
         "reason": "schedulers take verbose, as the last argument, from 1.7 to 2.6; since 2.2 it has done nothing",
         "works": ">=1.7,<2.7",
+        "versions": ">=2.7",
         "says": (
             rf"\b({_TOOK_VERBOSE})\.__init__\(\) got an unexpected keyword argument 'verbose'",
             rf"\b({_TOOK_VERBOSE})\.__init__\(\) takes from \d+ ({_ONE_MORE})",

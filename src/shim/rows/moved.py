@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .row import module, name, names, row
+from .row import module, name, names
 
 
 @module(
@@ -27,59 +27,60 @@ def torch_six() -> dict[str, Any]:
     import collections
     import collections.abc
     import inspect
+    import io
     import math
     import queue
-    from types import new_class
+    import sys
+    import types
 
     return {
         "FileNotFoundError": FileNotFoundError,
         "PY2": False,
         "PY3": True,
         "PY37": True,
+        "StringIO": io.StringIO,
+        "bind_method": _bind_method,
         "builtins": builtins,
         "collections": collections,
         "container_abcs": collections.abc,
-        "get_function_from_type": lambda cls, name: getattr(cls, name, None),
+        "get_function_from_type": _get_function_from_type,
         "imap": map,
         "inf": math.inf,
         "int_classes": int,
-        "istuple": lambda value: isinstance(value, tuple),
+        "io": io,
+        "istuple": _istuple,
         "itertools": __import__("itertools"),
+        "math": math,
         "nan": math.nan,
         "queue": queue,
         "raise_from": _raise_from,
         "string_classes": (str, bytes),
-        "with_metaclass": lambda meta, *bases: new_class("temporary_class", bases, {"metaclass": meta}),
+        "sys": sys,
+        "types": types,
+        "with_metaclass": _with_metaclass,
         "inspect": inspect,
     }
 
 
-def from_six() -> dict[str, Any]:
-    """Modules of torch.utils.data had these names from torch._six, and people took them from there."""
-    return {name: torch_six()[name] for name in _FROM_SIX}
+def _bind_method(function: Any, instance: Any, cls: type) -> Any:
+    return function.__get__(instance, cls)
 
 
-_FROM_SIX = ("container_abcs", "int_classes", "string_classes")
-_HAD_THEM = ("torch.utils.data._utils.collate", "torch.utils.data._utils.pin_memory", "torch.utils.data.dataloader")
+def _get_function_from_type(cls: type, name: str) -> Any:
+    return getattr(cls, name, None)
 
-row(
-    "names",
-    _HAD_THEM,
-    from_six,
-    from_six,
-    {
-        "works": "<1.9",
-        "says": (
-            rf"cannot import name '({'|'.join(_FROM_SIX)})' from 'torch\.utils\.data\.[\w.]+'",
-            rf"module 'torch\.utils\.data\.[\w.]+' has no attribute '({'|'.join(_FROM_SIX)})'",
-        ),
-        "example": """
-from torch.utils.data._utils.collate import container_abcs, default_collate, int_classes, string_classes
-print(isinstance({}, container_abcs.Mapping), isinstance(1, int_classes), isinstance("a", string_classes))
-print(default_collate([1, 2]).tolist())
-""",
-    },
-)
+
+def _istuple(value: Any) -> bool:
+    return isinstance(value, tuple) or type(value).__module__ == "torch.return_types"
+
+
+def _with_metaclass(meta: Any, *bases: type) -> type:
+    """Return a base whose subclass is made by ``meta``, of ``bases``: the base itself is not among its own."""
+    stand_in = {
+        "__new__": lambda _, name, __, namespace: meta(name, bases, namespace),
+        "__prepare__": classmethod(lambda _, name, __: meta.__prepare__(name, bases)),
+    }
+    return type.__new__(type("Metaclass", (meta,), stand_in), "temporary_class", (), {})
 
 
 def _raise_from(value: BaseException, from_value: BaseException) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Iterable
 
-from .row import advice, names
+from .row import advice, argument, names
 
 
 def _lost(functions: Iterable[str]) -> tuple[str, ...]:
@@ -333,5 +333,42 @@ advice(
         *_lost(_NOT_MADE),
     ),
     works="<2.0",
+    of="numpy",
+)
+
+
+@argument(
+    "numpy:array",
+    called="numpy.array.copy",
+    works="<2.0",
+    says=r"Unable to avoid copy while creating an array as requested\. If using `np\.array\(obj, copy=False\)`",
+    example="""
+import numpy as np
+a = np.arange(3.0)
+print(np.array([1, 2], copy=False).tolist(), np.array(a, copy=False) is a, np.array(a, np.float32, copy=False).dtype)
+print(np.array(a) is a, np.array(a, copy=True) is a, np.array(3, copy=False, ndmin=1).shape)
+""",
+)
+def copy_if_needed(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """np.array(x, copy=False) copied where it must up to NumPy 1, and raises there since 2.0."""
+    copy = kwargs.get("copy", True)
+    if copy is not None and not copy:
+        kwargs["copy"] = None
+    return original(*args, **kwargs)
+
+
+advice(
+    "one-element arrays",
+    "int() and float() take an array without dimensions alone since NumPy 2.4: write a.item(), or install 'numpy<2.4'.",
+    r"only 0-dimensional arrays can be converted to Python scalars",
+    works="<2.4",
+    of="numpy",
+)
+advice(
+    "ragged arrays",
+    "Since NumPy 1.24 an array of sequences of different lengths must be asked for: np.array(x, dtype=object). With "
+    "'numpy<1.24' it is made with a warning.",
+    r"setting an array element with a sequence\. The requested array has an inhomogeneous shape",
+    works="<1.24",
     of="numpy",
 )

@@ -211,7 +211,7 @@ import torch
 with torch.autograd.profiler.profile() as profile:
     torch.ones(1) + 1
 for event in [profile.key_averages()[0], profile.function_events[0]]:
-    print(event.cuda_time_total, event.self_cuda_time_total, event.cuda_time, event.cuda_time_total_str)
+    print(event.cuda_time_total, event.cuda_time, event.cuda_time_total_str)
     print(event.self_cpu_time_total >= 0, hasattr(event, "cudas"))
 """,
 )
@@ -227,8 +227,10 @@ def of_the_device(event: Any, attribute: str) -> Any:
 _TAKEN = (
     ("torch.utils.data._utils.collate", "container_abcs", "<1.9"),
     ("torch.utils.data._utils.collate", "int_classes", "<1.9"),
+    ("torch.utils.data._utils.pin_memory", "container_abcs", "<1.9"),
     ("torch.utils.data.sampler", "_int_classes", "<1.9"),
     ("torch.utils.data._utils.collate", "string_classes", "<2.0"),
+    ("torch.utils.data._utils.pin_memory", "string_classes", "<2.0"),
     ("torch.utils.data.dataloader", "string_classes", "<2.0"),
     ("torch.serialization", "_string_classes", "<2.0"),
 )

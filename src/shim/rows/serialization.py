@@ -169,7 +169,7 @@ def _of_weights() -> ModuleType:
     works=">=2.1",
     says=(
         r"'mmap' is an invalid keyword argument for (?:Unpickler|load)\(\)",
-        r"\bload\(\) got an unexpected keyword argument 'mmap'",
+        r"\btorch\.load\([^\"]*\bload\(\) got an unexpected keyword argument 'mmap'",
     ),
     example="""
 import os, tempfile, torch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from numbers import Real
 from typing import Any
 
 from .row import behaviour
@@ -53,6 +54,8 @@ def _whole(bound: Any, kind: type) -> Any:
         tensor: Any = bound
         if tensor.is_floating_point() and tensor.dim() == 0 and not tensor.requires_grad:
             bound = tensor.item()
+    if type(bound).__module__ == "numpy" and isinstance(bound, Real):
+        bound = float(bound)  # as torch itself took a scalar of NumPy
     return int(bound) if isinstance(bound, float) and math.isfinite(bound) else bound
 
 
@@ -61,7 +64,9 @@ def _whole(bound: Any, kind: type) -> Any:
     "torch:rsub",
     called="1 - mask",
     works="<1.2",
-    says=r"Subtraction, the `-` operator, with a bool tensor is not supported\. If you are trying to invert a mask",
+    # In a traceback, only of a number minus a mask: to subtract a mask was an error up to 1.1, too.
+    says=r"(?:^(?!.*\bFile ).*?|(?<![\w)\].])\d[\d.]* ?- ?[\w(](?:[^\"]|\"[^\"]*/torch/[^\"]*\")*?|\brsub\([^\"]*?)"
+    r"Subtraction, the `-` operator, with a bool tensor is not supported\. If you are trying to invert a mask",
     example="""
 import torch
 x = torch.tensor([0.5, 2.0, 3.0])
@@ -75,9 +80,9 @@ def one_minus_mask(original: Any, tensor: Any, other: Any, *args: Any, **kwargs:
     """A comparison was of dtype uint8 up to 1.1, so that 1 - mask was its opposite; here it is the opposite bool."""
     import torch
 
-    one = isinstance(other, (int, float)) and other == 1
-    if one and not args and not kwargs and isinstance(tensor, torch.Tensor) and tensor.dtype == torch.bool:
-        return tensor.logical_not()
+    whole = isinstance(other, (int, float)) and other == int(other)
+    if whole and not args and not kwargs and isinstance(tensor, torch.Tensor) and tensor.dtype == torch.bool:
+        return tensor.logical_not() if other == 1 else original(tensor.to(torch.uint8), int(other))
     return original(tensor, other, *args, **kwargs)
 
 

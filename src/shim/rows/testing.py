@@ -41,6 +41,7 @@ _OLDER = (
     "torch.testing",
     called="torch.testing.floating_types",
     works=">=1.7,<2.0",
+    versions=">=1.7",
     says=_lost("torch.testing", [*_GROUPS, "rand", "randn", "is_integral", "is_quantized"]),
     example="""
 from torch import testing

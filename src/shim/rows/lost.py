@@ -1,0 +1,146 @@
+"""Families of names that are gone and that no patch gives back: what took their place."""
+
+from __future__ import annotations
+
+from .row import advice
+
+#: What it is called, the releases that have it, what to do, and the names by module.
+_LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
+    (
+        "torch.onnx.dynamo_export",
+        "<2.9",
+        "the exporter of dynamo_export is torch.onnx.export(..., dynamo=True) since 2.5, and takes its options as "
+        "arguments. Write that, or use torch 2.8",
+        {
+            "torch.onnx": "dynamo_export ExportOptions ONNXRuntimeOptions OnnxRegistry DiagnosticOptions ExportOutput "
+            "ExportOutputSerializer ONNXProgramSerializer InvalidExportOptionsError enable_fake_mode "
+            "is_onnxrt_backend_supported",
+        },
+    ),
+    (
+        "torch.onnx.log",
+        "<2.6",
+        "these were the exporter's own logging and checks. It writes with Python's logging now, and onnx.checker "
+        "checks a model",
+        {
+            "torch.onnx": "log set_log_stream enable_log disable_log is_onnx_log_enabled export_to_pretty_string "
+            "ExportTypes CheckerError SymbolicContext",
+        },
+    ),
+    (
+        "Caffe2",
+        "<1.12",
+        "Caffe2 is gone from torch, and the export to it with it. Export to ONNX, and run that with onnxruntime",
+        {
+            "torch.onnx": "symbolic_caffe2 PYTORCH_ONNX_CAFFE2_BUNDLE ONNX_ARCHIVE_MODEL_PROTO_NAME",
+            "torch.utils": "_caffe2_graph",
+        },
+    ),
+    (
+        "torch.distributed.pipeline",
+        "<2.4",
+        "torch.distributed.pipeline.sync.Pipe is gone: write torch.distributed.pipelining, which splits a model into "
+        "stages and has a process for each, or use torch 2.3",
+        {"torch.distributed": "pipeline", "torch.distributed.pipeline.sync": "Pipe"},
+    ),
+    (
+        "DataLoader2",
+        "<2.0",
+        "DataLoader2 and its pipes were tried out in torch and went to torchdata: install torchdata<0.10, or write "
+        "DataLoader",
+        {"torch.utils.data": "DataLoader2 communication dataloader_experimental sharding datasets"},
+    ),
+    (
+        "BufferedShuffleDataset",
+        "<1.9",
+        "it is a datapipe now: of torch.utils.data.datapipes.iter, Shuffler(IterableWrapper(data), buffer_size=n)",
+        {"torch.utils.data": "BufferedShuffleDataset"},
+    ),
+    (
+        "torch.jit up to 1.6",
+        "<1.7",
+        "torch.jit was one file, and these were its own helpers. They are in torch.jit._script, torch.jit._trace, "
+        "torch.jit.frontend, torch.jit._recursive and torch._jit_internal, as far as they are still there",
+        {
+            "torch.jit": "ConstMap DEFAULT_EXTRA_FILES_MAP Module OrderedDictWrapper OrderedModuleDict PY2 PY37 "
+            "ScriptMeta ScriptMethodStub Variable get_default_args get_function_from_type get_jit_class_def "
+            "get_jit_def indent make_module make_tuple string_classes validate_cuda_device validate_map_location "
+            "verify whichmodule with_metaclass wrap_check_inputs wrap_cpp_module",
+        },
+    ),
+    (
+        "mobile optimizers",
+        "<2.0",
+        "they are members of torch._C._MobileOptimizerType, for torch.utils.mobile_optimizer.optimize_for_mobile",
+        {
+            "torch": "MobileOptimizerType CONV_BN_FUSION FUSE_ADD_RELU HOIST_CONV_PACKED_PARAMS "
+            "INSERT_FOLD_PREPACK_OPS REMOVE_DROPOUT",
+        },
+    ),
+    (
+        "torchvision.datapoints",
+        ">=0.15,<0.16",
+        "torchvision.datapoints is torchvision.tv_tensors since 0.16, and the classes have their names there",
+        {"torchvision": "datapoints"},
+    ),
+    (
+        "torchvision.io",
+        "<0.26",
+        "torchvision decodes no videos any more: use torchcodec.decoders.VideoDecoder, or torchvision 0.25 with torch "
+        "2.10",
+        {"torchvision.io": "VideoReader read_video read_video_timestamps write_video video_reader Video"},
+    ),
+    (
+        "torchaudio.io",
+        "<2.9",
+        "torchaudio decodes and encodes with torchcodec since 2.9: torchcodec.decoders.AudioDecoder has what "
+        "torchaudio.info said (decoder.metadata), and StreamReader's and StreamWriter's work; or use torchaudio 2.8 "
+        "with torch 2.8",
+        {
+            "torchaudio": "info AudioMetaData io kaldi_io backend",
+            "torchaudio.io": "StreamReader StreamWriter AudioEffector CodecConfig play_audio",
+        },
+    ),
+    (
+        "torchaudio.sox_effects",
+        "<2.9",
+        "torchaudio has no SoX any more: apply the effects with torchaudio.functional, or with the package sox; or use "
+        "torchaudio 2.8 with torch 2.8",
+        {
+            "torchaudio": "sox_effects initialize_sox shutdown_sox get_sox_bool get_sox_encoding_t get_sox_option_t "
+            "save_encinfo sox_encodinginfo_t sox_signalinfo_t EncodingInfo SignalInfo",
+            "torchaudio.sox_effects": "apply_effects_tensor apply_effects_file SoxEffect SoxEffectsChain "
+            "init_sox_effects shutdown_sox_effects",
+        },
+    ),
+)
+
+for _called, _works, _reason, _names in _LOST:
+    advice(
+        _called,
+        f"{_reason}.",
+        tuple(
+            pattern.format(module.replace(".", r"\."), names.replace(" ", "|"))
+            for module, names in _names.items()
+            for pattern in (
+                r"module '{0}' has no attribute '(?:{1})'",
+                r"cannot import name '(?:{1})' from '{0}'",
+                r"No module named '{0}\.(?:{1})'",
+            )
+        ),
+        works=_works,
+        of=next(iter(_names)).partition(".")[0],
+    )
+
+advice(
+    "named tensors",
+    "dimensions have no names any more. Write permute, unflatten and transpose with the numbers of the dimensions; "
+    "einops has names for them.",
+    (
+        r"'Tensor' object has no attribute '(?:align_as|align_to|has_names|names|refine_names|rename_?)'",
+        r"module 'torch' has no attribute 'align_tensors'|cannot import name 'align_tensors' from 'torch'",
+        r"\b(?:zeros|ones|empty|full|tensor|\w+_like) ?\(\) got an unexpected keyword argument 'names'",
+        r"\b(?:rand|randn|empty|zeros|ones)\(\) received an invalid combination of arguments - got \(.*names=tuple",
+    ),
+    works="<2.13",
+)

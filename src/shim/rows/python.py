@@ -1,0 +1,186 @@
+"""Python's own library, as programs of torch's time use it: names that 3.8 to 3.12 removed.
+
+A patch is there as soon as torch, NumPy, Pillow, torchvision or torchaudio is; what a program imports before is not.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .row import advice, argument, name, names
+
+_OF_ABC = re.findall(
+    r"\w+",
+    "AsyncGenerator AsyncIterable AsyncIterator Awaitable ByteString Callable Collection Container Coroutine Generator "
+    "Hashable ItemsView Iterable Iterator KeysView Mapping MappingView MutableMapping MutableSequence MutableSet "
+    "Reversible Sequence Set Sized ValuesView",
+)
+
+
+def _lost(module: str, *some: str) -> tuple[str, str]:
+    here, either = module.replace(".", r"\."), "|".join(some)
+    return rf"module '{here}' has no attribute '({either})'", rf"cannot import name '({either})' from '{here}'"
+
+
+@names(
+    "collections",
+    called="collections.Iterable",
+    works="<3.10",
+    of="python",
+    says=_lost("collections", *_OF_ABC),
+    example="""
+import collections, torch
+from collections import Mapping
+print(isinstance([1], collections.Iterable), isinstance({}, Mapping), collections.Sequence is collections.abc.Sequence)
+""",
+)
+def abstract_classes() -> dict[str, Any]:
+    """Iterable, Mapping and the like have been in collections.abc alone since Python 3.10."""
+    import collections.abc
+
+    return {each: getattr(collections.abc, each) for each in _OF_ABC if hasattr(collections.abc, each)}
+
+
+@names(
+    "inspect",
+    called="inspect.getargspec",
+    works="<3.11",
+    of="python",
+    says=_lost("inspect", "ArgSpec", "getargspec"),
+    example="""
+import inspect, torch
+
+def call(a, b=2, *args, **kwargs):
+    pass
+
+print(inspect.getargspec(call))
+try:
+    inspect.getargspec(lambda a, *, b: a)
+except ValueError:
+    print("ValueError")
+""",
+)
+def argspec() -> dict[str, Any]:
+    """inspect.getargspec has been getfullargspec since Python 3.11, which tells of keywords and annotations too."""
+    import inspect
+    from collections import namedtuple
+
+    ArgSpec = namedtuple("ArgSpec", "args varargs keywords defaults")
+
+    def getargspec(func: Any) -> Any:
+        args, varargs, keywords, defaults, keyword_only, _, annotations = inspect.getfullargspec(func)
+        if keyword_only or annotations:
+            raise ValueError(
+                "Function has keyword-only parameters or annotations, use inspect.signature() API which can support "
+                "them"
+            )
+        return ArgSpec(args, varargs, keywords, defaults)
+
+    return {"ArgSpec": ArgSpec, "getargspec": getargspec}
+
+
+@names(
+    "fractions",
+    called="fractions.gcd",
+    works="<3.9",
+    of="python",
+    says=_lost("fractions", "gcd"),
+    example="import fractions, torch\nprint([fractions.gcd(a, b) for a, b in ((12, 18), (12, -18), (-4, 0), (0, 0))])",
+)
+def gcd_of_fractions() -> dict[str, Any]:
+    """fractions.gcd has been math.gcd, which is never negative, since Python 3.9."""
+    import math
+
+    def gcd(a: Any, b: Any) -> Any:
+        if type(a) is int is type(b):
+            return -math.gcd(a, b) if (b or a) < 0 else math.gcd(a, b)
+        while b:
+            a, b = b, a % b
+        return a
+
+    return {"gcd": gcd}
+
+
+@names(
+    "time",
+    called="time.clock",
+    works="<3.8",
+    of="python",
+    says=_lost("time", "clock"),
+    example="import time, torch\nbefore = time.clock()\nprint(time.clock() >= before, type(before) is float)",
+)
+def clock() -> dict[str, Any]:
+    """time.clock was the time of the process, and on Windows the time that has passed, up to Python 3.7."""
+    import sys
+    import time
+
+    return {"clock": time.perf_counter if sys.platform == "win32" else time.process_time}
+
+
+@name(
+    "threading:Thread.isAlive",
+    works="<3.9",
+    of="python",
+    says=r"'\w+' object has no attribute 'isAlive'",
+    example="""
+import threading, torch
+thread = threading.Thread(target=print)
+print(thread.isAlive(), threading.current_thread().isAlive())
+""",
+)
+def is_alive(self: Any) -> bool:
+    """The isAlive of a thread has been is_alive alone since Python 3.9."""
+    return bool(self.is_alive())
+
+
+@names(
+    "base64",
+    called="base64.encodestring",
+    works="<3.9",
+    of="python",
+    says=_lost("base64", "encodestring", "decodestring"),
+    example="import base64, torch\nprint(base64.encodestring(b'shim'), base64.decodestring(b'c2hpbQ==\\n'))",
+)
+def base64_of_bytes() -> dict[str, Any]:
+    """base64.encodestring and decodestring have been encodebytes and decodebytes alone since Python 3.9."""
+    import base64
+
+    return {"encodestring": base64.encodebytes, "decodestring": base64.decodebytes}
+
+
+@argument(
+    "json:loads",
+    "json:load",
+    called="json.loads.encoding",
+    works="<3.9",
+    of="python",
+    says=r"JSONDecoder\.__init__\(\) got an unexpected keyword argument 'encoding'|"
+    r"json/(?:(?!\bFile ).)*__init__\(\) got an unexpected keyword argument 'encoding'",
+    example="""
+import io, json, torch
+print(json.loads('{"a": [1]}', encoding="utf-8"), json.load(io.StringIO("2"), parse_int=float))
+""",
+)
+def without_encoding(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """json.loads took an encoding, and did nothing with it, up to Python 3.8."""
+    kwargs.pop("encoding", None)
+    return original(*args, **kwargs)
+
+
+advice(
+    "distutils",
+    "distutils left Python with 3.12. Install setuptools, which brings one, or write packaging.version.parse for "
+    "LooseVersion and shutil.copytree for copy_tree.",
+    (r"No module named 'distutils(\.\w+)*'", r"module 'distutils' has no attribute '\w+'(?<!'version')"),
+    works="<3.12",
+    of="python",
+)
+advice(
+    "imp",
+    "The module imp left Python with 3.12: write importlib.util.spec_from_file_location and module_from_spec for "
+    "imp.load_source, importlib.reload for imp.reload; or use Python 3.11.",
+    r"No module named 'imp'",
+    works="<3.12",
+    of="python",
+)
