@@ -64,6 +64,7 @@ class Status(Record):
 
 _active = False
 _plugins_loaded = False
+_layout: Layout | None = None
 
 #: The optional patches that activate() was given.
 _chosen: set[str] = set()
@@ -239,7 +240,7 @@ def apply(module: str, just_run: bool) -> None:
         module: the name of that module.
         just_run: its import has just completed, so that the program does not hold anything of it yet.
     """
-    global _active
+    global _active, _layout
     _set_up_logging()
     torch_is_there = "torch.optim" in sys.modules and not _is_being_imported("torch.optim")
     if torch_is_there and not _is_being_imported("torch"):
@@ -251,7 +252,9 @@ def apply(module: str, just_run: bool) -> None:
             # A package that is imported before torch, or without it.
             REGISTRY.apply(None, choice, [row.name for row in REGISTRY if row.works and row.of != "torch"])
             return
-        layout = probe()
+        if _layout is None or module == "torch" or module.startswith("torch.optim"):
+            _layout = probe()
+        layout = _layout
         if not layout.known:
             _log.warning(
                 "torch %s is newer than any that shim was run on; it is guarded like torch %d.%d, where it is the same",
@@ -274,7 +277,13 @@ def apply(module: str, just_run: bool) -> None:
                 REGISTRY.restore()
             raise
         _active = True
-    if bootstrap.state["door"] != "activate":
+    if not _is_being_imported("torch"):
+        _watch()
+
+
+def _watch() -> None:
+    """Have the hint look at how this process ends. It needs multiprocessing, which torch has imported by its end."""
+    if bootstrap.state["door"] not in (None, "activate"):
         hint.watch()
 
 
@@ -392,6 +401,7 @@ class _SpecInProgress(ModuleSpec):
         self.__class__ = ModuleSpec  # type: ignore[assignment]
         self._initializing = value
         if self.name == "torch":
+            _watch()
             # Only the patches of other packages, and of the table of breakages, are left to be applied to it by now.
             if bootstrap.state["door"] is None:
                 return

@@ -355,6 +355,8 @@ def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]]) ->
     if type(None) in map(type, grads):  # frozen, or not reached by this backward pass
         params = [param for param, grad in zip(params, grads) if grad is not None]
         grads = [grad for grad in grads if grad is not None]
+        if not params:
+            return False
     # Where these are all the parameters that there are, none needs to be looked up, which calls Tensor.__hash__.
     alone = len(state) == len(params) and all(map(is_, state, params))
     states: list[Any] = list(state.values() if alone else map(state.get, params))
