@@ -543,5 +543,5 @@ def test_every_row_says_which_messages_it_answers():
 
     # Some are the other names of what another row answers.
     silent = [row.name for row in rows.load() if not row.answers]
-    assert all(row.targets for row in rows.load() if row.name in silent) and len(silent) < 10
+    assert all(row.targets for row in rows.load() if row.name in silent) and len(silent) < 20
     assert all(row.optional or row.works for row in rows.load() if row.targets)

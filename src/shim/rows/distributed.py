@@ -143,9 +143,9 @@ _C10D = "torch.distributed.distributed_c10d"
     says=r"_object_to_tensor\(\) missing \d required positional arguments?: ('device' and )?'group'|"
     r"_object_to_tensor\(\) missing 1 required positional argument: 'device'",
     example="""
-from torch.distributed.distributed_c10d import _object_to_tensor, _tensor_to_object
+from torch.distributed.distributed_c10d import _object_to_tensor
 tensor, size = _object_to_tensor([1, "a"])
-print(tensor.dtype, size.tolist() == [tensor.numel()], _tensor_to_object(tensor, size))
+print(tensor.dtype, size.tolist() == [tensor.numel()])
 """,
 )
 def object_to_tensor(original: Any, obj: Any, device: Any = None, group: Any = None) -> Any:

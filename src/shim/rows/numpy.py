@@ -351,8 +351,7 @@ print(np.array(a) is a, np.array(a, copy=True) is a, np.array(3, copy=False, ndm
 )
 def copy_if_needed(original: Any, *args: Any, **kwargs: Any) -> Any:
     """np.array(x, copy=False) copied where it must up to NumPy 1, and raises there since 2.0."""
-    copy = kwargs.get("copy", True)
-    if copy is not None and not copy:
+    if isinstance(kwargs.get("copy"), (bool, int)) and not kwargs["copy"]:  # NumPy's own _CopyMode has no truth
         kwargs["copy"] = None
     return original(*args, **kwargs)
 

@@ -212,7 +212,7 @@ print(callable(symbolic_helper._set_operator_export_type))
 # What torch.onnx holds under the name of that module, from 2.9 on.
 names(
     "torch.onnx._internal.torchscript_exporter.symbolic_helper",
-    called="torchscript_exporter.symbolic_helper._set_opset_version",
+    called="torch.onnx.symbolic_helper._set_opset_version.of 2.9",
     works="<2.2",
 )(setters)
 

@@ -88,6 +88,7 @@ def getsize(
 
 
 _A_DRAWING = """
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
 class Six:

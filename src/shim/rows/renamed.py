@@ -58,8 +58,9 @@ def _public_and_private(module: str) -> dict[str, Any]:
     says=_lost("torch._utils_internal", ["get_source_lines_and_file"]),
     example="""
 import os
+import textwrap
 from torch._utils_internal import get_source_lines_and_file
-lines, first, path = get_source_lines_and_file(os.path.join)
+lines, first, path = get_source_lines_and_file(textwrap.dedent)
 print(lines[0].strip(), first > 1, os.path.basename(path))
 """,
 )
