@@ -78,7 +78,7 @@ def train():
 def pytest_terminal_summary(terminalreporter):
     """Print numbers that tests have recorded, and one table of what was skipped and why."""
     passed = [report.nodeid for report in terminalreporter.stats.get("passed", ())]
-    checks = [re.split(r"[[@]", nodeid)[0] for nodeid in passed if "test_adopt_torch_declarations.py" in nodeid]
+    checks = [re.split(r"[\[@]", nodeid)[0] for nodeid in passed if "test_adopt_torch_declarations.py" in nodeid]
     if checks:
         terminalreporter.write_line(
             f"generic optimizer checks that ADOPT passes as Adam does: {len({*checks})}, in {len(checks)} runs"
