@@ -39,8 +39,8 @@ def release(text: object) -> Release:
     """
     # A regular expression would take ten times as long, because it must be compiled first.
     apart = "".join([letter if letter.isdecimal() or letter == "." else " " for letter in str(text)])
-    found = next((word.strip(".") for word in apart.split() if word.strip(".")), "0")
-    numbers = [int(number) for number in found.partition("..")[0].split(".")[:3]]
+    found = [word.strip(".") for word in apart.split() if word.strip(".")]
+    numbers = [int(number) for number in (found[0] if found else "0").partition("..")[0].split(".")[:3]]
     major, minor, patch = [*numbers, 0, 0, 0][:3]
     return Release(str(text), (major, minor, patch))
 
@@ -56,9 +56,12 @@ def is_in(numbers: tuple[int, ...], specifier: str) -> bool:
     >>> is_in((1, 13, 1), ">=1.1,<2"), is_in((2, 0, 0), "<2.0")
     (True, False)
     """
+    # Lists: a generator that any() leaves early swallows the Ctrl-C that comes while it is closed.
     return any(
-        all(_holds(numbers, clause.strip()) for clause in alternative.split(",") if clause.strip())
-        for alternative in specifier.split("||")
+        [  # noqa: C419
+            all([_holds(numbers, clause.strip()) for clause in alternative.split(",") if clause.strip()])  # noqa: C419
+            for alternative in specifier.split("||")
+        ]
     )
 
 
