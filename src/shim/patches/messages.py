@@ -18,3 +18,15 @@ def raised_in_optim(*messages: str) -> str:
 def of_an_optimizer(*messages: str) -> str:
     """Match messages that are typical of an optimizer: without a traceback, or in one that ends in torch.optim."""
     return rf"(?:^(?!.*\bFile ).*?|{_IN_OPTIM})(?:{'|'.join(messages)})"
+
+
+def lost(module: str, *names: str) -> tuple[str, str]:
+    """Match what Python says of names that a module lacks."""
+    here, either = module.replace(".", r"\."), "|".join(names)
+    return rf"module '{here}' has no attribute '({either})'", rf"cannot import name '({either})' from '{here}'"
+
+
+def gone(module: str) -> tuple[str, ...]:
+    """Match what Python says of a module that does not exist."""
+    package, _, last = module.rpartition(".")
+    return (r"No module named '{}'".format(module.replace(".", r"\.")), *lost(package, last))

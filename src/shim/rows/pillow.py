@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..patches.messages import lost
 from .row import name, names
-
-
-def _lost(module: str, some: str) -> tuple[str, str]:
-    here = module.replace(".", r"\.")
-    return rf"module '{here}' has no attribute '({some})'", rf"cannot import name '({some})' from '{here}'"
 
 
 @names(
@@ -17,7 +13,7 @@ def _lost(module: str, some: str) -> tuple[str, str]:
     called="PIL.Image.ANTIALIAS",
     works="<10",
     of="PIL",
-    says=_lost("PIL.Image", "ANTIALIAS|CUBIC|LINEAR"),
+    says=lost("PIL.Image", "ANTIALIAS", "CUBIC", "LINEAR"),
     example="""
 from PIL import Image
 image = Image.new("L", (4, 4), 100)
@@ -46,10 +42,10 @@ names(
     "PIL",
     called="PIL.PILLOW_VERSION",
     works="<7",
-    says=_lost("PIL", "PILLOW_VERSION|VERSION"),
+    says=lost("PIL", "PILLOW_VERSION", "VERSION"),
     example="import PIL\nfrom PIL import PILLOW_VERSION\nprint(PILLOW_VERSION == PIL.__version__)",
 )(_version)
-names("PIL.Image", called="PIL.Image.PILLOW_VERSION", works="<7", of="PIL", says=_lost("PIL.Image", "PILLOW_VERSION"))(
+names("PIL.Image", called="PIL.Image.PILLOW_VERSION", works="<7", of="PIL", says=lost("PIL.Image", "PILLOW_VERSION"))(
     _version
 )
 

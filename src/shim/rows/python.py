@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ..patches.messages import lost
 from .row import advice, argument, name, names
 
 _OF_ABC = re.findall(
@@ -18,17 +19,12 @@ _OF_ABC = re.findall(
 )
 
 
-def _lost(module: str, *some: str) -> tuple[str, str]:
-    here, either = module.replace(".", r"\."), "|".join(some)
-    return rf"module '{here}' has no attribute '({either})'", rf"cannot import name '({either})' from '{here}'"
-
-
 @names(
     "collections",
     called="collections.Iterable",
     works="<3.10",
     of="python",
-    says=_lost("collections", *_OF_ABC),
+    says=lost("collections", *_OF_ABC),
     example="""
 import collections, torch
 from collections import Mapping
@@ -47,7 +43,7 @@ def abstract_classes() -> dict[str, Any]:
     called="inspect.getargspec",
     works="<3.11",
     of="python",
-    says=_lost("inspect", "ArgSpec", "getargspec"),
+    says=lost("inspect", "ArgSpec", "getargspec"),
     example="""
 import inspect, torch
 
@@ -85,7 +81,7 @@ def argspec() -> dict[str, Any]:
     called="fractions.gcd",
     works="<3.9",
     of="python",
-    says=_lost("fractions", "gcd"),
+    says=lost("fractions", "gcd"),
     example="import fractions, torch\nprint([fractions.gcd(a, b) for a, b in ((12, 18), (12, -18), (-4, 0), (0, 0))])",
 )
 def gcd_of_fractions() -> dict[str, Any]:
@@ -107,7 +103,7 @@ def gcd_of_fractions() -> dict[str, Any]:
     called="time.clock",
     works="<3.8",
     of="python",
-    says=_lost("time", "clock"),
+    says=lost("time", "clock"),
     example="import time, torch\nbefore = time.clock()\nprint(time.clock() >= before, type(before) is float)",
 )
 def clock() -> dict[str, Any]:
@@ -139,7 +135,7 @@ def is_alive(self: Any) -> bool:
     called="base64.encodestring",
     works="<3.9",
     of="python",
-    says=_lost("base64", "encodestring", "decodestring"),
+    says=lost("base64", "encodestring", "decodestring"),
     example="import base64, torch\nprint(base64.encodestring(b'shim'), base64.decodestring(b'c2hpbQ==\\n'))",
 )
 def base64_of_bytes() -> dict[str, Any]:

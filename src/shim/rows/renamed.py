@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Iterable
+from typing import Any
 
+from ..patches.messages import gone, lost
 from .row import module, name, names
-
-
-def _lost(module: str, some: Iterable[str]) -> tuple[str, str]:
-    """Return what Python says of names that a module has not."""
-    here, either = module.replace(".", r"\."), "|".join(some)
-    return rf"cannot import name '({either})' from '{here}'", rf"module '{here}' has no attribute '({either})'"
-
-
-def _gone(module: str) -> tuple[str, ...]:
-    """Return what Python says of a module that there is not."""
-    package, _, last = module.rpartition(".")
-    return (rf"No module named '{module.replace('.', chr(92) + '.')}'", *_lost(package, [last]))
 
 
 @module(
@@ -40,7 +29,7 @@ def tensor() -> dict[str, Any]:
     "torch._overrides",
     works=">=1.5,<1.7",
     versions=">=1.7",
-    says=_gone("torch._overrides"),
+    says=gone("torch._overrides"),
 )
 def overrides() -> dict[str, Any]:
     """torch._overrides has been torch.overrides since 1.7."""
@@ -55,7 +44,7 @@ def _public_and_private(module: str) -> dict[str, Any]:
     "torch._utils_internal",
     called="torch._utils_internal.get_source_lines_and_file",
     works=">=1.4,<1.10",
-    says=_lost("torch._utils_internal", ["get_source_lines_and_file"]),
+    says=lost("torch._utils_internal", "get_source_lines_and_file"),
     example="""
 import os
 import textwrap
@@ -73,7 +62,7 @@ def utils_internal() -> dict[str, Any]:
     "torch.autograd.gradcheck",
     called="torch.autograd.gradcheck.zero_gradients",
     works="<1.9",
-    says=_lost("torch.autograd.gradcheck", ["container_abcs", "istuple", "iter_tensors", "zero_gradients"]),
+    says=lost("torch.autograd.gradcheck", "container_abcs", "istuple", "iter_tensors", "zero_gradients"),
     example="""
 import torch
 from torch.autograd.gradcheck import iter_tensors, zero_gradients
@@ -125,7 +114,7 @@ _DETERMINISTIC = ("is_deterministic", "set_deterministic")
     called="torch.set_deterministic",
     works=">=1.7,<1.10",
     versions=">=1.8",
-    says=_lost("torch", _DETERMINISTIC),
+    says=lost("torch", *_DETERMINISTIC),
     example="""
 import torch
 torch.set_deterministic(True)
@@ -148,7 +137,7 @@ def deterministic() -> dict[str, Any]:
     "torch.hub",
     called="torch.hub._download_url_to_file",
     works="<1.12",
-    says=_lost("torch.hub", ["_download_url_to_file", "import_module"]),
+    says=lost("torch.hub", "_download_url_to_file", "import_module"),
     example="""
 from torch import hub
 print(callable(hub._download_url_to_file), hub.HASH_REGEX.search("resnet18-5c106cde.pth").group(1))
@@ -171,7 +160,7 @@ def hub() -> dict[str, Any]:
     called="torch._inductor.utils.has_triton",
     works=">=2.0,<2.2",
     versions=">=2.2",
-    says=_lost("torch._inductor.utils", ["has_triton"]),
+    says=lost("torch._inductor.utils", "has_triton"),
     example="from torch._inductor.utils import has_triton\nprint(has_triton() in (True, False))",
 )
 def has_triton() -> dict[str, Any]:
@@ -187,7 +176,7 @@ _OF_GRAD_SCALER = ("OptState", "_MultiDeviceReplicator", "_refresh_per_optimizer
     called="torch.cuda.amp.grad_scaler._refresh_per_optimizer_state",
     works=">=1.6,<2.3",
     versions=">=2.3",
-    says=_lost("torch.cuda.amp.grad_scaler", _OF_GRAD_SCALER),
+    says=lost("torch.cuda.amp.grad_scaler", *_OF_GRAD_SCALER),
     example="""
 import torch
 from torch.cuda.amp.grad_scaler import OptState, _MultiDeviceReplicator, _refresh_per_optimizer_state
@@ -246,7 +235,7 @@ def _taken_from_six(place: str, taken: str, works: str) -> None:
 
     called = f"{place}.{taken}"
     example = f"from {place} import {taken}\nprint(isinstance([], getattr({taken}, 'Sequence', {taken})))"
-    names(place, called=called, works=works, says=_lost(place, [taken]), example=example)(give)
+    names(place, called=called, works=works, says=lost(place, taken), example=example)(give)
 
 
 for _taken in _TAKEN:
@@ -263,7 +252,7 @@ def _of_types(place: str) -> None:
         called=f"{place}.T_co",
         works=">=1.7,<2.5",
         versions=">=2.5",
-        says=_lost(place, ["T_co"]),
+        says=lost(place, "T_co"),
         example=f"from {place} import T_co\nprint(T_co.__covariant__)",
     )(give)
 

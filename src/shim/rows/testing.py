@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .renamed import _lost
+from ..patches.messages import lost
 from .row import names
 
 _GROUPS = (
@@ -42,7 +42,7 @@ _OLDER = (
     called="torch.testing.floating_types",
     works=">=1.7,<2.0",
     versions=">=1.7",
-    says=_lost("torch.testing", [*_GROUPS, "rand", "randn", "is_integral", "is_quantized"]),
+    says=lost("torch.testing", *_GROUPS, "rand", "randn", "is_integral", "is_quantized"),
     example="""
 from torch import testing
 import torch
@@ -77,7 +77,7 @@ def _is_quantized(dtype: Any) -> bool:
     "torch.testing",
     called="torch.testing.get_all_dtypes",
     works="<2.0",
-    says=_lost("torch.testing", _OLDER),
+    says=lost("torch.testing", *_OLDER),
     example="""
 import torch
 from torch import testing

@@ -5,12 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from ..patches.messages import lost
 from .row import advice, argument, module, names
-
-
-def _lost(module: str, *some: str) -> tuple[str, str]:
-    here, either = module.replace(".", r"\."), "|".join(some)
-    return rf"module '{here}' has no attribute '({either})'", rf"cannot import name '({either})' from '{here}'"
 
 
 @module(
@@ -61,7 +57,7 @@ def _conv_bn(name: str, place: str) -> Any:
     "torchvision.models.mobilenet",
     called="torchvision.models.mobilenet.ConvBNReLU",
     works="<0.9",
-    says=_lost("torchvision.models.mobilenet", "ConvBNReLU", "InvertedResidual", "_make_divisible"),
+    says=lost("torchvision.models.mobilenet", "ConvBNReLU", "InvertedResidual", "_make_divisible"),
     example="""
 import torch
 from torchvision.models.mobilenet import ConvBNReLU, InvertedResidual
@@ -89,7 +85,7 @@ def mobilenet() -> dict[str, Any]:
     "torchvision.models.mobilenetv2",
     called="torchvision.models.mobilenetv2.ConvBNReLU",
     works=">=0.9,<0.14",
-    says=_lost("torchvision.models.mobilenetv2", "ConvBNReLU", "ConvBNActivation"),
+    says=lost("torchvision.models.mobilenetv2", "ConvBNReLU", "ConvBNActivation"),
     example="""
 import torch
 from torchvision.models.mobilenetv2 import ConvBNActivation, ConvBNReLU
@@ -107,7 +103,7 @@ def mobilenetv2() -> dict[str, Any]:
     "torchvision.ops.misc",
     called="torchvision.ops.misc.Conv2d",
     works="<0.12",
-    says=_lost("torchvision.ops.misc", "Conv2d", "ConvTranspose2d", "BatchNorm2d"),
+    says=lost("torchvision.ops.misc", "Conv2d", "ConvTranspose2d", "BatchNorm2d"),
     example="""
 import torch
 from torchvision.ops import misc
@@ -143,7 +139,7 @@ def num_features(original: Any, *args: Any, n: Any = None, **kwargs: Any) -> Non
     "torchvision.datasets.utils",
     called="torchvision.datasets.utils.makedir_exist_ok",
     works="<0.6",
-    says=_lost("torchvision.datasets.utils", "makedir_exist_ok"),
+    says=lost("torchvision.datasets.utils", "makedir_exist_ok"),
     example="""
 import os, tempfile
 from torchvision.datasets.utils import makedir_exist_ok
@@ -164,7 +160,7 @@ def datasets_utils() -> dict[str, Any]:
     "torchvision.transforms.functional",
     called="torchvision.transforms.functional._get_image_size",
     works="<0.11",
-    says=_lost("torchvision.transforms.functional", "_get_image_size", "_get_image_num_channels"),
+    says=lost("torchvision.transforms.functional", "_get_image_size", "_get_image_num_channels"),
     example="""
 import torch
 from PIL import Image
@@ -190,7 +186,7 @@ def image_size() -> dict[str, Any]:
 @module(
     "torchvision.datapoints",
     works=">=0.15,<0.16",
-    says=(r"No module named 'torchvision\.datapoints'", *_lost("torchvision", "datapoints")),
+    says=(r"No module named 'torchvision\.datapoints'", *lost("torchvision", "datapoints")),
     example="""
 import torch, torchvision
 torchvision.disable_beta_transforms_warning()
@@ -212,7 +208,7 @@ def datapoints() -> dict[str, Any]:
 advice(
     "Kinetics400",
     'The dataset Kinetics400 became Kinetics in torchvision 0.14, with num_classes="400".',
-    _lost("torchvision.datasets", "Kinetics400"),
+    lost("torchvision.datasets", "Kinetics400"),
     works="<0.14",
     of="torchvision",
 )
