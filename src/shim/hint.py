@@ -167,15 +167,13 @@ def hint(error: Exception, last: TracebackType) -> str:
         last = last.tb_next
     if _is_said_by_the_program(frame, last.tb_lasti) or (kind is KeyError and _package(frame) != "torch"):
         return ""
-    if "'Tensor' object has no attribute" in said and not _is_of_a_tensor(error):
-        return ""
     where = [f'  File "{each.f_code.co_filename}", line {number}, in {each.f_code.co_name}' for each, number in frames]
     code = linecache.getline(frame.f_code.co_filename, line, frame.f_globals).strip()
     for patch in _patches_for("\n".join([*where, f"    {code}", said])):
         advice = _advice(patch) if _is_about(patch.of, error, frame) else None
         if advice is not None:
             return "\n".join(_paragraph(*advice))
-    advice = _of_a_lost_name(error, said)
+    advice = _of_a_lost_name(error, said) if _is_about("torch", error, frame) else None
     if advice is not None:
         return "\n".join(_paragraph(*advice))
     optimizer = _unguarded(said, [each for each, _ in frames])
@@ -239,22 +237,16 @@ def _is_about(package: str, error: Exception, frame: FrameType) -> bool:
     """Tell whether a message is of this package's class: a program may have a class of the same name."""
     import re
 
-    named = re.match(r"'(\w+)' object has no|(\w+)\.__init__\(\)", str(error))
-    if named is None:
+    found = re.match(r"'(\w+)' object has no|(\w+)\.__init__\(\)", str(error))
+    if found is None:
         return True
-    if named[1]:
+    name = found[1] or found[2]
+    if found[1]:
         owner = type(error.obj) if hasattr(error, "obj") else None  # Python 3.10 keeps it
     else:
-        owner = {**frame.f_globals, **frame.f_locals}.get(named[2])
-    if not isinstance(owner, type) or owner.__name__ not in named.groups():
-        return True
-    return owner.__module__.partition(".")[0] in (package, "builtins")
-
-
-def _is_of_a_tensor(error: Exception) -> bool:
-    """Tell whether it is torch's Tensor that lacks an attribute: others have classes of that name, too."""
-    tensor = getattr(sys.modules.get("torch"), "Tensor", None)
-    return tensor is not None and isinstance(getattr(error, "obj", tensor()), tensor)  # Python 3.10 keeps it
+        owner = {**frame.f_globals, **frame.f_locals}.get(name)
+    named = [base for base in owner.__mro__ if base.__name__ == name] if isinstance(owner, type) else []
+    return not named or any(base.__module__.partition(".")[0] in (package, "builtins") for base in named)
 
 
 class _Command(Record):
