@@ -6,9 +6,9 @@ import sys
 from numbers import Integral, Number
 from typing import Any
 
+from ..patches.messages import IN_THIS_LINE
 from ..releases import release
-from .row import behaviour
-from .tensor import _IN_THIS_LINE
+from .row import advice, behaviour
 
 #: These are of today, and divide as today.
 _OF_TODAY = {"torch", "torchvision", "torchaudio"}
@@ -30,6 +30,10 @@ def _whole(value: Any) -> bool:
     return isinstance(value, Integral)
 
 
+_NO_INDICES = r"IndexError: tensors used as indices must be long, (?:int, )?byte or bool tensors"
+_BY_DIVISION = rf"\[[^:]*?[\w)\]] ?/ ?[\w(]{IN_THIS_LINE}{_NO_INDICES}"
+
+
 @behaviour(
     "torch:div",
     "torch:Tensor.div",
@@ -38,10 +42,9 @@ def _whole(value: Any) -> bool:
     "torch:Tensor.__itruediv__",
     works="<1.6",
     says=(
-        rf"(/=|\bdiv_\(){_IN_THIS_LINE}"
+        rf"(/=|\bdiv_\(){IN_THIS_LINE}"
         r"RuntimeError: result type Float can't be cast to the desired output type [A-Z]\w+",
-        rf"\[[^\]]*\w ?/ ?\w{_IN_THIS_LINE}"
-        r"IndexError: tensors used as indices must be long, (int, )?byte or bool tensors",
+        _BY_DIVISION,
     ),
     example="""
 import torch
@@ -64,6 +67,16 @@ def division(original: Any, *args: Any, **kwargs: Any) -> Any:
         original = getattr(torch if name == "div" else type(args[0]), f"floor_{name}".replace("_div", "_divide"))
         return original(*args, **kwargs)  # which cut off, too, at that time
     return original(*args, **kwargs, rounding_mode="trunc")
+
+
+advice(
+    "indices by division",
+    "The / of integers gives floats since 1.5. Write torch.div(a, b, rounding_mode='trunc'), or run the program with "
+    "--for 1.4.",
+    rf"^(?!.*{_BY_DIVISION}).*{_NO_INDICES}",
+    works="<1.5",
+    only_if="the index was computed with / from integers",
+)
 
 
 @behaviour(

@@ -7,10 +7,9 @@ import sys
 from numbers import Real
 from typing import Any
 
+from ..patches.messages import IN_THIS_LINE
 from .row import behaviour
 
-#: The part of a traceback behind the last frame's file, up to the message.
-_IN_THIS_LINE = r"(?:(?!\bFile |Error: ).)*"
 _CLAMPS = ("clamp", "clamp_", "clamp_min", "clamp_min_", "clamp_max", "clamp_max_", "clip", "clip_")
 
 
@@ -19,7 +18,7 @@ _CLAMPS = ("clamp", "clamp_", "clamp_min", "clamp_min_", "clamp_max", "clamp_max
     called="torch.clamp",
     works="<1.12",
     says=(
-        rf"\b(clamp|clip)(_min|_max)?_?\({_IN_THIS_LINE}"
+        rf"\b(clamp|clip)(_min|_max)?_?\({IN_THIS_LINE}"
         r"RuntimeError: result type \w+ can't be cast to the desired output type [a-z ]+",
         r"result type Float can't be cast to the desired output type (long int|__int64|int64_t)\b",
     ),
