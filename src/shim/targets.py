@@ -183,31 +183,28 @@ class Submodule(Kind):
     def change(
         self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
     ) -> Change:
-        """Give the package an attribute that is not in its dictionary, and the submodule a call."""
+        """Give the package's class the attribute, which the package itself has not, and the submodule a call."""
         owner, module = found
-
-        def get(self: ModuleType, name: str) -> Any:
-            if name == target.attribute and switch.on:
-                return module
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
 
         def call(self: ModuleType, *args: Any, **kwargs: Any) -> Any:
             return target.how(owner)(*args, **kwargs)
 
         signature = property(lambda self: inspect.signature(target.how(owner)))
-        _add_methods(owner, undos, __getattr__=get)
+        _add_methods(owner, undos, **{target.attribute: module})
         _add_methods(module, undos, __call__=call, __signature__=signature)
         return Change(target, owner, None, module)
 
 
 def _add_methods(module: Any, undos: Undos, **methods: Any) -> None:
-    """Give a module a class with more methods. In the dictionary of the module they would be visible."""
+    """Give a module a class with more attributes. In the dictionary of the module they would be visible."""
     old = type(module)
     # The new class is in no module, so it could not be pickled. A module (for cloudpickle) is pickled by its name.
     reduce = {"__reduce__": lambda self: (importlib.import_module, (self.__name__,))}
     new = type(old.__name__, (old,), {"__module__": old.__module__, **reduce, **methods})
 
     def undo() -> None:
+        for name in methods:
+            delattr(new, name)  # somebody may have put a class of their own upon this one
         if type(module) is new:
             module.__class__ = old
 
