@@ -8,6 +8,7 @@ A guard looks for None first and asks everything else afterwards, so that a heal
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 import os
@@ -15,14 +16,16 @@ import sys
 import warnings
 from contextlib import contextmanager
 from types import FrameType, ModuleType
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any, Callable, Iterable, Iterator, List
 
 from . import switches
 from .bootstrap import switched_on
 from .layout import Layout, weight_decay_of
 from .lookalike import Parameters, lookalike, parameters_of
 
-Undo = Callable[[], None]
+#: What undoes a patch, in order. Each function is appended before what it undoes is done: a Ctrl-C, or a MemoryError,
+#: may come between any two lines.
+Undos = List[Callable[[], None]]
 
 #: The key that a param group of ours is looked up with, and the parameter's name everywhere in torch.
 WEIGHT_DECAY = "weight_decay"
@@ -49,8 +52,8 @@ class Switch:
 
 # --- what is guarded: an optimizer whose `step` is the very function of a class that a patch names ------------------
 
-#: The innermost functions of the guarded classes' ``step``, and the classes; how many patches hold each.
-_guarded_steps: dict[Any, int] = {}
+#: The innermost functions of the guarded classes' ``step``, and the classes; one object for each guard of them.
+_guarded_steps: dict[Any, set[object]] = {}
 
 #: The classes and the names of functional forms that are left out, although they may share a step, a constructor or a
 #: form with one that is guarded, as AdamW does with Adam since 2.7.
@@ -91,16 +94,14 @@ def _is_left_out(cls: type) -> bool:
 # --- constructor ----------------------------------------------------------------------------------------------------
 
 
-def constructor(cls: type, switch: Switch, layout: Layout) -> Undo:
+def constructor(cls: type, switch: Switch, layout: Layout, undos: Undos) -> None:
     """Guard the constructor of an optimizer class.
 
     Args:
         cls: the class; one that inherits its constructor gets one of its own that hands on.
         switch: acts while on.
         layout: of the torch that is loaded.
-
-    Returns:
-        A function that gives the class its constructor back.
+        undos: gets a function that gives the class its constructor back.
     """
     original: Any = cls.__init__  # type: ignore[misc]
     # A constructor that takes None, as others' and torch's up to 1.4 do, may belong to a subclass in which None means
@@ -114,7 +115,7 @@ def constructor(cls: type, switch: Switch, layout: Layout) -> Undo:
 
     taken = parameters_of(original)
     guard = lookalike(original, _for_none(original, taken), {"value": value}, taken=taken)
-    return replace(cls, "__init__", guard)
+    replace(cls, "__init__", guard, undos)
 
 
 def _for_none(original: Any, taken: Parameters, form: bool = False) -> str:
@@ -140,30 +141,28 @@ def _for_none(original: Any, taken: Parameters, form: bool = False) -> str:
 # --- step -----------------------------------------------------------------------------------------------------------
 
 
-def step(cls: type, switch: Switch, layout: Layout) -> Undo:
+def step(cls: type, switch: Switch, layout: Layout, undos: Undos) -> None:
     """Guard the ``step`` of an optimizer class: a None in a param group is mended before it is used.
 
     Subclasses that bring no step of their own are guarded with it, those that exist already too.
     """
     function = innermost(cls.step)  # type: ignore[attr-defined]
+    guard = object()
     for held in (function, cls):
-        _guarded_steps[held] = _guarded_steps.get(held, 0) + 1
+        undos.append(functools.partial(_forget, held, guard))
+        _guarded_steps.setdefault(held, set()).add(guard)
     if layout.step_wrapper == "hook":
-        undos = [_hook_steps()]
+        _hook_steps(undos)
     else:
         inherits_a_guard = "step" not in vars(cls) and hasattr(cls.step, "_shim_guards")  # type: ignore[attr-defined]
-        owners = [] if inherits_a_guard else _owners_of_step(cls, function)
-        undos = [_replace_step(owner, switch, layout) for owner in owners]
+        for owner in [] if inherits_a_guard else _owners_of_step(cls, function):
+            _replace_step(owner, switch, layout, undos)
 
-    def undo() -> None:
-        for undo_one in undos:
-            undo_one()
-        for held in (function, cls):
-            _guarded_steps[held] -= 1
-            if not _guarded_steps[held]:
-                del _guarded_steps[held]
 
-    return undo
+def _forget(held: Any, guard: object) -> None:
+    _guarded_steps.get(held, set()).discard(guard)
+    if not _guarded_steps.get(held):
+        _guarded_steps.pop(held, None)
 
 
 _torch: Any = None
@@ -203,24 +202,26 @@ def _mend(optimizer: Any, group: dict[str, Any]) -> None:
     group[WEIGHT_DECAY] = _value_for(type(optimizer), "parameter group %d" % number)
 
 
-_hook: dict[str, Any] = {"users": 0, "handle": None}
+#: torch's handle of the hook, as long as a guarded class uses it.
+_hook: dict[str, Any] = {"users": set(), "handle": None}
 
 
-def _hook_steps() -> Undo:
+def _hook_steps(undos: Undos) -> None:
     """Register torch's global step pre-hook once, for all guarded classes together."""
     global _torch
-    if not _hook["users"]:
-        _torch = sys.modules["torch"]  # of which most is still to be imported
-        register = sys.modules["torch.optim.optimizer"].register_optimizer_step_pre_hook
-        _hook["handle"] = register(before_step)
-    _hook["users"] += 1
+    user = object()
 
     def unhook() -> None:
-        _hook["users"] -= 1
-        if not _hook["users"]:
-            _hook.pop("handle").remove()
+        _hook["users"].discard(user)
+        if not _hook["users"] and _hook["handle"] is not None:
+            _hook["handle"].remove()
+            _hook["handle"] = None
 
-    return unhook
+    undos.append(unhook)
+    _hook["users"].add(user)
+    if _hook["handle"] is None:
+        _torch = sys.modules["torch"]  # of which most is still to be imported
+        _hook["handle"] = sys.modules["torch.optim.optimizer"].register_optimizer_step_pre_hook(before_step)
 
 
 def _owners_of_step(cls: type, function: Any) -> list[type]:
@@ -244,7 +245,7 @@ for {group} in {first}.param_groups:
 """
 
 
-def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
+def _replace_step(cls: type, switch: Switch, layout: Layout, undos: Undos) -> None:
     original = cls.step  # type: ignore[attr-defined]
     # Below the hook that torch has put around it: dynamo takes hooked steps out of their hook (2.0 to 2.2).
     put_hook: Any = getattr(sys.modules["torch.optim.optimizer"].Optimizer, "profile_hook_step", None)
@@ -258,7 +259,7 @@ def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
     if under_hook:
         step = put_hook(step)
         step.hooked = True
-    return replace(cls, "step", step)
+    replace(cls, "step", step, undos)
 
 
 @contextmanager
@@ -482,11 +483,10 @@ def _users_frame() -> tuple[int, FrameType]:
 # --- putting in place, and back -------------------------------------------------------------------------------------
 
 
-def replace(owner: Any, name: str, new: Any) -> Undo:
-    """Set an attribute; the returned function puts the old object back, if the new one is still there."""
+def replace(owner: Any, name: str, new: Any, undos: Undos) -> None:
+    """Set an attribute. ``undos`` gets a function that puts the old object back, if the new one is still there."""
     absent = name not in vars(owner)
     old = vars(owner).get(name)
-    setattr(owner, name, new)
 
     def undo() -> None:
         if vars(owner).get(name) is not new:
@@ -496,7 +496,8 @@ def replace(owner: Any, name: str, new: Any) -> Undo:
         else:
             setattr(owner, name, old)
 
-    return undo
+    undos.append(undo)
+    setattr(owner, name, new)
 
 
 #: The dictionary of a module, which one of importlib.util.LazyLoader gives without being imported by that.

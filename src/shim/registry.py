@@ -75,6 +75,7 @@ class Choice(Record):
 class _Applied(Record):
     switch: guards.Switch
     changes: list[Change]
+    undos: guards.Undos
 
 
 class Registry:
@@ -192,7 +193,7 @@ class Registry:
 
     def _apply_one(self, patch: Patch, layout: Layout | None, choice: Choice) -> list[Change]:
         """Apply a patch, and return what it has changed. What is to be swapped is swapped for all patches at once."""
-        applied = self._applied.get(patch.name) or _Applied(guards.Switch(), [])
+        applied = self._applied.get(patch.name) or _Applied(guards.Switch(), [], [])
         new: list[Change] = []
         try:
             verdict = _verdict(patch, layout, choice)
@@ -206,10 +207,10 @@ class Registry:
                 found = kind.find(target)
                 alike = [change for change in applied.changes + new if change.target.kind == target.kind]
                 if found is not None and not kind.is_done(target, found, alike):
-                    new.append(kind.change(target, found, applied.switch, layout))
+                    new.append(kind.change(target, found, applied.switch, layout, applied.undos))
         except BaseException as error:
             self._applied.pop(patch.name, None)
-            self._take_back([_Applied(applied.switch, applied.changes + new)])
+            self._take_back([applied._replace(changes=applied.changes + new)])
             if isinstance(error, KeyboardInterrupt):  # meant for the program; any other error belongs to the patch
                 raise
             self._outcomes[patch.name] = Outcome(patch.name, "failed", in_words(error))
@@ -228,10 +229,10 @@ class Registry:
     def _take_back(patches: list[_Applied]) -> None:
         for applied in patches:
             applied.switch.on = False
+        for applied in patches:
+            for undo in reversed(applied.undos):
+                undo()
         changes = [change for applied in patches for change in reversed(applied.changes)]
-        for change in changes:
-            if change.undo is not None:
-                change.undo()
         guards.swap_everywhere((change.new, change.old) for change in changes if change.swap)
 
 
