@@ -118,7 +118,7 @@ from torch import nn
 x = torch.tensor([[0.5], [0.2]], requires_grad=True)
 loss = nn.BCELoss()(x, torch.tensor([1.0, 0.0]))
 loss.backward()
-print(round(loss.item(), 4), x.grad.tolist())
+print(round(loss.item(), 4), [round(value, 3) for value in x.grad.flatten().tolist()])
 each = nn.functional.binary_cross_entropy(x.detach(), target=torch.tensor([1.0, 0.0]), reduction="none")
 print(tuple(each.shape), [round(value, 4) for value in each.flatten().tolist()])
 """,
