@@ -25,7 +25,7 @@ PARTS = {
     "importing shim": ("bootstrap:_import_ours",),
     "loading the table of breakages": ("activation:_rows",),
     "looking at torch": ("activation:probe",),
-    "replacing in all modules": ("guards:swap_everywhere",),
+    "replacing in all modules": ("replace:everywhere",),
     "writing guards and rows": ("registry:Registry.apply",),
     "entry points": ("activation:_load_plugins",),
     "the rest": ("bootstrap:arrived",),

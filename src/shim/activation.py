@@ -11,14 +11,16 @@ from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from typing import Iterable, Iterator, TypeVar
 
-from . import bootstrap, guards, hint, plugins, releases, switches
+from . import bootstrap, hint, plugins, releases, switches
 from .layout import NEWEST_KNOWN, Layout, probe
 from .patches import PATCHES
 from .patches.torch_optim import newcomers
+from .rank import is_rank_0
 from .record import Record
 from .registry import Choice, Outcome, Patch, Registry
 from .releases import Release
 from .targets import Target, is_being_imported
+from .warning import FOUND
 
 REGISTRY = Registry(PATCHES)
 
@@ -157,7 +159,7 @@ def status() -> Status:
         layout=probe() if "torch.optim" in sys.modules else None,
         outcomes=REGISTRY.outcomes(),
         written_for=None if (program := _program()) is None else str(program),
-        fired=tuple(Fired(name, where, line, times) for (name, where, line), times in list(guards.fired.items())),
+        fired=tuple(Fired(name, where, line, times) for (name, where, line), times in list(FOUND.times.items())),
         error=None if error is None else f"{type(error).__name__}: {error}",
     )
 
@@ -337,7 +339,7 @@ def _program() -> Release | None:
         if text not in _complained:
             _complained.add(text)
             # torchrun itself has warned before it started the ranks.
-            if guards._is_rank_0() and "TORCHELASTIC_RUN_ID" not in os.environ:
+            if is_rank_0() and "TORCHELASTIC_RUN_ID" not in os.environ:
                 _log.warning("SHIM_FOR is ignored: %s", error)
         return None
 

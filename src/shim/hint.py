@@ -129,9 +129,9 @@ def _is_wanted() -> bool:
         return False
     if bootstrap.state["door"] in (None, "activate") or sys.flags.inspect or hasattr(sys, "ps1"):
         return False
-    from . import guards
+    from .rank import is_rank_0
 
-    return guards._is_rank_0()
+    return is_rank_0()
 
 
 def _write(text: str) -> None:

@@ -6,7 +6,7 @@ import re
 import sys
 from typing import Iterable, Iterator, Mapping
 
-from . import guards, releases, targets
+from . import guards, releases, replace, targets
 from .layout import Layout
 from .record import Record
 from .targets import Change, Target
@@ -164,7 +164,7 @@ class Registry:
             changes += self._apply_one(self._patches[name], layout, choice)
         swaps = [change for change in changes if change.swap]
         inside = all(f"{change.target.module}.".startswith(arriving + ".") for change in swaps)
-        guards.swap_everywhere(((change.old, change.new) for change in swaps), arriving if inside else "")
+        replace.everywhere(((change.old, change.new) for change in swaps), arriving if inside else "")
 
     def touching(self, module: str) -> list[str]:
         """Return the names of the patches that touch a module."""
@@ -173,7 +173,7 @@ class Registry:
     def restore(self) -> None:
         """Restore the original objects, except where other code has replaced ours."""
         self._take_back([self._applied.pop(name) for name in reversed(list(self._applied))])
-        guards.left_out.clear()
+        guards.GUARDED.left_out.clear()
         self._outcomes.clear()
 
     def _plan(self, patch: Patch, layout: Layout, choice: Choice) -> Outcome:
@@ -197,7 +197,7 @@ class Registry:
             if verdict is not None:
                 self._outcomes[patch.name] = verdict
                 if patch.name in choice.left_out:
-                    guards.left_out.update(dict.fromkeys(targets.guarded_by(patch.targets)))
+                    guards.GUARDED.left_out.update(dict.fromkeys(targets.guarded_by(patch.targets)))
                 return []
             for target in targets.expanded(patch.targets):
                 kind = targets.KINDS[target.kind]
@@ -230,7 +230,7 @@ class Registry:
         for change in changes:
             if change.undo is not None:
                 change.undo()
-        guards.swap_everywhere((change.new, change.old) for change in changes if change.swap)
+        replace.everywhere((change.new, change.old) for change in changes if change.swap)
 
 
 def in_words(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from operator import attrgetter
 from types import FunctionType, ModuleType
 from typing import Any, Callable, Iterator
 
-from . import bootstrap, guards
+from . import bootstrap, guards, replace
 from .layout import Layout, weight_decay_of
 from .lookalike import is_plain, wrap_like
 from .record import Record
@@ -152,7 +152,7 @@ class Attribute(Kind):
         """Set the attribute."""
         owner, value = found
         new = target.how(owner)
-        return Change(target, owner, value, new, guards.replace(owner, target.attribute, new))
+        return Change(target, owner, value, new, replace.attribute(owner, target.attribute, new))
 
 
 class Submodule(Kind):
@@ -190,7 +190,7 @@ class Submodule(Kind):
         return Change(target, owner, None, module, _all(undos))
 
 
-def _with_methods(module: Any, **methods: Any) -> guards.Undo:
+def _with_methods(module: Any, **methods: Any) -> replace.Undo:
     """Give a module a class with more methods. In the dictionary of the module they would be visible."""
     old = type(module)
     # The new class is in no module, so it could not be pickled. A module (for cloudpickle) is pickled by its name.
@@ -220,7 +220,7 @@ class Name(Kind):
         """Set the attribute. A stub is replaced in every module that holds it."""
         owner, stub = found
         new = self.new(target, owner)
-        undo = guards.replace(owner, target.attribute, new)
+        undo = replace.attribute(owner, target.attribute, new)
         return Change(target, owner, stub, new, undo, swap=isinstance(stub, FunctionType))
 
     def new(self, target: Target, owner: Any) -> Any:
@@ -252,7 +252,7 @@ class Names(Kind):
         """Give the module the names that it lacks. Those that it makes on demand (PEP 562) are made by now."""
         module = found[1]
         given = {name: value for name, value in target.how().items() if name not in vars(module)}
-        undos = [guards.replace(module, name, value) for name, value in given.items()]
+        undos = [replace.attribute(module, name, value) for name, value in given.items()]
         return Change(target, module, module, module, _all(undos))
 
 
@@ -280,7 +280,7 @@ class Module(Names):
         sys.modules[target.path] = new
         name = target.path.rpartition(".")[2]
         # The attribute torch.tensor is a function, also in releases that had a module torch.tensor.
-        undo_attribute = None if name in vars(package) else guards.replace(package, name, new)
+        undo_attribute = None if name in vars(package) else replace.attribute(package, name, new)
 
         def undo() -> None:
             if undo_attribute is not None:
@@ -364,12 +364,12 @@ class Around(Kind):
         # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/jit/_script.py#L1201
         vars(around)["__prepare_scriptable__"] = lambda: original
         new: Any = type(held)(around) if original is not held else around
-        undos = [guards.replace(owner, target.attribute, new), _as_a_builtin_of_torchscript(original, around)]
+        undos = [replace.attribute(owner, target.attribute, new), _as_a_builtin_of_torchscript(original, around)]
         swap = isinstance(owner, ModuleType)
         return Change(target, owner, held, new, _all(undos), swap)
 
 
-def _all(undos: list[guards.Undo]) -> guards.Undo:
+def _all(undos: list[replace.Undo]) -> replace.Undo:
     def undo() -> None:
         for undo_one in undos:
             undo_one()
@@ -412,7 +412,7 @@ class Wrapper(Kind):
                 value = vars(base)[target.attribute]  # the staticmethod or classmethod object, which getattr has bound
                 break
         new = self._wrapped(value, target, switch, isinstance(owner, type))
-        return Change(target, owner, value, new, guards.replace(owner, target.attribute, new))
+        return Change(target, owner, value, new, replace.attribute(owner, target.attribute, new))
 
     def _wrapped(self, value: Any, target: Target, switch: guards.Switch, in_class: bool) -> Any:
         if isinstance(value, (staticmethod, classmethod)) and is_plain(value.__func__):
