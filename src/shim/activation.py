@@ -13,13 +13,14 @@ from typing import Iterable, Iterator, TypeVar
 
 from . import bootstrap, hint, plugins, releases, switches
 from .layout import NEWEST_KNOWN, Layout, probe
+from .modules import is_being_imported
 from .patches import PATCHES
 from .patches.torch_optim import newcomers
 from .rank import is_rank_0
 from .record import Record
 from .registry import Choice, Outcome, Patch, Registry
 from .releases import Release
-from .targets import Target, is_being_imported
+from .targets import Target
 from .warning import FOUND
 
 REGISTRY = Registry(PATCHES)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
 import sys
-import threading
 from importlib.machinery import ModuleSpec
 from operator import attrgetter
 from types import FunctionType, ModuleType
 from typing import Any, Callable, Iterator
 
-from . import bootstrap, guards, replace
+from . import guards, replace
 from .layout import Layout, weight_decay_of
 from .lookalike import is_plain, wrap_like
+from .modules import can_be_imported, fill_when_asked, is_being_imported, with_methods
 from .record import Record
 
 
@@ -184,25 +183,10 @@ class Submodule(Kind):
 
         signature = property(lambda self: inspect.signature(target.how(owner)))
         undos = [
-            _with_methods(owner, __getattr__=get),
-            _with_methods(module, __call__=call, __signature__=signature),
+            with_methods(owner, __getattr__=get),
+            with_methods(module, __call__=call, __signature__=signature),
         ]
         return Change(target, owner, None, module, _all(undos))
-
-
-def _with_methods(module: Any, **methods: Any) -> replace.Undo:
-    """Give a module a class with more methods. In the dictionary of the module they would be visible."""
-    old = type(module)
-    # The new class is in no module, so it could not be pickled. A module (for cloudpickle) is pickled by its name.
-    reduce = {"__reduce__": lambda self: (importlib.import_module, (self.__name__,))}
-    new = type(old.__name__, (old,), {"__module__": old.__module__, **reduce, **methods})
-    module.__class__ = new
-
-    def undo() -> None:
-        if type(module) is new:
-            module.__class__ = old
-
-    return undo
 
 
 class Name(Kind):
@@ -266,7 +250,7 @@ class Module(Names):
             return None
         if target.path in sys.modules:
             return super().find(target)
-        return None if _can_be_imported(target.path) else (package, None)
+        return None if can_be_imported(target.path) else (package, None)
 
     def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
         """Make the module, or give an existing one the names that it lacks."""
@@ -276,7 +260,7 @@ class Module(Names):
         new = ModuleType(target.path, f"What {target.path} held in older releases, given back by shim.")
         # importlib.util.find_spec asks the module for it, and importlib.reload finds nothing to run anew.
         new.__spec__ = ModuleSpec(target.path, None, origin="shim")
-        _fill_when_asked(new, target.how)
+        fill_when_asked(new, target.how)
         sys.modules[target.path] = new
         name = target.path.rpartition(".")[2]
         # The attribute torch.tensor is a function, also in releases that had a module torch.tensor.
@@ -291,36 +275,6 @@ class Module(Names):
         return Change(target, package, None, new, undo)
 
 
-def _fill_when_asked(module: ModuleType, how: Callable[[], dict[str, Any]]) -> None:
-    """Give a module what it holds once somebody asks for a name in it: to get it may take longer than all the rest."""
-    lock = threading.RLock()
-    begun: list[bool] = []
-
-    def fill() -> None:
-        with lock:  # of two threads, one fills, and the other waits
-            if not begun:  # nor again, if that asks for a name
-                begun.append(True)
-                vars(module).update(how())
-                as_before()
-
-    def get(self: ModuleType, name: str) -> Any:
-        # Those who go through all modules ask for names like __file__.
-        if name.startswith("__") and name != "__all__":
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        try:
-            fill()
-            return vars(self)[name]
-        except Exception as error:
-            text = "" if isinstance(error, KeyError) else f": {error!r}"
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}{text}") from None
-
-    def names(self: ModuleType) -> list[str]:
-        fill()
-        return sorted(vars(self))
-
-    as_before = _with_methods(module, __getattr__=get, __dir__=names)
-
-
 class CallableModule(Names):
     """A module that was a function in older releases."""
 
@@ -331,14 +285,7 @@ class CallableModule(Names):
         def call(self: ModuleType, *args: Any, **kwargs: Any) -> Any:
             return target.how(*args, **kwargs)
 
-        return Change(target, module, module, module, _with_methods(module, __call__=call))
-
-
-def _can_be_imported(name: str) -> bool:
-    from importlib.machinery import PathFinder
-
-    package = sys.modules[name.rpartition(".")[0]]
-    return PathFinder.find_spec(name, getattr(package, "__path__", [])) is not None
+        return Change(target, module, module, module, with_methods(module, __call__=call))
 
 
 class Around(Kind):
@@ -440,16 +387,6 @@ KINDS: dict[str, Kind] = {
     "wrapper": Wrapper(exact=False),
     "arguments": Wrapper(exact=True),
 }
-
-
-def is_being_imported(module: Any) -> bool:
-    """Tell whether the import of a module is not complete. One of importlib.util.LazyLoader may not have begun."""
-    if module is None or type(module).__name__ == "_LazyModule":
-        return module is not None
-    name = getattr(module, "__name__", None)
-    if name in bootstrap.ARRIVING:
-        return False
-    return name in bootstrap.RUNNING or bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
 def find(target: Target) -> tuple[Any, Any] | None:
