@@ -263,14 +263,14 @@ def _advice(patch: Patch) -> tuple[str, _Command | None] | None:
 
     None for a patch that is on already, or that would not help here.
     """
-    from .activation import _choice
+    from .activation import choice
     from .releases import is_in, of_the_time
 
     installed = _installed(patch.of)
     if installed is None:
         return None
     here = f"and this is {patch.of} {'.'.join(map(str, installed))}"
-    chosen = _choice()
+    chosen = choice()
     family = {patch.name[:end] for end, letter in enumerate(patch.name + ".") if letter == "."}
     if patch.name in chosen.named or family & {*chosen.left_out} or not is_in(installed, patch.versions):
         return None
@@ -352,9 +352,9 @@ def _paragraph(text: str, command: _Command | None) -> list[str]:
 def _in_a_shell(command: _Command) -> str:
     """Return the command that starts the job again: the one that started it, if that is known, with shim added."""
     from . import switches
-    from .activation import _choice
+    from .activation import choice
 
-    written_for = _choice().written_for
+    written_for = choice().written_for
     release = command.release or (str(written_for) if written_for else "")
     named = switches.names("SHIM_PATCHES") + ([command.patch] if command.patch else [])
     patches = f"SHIM_PATCHES={','.join(named)}" if named else ""
