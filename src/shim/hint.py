@@ -376,9 +376,9 @@ def _quoted(word: str) -> str:
 
 def _run_reaches(words: list[str]) -> bool:
     """Tell whether ``python -m shim run`` works here: not in a project with its own ``shim``, not with -I, -E or -S."""
-    from . import launch
+    from . import interpreter
 
-    options, _ = launch._split(words[1:])
+    options, _ = interpreter.split(words[1:])
     locked_out = any(not option.startswith("--") and {*option} & {*"IES"} for option in options)
     return bootstrap.state["door"] != "preimport" and __package__ == "shim" and not locked_out
 
@@ -387,7 +387,7 @@ def _started_with() -> list[str]:
     """Return the command line that the user typed, beginning with the interpreter; empty if it is not known."""
     from multiprocessing import process
 
-    from . import launch
+    from . import interpreter
 
     words = _command_line("self")
     worker = bool(process.current_process()._identity)
@@ -398,8 +398,8 @@ def _started_with() -> list[str]:
         words = []
     elif "--multiprocessing-fork" in words:
         words = _command_line(str(os.getppid()))
-    python, program = words[:1], launch._split(words[1:])[1]
-    known = python and program[:1] not in ([], ["-"]) and launch._is_python(python[0])
+    python, program = words[:1], interpreter.split(words[1:])[1]
+    known = python and program[:1] not in ([], ["-"]) and interpreter.is_python(python[0])
     return words if known and not any("from multiprocessing." in word for word in words) else []
 
 
