@@ -15,7 +15,8 @@ from .checkpoint import Loading
 from .common import _NO_LAMBDA_ON_GPU, _NO_TENSOR_LR, Clip, _check_weight_decay
 from .functional import _form_in_words, adopt
 from .fused import _check_fused
-from .low_precision import LOW_PRECISION, ROUNDINGS
+from .low_precision import LOW_PRECISION
+from .options import check_exclusive, check_rounding, check_values
 
 __all__ = ["ADOPT"]
 
@@ -138,7 +139,7 @@ class ADOPT(Optimizer):
             raise ValueError(_NO_TENSOR_LR)
         _check_weight_decay(weight_decay)
         given = None if isinstance(clip_lambda, _DefaultClip) else clip_lambda
-        _check_values(
+        check_values(
             {
                 "lr": lr,
                 "betas": betas,
@@ -171,7 +172,7 @@ class ADOPT(Optimizer):
             "differentiable": differentiable,
             "fused": fused,
         }
-        _check_exclusive(defaults)
+        check_exclusive(defaults)
         super().__init__(params, defaults)
 
         if fused:
@@ -203,7 +204,7 @@ class ADOPT(Optimizer):
             param_group.setdefault("clip_exp", None)
             param_group.setdefault("clip_lambda", None)
         super().add_param_group(param_group)
-        _check_rounding(self.param_groups[-1]["rounding"])
+        check_rounding(self.param_groups[-1]["rounding"])
 
     def __repr__(self) -> str:  # as of any optimizer, and which form steps each group
         forms = [f"Form of group {i}: {_form_in_words(group)}\n" for i, group in enumerate(self.param_groups)]
@@ -247,9 +248,9 @@ class ADOPT(Optimizer):
             loading.append(Loading(given, self.param_groups))
             for i, group in enumerate(loading[0].groups):
                 try:
-                    _check_values(group)
-                    _check_exclusive(group)
-                    _check_rounding(group["rounding"])
+                    check_values(group)
+                    check_exclusive(group)
+                    check_rounding(group["rounding"])
                 except (ValueError, TypeError, RuntimeError) as error:
                     raise ValueError(f"param_groups[{i}] of the state_dict: {error}") from None
             return loading[0].without_state()
@@ -282,7 +283,7 @@ class ADOPT(Optimizer):
         state_steps: list[Tensor],
         compensations: list[Tensor | None],
     ) -> bool:
-        _check_rounding(group["rounding"])
+        check_rounding(group["rounding"])
         has_complex = False
         for p in group["params"]:
             grad = p.grad
@@ -400,60 +401,12 @@ class ADOPT(Optimizer):
         return loss
 
 
-def _check_values(group: dict[str, Any]) -> None:
-    """Raise where an option has a value that no step can use. A weight_decay of None is left to the guards."""
-    names = ("lr", "betas", "weight_decay", "clip_exp", "clip_lambda")
-    lr, betas, decay, clip_exp, clip_lambda = (group[name] for name in names)
-    if isinstance(lr, Tensor) and lr.numel() != 1:
-        raise ValueError("Tensor lr must be 1-element")
-    if not lr >= 0.0:
-        raise ValueError(f"Invalid learning rate: {lr}")
-    if not group["eps"] >= 0.0:
-        raise ValueError(f"Invalid epsilon value: {group['eps']}")
-    if len(betas) != 2:
-        raise ValueError(f"betas must be two numbers, but got {betas!r}")
-    if isinstance(betas[0], Tensor) or isinstance(betas[1], Tensor):
-        raise ValueError("betas as Tensors are not supported, please use floats")
-    for index, beta in enumerate(betas):
-        if not 0.0 <= beta < 1.0:
-            raise ValueError(f"Invalid beta parameter at index {index}: {beta}")
-    if decay is not None and not decay >= 0.0:
-        raise ValueError(f"Invalid weight_decay value: {decay}")
-    if clip_exp is not None and not clip_exp >= 0.0:
-        raise ValueError(f"Invalid clip_exp value: {clip_exp}")
-    if clip_lambda is not None and not callable(clip_lambda):
-        raise TypeError(f"clip_lambda must be a callable of the step or None, but got {clip_lambda!r}")
-
-
-def _check_exclusive(group: dict[str, Any]) -> None:
-    """Raise where options exclude each other."""
-    if group["clip_lambda"] is not None:
-        if group["clip_exp"] is not None:
-            raise ValueError("clip_lambda and clip_exp cannot be given together: both say how to clip")
-        if group["capturable"]:
-            raise ValueError(
-                "clip_lambda needs the step as a number, which capturable=True keeps on the device: use clip_exp"
-            )
-    if group["foreach"] and isinstance(group["lr"], Tensor) and not group["capturable"]:
-        raise ValueError(_NO_TENSOR_LR)
-    for one in ("fused", "foreach", "capturable"):
-        if group[one] and group["differentiable"]:
-            raise RuntimeError(f"`{one}` does not support `differentiable`")
-    if group["fused"] and group["foreach"]:
-        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
-
-
 def _can_be_saved(clip: Clip | None) -> bool:
     try:
         pickle.dumps(clip)
     except Exception:  # whatever its own pickling raises
         return False
     return True
-
-
-def _check_rounding(rounding: object) -> None:
-    if rounding not in ROUNDINGS:
-        raise ValueError(f"rounding must be one of {', '.join(map(repr, ROUNDINGS))}, but got {rounding!r}")
 
 
 def _zeros_like(p: Tensor, dtype: torch.dtype) -> Tensor:
