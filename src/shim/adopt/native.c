@@ -247,7 +247,8 @@ static void work(void *argument) {
     }
 }
 
-/* What the library is told of Python and torch; native.py has found it all out, or there is no look in C. */
+/* What the library knows of Python and torch. native.py fills it; tensor_impl.py finds the offsets, and has the links to
+ * torch's declarations. If something is not found, the tensors are not inspected in C. */
 typedef struct {
     void *(*at)(void *, intptr_t);         /* PyList_GetItem */
     void *(*release_gil)(void);            /* PyEval_SaveThread */
@@ -255,12 +256,13 @@ typedef struct {
     int (*describe)(void *, void *);       /* torch's function for DLPack's C exchange, which fills a Tensor */
     const void *plain[2];                  /* the classes of which the memory is the value: Tensor and Parameter */
     uint64_t keys;                         /* the dispatch keys of an ordinary tensor on the CPU */
-    int64_t class_at, impl_at;             /* where in an object its class is, and torch's own object, in bytes */
-    int64_t keys_at, storage_at;           /* where in torch's own object */
-    int64_t data_at, bytes_at;             /* where in its storage */
-    /* What describes a tensor without asking torch; zero where that was not found. `describe` is null before 2.10. */
-    int64_t sizes_at, offset_at, dtype_at; /* where in torch's own object: ndim, 5 sizes and 5 strides; ... */
-    int64_t owned_at;                      /* where in its storage its address stands again, if it is its own alone */
+    int64_t class_at, impl_at;             /* in a Python object: ob_type, and the pointer to the TensorImpl */
+    int64_t keys_at, storage_at;           /* in the TensorImpl: key_set_ and storage_ */
+    int64_t data_at, bytes_at;             /* in the StorageImpl: the address in data_ptr_, and size_bytes_ */
+    /* They describe a tensor without a call of torch; zero if they were not found. `describe` is null before 2.10. */
+    int64_t sizes_at, offset_at, dtype_at; /* in the TensorImpl: sizes_and_strides_ (ndim, 5 sizes, 5 strides), ... */
+    int64_t owned_at;                      /* in the StorageImpl: the context in data_ptr_, which is the address again if
+                                              the storage alone owns the memory */
 } Python;
 
 #define FIELD(type, object, offset) (*(type const *)((const char *)(object) + (offset)))
@@ -279,7 +281,8 @@ static int is_plain(const void *tensor, const Python *python, int written) {
     return written ? keys == python->keys : keys != 0 && !(keys & ~python->keys);
 }
 
-/* Whether the memory of a storage is its own alone: a lazily cloned one is copied by torch before it is written. */
+/* Whether a storage alone owns its memory. torch copies the memory of a lazy clone before it writes to it:
+ * https://github.com/pytorch/pytorch/blob/v2.13.0/c10/core/impl/COW.h */
 static int owns_its_memory(const void *storage, const Python *python) {
     return FIELD(const void *, storage, python->owned_at) == FIELD(const void *, storage, python->data_at);
 }
