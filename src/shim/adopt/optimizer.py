@@ -1,4 +1,4 @@
-"""Implement ADOPT as an optimizer in the shape of torch.optim.Adam."""
+"""The optimizer class ADOPT, with the same structure as torch.optim.Adam."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from torch.optim.optimizer import Optimizer
 
 from . import _torch, native
 from .checkpoint import Loading
-from .common import _NO_LAMBDA_ON_GPU, _NO_TENSOR_LR, Clip, _check_weight_decay
+from .common import _NO_LAMBDA_ON_GPU, _NO_TENSOR_LR, _check_weight_decay
+from .form import Clip
 from .functional import _form_in_words, adopt
 from .fused import _check_fused
 from .low_precision import LOW_PRECISION
