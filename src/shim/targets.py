@@ -1,4 +1,4 @@
-"""Targets: the places to patch. Each kind of target is a small class that finds the place and changes it."""
+"""Targets: the places to patch. For each kind of target there is a small class that finds the place and changes it."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Kind:
     """How targets of one kind are found and changed. By default they are found by their path."""
 
     def find(self, target: Target) -> tuple[Any, Any] | None:
-        """Return the owner of the last attribute, and what it holds; None if it is not there."""
+        """Return the owner of the last attribute, and the value of the attribute; None if it does not exist."""
         if target.value is not None:
             return target.value, target.value
         module = sys.modules.get(target.module)
@@ -92,7 +92,7 @@ class Kind:
             return None
 
     def look(self, owner: Any, name: str) -> tuple[Any, Any] | None:
-        """Return the owner and what it holds under that name."""
+        """Return the owner and its attribute of that name."""
         return owner, getattr(owner, name)
 
     def is_done(self, target: Target, found: tuple[Any, Any], changes: list[Change]) -> bool:
@@ -390,7 +390,7 @@ KINDS: dict[str, Kind] = {
 
 
 def find(target: Target) -> tuple[Any, Any] | None:
-    """Return the owner of a target's last attribute, and its value; None if it is not there."""
+    """Return the owner of a target's last attribute, and its value; None if it does not exist."""
     return KINDS[target.kind].find(target)
 
 
