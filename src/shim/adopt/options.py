@@ -39,7 +39,7 @@ def check_exclusive(group: dict[str, Any]) -> None:
     """Raise if two options exclude each other."""
     if group["clip_lambda"] is not None:
         if group["clip_exp"] is not None:
-            raise ValueError("clip_lambda and clip_exp cannot be given together: both say how to clip")
+            raise ValueError("clip_lambda and clip_exp cannot be given together: both define the clip")
         if group["capturable"]:
             raise ValueError(
                 "clip_lambda needs the step as a number, which capturable=True keeps on the device: use clip_exp"
