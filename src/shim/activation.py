@@ -12,45 +12,18 @@ from importlib.machinery import ModuleSpec
 from typing import Iterable, Iterator, TypeVar
 
 from . import bootstrap, hint, plugins, releases, switches
-from .layout import NEWEST_KNOWN, Layout, probe
+from .layout import NEWEST_KNOWN, probe
 from .modules import is_being_imported
-from .patches import PATCHES
 from .patches.torch_optim import newcomers
-from .rank import is_rank_0
+from .process import PROCESS, REGISTRY, choice, is_known, known_names, release_written_for, rows_for
 from .registry import Choice, Outcome, Patch, Registry
-from .releases import Release
 from .report import Fired, Status
 from .targets import Target
 from .warning import FOUND
 
-#: The patches of this process, and their states.
-REGISTRY = Registry(PATCHES)
-
 _log = logging.getLogger("shim")
 _lock = threading.RLock()
 _Class = TypeVar("_Class", bound=type)
-
-
-class Process:
-    """What was done in this process. How it was armed is in ``bootstrap.state``."""
-
-    def __init__(self) -> None:
-        #: The patches are applied.
-        self.active = False
-        #: The layout of the loaded torch, probed when torch or a module of torch.optim was imported.
-        self.layout: Layout | None = None
-        #: The names of the optional patches that ``activate`` was given.
-        self.named: set[str] = set()
-        #: The names of the rows of the table of breakages that were added to the registry.
-        self.rows: list[str] = []
-        #: The entry points of other packages are loaded, and there are some.
-        self.plugins_loaded = False
-        self.has_plugins = False
-        #: The wrong values of environment variables that were reported. Each is reported once.
-        self.complained: set[str] = set()
-
-
-PROCESS = Process()
 
 
 def activate(*patches: str, written_for: str | None = None) -> None:
@@ -73,9 +46,9 @@ def activate(*patches: str, written_for: str | None = None) -> None:
         bootstrap.state["written_for"] = written_for
     if patches or written_for is not None:
         _add_rows({*patches}, every=written_for is not None)
-        unknown = [name for name in patches if not _is_known(name)]
+        unknown = [name for name in patches if not is_known(name)]
         if unknown:
-            raise ValueError(f"there is no patch {unknown[0]!r}; there are: {_known_names()}")
+            raise ValueError(f"there is no patch {unknown[0]!r}; there are: {known_names()}")
     PROCESS.named.update(patches)
     if "torch.optim" in sys.modules:
         import torch.optim  # noqa: F401  # without our lock, waits for another thread that may be importing it
@@ -138,7 +111,7 @@ def status() -> Status:
         late=bootstrap.state["late"],
         layout=probe() if "torch.optim" in sys.modules else None,
         outcomes=REGISTRY.outcomes(),
-        written_for=None if (program := _program()) is None else str(program),
+        written_for=None if (program := release_written_for()) is None else str(program),
         fired=tuple(Fired(name, where, line, times) for (name, where, line), times in list(FOUND.times.items())),
         error=None if error is None else f"{type(error).__name__}: {error}",
     )
@@ -157,11 +130,11 @@ def plan(*patches: str, written_for: str | None = None) -> tuple[Outcome, ...]:
     """
     layout = probe()
     _load_plugins()
-    program = _program() if written_for is None else releases.written_for(written_for)
+    program = release_written_for() if written_for is None else releases.written_for(written_for)
     chosen = choice()
     planned = Choice(chosen.left_out, chosen.named | {*patches}, program)
     with _lock:
-        more = Registry(row for row in _rows_for(program, planned.named) if row.name not in REGISTRY)
+        more = Registry(row for row in rows_for(program, planned.named) if row.name not in REGISTRY)
         return (*REGISTRY.plan(layout, planned), *more.plan(layout, planned))
 
 
@@ -281,42 +254,11 @@ def _due(module: str) -> list[str]:
     return [patch.name for patch in REGISTRY if patch.name in names and not patch.works]
 
 
-def _rows() -> tuple[Patch, ...]:
-    """Return the table of breakages, which most processes never import."""
-    from .rows import load
-
-    return load()
-
-
-def _rows_for(program: Release | None, named: Iterable[str]) -> list[Patch]:
-    """Return the rows to register: all, if the program was written for another torch; else the named ones."""
-    named = {*named}
-    if program is None and all(name in REGISTRY for name in named):
-        return []
-    return [row for row in _rows() if program is not None or row.name in named]
-
-
 def _add_rows(named: Iterable[str], every: bool) -> None:
-    for row in _rows_for(_program() if every else None, named):
+    for row in rows_for(release_written_for() if every else None, named):
         if row.name not in REGISTRY:
             REGISTRY.add(row)
             PROCESS.rows.append(row.name)
-
-
-def _program() -> Release | None:
-    """Return the release of torch that the program was written for; None if it was not given."""
-    text = bootstrap.state["written_for"] or switches.text("SHIM_FOR")
-    if not text:
-        return None
-    try:
-        return releases.written_for(text)
-    except ValueError as error:
-        if text not in PROCESS.complained:
-            PROCESS.complained.add(text)
-            # torchrun itself has warned before it started the ranks.
-            if is_rank_0() and "TORCHELASTIC_RUN_ID" not in os.environ:
-                _log.warning("SHIM_FOR is ignored: %s", error)
-        return None
 
 
 def _load_plugins() -> None:
@@ -331,17 +273,8 @@ def _load_plugins() -> None:
     PROCESS.has_plugins = plugins.load(REGISTRY, switches.names("SHIM_SKIP"))
     for variable in ("SHIM_SKIP", "SHIM_PATCHES"):
         for name in switches.names(variable):
-            if not _is_known(name):
-                _log.warning("%s names %r, which is not a patch; there are: %s", variable, name, _known_names())
-
-
-def _is_known(name: str) -> bool:
-    return name in REGISTRY or any(row.name == name or row.name.startswith(name + ".") for row in _rows())
-
-
-def _known_names() -> str:
-    names = {patch.name: None for patch in (*REGISTRY, *_rows()) if patch.targets}
-    return ", ".join(names)
+            if not is_known(name):
+                _log.warning("%s names %r, which is not a patch; there are: %s", variable, name, known_names())
 
 
 def _await(modules: set[str]) -> None:
@@ -389,20 +322,6 @@ def _import_completed(name: str) -> None:
         if not (PROCESS.has_plugins or PROCESS.rows):
             return
     bootstrap.arrived(name)  # without just_run: by now the import system has moved it to the end of sys.modules
-
-
-def choice() -> Choice:
-    """Return what the user has chosen, by environment variables and by ``activate``."""
-    named = {*PROCESS.named, *switches.names("SHIM_PATCHES")}
-    left_out = {*switches.names("SHIM_SKIP")}
-    for row in _rows() if named or (left_out and _program()) else ():
-        # A name also selects the rows whose names begin with it: `torchvision` for `torchvision.transforms.Scale`.
-        family = {row.name[:end] for end, letter in enumerate(row.name) if letter == "."}
-        if not row.optional and named & family:
-            named.add(row.name)
-        if left_out & family:
-            left_out.add(row.name)
-    return Choice(dict.fromkeys(left_out, "left out by SHIM_SKIP"), frozenset(named), _program())
 
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")

@@ -207,7 +207,7 @@ def _is_said_by_the_program(frame: FrameType, instruction: int) -> bool:
 def _patches_for(text: str) -> Iterator[Patch]:
     """Yield the patches that answer a message."""
     from . import explain, rows
-    from .activation import REGISTRY
+    from .process import REGISTRY
 
     patches = {patch.name: patch for patch in (*rows.load(), *REGISTRY) if patch.answers}
     answers = [explain.Answer(patch.name, patch.answers, patch.reason, "") for patch in patches.values()]
@@ -263,7 +263,7 @@ def _advice(patch: Patch) -> tuple[str, _Command | None] | None:
 
     None for a patch that is on already, or that would not help here.
     """
-    from .activation import choice
+    from .process import choice
     from .releases import is_in, of_the_time
 
     installed = _installed(patch.of)
@@ -352,7 +352,7 @@ def _paragraph(text: str, command: _Command | None) -> list[str]:
 def _in_a_shell(command: _Command) -> str:
     """Return the command that starts the job again: the one that started it, if that is known, with shim added."""
     from . import switches
-    from .activation import choice
+    from .process import choice
 
     written_for = choice().written_for
     release = command.release or (str(written_for) if written_for else "")
