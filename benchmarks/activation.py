@@ -31,6 +31,9 @@ PARTS = {
     "the rest": ("bootstrap:arrived",),
 }
 
+#: Without the variable that keeps Python from storing bytecode: it would compile shim anew for each measurement.
+INHERITED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
 #: Runs in the fresh process.
 PROGRAM = """
 import importlib, json, sys, time
@@ -89,7 +92,7 @@ def measure(environment: dict[str, str]) -> dict[str, float]:
     """Import torch in a fresh process, and return the milliseconds of each part, and of the whole import."""
     run = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(PARTS)],
-        env={**os.environ, **environment},
+        env={**INHERITED, **environment},
         capture_output=True,
         text=True,
         check=True,

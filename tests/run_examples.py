@@ -9,9 +9,13 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import signal
 import sys
 import tempfile
 import traceback
+
+#: Seconds until a program that hangs is killed, so that the test that fails names it.
+LIMIT = 300
 
 
 def run(patch, program, folder):
@@ -41,6 +45,7 @@ def fork(patch, program):
         child = os.fork()
         if not child:
             code = 1
+            signal.alarm(LIMIT)
             try:
                 for stream, name in zip((1, 2), names):
                     os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), stream)

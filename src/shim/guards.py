@@ -9,6 +9,7 @@ A guard tests for None first. Everything else comes after that, so a program wit
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from typing import Any, Iterator
 from . import replace
 from .layout import Layout, weight_decay_of
 from .lookalike import Parameters, lookalike, parameters_of
-from .replace import Undo
+from .replace import Undos
 from .warning import FOUND, module_name, value_for
 
 #: The key in a parameter group, and the name of the parameter everywhere in torch.
@@ -38,14 +39,14 @@ class Guarded:
     """What is guarded in this process."""
 
     def __init__(self) -> None:
-        #: The innermost functions of the guarded classes' ``step``, and the classes -> how many patches guard each.
-        self.steps: dict[Any, int] = {}
+        #: The innermost functions of the guarded classes' ``step``, and the classes -> an object for each guard.
+        self.steps: dict[Any, set[object]] = {}
         #: The classes, and the names of functional forms, that SHIM_SKIP leaves out. They may share a step, a
         #: constructor or a form with a guarded one: since torch 2.7, AdamW shares them with Adam.
         self.left_out: dict[Any, None] = {}
-        #: torch's handle of the step pre-hook, and how many classes use it.
+        #: torch's handle of the step pre-hook, and an object for each class that uses it.
         self.hook: Any = None
-        self.hooked = 0
+        self.hooked: set[object] = set()
 
 
 GUARDED = Guarded()
@@ -80,16 +81,14 @@ def _is_left_out(cls: type) -> bool:
 # --- constructor ----------------------------------------------------------------------------------------------------
 
 
-def constructor(cls: type, switch: Switch, layout: Layout) -> Undo:
+def constructor(cls: type, switch: Switch, layout: Layout, undos: Undos) -> None:
     """Guard the constructor of an optimizer class.
 
     Args:
         cls: the class. If it inherits its constructor, it gets one of its own that calls the inherited one.
         switch: the guard acts while it is on.
         layout: the layout of the loaded torch.
-
-    Returns:
-        A function that restores the constructor.
+        undos: gets a function that restores the constructor.
     """
     original: Any = cls.__init__  # type: ignore[misc]
     # A constructor that accepts None (torch up to 1.4, other packages) may be called by a subclass in which None has a
@@ -103,7 +102,7 @@ def constructor(cls: type, switch: Switch, layout: Layout) -> Undo:
 
     taken = parameters_of(original)
     guard = lookalike(original, _for_none(original, taken), {"value": value}, taken=taken)
-    return replace.attribute(cls, "__init__", guard)
+    replace.attribute(cls, "__init__", guard, undos)
 
 
 def _for_none(original: Any, taken: Parameters, form: bool = False) -> str:
@@ -135,30 +134,28 @@ def _for_none(original: Any, taken: Parameters, form: bool = False) -> str:
 # --- step -----------------------------------------------------------------------------------------------------------
 
 
-def step(cls: type, switch: Switch, layout: Layout) -> Undo:
+def step(cls: type, switch: Switch, layout: Layout, undos: Undos) -> None:
     """Guard the ``step`` of an optimizer class: a None in a parameter group is replaced before the step reads it.
 
     Subclasses without a step of their own are guarded as well, also those that exist already.
     """
     function = innermost(cls.step)  # type: ignore[attr-defined]
+    guard = object()
     for held in (function, cls):
-        GUARDED.steps[held] = GUARDED.steps.get(held, 0) + 1
+        undos.append(functools.partial(_forget, held, guard))
+        GUARDED.steps.setdefault(held, set()).add(guard)
     if layout.step_wrapper == "hook":
-        undos = [_hook_steps()]
+        _hook_steps(undos)
     else:
         inherits_a_guard = "step" not in vars(cls) and hasattr(cls.step, "_shim_guards")  # type: ignore[attr-defined]
-        owners = [] if inherits_a_guard else _owners_of_step(cls, function)
-        undos = [_replace_step(owner, switch, layout) for owner in owners]
+        for owner in [] if inherits_a_guard else _owners_of_step(cls, function):
+            _replace_step(owner, switch, layout, undos)
 
-    def undo() -> None:
-        for undo_one in undos:
-            undo_one()
-        for held in (function, cls):
-            GUARDED.steps[held] -= 1
-            if not GUARDED.steps[held]:
-                del GUARDED.steps[held]
 
-    return undo
+def _forget(held: Any, guard: object) -> None:
+    GUARDED.steps.get(held, set()).discard(guard)
+    if not GUARDED.steps.get(held):
+        GUARDED.steps.pop(held, None)
 
 
 #: The module torch, once the hook is registered. A global, because every step reads it.
@@ -199,21 +196,22 @@ def _replace_none(optimizer: Any, group: dict[str, Any]) -> None:
     group[WEIGHT_DECAY] = value_for(type(optimizer), "parameter group %d" % number)
 
 
-def _hook_steps() -> Undo:
+def _hook_steps(undos: Undos) -> None:
     """Register torch's global step pre-hook once, for all guarded classes together."""
     global _torch
-    if not GUARDED.hooked:
-        _torch = sys.modules["torch"]  # its import may not be complete yet
-        GUARDED.hook = sys.modules["torch.optim.optimizer"].register_optimizer_step_pre_hook(before_step)
-    GUARDED.hooked += 1
+    user = object()
 
     def unhook() -> None:
-        GUARDED.hooked -= 1
-        if not GUARDED.hooked:
+        GUARDED.hooked.discard(user)
+        if not GUARDED.hooked and GUARDED.hook is not None:
             GUARDED.hook.remove()
             GUARDED.hook = None
 
-    return unhook
+    undos.append(unhook)
+    GUARDED.hooked.add(user)
+    if GUARDED.hook is None:
+        _torch = sys.modules["torch"]  # its import may not be complete yet
+        GUARDED.hook = sys.modules["torch.optim.optimizer"].register_optimizer_step_pre_hook(before_step)
 
 
 def _owners_of_step(cls: type, function: Any) -> list[type]:
@@ -237,7 +235,7 @@ for {group} in {first}.param_groups:
 """
 
 
-def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
+def _replace_step(cls: type, switch: Switch, layout: Layout, undos: Undos) -> None:
     original = cls.step  # type: ignore[attr-defined]
     # On torch 2.0 to 2.2 dynamo replaces a hooked step by the function inside the hook, so the guard goes inside, too:
     # https://github.com/pytorch/pytorch/blob/v2.0.1/torch/_dynamo/eval_frame.py#L792
@@ -252,7 +250,7 @@ def _replace_step(cls: type, switch: Switch, layout: Layout) -> Undo:
     if under_hook:
         step = put_hook(step)
         step.hooked = True
-    return replace.attribute(cls, "step", step)
+    replace.attribute(cls, "step", step, undos)
 
 
 @contextmanager

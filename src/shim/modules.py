@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, Callable
 
 from . import bootstrap
-from .replace import Undo
+from .replace import Undos
 
 
 def is_being_imported(module: Any) -> bool:
@@ -29,23 +29,27 @@ def can_be_imported(name: str) -> bool:
     return PathFinder.find_spec(name, getattr(package, "__path__", [])) is not None
 
 
-def with_methods(module: Any, **methods: Any) -> Undo:
-    """Give a module a class with more methods, which ``vars`` and ``dir`` of the module do not show.
+def add_to_class(module: Any, undos: Undos, **attributes: Any) -> None:
+    """Give a module a class with more attributes, which ``vars`` of the module does not show.
 
-    Returns:
-        A function that restores the class, unless other code has set another one since.
+    Args:
+        module: the module.
+        undos: gets a function that removes the attributes, and restores the class unless other code has set one since.
+        attributes: methods and others.
     """
     old = type(module)
     # The new class cannot be found by name, so cloudpickle could not pickle the module. It is pickled by its name.
     reduce = {"__reduce__": lambda self: (importlib.import_module, (self.__name__,))}
-    new = type(old.__name__, (old,), {"__module__": old.__module__, **reduce, **methods})
-    module.__class__ = new
+    new = type(old.__name__, (old,), {"__module__": old.__module__, **reduce, **attributes})
 
     def undo() -> None:
+        for name in attributes:
+            delattr(new, name)  # a class of other code may be derived from this one
         if type(module) is new:
             module.__class__ = old
 
-    return undo
+    undos.append(undo)
+    module.__class__ = new
 
 
 def fill_when_asked(module: ModuleType, how: Callable[[], dict[str, Any]]) -> None:
@@ -58,7 +62,7 @@ def fill_when_asked(module: ModuleType, how: Callable[[], dict[str, Any]]) -> No
             if not begun:  # not again if how() itself looks a name up
                 begun.append(True)
                 vars(module).update(how())
-                as_before()
+                as_before.pop()()
 
     def get(self: ModuleType, name: str) -> Any:
         # Code that goes through sys.modules looks up names such as __file__.
@@ -75,4 +79,5 @@ def fill_when_asked(module: ModuleType, how: Callable[[], dict[str, Any]]) -> No
         fill()
         return sorted(vars(self))
 
-    as_before = with_methods(module, __getattr__=get, __dir__=names)
+    as_before: Undos = []
+    add_to_class(module, as_before, __getattr__=get, __dir__=names)

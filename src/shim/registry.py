@@ -77,6 +77,7 @@ class Choice(Record):
 class _Applied(Record):
     switch: guards.Switch
     changes: list[Change]
+    undos: replace.Undos
 
 
 class Registry:
@@ -190,7 +191,7 @@ class Registry:
 
     def _apply_one(self, patch: Patch, layout: Layout | None, choice: Choice) -> list[Change]:
         """Apply a patch, and return its changes. ``apply`` replaces the old objects of all patches at once."""
-        applied = self._applied.get(patch.name) or _Applied(guards.Switch(), [])
+        applied = self._applied.get(patch.name) or _Applied(guards.Switch(), [], [])
         new: list[Change] = []
         try:
             verdict = _verdict(patch, layout, choice)
@@ -202,10 +203,10 @@ class Registry:
             for target, kind, found in _found(patch):
                 alike = [change for change in applied.changes + new if change.target.kind == target.kind]
                 if not kind.is_done(target, found, alike):
-                    new.append(kind.change(target, found, applied.switch, layout))
+                    new.append(kind.change(target, found, applied.switch, layout, applied.undos))
         except BaseException as error:
             self._applied.pop(patch.name, None)
-            self._take_back([_Applied(applied.switch, applied.changes + new)])
+            self._take_back([applied._replace(changes=applied.changes + new)])
             if isinstance(error, KeyboardInterrupt):  # a Ctrl-C is meant for the program
                 raise
             self._outcomes[patch.name] = Outcome(patch.name, "failed", in_words(error))
@@ -221,10 +222,10 @@ class Registry:
     def _take_back(patches: list[_Applied]) -> None:
         for applied in patches:
             applied.switch.on = False
+        for applied in patches:
+            for undo in reversed(applied.undos):
+                undo()
         changes = [change for applied in patches for change in reversed(applied.changes)]
-        for change in changes:
-            if change.undo is not None:
-                change.undo()
         replace.everywhere((change.new, change.old) for change in changes if change.swap)
 
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import Any, Callable, Iterable
+from typing import Any, Callable, Iterable, List
 
-Undo = Callable[[], None]
+#: The functions that undo a patch, in the order of its changes. Each one is appended before its change is made, because
+#: a Ctrl-C or a MemoryError can come between any two lines.
+Undos = List[Callable[[], None]]
 
 
-def attribute(owner: Any, name: str, new: Any) -> Undo:
-    """Set an attribute. The returned function restores the old object, unless other code has set the attribute since.
+def attribute(owner: Any, name: str, new: Any, undos: Undos) -> None:
+    """Set an attribute.
 
     Args:
         owner: a module or a class.
         name: the name of the attribute.
         new: its value.
+        undos: gets a function that restores the old object, unless other code has set the attribute since.
     """
     absent = name not in vars(owner)
     old = vars(owner).get(name)
-    setattr(owner, name, new)
 
     def undo() -> None:
         if vars(owner).get(name) is not new:
@@ -29,7 +31,8 @@ def attribute(owner: Any, name: str, new: Any) -> Undo:
         else:
             setattr(owner, name, old)
 
-    return undo
+    undos.append(undo)
+    setattr(owner, name, new)
 
 
 #: Returns the dictionary of a module. ``vars`` would import a module of importlib.util.LazyLoader.

@@ -8,13 +8,14 @@ import sys
 from importlib.machinery import ModuleSpec
 from operator import attrgetter
 from types import FunctionType, ModuleType
-from typing import Any, Callable, Iterator
+from typing import Any, Iterator
 
 from . import guards, replace
-from .layout import Layout, weight_decay_of
+from .layout import weight_decay_of
 from .lookalike import is_plain, wrap_like
-from .modules import can_be_imported, fill_when_asked, is_being_imported, with_methods
+from .modules import add_to_class, can_be_imported, fill_when_asked, is_being_imported
 from .record import Record
+from .replace import Undos
 
 
 class Target(Record):
@@ -66,14 +67,13 @@ class Change(Record):
     """A target that was found and changed.
 
     With ``swap``, the registry replaces ``old`` by ``new`` in every module that holds it, by identity, for all changes
-    at once. ``undo`` undoes everything else.
+    at once.
     """
 
     target: Target
     owner: Any
     old: Any
     new: Any
-    undo: Callable[[], None] | None = None
     swap: bool = False
 
 
@@ -99,8 +99,10 @@ class Kind:
         """Tell whether this place is patched already."""
         return any(found[0] is change.owner and target.attribute == change.target.attribute for change in changes)
 
-    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
-        """Change the target."""
+    def change(
+        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+    ) -> Change:
+        """Change the target. ``undos`` gets what undoes it, except for a swap."""
         raise NotImplementedError
 
 
@@ -114,10 +116,13 @@ class Guard(Kind):
         """Tell whether the class is guarded already, through this path or an alias."""
         return any(found[1] is change.old for change in changes)
 
-    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Layout) -> Change:
+    def change(
+        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+    ) -> Change:
         """Guard the class."""
         owner, value = found
-        return Change(target, owner, value, None, getattr(guards, self._guard)(value, switch, layout))
+        getattr(guards, self._guard)(value, switch, layout, undos)
+        return Change(target, owner, value, None)
 
 
 class Functional(Kind):
@@ -134,7 +139,9 @@ class Functional(Kind):
             value = vars(value).get("__wrapped__") if hasattr(value, "__dict__") else None
         return False
 
-    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Layout) -> Change:
+    def change(
+        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+    ) -> Change:
         """Make the guard, which the registry swaps in."""
         owner, value = found
         return Change(target, owner, value, guards.functional(value, switch, layout), swap=True)
@@ -147,11 +154,14 @@ class Attribute(Kind):
         """Return the owner and its own attribute, which is None if there is none yet."""
         return owner, vars(owner).get(name)
 
-    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
+    def change(
+        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+    ) -> Change:
         """Set the attribute."""
         owner, value = found
         new = target.how(owner)
-        return Change(target, owner, value, new, replace.attribute(owner, target.attribute, new))
+        replace.attribute(owner, target.attribute, new, undos)
+        return Change(target, owner, value, new)
 
 
 class Submodule(Kind):
@@ -169,24 +179,19 @@ class Submodule(Kind):
         module = sys.modules.get(f"{target.module}.{target.attribute}")
         return (owner, module) if owner and module and target.attribute not in vars(owner) else None
 
-    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
-        """Give the package an attribute that is not in its dictionary, and the submodule a call."""
+    def change(
+        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+    ) -> Change:
+        """Give the class of the package the attribute, and the submodule a call."""
         owner, module = found
-
-        def get(self: ModuleType, name: str) -> Any:
-            if name == target.attribute and switch.on:
-                return module
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
 
         def call(self: ModuleType, *args: Any, **kwargs: Any) -> Any:
             return target.how(owner)(*args, **kwargs)
 
         signature = property(lambda self: inspect.signature(target.how(owner)))
-        undos = [
-            with_methods(owner, __getattr__=get),
-            with_methods(module, __call__=call, __signature__=signature),
-        ]
-        return Change(target, owner, None, module, _all(undos))
+        add_to_class(owner, undos, **{target.attribute: module})
+        add_to_class(module, undos, __call__=call, __signature__=signature)
+        return Change(target, owner, None, module)
 
 
 class Name(Kind):
@@ -200,12 +205,14 @@ class Name(Kind):
         theirs = held is not None and str(module).partition(".")[0] != package
         return None if theirs else (owner, held)
 
-    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
+    def change(
+        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+    ) -> Change:
         """Set the attribute. A stub is replaced in every module that holds it."""
         owner, stub = found
         new = self.new(target, owner)
-        undo = replace.attribute(owner, target.attribute, new)
-        return Change(target, owner, stub, new, undo, swap=isinstance(stub, FunctionType))
+        replace.attribute(owner, target.attribute, new, undos)
+        return Change(target, owner, stub, new, swap=isinstance(stub, FunctionType))
 
     def new(self, target: Target, owner: Any) -> Any:
         """Return what is put there."""
@@ -232,12 +239,15 @@ class Names(Kind):
         """Tell whether the module has been given the names already."""
         return any(target.path == change.target.path for change in changes)
 
-    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
+    def change(
+        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+    ) -> Change:
         """Give the module the names that it lacks. Those that it makes on demand (PEP 562) are made by now."""
         module = found[1]
         given = {name: value for name, value in target.how().items() if name not in vars(module)}
-        undos = [replace.attribute(module, name, value) for name, value in given.items()]
-        return Change(target, module, module, module, _all(undos))
+        for name, value in given.items():
+            replace.attribute(module, name, value, undos)
+        return Change(target, module, module, module)
 
 
 class Module(Names):
@@ -252,40 +262,45 @@ class Module(Names):
             return super().find(target)
         return None if can_be_imported(target.path) else (package, None)
 
-    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
+    def change(
+        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+    ) -> Change:
         """Make the module, or give an existing one the names that it lacks."""
         package, module = found
         if module is not None:
-            return super().change(target, found, switch, layout)
+            return super().change(target, found, switch, layout, undos)
         new = ModuleType(target.path, f"What {target.path} held in older releases, given back by shim.")
         # importlib.util.find_spec asks the module for it, and importlib.reload finds nothing to run anew.
         new.__spec__ = ModuleSpec(target.path, None, origin="shim")
         fill_when_asked(new, target.how)
-        sys.modules[target.path] = new
-        name = target.path.rpartition(".")[2]
-        # The attribute torch.tensor is a function, also in releases that had a module torch.tensor.
-        undo_attribute = None if name in vars(package) else replace.attribute(package, name, new)
 
         def undo() -> None:
-            if undo_attribute is not None:
-                undo_attribute()
             if sys.modules.get(target.path) is new:
                 del sys.modules[target.path]
 
-        return Change(target, package, None, new, undo)
+        undos.append(undo)
+        sys.modules[target.path] = new
+        name = target.path.rpartition(".")[2]
+        # The attribute torch.tensor is a function, also in releases that had a module torch.tensor.
+        if name not in vars(package):
+            replace.attribute(package, name, new, undos)
+        return Change(target, package, None, new)
 
 
 class CallableModule(Names):
     """A module that was a function in older releases."""
 
-    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
+    def change(
+        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+    ) -> Change:
         """Make the module callable."""
         module = found[1]
 
         def call(self: ModuleType, *args: Any, **kwargs: Any) -> Any:
             return target.how(*args, **kwargs)
 
-        return Change(target, module, module, module, with_methods(module, __call__=call))
+        add_to_class(module, undos, __call__=call)
+        return Change(target, module, module, module)
 
 
 class Around(Kind):
@@ -295,7 +310,9 @@ class Around(Kind):
         """Return the owner and the function itself, not bound to the owner."""
         return owner, inspect.getattr_static(owner, name)
 
-    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
+    def change(
+        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+    ) -> Change:
         """Call ``how`` with the original in its place."""
         owner, held = found
         original = held.__func__ if isinstance(held, (staticmethod, classmethod)) else held
@@ -311,20 +328,12 @@ class Around(Kind):
         # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/jit/_script.py#L1201
         vars(around)["__prepare_scriptable__"] = lambda: original
         new: Any = type(held)(around) if original is not held else around
-        undos = [replace.attribute(owner, target.attribute, new), _as_a_builtin_of_torchscript(original, around)]
-        swap = isinstance(owner, ModuleType)
-        return Change(target, owner, held, new, _all(undos), swap)
+        replace.attribute(owner, target.attribute, new, undos)
+        _as_a_builtin_of_torchscript(original, around, undos)
+        return Change(target, owner, held, new, swap=isinstance(owner, ModuleType))
 
 
-def _all(undos: list[replace.Undo]) -> replace.Undo:
-    def undo() -> None:
-        for undo_one in undos:
-            undo_one()
-
-    return undo
-
-
-def _as_a_builtin_of_torchscript(original: Any, new: Any) -> Callable[[], None]:
+def _as_a_builtin_of_torchscript(original: Any, new: Any, undos: Undos) -> None:
     """Let TorchScript use the same operator for ``new`` as for ``original``.
 
     TorchScript knows functions like torch.stft by their identity, and compiles any other function:
@@ -332,14 +341,9 @@ def _as_a_builtin_of_torchscript(original: Any, new: Any) -> Callable[[], None]:
     """
     builtins = sys.modules.get("torch.jit._builtins")
     table = builtins._get_builtin_table() if builtins is not None else {}
-    if id(original) not in table:
-        return lambda: None
-    table[id(new)] = table[id(original)]
-
-    def undo() -> None:
-        table.pop(id(new), None)
-
-    return undo
+    if id(original) in table:
+        undos.append(lambda: table.pop(id(new), None))
+        table[id(new)] = table[id(original)]
 
 
 class Wrapper(Kind):
@@ -351,7 +355,9 @@ class Wrapper(Kind):
     def __init__(self, exact: bool) -> None:
         self._exact = exact
 
-    def change(self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any) -> Change:
+    def change(
+        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+    ) -> Change:
         """Wrap the function."""
         owner, value = found
         for base in owner.__mro__ if isinstance(owner, type) else ():
@@ -359,7 +365,8 @@ class Wrapper(Kind):
                 value = vars(base)[target.attribute]  # the staticmethod or classmethod object, which getattr has bound
                 break
         new = self._wrapped(value, target, switch, isinstance(owner, type))
-        return Change(target, owner, value, new, replace.attribute(owner, target.attribute, new))
+        replace.attribute(owner, target.attribute, new, undos)
+        return Change(target, owner, value, new)
 
     def _wrapped(self, value: Any, target: Target, switch: guards.Switch, in_class: bool) -> Any:
         if isinstance(value, (staticmethod, classmethod)) and is_plain(value.__func__):

@@ -114,7 +114,7 @@ with tempfile.TemporaryDirectory() as folder:
     y = MMDistributedDataParallel(linear)(torch.ones(3, 2))
     y.sum().backward()
     print(y.tolist(), linear.weight.grad.tolist())
-    distributed.destroy_process_group()
+    # No destroy_process_group: up to 2.0 it may wait forever for a thread that waits for the GIL.
 """,
     },
 )
