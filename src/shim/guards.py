@@ -117,7 +117,8 @@ def _for_none(original: Any, taken: Parameters, form: bool = False) -> str:
         # The function accepts None as its default. A None that was given cannot be told from one that was left out.
         if taken.defaults.get(WEIGHT_DECAY, 0.0) is None:
             return ""
-        # Since torch 2.7, AdamW calls the forms of Adam with decoupled_weight_decay=True.
+        # Since torch 2.7, AdamW calls the forms of Adam with decoupled_weight_decay=True:
+        # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/adamw.py#L180
         which = ", decoupled_weight_decay" if form and "decoupled_weight_decay" in taken.names else ""
         return f"if weight_decay is None:\n    weight_decay = {{value}}({{first}}{which})\n"
     lines = ""
@@ -304,6 +305,7 @@ def functional(original: Any, switch: Switch, layout: Layout) -> Any:
     # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_sources.py#L24
     taken = parameters_of(original)
     guard = lookalike(original, _for_none(original, taken, form=True), {"value": value}, function.__globals__, taken)
+    # Dynamo does not trace fused forms: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_dynamo/eval_frame.py#L2780
     if getattr(original, "_torchdynamo_disable", False):
-        guard = sys.modules["torch._dynamo"].disable(guard)  # as dynamo did with the original
+        guard = sys.modules["torch._dynamo"].disable(guard)
     return guard
