@@ -92,7 +92,7 @@ def constructor(cls: type, switch: Switch, layout: Layout, undos: Undos) -> None
     """
     original: Any = cls.__init__  # type: ignore[misc]
     # A constructor that accepts None (torch up to 1.4, other packages) may be called by a subclass in which None has a
-    # meaning. If the constructor refuses None, there can be no such subclass, and the guard may act for all of them.
+    # meaning. If it refuses None, no subclass can call it with None and go on, so the guard may act for all of them.
     refuses = layout.constructors_check and _of_torch_or_ours(original)
 
     def value(optimizer: Any) -> float | None:
