@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ def step_fused(lists: Lists, options: Options) -> None:
         raise RuntimeError("`fused` does not support `differentiable`")
     _check_weight_decay(options.weight_decay)
     grad_scale, found_inf, clip_lambda = options.grad_scale, options.found_inf, options.clip_lambda
-    numbers = {name: getattr(options, name) for name in NUMBERS}
+    numbers = dict(zip(NUMBERS, _numbers(options)))
     columns: Any = [*lists[:5], lists.compensations or [None] * len(lists.params)]
     if options.has_complex:
         columns = _as_reals(columns)
@@ -51,6 +52,7 @@ _fused_adopt = form("_fused_adopt", step_fused)
 
 # The options that the kernels take.
 NUMBERS = ("beta1", "beta2", "lr", "clip_exp", "weight_decay", "decouple", "eps", "maximize")
+_numbers = itemgetter(*map(Options._fields.index, NUMBERS))
 
 
 def _as_reals(lists: list[Any]) -> Any:
