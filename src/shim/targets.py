@@ -215,7 +215,7 @@ class Name(Kind):
         return Change(target, owner, stub, new, swap=isinstance(stub, FunctionType))
 
     def new(self, target: Target, owner: Any) -> Any:
-        """Return what is put there."""
+        """Return the new object."""
         return target.how
 
 
@@ -223,7 +223,7 @@ class Made(Name):
     """A name whose object is made when its owner is there."""
 
     def new(self, target: Target, owner: Any) -> Any:
-        """Return what is put there."""
+        """Return the new object."""
         return target.how(owner)
 
 
@@ -242,7 +242,7 @@ class Names(Kind):
     def change(
         self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
     ) -> Change:
-        """Give the module the names that it lacks. Those that it makes on demand (PEP 562) are made by now."""
+        """Give the module the names that it lacks. ``how()`` may have had it make some of them on demand (PEP 562)."""
         module = found[1]
         given = {name: value for name, value in target.how().items() if name not in vars(module)}
         for name, value in given.items():
@@ -251,7 +251,7 @@ class Names(Kind):
 
 
 class Module(Names):
-    """A module that was removed, or lacks names. It is put into sys.modules, where ``import`` finds it."""
+    """A module that was removed, or lacks names. A new one is added to sys.modules, where ``import`` finds it."""
 
     def find(self, target: Target) -> tuple[Any, Any] | None:
         """Return the package and the module; None as long as the package, or a module that exists, is not imported."""
