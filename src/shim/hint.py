@@ -129,9 +129,9 @@ def _is_wanted() -> bool:
         return False
     if bootstrap.state["door"] in (None, "activate") or sys.flags.inspect or hasattr(sys, "ps1"):
         return False
-    from . import guards
+    from .rank import is_rank_0
 
-    return guards._is_rank_0()
+    return is_rank_0()
 
 
 def _write(text: str) -> None:
@@ -207,7 +207,7 @@ def _is_said_by_the_program(frame: FrameType, instruction: int) -> bool:
 def _patches_for(text: str) -> Iterator[Patch]:
     """Yield the patches that answer a message."""
     from . import explain, rows
-    from .activation import REGISTRY
+    from .process import REGISTRY
 
     patches = {patch.name: patch for patch in (*rows.load(), *REGISTRY) if patch.answers}
     answers = [explain.Answer(patch.name, patch.answers, patch.reason, "") for patch in patches.values()]
@@ -263,14 +263,14 @@ def _advice(patch: Patch) -> tuple[str, _Command | None] | None:
 
     None for a patch that is on already, or that would not help here.
     """
-    from .activation import _choice
+    from .process import choice
     from .releases import is_in, of_the_time
 
     installed = _installed(patch.of)
     if installed is None:
         return None
     here = f"and this is {patch.of} {'.'.join(map(str, installed))}"
-    chosen = _choice()
+    chosen = choice()
     family = {patch.name[:end] for end, letter in enumerate(patch.name + ".") if letter == "."}
     if patch.name in chosen.named or family & {*chosen.left_out} or not is_in(installed, patch.versions):
         return None
@@ -352,9 +352,9 @@ def _paragraph(text: str, command: _Command | None) -> list[str]:
 def _in_a_shell(command: _Command) -> str:
     """Return the command that starts the job again: the one that started it, if that is known, with shim added."""
     from . import switches
-    from .activation import _choice
+    from .process import choice
 
-    written_for = _choice().written_for
+    written_for = choice().written_for
     release = command.release or (str(written_for) if written_for else "")
     named = switches.names("SHIM_PATCHES") + ([command.patch] if command.patch else [])
     patches = f"SHIM_PATCHES={','.join(named)}" if named else ""
@@ -376,9 +376,9 @@ def _quoted(word: str) -> str:
 
 def _run_reaches(words: list[str]) -> bool:
     """Tell whether ``python -m shim run`` works here: not in a project with its own ``shim``, not with -I, -E or -S."""
-    from . import launch
+    from . import interpreter
 
-    options, _ = launch._split(words[1:])
+    options, _ = interpreter.split(words[1:])
     locked_out = any(not option.startswith("--") and {*option} & {*"IES"} for option in options)
     return bootstrap.state["door"] != "preimport" and __package__ == "shim" and not locked_out
 
@@ -387,7 +387,7 @@ def _started_with() -> list[str]:
     """Return the command line that the user typed, beginning with the interpreter; empty if it is not known."""
     from multiprocessing import process
 
-    from . import launch
+    from . import interpreter
 
     words = _command_line("self")
     worker = bool(process.current_process()._identity)
@@ -398,8 +398,8 @@ def _started_with() -> list[str]:
         words = []
     elif "--multiprocessing-fork" in words:
         words = _command_line(str(os.getppid()))
-    python, program = words[:1], launch._split(words[1:])[1]
-    known = python and program[:1] not in ([], ["-"]) and launch._is_python(python[0])
+    python, program = words[:1], interpreter.split(words[1:])[1]
+    known = python and program[:1] not in ([], ["-"]) and interpreter.is_python(python[0])
     return words if known and not any("from multiprocessing." in word for word in words) else []
 
 
