@@ -64,8 +64,12 @@ def release_written_for() -> Release | None:
             from .rank import is_rank_0
 
             PROCESS.complained.add(text)
-            # torchrun itself has warned before it started the ranks.
-            if is_rank_0() and "TORCHELASTIC_RUN_ID" not in os.environ:
+            # Through a door of the environment, torchrun itself has warned before it started the ranks.
+            by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ and bootstrap.state["door"] in (
+                "sitecustomize",
+                "enabled",
+            )
+            if is_rank_0() and not by_torchrun:
                 logging.getLogger("shim").warning("SHIM_FOR is ignored: %s", error)
         return None
 
