@@ -9,17 +9,18 @@ import sys
 import threading
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
-from typing import Iterable, Iterator, TypeVar
+from typing import TYPE_CHECKING, Iterable, Iterator, TypeVar
 
-from . import bootstrap, hint, plugins, releases, switches
+from . import bootstrap, plugins, releases, switches, watch
 from .layout import NEWEST_KNOWN, probe
 from .modules import is_being_imported
 from .patches.torch_optim import newcomers
 from .process import PROCESS, REGISTRY, choice, is_known, known_names, release_written_for, rows_for
 from .registry import Choice, Outcome, Patch, Registry
-from .report import Fired, Status
 from .targets import Target
-from .warning import FOUND
+
+if TYPE_CHECKING:
+    from .report import Status
 
 _log = logging.getLogger("shim")
 _lock = threading.RLock()
@@ -104,6 +105,9 @@ def status() -> Status:
     ...     {outcome.patch: outcome.state for outcome in shim.status().outcomes}["adam"]
     'applied'
     """
+    from .report import Fired, Status
+    from .warning import FOUND
+
     error = bootstrap.state["error"]
     return Status(
         active=PROCESS.active,
@@ -238,7 +242,7 @@ def apply(module: str, just_run: bool) -> None:
 def _watch_for_the_hint() -> None:
     """Start to watch for the exception that ends this process. That needs multiprocessing, which torch imports."""
     if bootstrap.state["door"] not in (None, "activate"):
-        hint.watch()
+        watch.watch()
 
 
 def _due(module: str) -> list[str]:

@@ -7,7 +7,7 @@ started again, with the job in place of ``shim run``. If it cannot be, a message
 import os
 import sys
 
-from .interpreter import split
+from .interpreter import command_line, split
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ def behind(given: "List[str]", command: "List[str]") -> "Tuple[List[str], str]":
     Returns:
         The command line, and a message if the tool cannot see the job.
     """
-    words = _words(os.getpid()) or [""]
+    words = command_line(os.getpid()) or [""]
     front = _before_run(split(words[1:])[1], given)
     options, program = split(command[1:])
     tool = _name(front[1:] if front[:1] == ["-m"] else front)
     if tool in TOOLS and command[0] == words[0] and program[0] not in ("-c", "-"):
         return [command[0], *options, *front, *program], ""
-    tool = tool if tool in TOOLS + ONCE else _name(_words(os.getppid()))
+    tool = tool if tool in TOOLS + ONCE else _name(command_line(os.getppid()))
     if tool not in TOOLS + ONCE + OUTSIDE:
         tool = "what traces or profiles this process" if _is_watched() else ""
     if not tool:
@@ -46,17 +46,6 @@ def behind(given: "List[str]", command: "List[str]") -> "Tuple[List[str], str]":
         "%s sees nothing of the job, which replaces this process. Put shim in front: "
         "python -m shim run, then the tool, then the job" % tool
     )
-
-
-def _words(process: "int") -> "List[str]":
-    """Return the command line of a process; empty if it cannot be read."""
-    if process == os.getpid() and hasattr(sys, "orig_argv"):
-        return list(sys.orig_argv)
-    try:
-        with open("/proc/%d/cmdline" % process, "rb") as file:
-            return [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
-    except OSError:
-        return []
 
 
 def _before_run(program: "List[str]", given: "List[str]") -> "List[str]":

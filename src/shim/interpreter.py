@@ -142,3 +142,14 @@ def locked_out(options: "List[str]") -> "str":
 def argv0() -> "str":
     """Return the name by which this interpreter was called."""
     return str(getattr(sys, "orig_argv", [sys.executable])[0])
+
+
+def command_line(process: "int") -> "List[str]":
+    """Return the command line of a process; empty if it cannot be read."""
+    if process == os.getpid() and hasattr(sys, "orig_argv"):
+        return list(sys.orig_argv)
+    try:
+        with open("/proc/%d/cmdline" % process, "rb") as file:  # Linux
+            return [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
+    except OSError:
+        return []

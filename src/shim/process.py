@@ -9,7 +9,6 @@ from typing import Iterable
 from . import bootstrap, releases, switches
 from .layout import Layout
 from .patches import PATCHES
-from .rank import is_rank_0
 from .registry import Choice, Patch, Registry
 from .releases import Release
 
@@ -62,6 +61,8 @@ def release_written_for() -> Release | None:
         return releases.written_for(text)
     except ValueError as error:
         if text not in PROCESS.complained:
+            from .rank import is_rank_0
+
             PROCESS.complained.add(text)
             # Through a door of the environment, torchrun itself has warned before it started the ranks.
             by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ and bootstrap.state["door"] in (

@@ -10,7 +10,6 @@ from typing import Any
 
 from . import switches
 from .layout import weight_decay_of
-from .rank import is_rank_0
 
 
 class NoneWeightDecayWarning(UserWarning):
@@ -65,6 +64,8 @@ def value_for(owner: Any, where: str) -> float:
     level, frame = _users_frame()
     key = (name, where, f"{frame.f_code.co_filename}:{frame.f_lineno}")
     FOUND.times[key] = FOUND.times.get(key, 0) + 1
+    from .rank import is_rank_0  # few processes find a None
+
     if is_rank_0():
         _warn(
             f"{name} got weight_decay=None in {where}; shim goes on with {with_value}{own}. "

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from . import blocked, native
 from .common import _NO_LAMBDA_ON_GPU, _check_storages, _check_weight_decay, _found_inf, _real
-from .form import Lists, Options, form
+from .form import Clip, Lists, Options, form
 from .low_precision import is_widened
 from .memory import at, begin_together
 from .single import step_each
@@ -72,8 +72,10 @@ def _as_reals(lists: list[Any]) -> Any:
     return lists
 
 
-def _check_fused(params: list[Tensor]) -> None:
-    """Raise if fused=True is given and there is no kernel for these parameters."""
+def _check_fused(params: list[Tensor], clip_lambda: Clip | None) -> None:
+    """Raise if fused=True is given and there is no kernel for these parameters, or none with this clip."""
+    if clip_lambda is not None and any(p.is_cuda for p in params):
+        raise RuntimeError(_NO_LAMBDA_ON_GPU)
     kinds = {p.device.type for p in params}
     reason = None
     if not kinds <= {"cpu", "cuda"} or not all(torch.is_floating_point(p) or torch.is_complex(p) for p in params):

@@ -12,12 +12,12 @@ from torch.optim.optimizer import Optimizer
 
 from . import _torch, native
 from .checkpoint import Loading
-from .common import _NO_LAMBDA_ON_GPU, _NO_TENSOR_LR, _check_weight_decay
+from .common import _NO_TENSOR_LR, _check_weight_decay
 from .form import Clip
 from .functional import _form_in_words, adopt
 from .fused import _check_fused
 from .low_precision import LOW_PRECISION
-from .options import check_exclusive, check_rounding, check_values
+from .options import check_exclusive, check_foreach, check_rounding, check_values
 
 __all__ = ["ADOPT"]
 
@@ -176,17 +176,10 @@ class ADOPT(Optimizer):
         super().__init__(params, defaults)
 
         if fused:
-            if clip_lambda is not None and any(p.is_cuda for group in self.param_groups for p in group["params"]):
-                raise RuntimeError(_NO_LAMBDA_ON_GPU)
-            _check_fused([p for group in self.param_groups for p in group["params"]])
+            _check_fused([p for group in self.param_groups for p in group["params"]], clip_lambda)
             self._step_supports_amp_scaling = True  # GradScaler then leaves unscaling to the step
         if foreach:
-            if capturable and not _torch.FOREACH_BROADCASTS:
-                raise RuntimeError(
-                    f"foreach=True with capturable=True needs torch 1.13 or later, this is {torch.__version__}"
-                )
-            if not _torch.HAS_FOREACH:
-                raise RuntimeError(f"foreach=True needs torch 1.8 or later, this is {torch.__version__}")
+            check_foreach(capturable)
         unsaved = [clip for clip in (group["clip_lambda"] for group in self.param_groups) if not _can_be_saved(clip)]
         if unsaved:
             warnings.warn(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from . import _torch
 from .common import _NO_TENSOR_LR
 from .low_precision import ROUNDINGS
 
@@ -51,6 +53,14 @@ def check_exclusive(group: dict[str, Any]) -> None:
             raise RuntimeError(f"`{one}` does not support `differentiable`")
     if group["fused"] and group["foreach"]:
         raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+
+
+def check_foreach(capturable: bool) -> None:
+    """Raise if this torch does not have the list operations that foreach=True needs."""
+    if capturable and not _torch.FOREACH_BROADCASTS:
+        raise RuntimeError(f"foreach=True with capturable=True needs torch 1.13 or later, this is {torch.__version__}")
+    if not _torch.HAS_FOREACH:
+        raise RuntimeError(f"foreach=True needs torch 1.8 or later, this is {torch.__version__}")
 
 
 def check_rounding(rounding: object) -> None:
