@@ -31,7 +31,7 @@ FLAGS = {
 KERNEL = Extension(
     "shim.adopt._native",
     ["src/shim/adopt/native.c"],
-    depends=["src/shim/adopt/native_loop.h"],
+    depends=["src/shim/adopt/native_loop.h", "src/shim/adopt/native_tensor.h"],
     extra_compile_args=FLAGS["unix"],
     libraries=["m"],
     optional=True,  # without a compiler the package installs and works all the same

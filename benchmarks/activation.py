@@ -23,9 +23,9 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 #: The parts, and the functions whose time they are. If one calls another, the time is counted once.
 PARTS = {
     "importing shim": ("bootstrap:_import_ours",),
-    "loading the table of breakages": ("activation:_rows",),
+    "loading the table of breakages": ("process:table",),
     "looking at torch": ("activation:probe",),
-    "replacing in all modules": ("guards:swap_everywhere",),
+    "replacing in all modules": ("replace:everywhere",),
     "writing guards and rows": ("registry:Registry.apply",),
     "entry points": ("activation:_load_plugins",),
     "the rest": ("bootstrap:arrived",),

@@ -175,7 +175,7 @@ class TestTheCommand:
         assert (result.returncode, result.stderr) == (0, "") and result.stdout.startswith("resume")
 
     def test_no_patch_is_applied_and_no_registry_changed_by_asking(self):
-        from shim.activation import REGISTRY
+        from shim.process import REGISTRY
 
         before = list(REGISTRY), dict(REGISTRY.absent)
         assert answers("KeyError: 'capturable'") == answers("KeyError: 'capturable'") == ["resume"]

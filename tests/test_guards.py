@@ -19,6 +19,8 @@ import torch
 import shim
 import shim.guards
 import shim.layout
+import shim.rank
+import shim.warning
 from shim.layout import weight_decay_of
 
 warned = pytest.warns(shim.NoneWeightDecayWarning)
@@ -316,7 +318,7 @@ class TestOncePerPlace:
 
     @pytest.fixture(autouse=True)
     def nothing_was_said(self, monkeypatch):
-        monkeypatch.setattr(shim.guards, "_said", set())
+        monkeypatch.setattr(shim.warning.FOUND, "warned", set())
 
     @pytest.mark.parametrize("action", ["default", "module", "once"])
     @pytest.mark.parametrize("name", ["AdamW", "SGD"])
@@ -374,10 +376,10 @@ class TestOncePerPlace:
 class TestRank:
     @pytest.fixture(autouse=True)
     def no_rank(self, monkeypatch):
-        for name in shim.guards.RANKS:
+        for name in shim.rank.RANKS:
             monkeypatch.delenv(name, raising=False)
 
-    @pytest.mark.parametrize("name", shim.guards.RANKS)
+    @pytest.mark.parametrize("name", shim.rank.RANKS)
     def test_only_rank_0_speaks_and_every_rank_is_mended(self, name, monkeypatch, recwarn):
         monkeypatch.setenv(name, "1")
         assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
@@ -394,7 +396,7 @@ class TestRank:
 
     @pytest.mark.parametrize("rank", ["²", "", "-1", " ", "one", "1.0", "٣x", "0x1", "9" * 5000 + "!", "\udcff"])
     def test_what_is_no_rank_means_that_there_is_none(self, rank, monkeypatch):
-        for name in shim.guards.RANKS:
+        for name in shim.rank.RANKS:
             monkeypatch.setenv(name, rank)
         with warned:
             assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
@@ -466,7 +468,7 @@ class TestAGuardRaisesNothing:
 
     @pytest.mark.parametrize("value", ["²", "\udcff", "1²", "-", "None", "null", "\uff11", "\ttru"], ids=ascii)
     def test_garbage_is_as_not_set(self, value, monkeypatch):
-        for name in ("SHIM_STRICT", "SHIM_DISABLE", "SHIM_VALUE", "SHIM_FOR", "SHIM_LOG", *shim.guards.RANKS):
+        for name in ("SHIM_STRICT", "SHIM_DISABLE", "SHIM_VALUE", "SHIM_FOR", "SHIM_LOG", *shim.rank.RANKS):
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(logging.getLogger("shim"), "disabled", True)  # pytest-xdist cannot hand on what it says
         shim.deactivate()
@@ -508,7 +510,7 @@ class TestLeftOut:
                 }
                 sub = type("Sub", (left_out,), {})
                 assert seen(sub) == plain[left_out]
-        assert not shim.guards.left_out
+        assert not shim.guards.GUARDED.left_out
 
 
 class TestValue:
@@ -516,7 +518,7 @@ class TestValue:
 
     @pytest.fixture(autouse=True)
     def nothing_was_refused(self, monkeypatch):
-        monkeypatch.setattr(shim.guards, "_refused", set())
+        monkeypatch.setattr(shim.warning.FOUND, "refused", set())
 
     @pytest.mark.parametrize("cls", OPTIMIZERS)
     @pytest.mark.parametrize("text, value", [("0.01", 0.01), ("1e-2", 0.01), (" 0.5 ", 0.5), ("", 0.0), ("0", 0.0)])

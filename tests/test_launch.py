@@ -13,7 +13,7 @@ import zipfile
 
 import pytest
 
-from shim import launch
+from shim import interpreter, launch
 
 PROBE = "import sys; print(sys.argv, __name__, sys.path[0], sys.flags, sys.warnoptions, sys._xoptions)"
 
@@ -76,7 +76,7 @@ def test_interpreter_options_are_handed_on(same, python, options):
     ],
 )
 def test_options_are_told_from_the_program(argv, options, program):
-    assert launch._split(argv) == (options, program)
+    assert interpreter.split(argv) == (options, program)
 
 
 def test_a_command_that_is_not_python(python):
@@ -341,7 +341,7 @@ class TestInFront:
     JOB = (
         "import sys\ndef work_of_the_job():\n    print(sys.argv, __name__, 'shim' in sys.modules)\nwork_of_the_job()\n"
     )
-    SAID = "sees nothing of the job, which takes the place of this process"
+    SAID = "sees nothing of the job, which replaces this process"
 
     @pytest.fixture
     def run(self, python, tmp_path):
@@ -561,7 +561,9 @@ class TestWindows:
     "option, variable", [("-B", "PYTHONDONTWRITEBYTECODE"), ("-u", "PYTHONUNBUFFERED"), ("-O", "PYTHONOPTIMIZE")]
 )
 def test_options_that_a_variable_gives_are_not_handed_on_by_the_command_line(python, option, variable):
-    code = "import sys; sys.__dict__.pop('orig_argv', None); from shim import launch; print(launch.own_options())"
+    code = (
+        "import sys; vars(sys).pop('orig_argv', None); from shim.interpreter import own_options; print(own_options())"
+    )
     variables = dict.fromkeys(("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONOPTIMIZE", "PYTHONWARNINGS"), "")
     assert python(["-c", code], door="src", env=variables).stdout == "[]\n"
     assert python([option, "-c", code], door="src", env=variables).stdout == f"[{option!r}]\n"

@@ -69,7 +69,7 @@ def test_the_native_kernel_is_built_where_there_is_a_compiler_and_else_left_out(
     assert "-cp38-abi3-" in built[0].name
     with tarfile.open(str(built[1])) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
-        assert {"setup.py", "src/shim/adopt/native.c", "src/shim/adopt/native_loop.h"} <= names
+        assert {"setup.py", *(f"src/shim/adopt/native{end}" for end in (".c", "_loop.h", "_tensor.h"))} <= names
         assert not [name for name in names if name.endswith(".so")]
 
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(built[1])]

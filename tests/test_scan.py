@@ -13,11 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from shim import rows, scan, timeline
+import shim
+from shim import rows, timeline
 from shim.releases import is_in, release
+from shim.scan.command import scan
+from shim.scan.facts import Fact, _of_path, facts_of, here, releases_for
+from shim.scan.uses import Use, uses
 
 HERE = release(torch.__version__).numbers
-NOW = scan.here("2.13")
+NOW = here("2.13")
 
 
 def found(code, place=NOW):
@@ -27,8 +31,8 @@ def found(code, place=NOW):
 
 def everything(code, place=NOW):
     """Return the findings and notes in a source."""
-    uses = [(use, scan.facts_of(use)) for use in scan.uses(textwrap.dedent(code))]
-    lacking = [(use, [fact for fact in facts if not place.has(fact)]) for use, facts in uses]
+    known = [(use, facts_of(use)) for use in uses(textwrap.dedent(code))]
+    lacking = [(use, [fact for fact in facts if not place.has(fact)]) for use, facts in known]
     return [(use, facts[0]) for use, facts in lacking if facts]
 
 
@@ -133,7 +137,7 @@ class TestAName:
     def test_of_today_is_found_for_an_older_torch(self):
         code = "import torch\nfrom torch import nn\ntorch.func.vmap\nnn.RMSNorm(3)"
         assert found(code) == []
-        assert [name for _, _, name in found(code, scan.here("1.13"))] == ["torch.func", "torch.nn.RMSNorm"]
+        assert [name for _, _, name in found(code, here("1.13"))] == ["torch.func", "torch.nn.RMSNorm"]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +162,7 @@ def test_an_argument_of_another_function_is_none():
 class TestThisTorch:
     """No name that the torch which is here has is a finding for it, but what is there to say that it is gone."""
 
-    PLACE = scan.here(".".join(map(str, HERE)))
+    PLACE = here(".".join(map(str, HERE)))
 
     def test_none_of_its_names(self, record_property):
         given = {target.path.replace(":", ".") for row in rows.load() for target in row.targets}
@@ -174,7 +178,7 @@ class TestThisTorch:
     def test_none_of_what_its_own_sources_use(self):
         folder = Path(torch.__file__).parent
         some = random.Random(19).sample(sorted(folder.rglob("*.py")), 150)
-        results = [scan.scan(str(path), self.PLACE) for path in some]
+        results = [scan(str(path), self.PLACE) for path in some]
         wrong = [(result.name, use.line, fact) for result in results for use, fact in result.findings if not use.asked]
         assert [each for each in wrong if each[2].package == "torch" and not each[2].row] == []
 
@@ -189,8 +193,8 @@ class TestTheReleaseWrittenFor:
         ],
     )
     def test_is_where_all_names_are(self, code, first, last):
-        facts = frozenset(fact for use in scan.uses("import torch\n" + code) for fact in scan.facts_of(use))
-        releases = scan.releases_for(facts)
+        facts = frozenset(fact for use in uses("import torch\n" + code) for fact in facts_of(use))
+        releases = releases_for(facts)
         assert (str(releases[0]), str(releases[-1])) == (first, last)
         assert all(is_in(each.numbers, fact.works) for each in releases for fact in facts)
 
@@ -200,7 +204,7 @@ class TestTheReleaseWrittenFor:
 
 def start(*arguments, **options):
     """Run the command."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(scan.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(shim.__file__).parents[1])}
     command = [sys.executable, "-m", "shim", "scan", *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, **options)
 
@@ -302,13 +306,13 @@ class TestTheCommand:
 
     def test_the_time_grows_with_the_size(self, project):
         """Counted in uses, not in seconds: each name is looked up once."""
-        scan._of_path.cache_clear()
+        _of_path.cache_clear()
         (project / "long.py").write_text("import torch\n" + "torch.rfft(x)\n" * 3000)
-        result = scan.scan(str(project / "long.py"), NOW)
-        assert len(result.findings) == 3000 and scan._of_path.cache_info().misses <= 2
-        scan._of_path.cache_clear()
-        scan.facts_of(scan.Use(1, 1, "torch" + ".a" * 3000))
-        assert scan._of_path.cache_info().misses < 10
+        result = scan(str(project / "long.py"), NOW)
+        assert len(result.findings) == 3000 and _of_path.cache_info().misses <= 2
+        _of_path.cache_clear()
+        facts_of(Use(1, 1, "torch" + ".a" * 3000))
+        assert _of_path.cache_info().misses < 10
 
 
 def test_every_lost_name_of_the_timeline_is_found():
@@ -316,7 +320,7 @@ def test_every_lost_name_of_the_timeline_is_found():
     for package in ("torch", "torchvision", "torchaudio"):
         names = [f"{m}.{name}" for m in timeline._data()[package]["names"] for name in timeline._names(m)]
         for name in random.Random(19).sample(names, 60):
-            if not NOW.has(scan.Fact(name, package, timeline.find(name).works, "")):
+            if not NOW.has(Fact(name, package, timeline.find(name).works, "")):
                 code.append(name)
                 expected.append(len(code))
     assert sorted({line for line, _, _ in found("\n".join(code))}) == expected

@@ -218,12 +218,14 @@ class TestAReleaseThatNeverWas:
             shim.activate(written_for=text)
 
 
-@pytest.mark.parametrize(
-    "rank, times", [({"RANK": "0"}, 1), ({"RANK": "1"}, 0), ({"RANK": "0", "TORCHELASTIC_RUN_ID": "x"}, 0)]
-)
-def test_of_several_ranks_one_complains_or_torchrun_has(python, rank, times):
-    result = python("import torch", env={"SHIM_FOR": "banana", **rank})
-    assert result.returncode == 0 and result.stderr.count("banana") == times
+@pytest.mark.parametrize("door, by_torchrun", [("sitecustomize", 0), ("src", 1)])
+def test_of_several_ranks_one_complains_or_torchrun_has(python, door, by_torchrun):
+    first = "import preimport, torch" if door == "src" else "import torch"
+    for rank, times in (("0", 1), ("1", 0)):
+        result = python(first, door, env={"SHIM_FOR": "banana", "RANK": rank})
+        assert result.returncode == 0 and result.stderr.count("banana") == times
+    result = python(first, door, env={"SHIM_FOR": "banana", "RANK": "0", "TORCHELASTIC_RUN_ID": "x"})
+    assert result.returncode == 0 and result.stderr.count("banana") == by_torchrun
 
 
 def test_a_release_given_as_a_number_is_a_type_error_that_says_to_write_a_string():

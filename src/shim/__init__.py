@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 
 #: Public name -> the module in this package that holds it; a module of that name itself, where they are the same.
 _PUBLIC = {
-    "NoneWeightDecayWarning": "guards",
+    "NoneWeightDecayWarning": "warning",
     "Patch": "registry",
     "Target": "targets",
     "activate": "activation",
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from .activation import patch_adam_optimizer as patch_adam_optimizer
     from .activation import plan as plan
     from .activation import status as status
-    from .guards import NoneWeightDecayWarning as NoneWeightDecayWarning
     from .plugins import patch as patch
     from .registry import Patch as Patch
     from .targets import Target as Target
+    from .warning import NoneWeightDecayWarning as NoneWeightDecayWarning
 
 __all__ = [*_PUBLIC]
 

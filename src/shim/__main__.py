@@ -44,7 +44,7 @@ def main(argv: "Optional[List[str]]" = None) -> "int":
 
         return check(rest)
     if command == "scan":
-        from .scan import main as scan
+        from .scan.command import main as scan
 
         return scan(rest)
     if sys.stdout is None:

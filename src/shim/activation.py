@@ -9,65 +9,22 @@ import sys
 import threading
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
-from typing import Iterable, Iterator, TypeVar
+from typing import TYPE_CHECKING, Iterable, Iterator, TypeVar
 
-from . import bootstrap, guards, hint, plugins, releases, switches
-from .layout import NEWEST_KNOWN, Layout, probe
-from .patches import PATCHES
+from . import bootstrap, plugins, releases, switches, watch
+from .layout import NEWEST_KNOWN, probe
+from .modules import is_being_imported
 from .patches.torch_optim import newcomers
-from .record import Record
+from .process import PROCESS, REGISTRY, choice, is_known, known_names, release_written_for, rows_for
 from .registry import Choice, Outcome, Patch, Registry
-from .releases import Release
-from .targets import Target, is_being_imported
+from .targets import Target
 
-REGISTRY = Registry(PATCHES)
+if TYPE_CHECKING:
+    from .report import Status
 
 _log = logging.getLogger("shim")
 _lock = threading.RLock()
 _Class = TypeVar("_Class", bound=type)
-
-
-class Fired(Record):
-    """A place where a guard found a None."""
-
-    optimizer: str
-    where: str
-    line: str
-    times: int
-
-    def __str__(self) -> str:
-        return f"{self.optimizer} got weight_decay=None in {self.where}, at {self.line}, {self.times}x"
-
-
-class Status(Record):
-    """What shim does in this process. ``print(shim.status())`` prints it as text."""
-
-    #: The patches are applied.
-    active: bool
-    #: What armed this process: "sitecustomize", "enabled", "preimport" or "activate"; None if nothing did.
-    door: str | None
-    #: torch.optim was imported before this process was armed. Names bound by then were replaced in modules only.
-    late: bool
-    #: What the loaded torch has; None as long as torch.optim is not imported.
-    layout: Layout | None
-    outcomes: tuple[Outcome, ...]
-    #: The release of torch that the program was written for; None if it was not given.
-    written_for: str | None
-    #: Where the guards found a None so far: optimizer, place, the program's line, how often.
-    fired: tuple[Fired, ...]
-    #: The last error in shim itself, or None.
-    error: str | None
-
-    def __str__(self) -> str:
-        return "\n".join(_in_words(self))
-
-
-_active = False
-_plugins_loaded = False
-_layout: Layout | None = None
-
-#: The optional patches that activate() was given.
-_chosen: set[str] = set()
 
 
 def activate(*patches: str, written_for: str | None = None) -> None:
@@ -90,10 +47,10 @@ def activate(*patches: str, written_for: str | None = None) -> None:
         bootstrap.state["written_for"] = written_for
     if patches or written_for is not None:
         _add_rows({*patches}, every=written_for is not None)
-        unknown = [name for name in patches if not _is_known(name)]
+        unknown = [name for name in patches if not is_known(name)]
         if unknown:
-            raise ValueError(f"there is no patch {unknown[0]!r}; there are: {_known_names()}")
-    _chosen.update(patches)
+            raise ValueError(f"there is no patch {unknown[0]!r}; there are: {known_names()}")
+    PROCESS.named.update(patches)
     if "torch.optim" in sys.modules:
         import torch.optim  # noqa: F401  # without our lock, waits for another thread that may be importing it
     bootstrap.arm("activate", written_for)
@@ -109,18 +66,17 @@ def deactivate() -> None:
     >>> torch.optim.AdamW.__init__ is original
     True
     """
-    global _active
     with _lock:
         bootstrap.disarm()
         REGISTRY.restore()
-        if _active and "torch._dynamo" in sys.modules and probe().compiled_reads_closures:
+        if PROCESS.active and "torch._dynamo" in sys.modules and probe().compiled_reads_closures:
             # Code that was compiled with guards raises an error without them.
             sys.modules["torch._dynamo"].reset()
-        if _rows_added:
-            REGISTRY.remove(_rows_added)
-            _rows_added.clear()
-        _chosen.clear()
-        _active = False
+        if PROCESS.rows:
+            REGISTRY.remove(PROCESS.rows)
+            PROCESS.rows.clear()
+        PROCESS.named.clear()
+        PROCESS.active = False
         atexit.unregister(_report)
 
 
@@ -149,15 +105,18 @@ def status() -> Status:
     ...     {outcome.patch: outcome.state for outcome in shim.status().outcomes}["adam"]
     'applied'
     """
+    from .report import Fired, Status
+    from .warning import FOUND
+
     error = bootstrap.state["error"]
     return Status(
-        active=_active,
+        active=PROCESS.active,
         door=bootstrap.state["door"],
         late=bootstrap.state["late"],
         layout=probe() if "torch.optim" in sys.modules else None,
         outcomes=REGISTRY.outcomes(),
-        written_for=None if (program := _program()) is None else str(program),
-        fired=tuple(Fired(name, where, line, times) for (name, where, line), times in list(guards.fired.items())),
+        written_for=None if (program := release_written_for()) is None else str(program),
+        fired=tuple(Fired(name, where, line, times) for (name, where, line), times in list(FOUND.times.items())),
         error=None if error is None else f"{type(error).__name__}: {error}",
     )
 
@@ -175,11 +134,11 @@ def plan(*patches: str, written_for: str | None = None) -> tuple[Outcome, ...]:
     """
     layout = probe()
     _load_plugins()
-    program = _program() if written_for is None else releases.written_for(written_for)
-    choice = _choice()
-    planned = Choice(choice.left_out, choice.named | {*patches}, program)
+    program = release_written_for() if written_for is None else releases.written_for(written_for)
+    chosen = choice()
+    planned = Choice(chosen.left_out, chosen.named | {*patches}, program)
     with _lock:
-        more = Registry(row for row in _rows_for(program, planned.named) if row.name not in REGISTRY)
+        more = Registry(row for row in rows_for(program, planned.named) if row.name not in REGISTRY)
         return (*REGISTRY.plan(layout, planned), *more.plan(layout, planned))
 
 
@@ -229,7 +188,7 @@ def guard(optimizer: _Class) -> _Class:
         targets = tuple(Target(kind, path, optimizer) for kind in ("constructor", "step"))
         REGISTRY.extend(Patch(path, "registered by shim.guard()", targets))
         if not bootstrap.switched_on("SHIM_DISABLE"):
-            REGISTRY.apply(probe(), _choice(), [path])
+            REGISTRY.apply(probe(), choice(), [path])
     return optimizer
 
 
@@ -240,21 +199,20 @@ def apply(module: str, just_run: bool) -> None:
         module: the name of that module.
         just_run: its import has just completed, so that the program does not hold anything of it yet.
     """
-    global _active, _layout
     _set_up_logging()
     torch_is_there = "torch.optim" in sys.modules and not _is_being_imported("torch.optim")
     if torch_is_there and not _is_being_imported("torch"):
         _load_plugins()
     with _lock:
-        choice = _choice()
-        _add_rows(choice.named, every=choice.written_for is not None)
+        chosen = choice()
+        _add_rows(chosen.named, every=chosen.written_for is not None)
         if not torch_is_there:
             # A package that is imported before torch, or without it.
-            REGISTRY.apply(None, choice, [row.name for row in REGISTRY if row.works and row.of != "torch"])
+            REGISTRY.apply(None, chosen, [row.name for row in REGISTRY if row.works and row.of != "torch"])
             return
-        if _layout is None or module == "torch" or module.startswith("torch.optim"):
-            _layout = probe()
-        layout = _layout
+        if PROCESS.layout is None or module == "torch" or module.startswith("torch.optim"):
+            PROCESS.layout = probe()
+        layout = PROCESS.layout
         if not layout.known:
             _log.warning(
                 "torch %s is newer than any that shim was run on; it is guarded like torch %d.%d, where it is the same",
@@ -265,26 +223,26 @@ def apply(module: str, just_run: bool) -> None:
             if patch.name not in REGISTRY:
                 REGISTRY.add(patch)
         try:
-            REGISTRY.apply(layout, choice, _due(module), module if just_run else "")
+            REGISTRY.apply(layout, chosen, _due(module), module if just_run else "")
             _await({"torch", *REGISTRY.modules()} - bootstrap.AWAITED)
             for outcome in REGISTRY.outcomes():
                 level = {"failed": logging.WARNING, "applied": logging.INFO}.get(outcome.state, logging.DEBUG)
                 _log.log(level, "%s: %s (%s)", outcome.patch, outcome.state, outcome.reason)
-            if not _active and bootstrap.switched_on("SHIM_REPORT"):
+            if not PROCESS.active and bootstrap.switched_on("SHIM_REPORT"):
                 atexit.register(_report)
         except BaseException:  # also a Ctrl-C: either all patches are applied or none
-            if not _active:
+            if not PROCESS.active:
                 REGISTRY.restore()
             raise
-        _active = True
+        PROCESS.active = True
     if not _is_being_imported("torch"):
-        _watch()
+        _watch_for_the_hint()
 
 
-def _watch() -> None:
-    """Have the hint look at how this process ends. It needs multiprocessing, which torch has imported by its end."""
+def _watch_for_the_hint() -> None:
+    """Start to watch for the exception that ends this process. That needs multiprocessing, which torch imports."""
     if bootstrap.state["door"] not in (None, "activate"):
-        hint.watch()
+        watch.watch()
 
 
 def _due(module: str) -> list[str]:
@@ -293,88 +251,38 @@ def _due(module: str) -> list[str]:
     The guards are applied as soon as torch.optim is imported. The rows of compatibility mode are applied when the
     import of torch is complete, so that torch itself never uses a name of an older or newer release.
     """
-    everything = not _active or module in ("torch", "torch.optim")
+    everything = not PROCESS.active or module in ("torch", "torch.optim")
     names = [patch.name for patch in REGISTRY] if everything else REGISTRY.touching(module)
     if not _is_being_imported("torch"):
         return names
     return [patch.name for patch in REGISTRY if patch.name in names and not patch.works]
 
 
-def _rows() -> tuple[Patch, ...]:
-    """Return the table of breakages, which most processes never import."""
-    from .rows import load
-
-    return load()
-
-
-def _rows_for(program: Release | None, named: Iterable[str]) -> list[Patch]:
-    """Return the rows to register: all, if the program was written for another torch; else the named ones."""
-    named = {*named}
-    if program is None and all(name in REGISTRY for name in named):
-        return []
-    return [row for row in _rows() if program is not None or row.name in named]
-
-
 def _add_rows(named: Iterable[str], every: bool) -> None:
-    for row in _rows_for(_program() if every else None, named):
+    for row in rows_for(release_written_for() if every else None, named):
         if row.name not in REGISTRY:
             REGISTRY.add(row)
-            _rows_added.append(row.name)
+            PROCESS.rows.append(row.name)
 
 
-#: The rows of the table of breakages that were added to the registry.
-_rows_added: list[str] = []
+def _load_plugins() -> None:
+    """Add the patches of other packages, once.
 
-
-def _program() -> Release | None:
-    """Return the release of torch that the program was written for; None if it was not given."""
-    text = bootstrap.state["written_for"] or switches.text("SHIM_FOR")
-    if not text:
-        return None
-    try:
-        return releases.written_for(text)
-    except ValueError as error:
-        if text not in _complained:
-            _complained.add(text)
-            # torchrun itself has warned before it started the ranks.
-            if guards._is_rank_0() and "TORCHELASTIC_RUN_ID" not in os.environ:
-                _log.warning("SHIM_FOR is ignored: %s", error)
-        return None
-
-
-#: The wrong values of environment variables that were reported already.
-_complained: set[str] = set()
-
-
-def _load_plugins() -> bool:
-    """Add the patches of other packages, once, and return whether there are any.
-
-    This runs without our lock, because it imports the packages, and imports take locks, too.
+    This runs without the lock, because it imports the packages, and imports take locks, too.
     """
-    global _plugins_loaded
     with _lock:
-        first, _plugins_loaded = not _plugins_loaded, True
-    if not first:
-        return False
-    found = plugins.load(REGISTRY, switches.names("SHIM_SKIP"))
+        loaded, PROCESS.plugins_loaded = PROCESS.plugins_loaded, True
+    if loaded:
+        return
+    PROCESS.has_plugins = plugins.load(REGISTRY, switches.names("SHIM_SKIP"))
     for variable in ("SHIM_SKIP", "SHIM_PATCHES"):
         for name in switches.names(variable):
-            if not _is_known(name):
-                _log.warning("%s names %r, which is not a patch; there are: %s", variable, name, _known_names())
-    return found
-
-
-def _is_known(name: str) -> bool:
-    return name in REGISTRY or any(row.name == name or row.name.startswith(name + ".") for row in _rows())
-
-
-def _known_names() -> str:
-    names = {patch.name: None for patch in (*REGISTRY, *_rows()) if patch.targets}
-    return ", ".join(names)
+            if not is_known(name):
+                _log.warning("%s names %r, which is not a patch; there are: %s", variable, name, known_names())
 
 
 def _await(modules: set[str]) -> None:
-    """Wait for modules that are not imported yet, and for those that are being imported: one of them imports torch."""
+    """Wait for modules that are not imported yet, and for those that are being imported now and import torch."""
     bootstrap.AWAITED.update(modules)
     for name in filter(_is_being_imported, modules):
         spec = sys.modules[name].__spec__
@@ -389,7 +297,11 @@ def _is_being_imported(name: str) -> bool:
 class _SpecInProgress(ModuleSpec):
     """The spec of a module that is being imported. It notices when the import system marks the import as complete.
 
-    The loader of such a module is running already, so it is too late to wrap that.
+    The loader of such a module is running already, so it is too late to wrap that. All that the import system does when
+    the module is complete is ``spec._initializing = False``:
+    https://github.com/python/cpython/blob/v3.11.7/Lib/importlib/_bootstrap.py#L705
+    So this class makes a property of that attribute. The first assignment gives the spec its own class back, and nobody
+    sees this one afterwards.
     """
 
     @property
@@ -400,29 +312,20 @@ class _SpecInProgress(ModuleSpec):
     def _initializing(self, value: bool) -> None:
         self.__class__ = ModuleSpec  # type: ignore[assignment]
         self._initializing = value
-        if self.name == "torch":
-            _watch()
-            # Only the patches of other packages, and of the table of breakages, are left to be applied to it by now.
-            if bootstrap.state["door"] is None:
-                return
-            found = _load_plugins()
-            if not found and not _rows_added:
-                return
-        bootstrap.arrived(self.name)  # not just_run: by now the import system has put it at the end of sys.modules
+        _import_completed(self.name)
 
 
-def _choice() -> Choice:
-    """Return what the user has chosen, by environment variables and by ``activate``."""
-    named = {*_chosen, *switches.names("SHIM_PATCHES")}
-    left_out = {*switches.names("SHIM_SKIP")}
-    for row in _rows() if named or (left_out and _program()) else ():
-        # A name also selects the rows whose names begin with it: `torchvision` for `torchvision.transforms.Scale`.
-        family = {row.name[:end] for end, letter in enumerate(row.name) if letter == "."}
-        if not row.optional and named & family:
-            named.add(row.name)
-        if left_out & family:
-            left_out.add(row.name)
-    return Choice(dict.fromkeys(left_out, "left out by SHIM_SKIP"), frozenset(named), _program())
+def _import_completed(name: str) -> None:
+    """Apply what is left to be applied to a module whose import was in progress when it was awaited."""
+    if name == "torch":
+        _watch_for_the_hint()
+        if bootstrap.state["door"] is None:
+            return
+        _load_plugins()
+        # The guards are applied by now. Only patches of other packages and rows of the table can be left.
+        if not (PROCESS.has_plugins or PROCESS.rows):
+            return
+    bootstrap.arrived(name)  # without just_run: by now the import system has moved it to the end of sys.modules
 
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -430,8 +333,8 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 def _set_up_logging() -> None:
     level = switches.text("SHIM_LOG").upper()
-    if level and level not in _LEVELS and level not in _complained:
-        _complained.add(level)
+    if level and level not in _LEVELS and level not in PROCESS.complained:
+        PROCESS.complained.add(level)
         _log.warning("SHIM_LOG=%s is not a level; there are: %s", level.lower(), ", ".join(_LEVELS).lower())
     if level in _LEVELS and not _log.handlers:
         handler = logging.StreamHandler()
@@ -446,27 +349,3 @@ def _report() -> None:
     places = status().fired
     lines = [str(place) for place in places] or ["the guards found no weight_decay=None"]
     sys.stderr.write("".join(f"shim[{os.getpid()}]: {line}\n" for line in lines))
-
-
-def _in_words(status: Status) -> Iterator[str]:
-    if status.door is None:
-        yield "shim: not armed in this process"
-    elif not status.active:
-        yield f"shim: armed by {status.door}, waiting for torch"
-    else:
-        yield f"shim: active, armed by {status.door}" + (", after torch was imported (late)" * status.late)
-    if status.error:
-        yield f"error: {status.error}"
-    if status.written_for:
-        yield f"written for: torch {status.written_for}"
-    if status.layout:
-        known = "" if status.layout.known else ", newer than any that shim was run on"
-        yield f"torch: {status.layout.version}{known}"
-    width = max(len(outcome.patch) for outcome in status.outcomes)
-    states = max(len(outcome.state) for outcome in status.outcomes)
-    for outcome in status.outcomes:
-        yield f"{outcome.patch:<{width}}  {outcome.state:<{states}} {outcome.reason}"
-    native = sys.modules.get(f"{__package__}.adopt.native")
-    if native is not None:
-        yield f"ADOPT on the CPU: {native.in_words()}"
-    yield from (str(place) for place in status.fired)

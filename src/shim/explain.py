@@ -100,7 +100,7 @@ def known() -> list[Answer]:
 
 def _patches() -> Any:
     from . import plugins, rows
-    from .activation import REGISTRY
+    from .process import REGISTRY
     from .registry import Registry
 
     patches = Registry(REGISTRY)  # a copy, so that the plugins' patches are not added to the live registry

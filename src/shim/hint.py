@@ -1,15 +1,11 @@
-"""The hint: if a program dies of a known breakage, print below its traceback the command that runs it.
+"""The hint: the text that is printed below the traceback of a program that died of a known breakage.
 
-Python keeps the uncaught exception in ``sys.last_value``, so a function that is called at exit can read it. No hook of
-the program is replaced, and nothing is done before it has died. A worker of multiprocessing does not keep its
-exception; there the exception is read while it propagates.
-
-An error in this module is dropped, and no hint is printed.
+It says what the reason is, and which command runs the program. ``watch`` calls ``hint`` when a process dies, and drops
+an error of this module.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 from typing import TYPE_CHECKING, Any, Iterator
@@ -18,127 +14,13 @@ from . import bootstrap
 from .record import Record
 
 if TYPE_CHECKING:
-    from types import CodeType, FrameType, TracebackType
+    from types import FrameType, TracebackType
 
     from .registry import Patch
     from .releases import Release
 
-#: The outermost frame of an uncaught exception: of a script or ``-c``; of ``-m``, a directory or an archive.
-_OUTERMOST = (("__main__", "<module>"), ("runpy", "_run_module_as_main"))
 #: What a launcher raises when a child process has died. The child has printed the hint itself.
 _OF_CHILDREN = ("CalledProcessError", "ChildFailedError")
-
-_watching = False
-
-
-def watch() -> None:
-    """Print the hint when this process, or a multiprocessing worker of it, dies. A second call changes nothing."""
-    global _watching
-    if _watching:
-        return
-    _watching = True
-    try:
-        atexit.register(_at_exit)
-        from multiprocessing import util  # torch imports it, too
-
-        util.register_after_fork(bootstrap.FINDER, _watch_worker)  # a forked worker drops its parent's finalizers
-        _watch_worker()
-    except Exception:
-        pass
-
-
-def _watch_worker(_: object = None) -> None:
-    """Have ``_of_worker`` called in a worker before multiprocessing prints the exception that ends it."""
-    from multiprocessing import process, util
-
-    main: Any = process.BaseProcess._bootstrap  # type: ignore[attr-defined]
-    if "_exit_function" in main.__code__.co_names:  # it calls the finalizers before it prints the exception
-        util.Finalize(None, _of_worker, exitpriority=0)
-    elif process.parent_process() is not None or "--multiprocessing-fork" in _command_line("self"):
-        _watch_lines(main.__code__)  # since Python 3.13 it calls them after the exception was handled
-
-
-def _watch_lines(code: CodeType) -> None:
-    """Call ``_of_worker`` at the first line of a function that runs while an exception is being handled."""
-    monitoring: Any = sys.monitoring  # type: ignore[attr-defined, unused-ignore]
-    tool = next((number for number in (4, 3) if monitoring.get_tool(number) is None), None)
-    if tool is None:
-        return
-
-    def line(code: CodeType, number: int) -> None:
-        if _that_ends_a_worker() is not None and monitoring.get_tool(tool) == "shim":
-            monitoring.free_tool_id(tool)
-            _of_worker()
-
-    monitoring.use_tool_id(tool, "shim")
-    monitoring.register_callback(tool, monitoring.events.LINE, line)
-    monitoring.set_local_events(tool, code, monitoring.events.LINE)
-
-
-def _at_exit() -> None:
-    """Print the hint for the exception that ended the program, if a patch answers it."""
-    try:
-        error, last = getattr(sys, "last_value", None), getattr(sys, "last_traceback", None)
-        if not isinstance(error, Exception) or last is None or not _is_wanted():
-            return
-        outermost = last.tb_frame
-        if (outermost.f_globals.get("__name__"), outermost.f_code.co_name) not in _OUTERMOST:
-            return  # pytest, IPython and debuggers set sys.last_value to an exception that they have caught
-        if "--multiprocessing-fork" in _command_line("self"):
-            return  # a worker that could not import the program. Its parent could not either, and prints the hint
-        text = hint(error, last)
-        if text:
-            _write(text)
-    except BaseException:
-        pass
-
-
-def _of_worker() -> None:
-    """Print the hint for the exception that is about to end a multiprocessing worker; only in the first worker."""
-    try:
-        error = _that_ends_a_worker()
-        if error is None or not _is_wanted():
-            return
-        from multiprocessing import process
-
-        if {*process.current_process()._identity} != {1}:
-            return
-        text = hint(error, error.__traceback__)  # type: ignore[arg-type]
-        if text and hasattr(error, "add_note"):  # Python 3.11; multiprocessing prints it with the traceback
-            error.add_note("\n" + text)
-        elif text:
-            _write(text)
-    except BaseException:
-        pass
-
-
-def _that_ends_a_worker() -> Exception | None:
-    """Return the exception that a worker's function raised, not one that its parent was handling at the fork."""
-    from multiprocessing import process
-
-    error = sys.exc_info()[1]
-    last = getattr(error, "__traceback__", None)
-    main: Any = process.BaseProcess._bootstrap  # type: ignore[attr-defined]
-    return error if isinstance(error, Exception) and last and last.tb_frame.f_code is main.__code__ else None
-
-
-def _is_wanted() -> bool:
-    from .switches import switched_off
-
-    if switched_off("SHIM_HINT"):
-        return False
-    if bootstrap.state["door"] in (None, "activate") or sys.flags.inspect or hasattr(sys, "ps1"):
-        return False
-    from . import guards
-
-    return guards._is_rank_0()
-
-
-def _write(text: str) -> None:
-    if sys.stderr is not None:
-        sys.stderr.write("\n" + text + "\n")
-        sys.stderr.flush()
-
 
 # --- the text of the hint -------------------------------------------------------------------------------------------
 
@@ -207,7 +89,7 @@ def _is_said_by_the_program(frame: FrameType, instruction: int) -> bool:
 def _patches_for(text: str) -> Iterator[Patch]:
     """Yield the patches that answer a message."""
     from . import explain, rows
-    from .activation import REGISTRY
+    from .process import REGISTRY
 
     patches = {patch.name: patch for patch in (*rows.load(), *REGISTRY) if patch.answers and not patch.only_if}
     answers = [explain.Answer(patch.name, patch.answers, patch.reason, "") for patch in patches.values()]
@@ -263,14 +145,14 @@ def _advice(patch: Patch) -> tuple[str, _Command | None] | None:
 
     None for a patch that is on already, or that would not help here.
     """
-    from .activation import _choice
+    from .process import choice
     from .releases import is_in, of_the_time
 
     installed = _installed(patch.of)
     if installed is None:
         return None
     here = f"and this is {patch.of} {'.'.join(map(str, installed))}"
-    chosen = _choice()
+    chosen = choice()
     family = {patch.name[:end] for end, letter in enumerate(patch.name + ".") if letter == "."}
     if patch.name in chosen.named or family & {*chosen.left_out} or not is_in(installed, patch.versions):
         return None
@@ -352,9 +234,9 @@ def _paragraph(text: str, command: _Command | None) -> list[str]:
 def _in_a_shell(command: _Command) -> str:
     """Return the command that starts the job again: the one that started it, if that is known, with shim added."""
     from . import switches
-    from .activation import _choice
+    from .process import choice
 
-    written_for = _choice().written_for
+    written_for = choice().written_for
     release = command.release or (str(written_for) if written_for else "")
     named = switches.names("SHIM_PATCHES") + ([command.patch] if command.patch else [])
     patches = f"SHIM_PATCHES={','.join(named)}" if named else ""
@@ -376,9 +258,9 @@ def _quoted(word: str) -> str:
 
 def _run_reaches(words: list[str]) -> bool:
     """Tell whether ``python -m shim run`` works here: not in a project with its own ``shim``, not with -I, -E or -S."""
-    from . import launch
+    from . import interpreter
 
-    options, _ = launch._split(words[1:])
+    options, _ = interpreter.split(words[1:])
     locked_out = any(not option.startswith("--") and {*option} & {*"IES"} for option in options)
     return bootstrap.state["door"] != "preimport" and __package__ == "shim" and not locked_out
 
@@ -387,32 +269,20 @@ def _started_with() -> list[str]:
     """Return the command line that the user typed, beginning with the interpreter; empty if it is not known."""
     from multiprocessing import process
 
-    from . import launch
+    from . import interpreter
 
-    words = _command_line("self")
+    words = interpreter.command_line(os.getpid())
     worker = bool(process.current_process()._identity)
     if "TORCHELASTIC_RUN_ID" in os.environ:
         # torchrun or accelerate: the user has started the parent of this process.
-        words = [] if worker else _command_line(str(os.getppid()))
+        words = [] if worker else interpreter.command_line(os.getppid())
     elif "RANK" in os.environ:
         words = []
     elif "--multiprocessing-fork" in words:
-        words = _command_line(str(os.getppid()))
-    python, program = words[:1], launch._split(words[1:])[1]
-    known = python and program[:1] not in ([], ["-"]) and launch._is_python(python[0])
+        words = interpreter.command_line(os.getppid())
+    python, program = words[:1], interpreter.split(words[1:])[1]
+    known = python and program[:1] not in ([], ["-"]) and interpreter.is_python(python[0])
     return words if known and not any("from multiprocessing." in word for word in words) else []
-
-
-def _command_line(pid: str) -> list[str]:
-    """Return the command line of a process, by its number or ``"self"``; empty if it cannot be read."""
-    if pid == "self" and hasattr(sys, "orig_argv"):
-        return list(sys.orig_argv)
-    from pathlib import Path
-
-    try:
-        return [os.fsdecode(word) for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]]  # Linux
-    except OSError:
-        return []
 
 
 # --- a None that no guard covers ------------------------------------------------------------------------------------

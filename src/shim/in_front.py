@@ -1,63 +1,55 @@
-"""What stands in front of ``run``: ``python -m cProfile -o out -m shim run train.py``.
+"""The tool that started ``run``: ``python -m cProfile -o out -m shim run train.py``.
 
-``run`` becomes the job. What a tool has gathered in the process is gone by then, and its output with it. So the tool is
-started anew with the job in our place; where that cannot be, a line says so.
+``run`` replaces this process by the job, so what the tool has recorded in this process is lost. Therefore the tool is
+started again, with the job in place of ``shim run``. If it cannot be, a message says so.
 """
 
 import os
 import sys
 
-from .launch import _split, complain
+from .interpreter import command_line, split
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List
+    from typing import List, Tuple
 
 #: Tools that run a program in their own process, and take ``-m shim run train.py`` where they take ``train.py``.
 TOOLS = ("cProfile", "profile", "pdb", "coverage", "viztracer", "pyinstrument", "kernprof", "debugpy")
-#: The same, but it does not start twice: it writes into no file that is there.
+#: The same, but they cannot be started again, because they do not overwrite their output file.
 ONCE = ("memray",)
-#: What starts a process and looks at it from outside; what that becomes, it does not know.
+#: Tools that watch a process from outside, and lose it when it is replaced.
 OUTSIDE = ("py-spy",)
 
 
-def behind(given: "List[str]", command: "List[str]") -> "List[str]":
-    """Return a job's command line, with the tool that stands in front of ``run`` in front of it.
+def behind(given: "List[str]", command: "List[str]") -> "Tuple[List[str], str]":
+    """Return the command line of a job, started by the tool that started ``run``.
 
     Args:
-        given: what stands after ``run``.
+        given: the arguments of ``run``.
         command: the command line of the job.
+
+    Returns:
+        The command line, and a message if the tool cannot see the job.
     """
-    words = _words(os.getpid()) or [""]
-    front = _before_run(_split(words[1:])[1], given)
-    options, program = _split(command[1:])
+    words = command_line(os.getpid()) or [""]
+    front = _before_run(split(words[1:])[1], given)
+    options, program = split(command[1:])
     tool = _name(front[1:] if front[:1] == ["-m"] else front)
     if tool in TOOLS and command[0] == words[0] and program[0] not in ("-c", "-"):
-        return [command[0], *options, *front, *program]
-    tool = tool if tool in TOOLS + ONCE else _name(_words(os.getppid()))
+        return [command[0], *options, *front, *program], ""
+    tool = tool if tool in TOOLS + ONCE else _name(command_line(os.getppid()))
     if tool not in TOOLS + ONCE + OUTSIDE:
         tool = "what traces or profiles this process" if _is_watched() else ""
-    if tool:
-        complain(
-            "%s sees nothing of the job, which takes the place of this process. Put shim in front: "
-            "python -m shim run, then the tool, then the job" % tool
-        )
-    return command
-
-
-def _words(process: "int") -> "List[str]":
-    """Return the command line of a process, or nothing where that cannot be known."""
-    if process == os.getpid() and hasattr(sys, "orig_argv"):
-        return list(sys.orig_argv)
-    try:
-        with open("/proc/%d/cmdline" % process, "rb") as file:
-            return [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
-    except OSError:
-        return []
+    if not tool:
+        return command, ""
+    return command, (
+        "%s sees nothing of the job, which replaces this process. Put shim in front: "
+        "python -m shim run, then the tool, then the job" % tool
+    )
 
 
 def _before_run(program: "List[str]", given: "List[str]") -> "List[str]":
-    """Return what stands before ``-m shim run`` or ``…/shim run``; nothing where it was called another way."""
+    """Return the words before ``-m shim run`` or ``…/shim run``; empty if run was started in another way."""
     front, rest = program[: len(program) - len(given)], program[len(program) - len(given) :]
     if rest != given:
         return []
@@ -67,7 +59,7 @@ def _before_run(program: "List[str]", given: "List[str]") -> "List[str]":
 
 
 def _name(words: "List[str]") -> "str":
-    """Return what a command, a script or a module is called."""
+    """Return the name of a command, a script or a module."""
     name = os.path.basename(words[0]) if words else ""
     return name[: -len(".exe")] if name.endswith(".exe") else name
 

@@ -53,7 +53,8 @@ class Layout(Record):
     #: torch._dynamo replaces a hooked step by its ``__wrapped__`` at the first torch.compile (2.0 to 2.2):
     #: https://github.com/pytorch/pytorch/blob/v2.1.2/torch/_dynamo/eval_frame.py#L1380
     strips_wrapped_steps: bool
-    #: Compiled code checks the closures of the functions that it was compiled with (2.0 to 2.3).
+    #: Compiled code reads the closures of the functions that it was compiled with (2.0 to 2.3):
+    #: https://github.com/pytorch/pytorch/blob/v2.0.1/torch/_dynamo/variables/functions.py#L207
     compiled_reads_closures: bool
 
 

@@ -1,8 +1,7 @@
-"""Functions that look like others: written with the very parameters of the original, as ``dataclasses`` writes methods.
+"""Generate a function with the parameters of another one, from source text, as ``dataclasses`` generates methods.
 
-Programs look at a constructor to see which options it takes, by ``inspect.getfullargspec``, by ``co_varnames`` and in
-other ways that do not follow ``__wrapped__``. What packs its arguments into ``*args, **kwargs`` shows them none, and it
-costs more.
+Programs inspect a constructor to learn its options, with ``inspect.getfullargspec``, ``co_varnames`` and other means
+that do not follow ``__wrapped__``. A wrapper with ``*args, **kwargs`` would show them no option. It is slower, too.
 """
 
 from __future__ import annotations
@@ -20,44 +19,46 @@ from .record import Record
 
 
 def is_plain(function: Any) -> bool:
-    """Tell a function that runs when it is called from a coroutine, a generator, and what is no function of Python."""
+    """Tell whether it is a Python function that runs when it is called: no coroutine, no generator, no builtin."""
     special = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
     return isinstance(function, FunctionType) and not function.__code__.co_flags & special
 
 
 class Parameters(Record):
-    """What a function takes, as text for another one that takes the same."""
+    """The parameters of a function, as text for the source of another one."""
 
-    #: The names of those that are not packed, and how many of them can be given by position.
+    #: The names of all parameters but ``*args`` and ``**kwargs``.
     names: tuple[str, ...]
+    #: How many of them can be given by position.
     positional: int
-    #: The defaults, by name.
+    #: Name -> default.
     defaults: dict[str, Any]
-    #: As they stand in a ``def``, without defaults, and as they are handed on in a call.
+    #: The text between the parentheses of the ``def``, without defaults.
     taken: str
+    #: The text between the parentheses of a call that passes all of them on.
     handed_on: str
-    #: The first of them, as an expression.
+    #: An expression for the first one.
     first: str
-    #: The names of ``*args`` and ``**kwargs``, if there are any.
+    #: The names of ``*args`` and of ``**kwargs``; empty if there are none.
     args: str
     kwargs: str
 
 
 def parameters_of(original: Any) -> Parameters:
-    """Read the parameters of a function; they are ``*args, **kwargs`` where there is no code of Python to read."""
+    """Return the parameters of a function; ``*args, **kwargs`` if it is not written in Python."""
     if isinstance(original, FunctionType):
         code = original.__code__
         positional, every = code.co_argcount, code.co_argcount + code.co_kwonlyargcount
         packs_args, packs_kwargs = (code.co_flags & flag for flag in (inspect.CO_VARARGS, inspect.CO_VARKEYWORDS))
         names = code.co_varnames[: every + bool(packs_args) + bool(packs_kwargs)]
-        if _can_be_written(names):
+        if _can_be_generated(names):
             packed = iter(names[every:])
             args = next(packed) if packs_args else ""
             return _as_text(names[:every], code.co_posonlyargcount, positional, args, next(packed, ""), original)
     return _as_text((), 0, 0, "args", "kwargs", original)
 
 
-def _can_be_written(names: tuple[str, ...]) -> bool:
+def _can_be_generated(names: tuple[str, ...]) -> bool:
     text = "".join(names)
     return all(map(str.isidentifier, names)) and _KEYWORDS.isdisjoint(names) and (text.isascii() or _is_normal(text))
 
@@ -66,7 +67,7 @@ _KEYWORDS = frozenset(keyword.kwlist)
 
 
 def _is_normal(text: str) -> bool:
-    import unicodedata  # a library of its own
+    import unicodedata  # an extension module, which few programs need
 
     return unicodedata.normalize("NFKC", text) == text
 
@@ -103,7 +104,7 @@ def _first_of_what_is_wrapped(original: Any) -> str:
     try:
         code = inspect.unwrap(original).__code__
         return str(code.co_varnames[0]) if code.co_argcount else ""
-    except (AttributeError, ValueError):  # no function of Python, or one that wraps itself
+    except (AttributeError, ValueError):  # not a Python function, or a cycle of __wrapped__
         return ""
 
 
@@ -114,26 +115,26 @@ def lookalike(
     in_globals: dict[str, Any] | None = None,
     taken: Parameters | None = None,
 ) -> FunctionType:
-    """Write a function that takes what ``original`` takes, runs some lines first, and hands its arguments on.
+    """Generate a function with the parameters of ``original`` that runs some lines, and then calls ``original``.
 
     Args:
-        original: the function that is called last, and that the new one looks like.
-        before: the lines, each ended, as a template of ``str.format``. ``{first}`` is the first argument, ``{args}``
-            and ``{kwargs}`` are what is packed, and ``{call}`` is the call of the original. Every other field is a
-            name that no parameter has: what ``held`` gives under it, or a variable.
-        held: what the lines use.
-        in_globals: the globals of the new function; ours by default. It uses none.
-        taken: the parameters of the original, where they have been read already.
+        original: the function.
+        before: the lines, each with a line break, as a template for ``str.format``. ``{first}`` is the first argument,
+            ``{args}`` and ``{kwargs}`` are the packed ones, and ``{call}`` is the call of the original. Any other field
+            becomes a name that no parameter has. It is the object of that name in ``held``, or a variable.
+        held: the objects that the lines use.
+        in_globals: the globals of the new function, which uses none of them; by default those of this module.
+        taken: the parameters of the original, if they are known already.
 
     Returns:
-        The function. Its defaults are those of the original, the same objects.
+        The function. Its defaults are the same objects as those of the original.
     """
     taken = taken or parameters_of(original)
     call = "{original}({handed_on})"  # in a template, as the other lines
     if len(taken.names) > taken.positional and not taken.args and not taken.kwargs:
         held = {**held, "by_position": _by_position(original)}
         call = "{by_position}(%s)" % ", ".join(taken.names)
-    function = _written(original, taken, before + "return {call}\n", held, in_globals, call)
+    function = _generated(original, taken, before + "return {call}\n", held, in_globals, call)
     if taken.names:
         function.__defaults__, function.__kwdefaults__ = original.__defaults__, original.__kwdefaults__
     functools.update_wrapper(function, original)
@@ -141,10 +142,10 @@ def lookalike(
 
 
 def _by_position(original: FunctionType) -> FunctionType:
-    """Return a function of the same code that takes by position what ``original`` takes by keyword alone.
+    """Return a function with the same code that takes the keyword-only parameters of ``original`` by position.
 
-    Python compares each keyword of a call with the names of the parameters: of a dozen that is longer than all else
-    that a guard does. The places of the parameters among the local variables are the same.
+    In a call, Python compares each keyword with the names of the parameters. For a dozen keywords that takes longer
+    than everything else in a guard. The instructions stay valid, because the local variables keep their order.
     """
     code = original.__code__
     code = code.replace(co_argcount=code.co_argcount + code.co_kwonlyargcount, co_kwonlyargcount=0)
@@ -152,23 +153,23 @@ def _by_position(original: FunctionType) -> FunctionType:
 
 
 if TYPE_CHECKING:
-    #: Called as wrapt calls it: the function, bound, and what it is bound to; then the arguments.
+    #: The signature of a wrapt wrapper: the bound function, the object that it is bound to, and the arguments.
     How = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
 def wrap_like(original: Any, how: How, enabled: Callable[[], bool], method: bool, exact: bool = False) -> FunctionType:
-    """Write a function that calls ``how(wrapped, instance, args, kwargs)`` in place of ``original``, as wrapt does.
+    """Generate a function that calls ``how(wrapped, instance, args, kwargs)`` in place of ``original``, as wrapt does.
 
-    As it is a function like the original, it can be copied and pickled wherever that can, and compiled by TorchScript.
+    It is a plain function like the original, so it can be copied, pickled and compiled by TorchScript as well.
 
     Args:
-        original: the plain function to look like.
-        how: what is called while ``enabled()``.
-        enabled: asked at each call; the original is called where it says no.
-        method: the first argument is what ``wrapped`` is bound to; otherwise ``instance`` is None.
-        exact: takes what the original takes and nothing else. ``args`` and ``kwargs`` are then all arguments, also
-            those left out, by position where that is possible. Otherwise they are as the caller gave them, and
-            ``inspect`` and ``co_varnames`` alone show the parameters of the original.
+        original: a plain function.
+        how: the wrapper.
+        enabled: called at each call. If it returns False, the original is called.
+        method: ``wrapped`` is bound to the first argument; otherwise ``instance`` is None.
+        exact: the new function has exactly the parameters of the original. ``args`` and ``kwargs`` are then all
+            arguments, also those that the caller left out, by position if possible. Otherwise they are as the caller
+            gave them, and the parameters of the original are visible to ``inspect`` and in ``co_varnames`` only.
     """
     held = {"how": how, "enabled": enabled}
     taken = parameters_of(original)
@@ -187,19 +188,20 @@ def wrap_like(original: Any, how: How, enabled: Callable[[], bool], method: bool
         if method
         else "if {enabled}():\n    return {how}({original}, None, {args}, {kwargs})\n"
     ) + "return {call}\n"
-    if taken.names:  # never reached, but seen in co_varnames
+    if taken.names:  # never reached. It puts the names into co_varnames
         lines += " = ".join(taken.names) + " = None\n"
     args, kwargs = (_free(name, taken.names) for name in ("args", "kwargs"))
     packed = taken._replace(taken=f"*{args}, **{kwargs}", handed_on=f"*{args}, **{kwargs}", args=args, kwargs=kwargs)
-    function = _written(original, packed, lines, held, original.__globals__)
-    function.__defaults__, function.__kwdefaults__ = original.__defaults__, original.__kwdefaults__  # seen, not used
+    function = _generated(original, packed, lines, held, original.__globals__)
+    # Visible, not used.
+    function.__defaults__, function.__kwdefaults__ = original.__defaults__, original.__kwdefaults__
     functools.update_wrapper(function, original)
     with contextlib.suppress(TypeError, ValueError):
         vars(function)["__signature__"] = inspect.signature(original)
     return function
 
 
-def _written(
+def _generated(
     original: Any,
     taken: Parameters,
     lines: str,
@@ -207,12 +209,12 @@ def _written(
     in_globals: dict[str, Any] | None,
     call: str = "{original}({handed_on})",
 ) -> FunctionType:
-    """Return a function that takes what is ``taken`` and runs the lines, a template of which ``lookalike`` tells."""
+    """Return a function with the parameters ``taken`` that runs the lines, a template as in ``lookalike``."""
     fields = _Fields(taken)
     fields["call"] = call.format_map(fields)
     values = {fields[name]: value for name, value in {"original": original, **held}.items()}
     name = getattr(original, "__name__", "")
-    name = name if isinstance(name, str) and _can_be_written((name,)) else "guard"
+    name = name if isinstance(name, str) and _can_be_generated((name,)) else "guard"
     body = "".join([f"        {line}\n" for line in lines.format_map(fields).splitlines()])
 
     def text(name: str) -> str:
@@ -233,12 +235,12 @@ def _written(
     return function
 
 
-#: The code for each text. Many functions of torch take the same, and to compile is most of the work.
+#: Text -> code. Many functions of torch have the same parameters, and compiling is most of the work.
 _compiled: dict[str, CodeType] = {}
 
 
 class _Fields(dict):  # type: ignore[type-arg]  # Dict[str, str], which takes time
-    """The fields of a template: a name of one's own for each that is not a part of the parameters."""
+    """The fields of a template. A field that is not about the parameters becomes a name that no parameter has."""
 
     def __init__(self, taken: Parameters) -> None:
         super().__init__(first=taken.first, args=taken.args, kwargs=taken.kwargs, handed_on=taken.handed_on)
@@ -256,7 +258,7 @@ def _free(name: str, others: Collection[str]) -> str:
 
 
 def _file_of(text: str, original: Any) -> str:
-    """Have tracebacks and debuggers find the text, under a name that says what it is."""
+    """Register the source text for tracebacks and debuggers, and return the file name that it gets."""
     place = f"{getattr(original, '__module__', '?')}.{getattr(original, '__qualname__', '?')}"
     file, number = f"<shim: around {place}>", 1
     lines = text.splitlines(keepends=True)

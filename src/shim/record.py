@@ -1,6 +1,7 @@
-"""Records: what ``typing.NamedTuple`` makes, for a tenth of its time, as torch's import waits for each of them.
+"""Records: a base class that does the same as ``typing.NamedTuple``, in a tenth of the time.
 
-NamedTuple writes and compiles a constructor for each class. This one has one for all.
+NamedTuple compiles a constructor for each class, and the import of torch would wait for that. Here all classes have the
+same constructor.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Iterable, Iterator, Mapping
+from typing import Any, Iterable, Iterator, Mapping
 
-from . import guards, releases, targets
+from . import guards, releases, replace, targets
 from .layout import Layout
 from .record import Record
 from .targets import Change, Target
@@ -26,7 +26,7 @@ class Patch(Record):
     name: str
     reason: str
     targets: tuple[Target, ...]
-    #: The torch releases that it is for, as a specifier (``releases.is_in``); empty for all.
+    #: The torch releases that it is for, as a version specifier (``releases.is_in``); empty for all.
     versions: str = ""
     #: Another package that must be installed, and its releases: ``"acme>=1.2,<2"``.
     package: str = ""
@@ -41,8 +41,8 @@ class Patch(Record):
     works: str = ""
     #: The package whose releases ``works`` is about.
     of: str = "torch"
-    #: For a breakage: a program that prints a result on the releases in ``works``, and dies on others with a message
-    # that : the patch answers.
+    #: For a breakage: a program that prints a result on the releases in ``works``, and on others dies with a message
+    #: that the patch answers.
     example: str = ""
     #: What must be so for the patch to be the answer, where other causes have the same message. There is no hint of it.
     only_if: str = ""
@@ -61,6 +61,10 @@ class Outcome(Record):
     reason: str
 
 
+#: The states that stay as they are, whatever the program imports later.
+FINAL = ("not needed here", "not for this program", "left out")
+
+
 class Choice(Record):
     """What the user has chosen."""
 
@@ -75,7 +79,7 @@ class Choice(Record):
 class _Applied(Record):
     switch: guards.Switch
     changes: list[Change]
-    undos: guards.Undos
+    undos: replace.Undos
 
 
 class Registry:
@@ -120,7 +124,7 @@ class Registry:
         self._patches[patch.name] = patch
         for target in patch.targets:
             self._touching.setdefault(target.module, {})[patch.name] = None
-            if target.kind == "module" and "." in target.path:  # it may be found only after its package was imported
+            if target.kind == "module" and "." in target.path:  # it can be made once its package is imported
                 self._touching.setdefault(target.path.rpartition(".")[0], {})[patch.name] = None
         if patch.works and patch.targets:  # its release is known when the import of the package is complete
             self._touching.setdefault(patch.of, {})[patch.name] = None
@@ -133,11 +137,10 @@ class Registry:
 
     def modules(self) -> set[str]:
         """Return the modules of the targets, for the patches that may be applied once these modules are imported."""
-        final = ("not needed here", "not for this program", "left out")
         return {
             module
             for module, names in self._touching.items()
-            if any(name not in self._outcomes or self._outcomes[name].state not in final for name in names)
+            if any(name not in self._outcomes or self._outcomes[name].state not in FINAL for name in names)
         }
 
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -147,27 +150,27 @@ class Registry:
 
     def plan(self, layout: Layout, choice: Choice) -> tuple[Outcome, ...]:
         """Return what ``apply`` would do now, and change nothing. The arguments are those of ``apply``."""
-        return (*(self._plan(patch, layout, choice) for patch in self), *self.absent.values())
+        return (*(self._plan_one(patch, layout, choice) for patch in self), *self.absent.values())
 
     def apply(
         self, layout: Layout | None, choice: Choice, names: Iterable[str] | None = None, arriving: str = ""
     ) -> None:
-        """Apply every patch as far as its targets are there; what is applied already stays as it is.
+        """Apply every patch to those of its targets that exist. A target that is patched already stays as it is.
 
-        Nothing that goes wrong in a patch gets out of here: the patch is taken back and its outcome says why.
+        An error in a patch is not raised. The patch is taken back, and its outcome has the error.
 
         Args:
-            layout: of the torch that is loaded; None as long as there is none.
+            layout: the layout of the loaded torch; None if torch is not loaded.
             choice: what the user has chosen.
-            names: of the patches to apply; None for all.
-            arriving: a module that has run to its end just now.
+            names: the names of the patches to apply; None for all.
+            arriving: a module that has just been executed.
         """
         changes: list[Change] = []
         for name in list(self._patches) if names is None else names:
             changes += self._apply_one(self._patches[name], layout, choice)
         swaps = [change for change in changes if change.swap]
         inside = all(f"{change.target.module}.".startswith(arriving + ".") for change in swaps)
-        guards.swap_everywhere(((change.old, change.new) for change in swaps), arriving if inside else "")
+        replace.everywhere(((change.old, change.new) for change in swaps), arriving if inside else "")
 
     def touching(self, module: str) -> list[str]:
         """Return the names of the patches that touch a module."""
@@ -176,23 +179,20 @@ class Registry:
     def restore(self) -> None:
         """Restore the original objects, except where other code has replaced ours."""
         self._take_back([self._applied.pop(name) for name in reversed(list(self._applied))])
-        guards.left_out.clear()
+        guards.GUARDED.left_out.clear()
         self._outcomes.clear()
 
-    def _plan(self, patch: Patch, layout: Layout, choice: Choice) -> Outcome:
+    def _plan_one(self, patch: Patch, layout: Layout, choice: Choice) -> Outcome:
         if patch.name in self._applied:
             return self._outcomes[patch.name]
         try:
             verdict = _verdict(patch, layout, choice)
-            if verdict is not None:
-                return verdict
-            found = [target for target in targets.expanded(patch.targets) if targets.find(target) is not None]
+            return verdict or _outcome(patch, "planned", [target for target, _, _ in _found(patch)])
         except Exception as error:
             return Outcome(patch.name, "failed", in_words(error))
-        return Outcome(patch.name, "planned" if found else "skipped", _places(found) or _missing(patch.targets))
 
     def _apply_one(self, patch: Patch, layout: Layout | None, choice: Choice) -> list[Change]:
-        """Apply a patch, and return what it has changed. What is to be swapped is swapped for all patches at once."""
+        """Apply a patch, and return its changes. ``apply`` replaces the old objects of all patches at once."""
         applied = self._applied.get(patch.name) or _Applied(guards.Switch(), [], [])
         new: list[Change] = []
         try:
@@ -200,29 +200,24 @@ class Registry:
             if verdict is not None:
                 self._outcomes[patch.name] = verdict
                 if patch.name in choice.left_out:
-                    guards.left_out.update(dict.fromkeys(targets.guarded_by(patch.targets)))
+                    guards.GUARDED.left_out.update(dict.fromkeys(targets.guarded_by(patch.targets)))
                 return []
-            for target in targets.expanded(patch.targets):
-                kind = targets.KINDS[target.kind]
-                found = kind.find(target)
+            for target, kind, found in _found(patch):
                 alike = [change for change in applied.changes + new if change.target.kind == target.kind]
-                if found is not None and not kind.is_done(target, found, alike):
+                if not kind.is_done(target, found, alike):
                     new.append(kind.change(target, found, applied.switch, layout, applied.undos))
         except BaseException as error:
             self._applied.pop(patch.name, None)
             self._take_back([applied._replace(changes=applied.changes + new)])
-            if isinstance(error, KeyboardInterrupt):  # meant for the program; any other error belongs to the patch
+            if isinstance(error, KeyboardInterrupt):  # a Ctrl-C is meant for the program
                 raise
             self._outcomes[patch.name] = Outcome(patch.name, "failed", in_words(error))
             return []
         applied.changes.extend(new)
         if applied.changes:
             self._applied[patch.name] = applied
-            note = f" ({patch.note})" if patch.note else ""
-            places = _places([change.target for change in applied.changes])
-            self._outcomes[patch.name] = Outcome(patch.name, "applied", places + note)
-        else:
-            self._outcomes[patch.name] = Outcome(patch.name, "skipped", _missing(patch.targets))
+        places = [change.target for change in applied.changes]
+        self._outcomes[patch.name] = _outcome(patch, "applied", places, patch.note)
         return new
 
     @staticmethod
@@ -233,21 +228,21 @@ class Registry:
             for undo in reversed(applied.undos):
                 undo()
         changes = [change for applied in patches for change in reversed(applied.changes)]
-        guards.swap_everywhere((change.new, change.old) for change in changes if change.swap)
+        replace.everywhere((change.new, change.old) for change in changes if change.swap)
 
 
 def in_words(error: BaseException) -> str:
-    """Return type and message of an error, whose ``__str__`` may itself raise one."""
+    """Return the type and the message of an error. Its ``__str__`` may raise an error itself."""
     try:
         return f"{type(error).__name__}: {error}"
     except KeyboardInterrupt:
         raise
-    except BaseException:  # whatever its own __str__ raises
+    except BaseException:  # raised by its own __str__
         return type(error).__name__
 
 
 def _verdict(patch: Patch, layout: Layout | None, choice: Choice) -> Outcome | None:
-    """Return why a patch is not applied here, whatever its targets; None if it is applied."""
+    """Return why a patch is not applied here, whether or not its targets exist; None if it is applied."""
     breakage = bool(patch.works)
     if patch.name in choice.left_out:
         return Outcome(patch.name, "left out" if breakage else "skipped", choice.left_out[patch.name])
@@ -304,8 +299,24 @@ def installed_release(package: str) -> releases.Release | None:
     return None if version is None else releases.release(version)
 
 
-def _places(found: list[Target]) -> str:
-    """Name what is changed, each module once: ``torch.optim.adam: Adam, _single_tensor_adam; …``."""
+def _found(patch: Patch) -> Iterator[tuple[Target, targets.Kind, tuple[Any, Any]]]:
+    """Yield the targets that exist, each with its kind, and with its owner and value."""
+    for target in targets.expanded(patch.targets):
+        kind = targets.KINDS[target.kind]
+        found = kind.find(target)
+        if found is not None:
+            yield target, kind, found
+
+
+def _outcome(patch: Patch, state: str, places: list[Target], note: str = "") -> Outcome:
+    """Return the outcome of a patch: the state if there is a place to patch, else why there is none."""
+    if not places:
+        return Outcome(patch.name, "skipped", _missing(patch.targets))
+    return Outcome(patch.name, state, _in_words(places) + (f" ({note})" if note else ""))
+
+
+def _in_words(found: list[Target]) -> str:
+    """List the places, each module once: ``torch.optim.adam: Adam, _single_tensor_adam; …``."""
     names: dict[str, dict[str, None]] = {}
     for target in found:
         module, _, name = target.path.partition(":")

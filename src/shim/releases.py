@@ -93,8 +93,8 @@ def _padded(numbers: tuple[int, ...]) -> tuple[int, ...]:
 def written_for(text: str) -> Release:
     """Read the release of torch that a program was written for. A minor release means its last patch release.
 
-    Of those that came after our table, the next minor release is taken: it may be out by now. A later one is more
-    likely a slip.
+    The table ends with the newest release. The minor release after it is accepted, because it may exist by now. A later
+    one is more likely a typing error.
 
     Raises:
         ValueError: if it is a word, or a release that never was.

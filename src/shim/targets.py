@@ -1,22 +1,21 @@
-"""Targets: the places to patch. Each kind of target is a small class that finds the place and changes it."""
+"""Targets: the places to patch. For each kind of target there is a small class that finds the place and changes it."""
 
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
 import sys
-import threading
 from importlib.machinery import ModuleSpec
 from operator import attrgetter
 from types import FunctionType, ModuleType
-from typing import Any, Callable, Iterator
+from typing import Any, Iterator
 
-from . import bootstrap, guards
-from .guards import Undos
+from . import guards, replace
 from .layout import weight_decay_of
 from .lookalike import is_plain, wrap_like
+from .modules import add_to_class, can_be_imported, fill_when_asked, is_being_imported
 from .record import Record
+from .replace import Undos
 
 
 class Target(Record):
@@ -82,7 +81,7 @@ class Kind:
     """How targets of one kind are found and changed. By default they are found by their path."""
 
     def find(self, target: Target) -> tuple[Any, Any] | None:
-        """Return the owner of the last attribute, and what it holds; None if it is not there."""
+        """Return the owner of the last attribute, and the value of the attribute; None if it does not exist."""
         if target.value is not None:
             return target.value, target.value
         module = sys.modules.get(target.module)
@@ -93,7 +92,7 @@ class Kind:
             return None
 
     def look(self, owner: Any, name: str) -> tuple[Any, Any] | None:
-        """Return the owner and what it holds under that name."""
+        """Return the owner and its attribute of that name."""
         return owner, getattr(owner, name)
 
     def is_done(self, target: Target, found: tuple[Any, Any], changes: list[Change]) -> bool:
@@ -161,7 +160,7 @@ class Attribute(Kind):
         """Set the attribute."""
         owner, value = found
         new = target.how(owner)
-        guards.replace(owner, target.attribute, new, undos)
+        replace.attribute(owner, target.attribute, new, undos)
         return Change(target, owner, value, new)
 
 
@@ -183,33 +182,16 @@ class Submodule(Kind):
     def change(
         self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
     ) -> Change:
-        """Give the package's class the attribute, which the package itself has not, and the submodule a call."""
+        """Give the class of the package the attribute, and the submodule a call."""
         owner, module = found
 
         def call(self: ModuleType, *args: Any, **kwargs: Any) -> Any:
             return target.how(owner)(*args, **kwargs)
 
         signature = property(lambda self: inspect.signature(target.how(owner)))
-        _add_methods(owner, undos, **{target.attribute: module})
-        _add_methods(module, undos, __call__=call, __signature__=signature)
+        add_to_class(owner, undos, **{target.attribute: module})
+        add_to_class(module, undos, __call__=call, __signature__=signature)
         return Change(target, owner, None, module)
-
-
-def _add_methods(module: Any, undos: Undos, **methods: Any) -> None:
-    """Give a module a class with more attributes. In the dictionary of the module they would be visible."""
-    old = type(module)
-    # The new class is in no module, so it could not be pickled. A module (for cloudpickle) is pickled by its name.
-    reduce = {"__reduce__": lambda self: (importlib.import_module, (self.__name__,))}
-    new = type(old.__name__, (old,), {"__module__": old.__module__, **reduce, **methods})
-
-    def undo() -> None:
-        for name in methods:
-            delattr(new, name)  # somebody may have put a class of their own upon this one
-        if type(module) is new:
-            module.__class__ = old
-
-    undos.append(undo)
-    module.__class__ = new
 
 
 class Name(Kind):
@@ -229,11 +211,11 @@ class Name(Kind):
         """Set the attribute. A stub is replaced in every module that holds it."""
         owner, stub = found
         new = self.new(target, owner)
-        guards.replace(owner, target.attribute, new, undos)
+        replace.attribute(owner, target.attribute, new, undos)
         return Change(target, owner, stub, new, swap=isinstance(stub, FunctionType))
 
     def new(self, target: Target, owner: Any) -> Any:
-        """Return what is put there."""
+        """Return the new object."""
         return target.how
 
 
@@ -241,7 +223,7 @@ class Made(Name):
     """A name whose object is made when its owner is there."""
 
     def new(self, target: Target, owner: Any) -> Any:
-        """Return what is put there."""
+        """Return the new object."""
         return target.how(owner)
 
 
@@ -260,16 +242,16 @@ class Names(Kind):
     def change(
         self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
     ) -> Change:
-        """Give the module the names that it lacks. Those that it makes on demand (PEP 562) are made by now."""
+        """Give the module the names that it lacks. ``how()`` may have had it make some of them on demand (PEP 562)."""
         module = found[1]
         given = {name: value for name, value in target.how().items() if name not in vars(module)}
         for name, value in given.items():
-            guards.replace(module, name, value, undos)
+            replace.attribute(module, name, value, undos)
         return Change(target, module, module, module)
 
 
 class Module(Names):
-    """A module that was removed, or lacks names. It is put into sys.modules, where ``import`` finds it."""
+    """A module that was removed, or lacks names. A new one is added to sys.modules, where ``import`` finds it."""
 
     def find(self, target: Target) -> tuple[Any, Any] | None:
         """Return the package and the module; None as long as the package, or a module that exists, is not imported."""
@@ -278,7 +260,7 @@ class Module(Names):
             return None
         if target.path in sys.modules:
             return super().find(target)
-        return None if _can_be_imported(target.path) else (package, None)
+        return None if can_be_imported(target.path) else (package, None)
 
     def change(
         self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
@@ -290,7 +272,7 @@ class Module(Names):
         new = ModuleType(target.path, f"What {target.path} held in older releases, given back by shim.")
         # importlib.util.find_spec asks the module for it, and importlib.reload finds nothing to run anew.
         new.__spec__ = ModuleSpec(target.path, None, origin="shim")
-        _fill_when_asked(new, target.how)
+        fill_when_asked(new, target.how)
 
         def undo() -> None:
             if sys.modules.get(target.path) is new:
@@ -301,39 +283,8 @@ class Module(Names):
         name = target.path.rpartition(".")[2]
         # The attribute torch.tensor is a function, also in releases that had a module torch.tensor.
         if name not in vars(package):
-            guards.replace(package, name, new, undos)
+            replace.attribute(package, name, new, undos)
         return Change(target, package, None, new)
-
-
-def _fill_when_asked(module: ModuleType, how: Callable[[], dict[str, Any]]) -> None:
-    """Give a module what it holds once somebody asks for a name in it: to get it may take longer than all the rest."""
-    lock = threading.RLock()
-    begun: list[bool] = []
-
-    def fill() -> None:
-        with lock:  # of two threads, one fills, and the other waits
-            if not begun:  # nor again, if that asks for a name
-                begun.append(True)
-                vars(module).update(how())
-                as_before.pop()()
-
-    def get(self: ModuleType, name: str) -> Any:
-        # Those who go through all modules ask for names like __file__.
-        if name.startswith("__") and name != "__all__":
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        try:
-            fill()
-            return vars(self)[name]
-        except Exception as error:
-            text = "" if isinstance(error, KeyError) else f": {error!r}"
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}{text}") from None
-
-    def names(self: ModuleType) -> list[str]:
-        fill()
-        return sorted(vars(self))
-
-    as_before: Undos = []
-    _add_methods(module, as_before, __getattr__=get, __dir__=names)
 
 
 class CallableModule(Names):
@@ -348,15 +299,8 @@ class CallableModule(Names):
         def call(self: ModuleType, *args: Any, **kwargs: Any) -> Any:
             return target.how(*args, **kwargs)
 
-        _add_methods(module, undos, __call__=call)
+        add_to_class(module, undos, __call__=call)
         return Change(target, module, module, module)
-
-
-def _can_be_imported(name: str) -> bool:
-    from importlib.machinery import PathFinder
-
-    package = sys.modules[name.rpartition(".")[0]]
-    return PathFinder.find_spec(name, getattr(package, "__path__", [])) is not None
 
 
 class Around(Kind):
@@ -384,7 +328,7 @@ class Around(Kind):
         # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/jit/_script.py#L1201
         vars(around)["__prepare_scriptable__"] = lambda: original
         new: Any = type(held)(around) if original is not held else around
-        guards.replace(owner, target.attribute, new, undos)
+        replace.attribute(owner, target.attribute, new, undos)
         _as_a_builtin_of_torchscript(original, around, undos)
         return Change(target, owner, held, new, swap=isinstance(owner, ModuleType))
 
@@ -421,7 +365,7 @@ class Wrapper(Kind):
                 value = vars(base)[target.attribute]  # the staticmethod or classmethod object, which getattr has bound
                 break
         new = self._wrapped(value, target, switch, isinstance(owner, type))
-        guards.replace(owner, target.attribute, new, undos)
+        replace.attribute(owner, target.attribute, new, undos)
         return Change(target, owner, value, new)
 
     def _wrapped(self, value: Any, target: Target, switch: guards.Switch, in_class: bool) -> Any:
@@ -452,18 +396,8 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def is_being_imported(module: Any) -> bool:
-    """Tell whether the import of a module is not complete. One of importlib.util.LazyLoader may not have begun."""
-    if module is None or type(module).__name__ == "_LazyModule":
-        return module is not None
-    name = getattr(module, "__name__", None)
-    if name in bootstrap.ARRIVING:
-        return False
-    return name in bootstrap.RUNNING or bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
-
-
 def find(target: Target) -> tuple[Any, Any] | None:
-    """Return the owner of a target's last attribute, and its value; None if it is not there."""
+    """Return the owner of a target's last attribute, and its value; None if it does not exist."""
     return KINDS[target.kind].find(target)
 
 

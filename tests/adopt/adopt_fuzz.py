@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from shim.adopt import adopt, native
+from shim.adopt import adopt, native, tensor_impl
 
 SHAPES = (*[(), (0,), (1,), (7,), (3, 4), (2, 3, 2), (1, 5), (0, 3), (4000,)] * 3, (40000,))
 DTYPES = (*[torch.float32] * 6, *[torch.float64] * 3, *[torch.bfloat16] * 3, torch.float16, torch.complex64)
@@ -446,7 +446,7 @@ def main():
     if options.no_exchange and hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
         del torch.Tensor.__dlpack_c_exchange_api__
     if options.exchange:
-        native._offsets_of_a_description = no_description
+        tensor_impl.description_offsets = no_description
     native._look, native._python = native._load_look()
     faulthandler.enable()
     warnings.simplefilter("ignore")

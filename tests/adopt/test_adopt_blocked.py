@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from shim.adopt import ADOPT, blocked, functional, fused
+from shim.adopt.form import form
 
 pytestmark = pytest.mark.usefixtures("no_native_kernel")
 
@@ -12,14 +13,15 @@ pytestmark = pytest.mark.usefixtures("no_native_kernel")
 def sizes(monkeypatch):
     """Return the list of how large the parameters of each call of the single-tensor form are."""
     seen = []
-    single = fused._single_tensor_adopt
+    step_each = fused.step_each
 
-    def watched(params, *args, **kwargs):
-        seen.append([p.numel() for p in params])
-        return single(params, *args, **kwargs)
+    def watched(lists, options):
+        seen.append([p.numel() for p in lists.params])
+        step_each(lists, options)
 
-    for module in (functional, fused):
-        monkeypatch.setattr(module, "_single_tensor_adopt", watched)
+    monkeypatch.setattr(functional, "_single_tensor_adopt", form("_single_tensor_adopt", watched))
+    for module in (blocked, fused):
+        monkeypatch.setattr(module, "step_each", watched)
     return seen
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from shim.adopt import ADOPT, native
+from shim.adopt import ADOPT, native, tensor_impl
 
 pytestmark = pytest.mark.usefixtures("native_kernel")
 
@@ -216,8 +216,8 @@ def test_without_an_exchange_too(monkeypatch, words):
     monkeypatch.delattr(torch.Tensor, "__dlpack_c_exchange_api__", raising=False)
     look, python = native._load_look()
     assert look is not None
-    read = native._words
+    read = tensor_impl.words
     place = python.offset_at // 8 if words == "offset" else python.sizes_at // 8 + words
-    monkeypatch.setattr(native, "_words", lambda t: [n + (k == place) for k, n in enumerate(read(t))])
+    monkeypatch.setattr(tensor_impl, "words", lambda t: [n + (k == place) for k, n in enumerate(read(t))])
 
     assert native._load_look()[0] is None

@@ -1,4 +1,4 @@
-"""Offer ADOPT, the Adam that converges for every beta2, on any PyTorch that the package supports."""
+"""The ADOPT optimizer, an Adam that converges for every beta2, for all releases of PyTorch that shim supports."""
 
 from .functional import adopt
 from .optimizer import ADOPT

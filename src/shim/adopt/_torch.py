@@ -1,4 +1,4 @@
-"""Functions that some releases of torch have and others lack. Private ones are never imported, only looked up."""
+"""Functions that only some releases of torch have. Private ones are never imported, only looked up."""
 
 from __future__ import annotations
 

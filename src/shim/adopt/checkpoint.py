@@ -37,7 +37,7 @@ class Loading:
     """A state_dict that is being loaded. All of it is checked before the optimizer is changed.
 
     Raises:
-        ValueError: it is not ADOPT's, it needs an option that this ADOPT does not have, or it does not fit these
+        ValueError: if it is not ADOPT's, needs an option that this ADOPT does not have, or does not fit these
             parameters.
 
     """
@@ -149,7 +149,7 @@ def _converted_group(saved: dict[str, Any], present: dict[str, Any], index: int)
                 "the state_dict to continue without it."
             )
     group = {RENAMED.get(key, key): value for key, value in saved.items()}
-    if "clip_exp" in group or "clip_lambda" in group:  # together they say how to clip
+    if "clip_exp" in group or "clip_lambda" in group:  # together they define the clip
         group = {"clip_exp": None, "clip_lambda": None, **group}
     return {
         **group,
@@ -172,7 +172,7 @@ def _converted_state(saved: dict[str, Any], group: dict[str, Any], where: str) -
         )
     state = {name: value for name, value in saved.items() if value is not None}
     if "exp_avg_sq" not in state:
-        return {}  # without v there is nothing to divide by: this parameter starts with an empty state
+        return {}  # a step needs v, so this parameter starts with an empty state
     if "exp_avg" not in state:
         state["exp_avg"] = torch.zeros_like(state["exp_avg_sq"])
     # pytorch_optimizer counts the steps in the group. If there is no count at all, v shows that one step was made.

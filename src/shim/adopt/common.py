@@ -1,9 +1,9 @@
-"""Hold what the forms of ADOPT share: their checks, the clip, and the rule for a first step that measures nothing."""
+"""What the forms of ADOPT share: checks, the clip, and the rule for a first step that does not count."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Iterable
+from typing import Any, Iterable
 
 import torch
 from torch import Tensor
@@ -11,7 +11,6 @@ from torch import Tensor
 from . import _torch
 from .memory import reaches_beyond
 
-Clip = Callable[[float], float]
 _NO_LAMBDA_ON_GPU = (
     "clip_lambda needs the step as a number, which the fused form keeps on the GPU: use clip_exp, or fused=False"
 )
@@ -24,10 +23,13 @@ _NO_DECAY = (
 
 
 def _waits(step: Any, lr: float | Tensor, grad: Tensor) -> Any:
-    """Say whether this first step measures nothing, with a tensor where `step` is one, None where none can.
+    """Say whether this first step does not count: its gradient and its lr are zero.
 
-    That is how torch.distributed.checkpoint makes the state of a fresh optimizer: with gradients of zero and an lr of
-    zero. The state is made, and the first step is still to come.
+    torch.distributed.checkpoint makes the state of a new optimizer by such a step. The state is made, and the step
+    counter stays 0: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/distributed/checkpoint/state_dict.py#L629
+
+    Returns:
+        A tensor if `step` is one, or None if no step of these can be such a step.
     """
     if isinstance(step, Tensor):
         return (step == 0) & (lr == 0) & ~(grad != 0).any() if isinstance(lr, Tensor) or lr == 0 else None
@@ -35,7 +37,7 @@ def _waits(step: Any, lr: float | Tensor, grad: Tensor) -> Any:
 
 
 def _power(step: float, exponent: float) -> float:
-    """Return the clip; NaN for a step that there cannot be, where Python's own power would be complex."""
+    """Return the clip; NaN for a negative step, for which Python's own power would be complex."""
     try:
         return math.pow(step, exponent)
     except ValueError:
@@ -43,12 +45,12 @@ def _power(step: float, exponent: float) -> float:
 
 
 def _real(grad: Tensor) -> Tensor:
-    """Return a complex gradient as pairs of reals; it may still have to be conjugated."""
+    """Return a complex gradient as pairs of reals, after a lazy conjugation."""
     return torch.view_as_real(grad.resolve_conj() if hasattr(grad, "resolve_conj") else grad)
 
 
 def _check_storages(lists: Iterable[Iterable[Tensor | None]]) -> None:
-    """Raise where torch's own operations would end the process, which its fused Adam says, too."""
+    """Raise if torch's own operations would crash the process, because a storage was freed."""
     if any(any(map(reaches_beyond, tensors)) for tensors in lists):
         raise RuntimeError(
             "A parameter, its gradient or its state has less memory than its sizes say: its storage was freed"
@@ -66,7 +68,7 @@ def _check_capturable(params: list[Tensor], state_steps: list[Tensor]) -> None:
 
 
 def _found_inf(found_inf: Tensor | None, capturable: bool) -> bool:
-    """Say whether GradScaler found inf or NaN among the gradients: then nothing at all may change."""
+    """Say whether GradScaler found inf or NaN in the gradients. Then the step must not change anything."""
     if found_inf is None:
         return False
     if capturable:

@@ -1,4 +1,4 @@
-"""The fused form on a GPU: one launch of a Triton kernel for all tensors of a group that have the same dtypes."""
+"""The fused form on a GPU: one launch of a Triton kernel for all tensors of a group with the same dtypes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ try:
     import triton.language as tl
 
     from . import triton_kernels as kernels
-except ImportError as error:  # Triton comes with torch's CUDA builds, not with its others
+except ImportError as error:  # Triton comes with torch's CUDA builds only
     _NO_TRITON = f"fused=True on a GPU needs Triton, which comes with torch's CUDA builds: {error}"
 else:
     _NO_TRITON = ""
@@ -25,7 +25,7 @@ else:
 Column = List[Tensor]
 Table = Tuple[Tensor, Tensor]  # the table (see triton_kernels), and the column of the table for each program
 
-# A cache of tables, by everything that they depend on. It is larger than any training needs.
+# A cache of tables; the keys are everything that a table depends on. No training needs so many.
 _tables: dict[tuple[object, ...], Table | None] = {}
 _TABLES_KEPT = 64
 

@@ -1,4 +1,4 @@
-"""Offer ADOPT as a function of lists of tensors, and choose the form that computes it."""
+"""ADOPT as a function of lists of tensors. It chooses the form that computes the step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from . import _torch, native
-from .common import Clip, _check_storages
+from .common import _check_storages
+from .form import Clip
 from .fused import _fused_adopt
 from .memory import on_cpu
 from .multi import _multi_tensor_adopt
@@ -58,7 +59,7 @@ def adopt(
     >>> step, param
     (tensor(2.), tensor([0.9900, 0.9900]))
     """
-    # this check is slow during compilation, so we skip it
+    # This check is slow during compilation.
     if not _torch.is_compiling() and not all(isinstance(t, Tensor) for t in state_steps):
         raise RuntimeError("API has changed, `state_steps` argument must contain a list of singleton tensors")
 
@@ -103,10 +104,10 @@ def _default_form(
 ) -> tuple[bool, bool]:
     """Return whether the foreach form is the fastest that is safe here, and whether the fused form is."""
     foreach = not differentiable and _torch.foreach_by_default(params, capturable)
-    # Do not flip on foreach for the unsupported case where lr is a Tensor and capturable=False.
+    # foreach does not support an lr that is a Tensor without capturable=True.
     if foreach and isinstance(lr, Tensor) and not capturable:
         foreach = False
-    # On the CPU it is the fused form, with the native kernel or without.
+    # On the CPU the fused form is the fastest, also without the native kernel.
     fused = not (foreach or differentiable or capturable or _torch.is_compiling()) and all(map(on_cpu, params))
     return foreach, fused
 

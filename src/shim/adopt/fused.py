@@ -1,90 +1,64 @@
-"""Step with the native kernel on the CPU and with Triton's on a GPU, and in blocks where neither can."""
+"""The fused form: the native kernel on the CPU, Triton's on a GPU, and blocks for what they cannot take."""
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from operator import itemgetter
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import blocked, native
-from .common import _NO_LAMBDA_ON_GPU, Clip, _check_storages, _check_weight_decay, _found_inf, _real
+from .common import _NO_LAMBDA_ON_GPU, _check_storages, _check_weight_decay, _found_inf, _real
+from .form import Clip, Lists, Options, form
 from .low_precision import is_widened
 from .memory import at, begin_together
-from .single import _single_tensor_adopt
+from .single import step_each
 
 
-def _fused_adopt(
-    params: list[Tensor],
-    grads: list[Tensor],
-    exp_avgs: list[Tensor],
-    exp_avg_sqs: list[Tensor],
-    state_steps: list[Tensor],
-    grad_scale: Tensor | None,
-    found_inf: Tensor | None,
-    *,
-    has_complex: bool,
-    compensations: list[Tensor | None] | None = None,
-    beta1: float,
-    beta2: float,
-    lr: float | Tensor,
-    clip_exp: float | None = None,
-    clip_lambda: Clip | None,
-    weight_decay: float,
-    decouple: bool,
-    eps: float,
-    maximize: bool,
-    capturable: bool,
-    differentiable: bool,
-) -> None:
-    if differentiable:
+def step_fused(lists: Lists, options: Options) -> None:
+    """Perform a step with a kernel, and without one in blocks."""
+    if options.differentiable:
         raise RuntimeError("`fused` does not support `differentiable`")
-    _check_weight_decay(weight_decay)
-    in_order: Callable[..., None] = _single_tensor_adopt
-    lists: Any = [params, grads, exp_avgs, exp_avg_sqs, state_steps, compensations or [None] * len(params)]
-    options: dict[str, Any] = {
-        "beta1": beta1,
-        "beta2": beta2,
-        "lr": lr,
-        "clip_exp": clip_exp,
-        "weight_decay": weight_decay,
-        "decouple": decouple,
-        "eps": eps,
-        "maximize": maximize,
-    }
-    if has_complex:
-        lists = _as_reals(lists)
-    if any(p.is_cuda for p in params):
+    _check_weight_decay(options.weight_decay)
+    grad_scale, found_inf, clip_lambda = options.grad_scale, options.found_inf, options.clip_lambda
+    numbers = dict(zip(NUMBERS, _numbers(options)))
+    columns: Any = [*lists[:5], lists.compensations or [None] * len(lists.params)]
+    if options.has_complex:
+        columns = _as_reals(columns)
+    if any(p.is_cuda for p in lists.params):
         if clip_lambda is not None:
             raise RuntimeError(_NO_LAMBDA_ON_GPU)
-        from . import cuda  # which imports Triton, where it is there
+        from . import cuda  # imports Triton
 
-        on_gpu = [i for i, p in enumerate(params) if p.is_cuda]
-        cuda.fused_step_(*at(on_gpu, lists), grad_scale=grad_scale, found_inf=found_inf, **options)
-        lists = at([i for i, p in enumerate(params) if not p.is_cuda], lists)
-    if not lists[0] or _found_inf(found_inf, capturable=False):
+        on_gpu = [i for i, p in enumerate(lists.params) if p.is_cuda]
+        cuda.fused_step_(*at(on_gpu, columns), grad_scale=grad_scale, found_inf=found_inf, **numbers)
+        columns = at([i for i, p in enumerate(lists.params) if not p.is_cuda], columns)
+    if not columns[0] or _found_inf(found_inf, capturable=False):
         return
-    if any(c is None and is_widened(p, m) for p, m, c in zip(lists[0], lists[2], lists[5])):
-        # Rounded stochastically: the position in the lists is what makes a parameter's random numbers its own.
-        _check_storages(lists)
-        options.update(clip_lambda=clip_lambda, has_complex=False, capturable=False, differentiable=False)
-        in_order(*lists[:5], grad_scale, None, compensations=lists[5], **options)
-        return
-    others = native.step_(*lists, grad_scale=grad_scale, clip_lambda=clip_lambda, **options)
-    if others:
-        lists = at(others, lists)
-        _check_storages(lists)
-        options.update(clip_lambda=clip_lambda, has_complex=False, capturable=False, differentiable=False)
-        if begin_together(lists):
-            in_order(*lists[:5], grad_scale, None, compensations=lists[5], **options)
-        else:
-            blocked.step_(in_order, *lists, grad_scale=grad_scale, **options)
+    # Stochastic rounding makes random numbers of a parameter's position in the lists, so these stay whole and in order.
+    stochastic = any(c is None and is_widened(p, m) for p, m, c in zip(columns[0], columns[2], columns[5]))
+    if not stochastic:
+        left = native.step_(*columns, grad_scale=grad_scale, clip_lambda=clip_lambda, **numbers)
+        if not left:
+            return
+        columns = at(left, columns)
+    _check_storages(columns)
+    step = step_each if stochastic or begin_together(columns) else blocked.step_each_block
+    step(Lists(*columns), options._replace(found_inf=None, capturable=False))
+
+
+_fused_adopt = form("_fused_adopt", step_fused)
+
+# The options that the kernels take.
+NUMBERS = ("beta1", "beta2", "lr", "clip_exp", "weight_decay", "decouple", "eps", "maximize")
+_numbers = itemgetter(*map(Options._fields.index, NUMBERS))
 
 
 def _as_reals(lists: list[Any]) -> Any:
-    """Return the lists with pairs of reals for complex numbers, where all tensors of a parameter are complex.
+    """Return the lists with complex tensors viewed as pairs of reals, if all tensors of a parameter are complex.
 
-    What cannot be seen so is left to the single-tensor form, as is a parameter that is still to be conjugated.
+    Other parameters are left to ``step_each``, also those with a lazy conjugation.
     """
     lists = [list(column) for column in lists]
     for i, (param, grad, *averages) in enumerate(zip(*lists[:4])):
@@ -98,8 +72,10 @@ def _as_reals(lists: list[Any]) -> Any:
     return lists
 
 
-def _check_fused(params: list[Tensor]) -> None:
-    """Raise where fused=True asks for a kernel that is not there."""
+def _check_fused(params: list[Tensor], clip_lambda: Clip | None) -> None:
+    """Raise if fused=True is given and there is no kernel for these parameters, or none with this clip."""
+    if clip_lambda is not None and any(p.is_cuda for p in params):
+        raise RuntimeError(_NO_LAMBDA_ON_GPU)
     kinds = {p.device.type for p in params}
     reason = None
     if not kinds <= {"cpu", "cuda"} or not all(torch.is_floating_point(p) or torch.is_complex(p) for p in params):

@@ -1,4 +1,4 @@
-"""Step all tensors of a group at once, operation by operation, with torch's list operations."""
+"""The foreach form: all tensors of a group at once, operation by operation, with torch's list operations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from torch import Tensor
 from . import _torch
 from .common import (
     _NO_TENSOR_LR,
-    Clip,
     _check_capturable,
     _check_weight_decay,
     _found_inf,
@@ -19,34 +18,17 @@ from .common import (
     _to_scalar,
     _waits,
 )
+from .form import Lists, Options, form
 from .low_precision import LOW_PRECISION, is_widened, narrow_, widen
 from .memory import at, begin_together, is_negated
-from .single import _single_tensor_adopt
+from .single import step_each
 
 
-def _multi_tensor_adopt(
-    params: list[Tensor],
-    grads: list[Tensor],
-    exp_avgs: list[Tensor],
-    exp_avg_sqs: list[Tensor],
-    state_steps: list[Tensor],
-    grad_scale: Tensor | None,
-    found_inf: Tensor | None,
-    *,
-    has_complex: bool,
-    compensations: list[Tensor | None] | None = None,
-    beta1: float,
-    beta2: float,
-    lr: float | Tensor,
-    clip_exp: float | None = None,
-    clip_lambda: Clip | None,
-    weight_decay: float,
-    decouple: bool,
-    eps: float,
-    maximize: bool,
-    capturable: bool,
-    differentiable: bool,
-) -> None:
+def step_lists(lists: Lists, options: Options) -> None:
+    """Perform a step with torch's list operations."""
+    params, grads, exp_avgs, exp_avg_sqs, state_steps, compensations = lists
+    (grad_scale, found_inf, has_complex, beta1, beta2, lr, clip_exp, clip_lambda, weight_decay,
+     decouple, eps, maximize, capturable, differentiable) = options  # fmt: skip
     if len(params) == 0:
         return
     _check_weight_decay(weight_decay)
@@ -64,28 +46,7 @@ def _multi_tensor_adopt(
         _torch.in_dual_level() or is_negated((params, *written)) or begin_together((params, grads, *written))
     ):
         # torch's list operations carry no tangents, do not write to what is still to be negated, and know no order.
-        _single_tensor_adopt(
-            params,
-            grads,
-            exp_avgs,
-            exp_avg_sqs,
-            state_steps,
-            grad_scale,
-            found_inf,
-            has_complex=has_complex,
-            compensations=compensations,
-            beta1=beta1,
-            beta2=beta2,
-            lr=lr,
-            clip_exp=clip_exp,
-            clip_lambda=clip_lambda,
-            weight_decay=weight_decay,
-            decouple=decouple,
-            eps=eps,
-            maximize=maximize,
-            capturable=capturable,
-            differentiable=differentiable,
-        )
+        step_each(lists, options)
         return
     masked = (capturable or _torch.is_compiling()) and clip_lambda is None
     if masked:
@@ -202,6 +163,9 @@ def _multi_tensor_adopt(
                 step_t += ~waits
         else:
             torch._foreach_add_(steps_, 1)
+
+
+_multi_tensor_adopt = form("_multi_tensor_adopt", step_lists)
 
 
 def _grouped(

@@ -1,12 +1,12 @@
 /* One step of ADOPT on many tensors, with one pass over memory.
  *
- * Plain C without the headers of Python or torch, so that one library serves every release of both; native.py calls
- * it through ctypes. What may be taken is said in memory.py. Built with -ffp-contract=off, so that every instruction
- * set gives the same bits, and never with -ffast-math: NaN and inf go through.
+ * Plain C without the headers of Python or torch, so one build serves every release of both. native.py calls it through
+ * ctypes; memory.py says which tensors it may take. It is built with -ffp-contract=off, so that every instruction set
+ * gives the same bits, and without -ffast-math, so that NaN and inf are kept.
  */
 
 #if defined(__FAST_MATH__) || defined(_M_FP_FAST)
-#error "built with fast math, this would give other numbers"
+#error "built with fast math, the results would differ"
 #endif
 
 #include <limits.h>
@@ -15,9 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What compilers write in ways of their own. */
+/* What compilers spell differently. */
 #ifdef __clang__
-#pragma STDC FP_CONTRACT OFF /* what -ffp-contract=off is to GCC; clang-cl knows no such flag */
+#pragma STDC FP_CONTRACT OFF /* as -ffp-contract=off, which clang-cl does not have */
 #endif
 #ifdef _WIN32
 #define EXPORT __declspec(dllexport)
@@ -36,23 +36,23 @@
 #define PREFETCH(address) __builtin_prefetch(address)
 #endif
 
-/* Whether functions can be compiled for other instruction sets than the compiler's own. On Windows, GCC does not align
- * the stack for the wider ones. */
+/* Functions can be compiled for other instruction sets than the default. On Windows, GCC does not align the stack
+ * for the wider ones: https://gcc.gnu.org/bugzilla/show_bug.cgi?id=54412 */
 #if defined(__x86_64__) && (defined(__clang__) || (defined(__GNUC__) && !defined(_WIN32)))
 #include <cpuid.h>
 #define WIDER_SETS
 #endif
 
-/* How many elements a thread takes at a time. Less work than that is not worth a second thread. */
+/* The number of elements that a thread takes at a time. A second thread is not worth it for fewer. */
 #define CHUNK 32768
 
-/* One parameter, all its tensors dense and in the same order of elements. */
+/* A parameter. All its tensors are dense, and have their elements in the same order. */
 typedef struct {
-    int64_t size, end; /* end: where its elements end when all parameters lie end to end */
-    void *param, *grad, *exp_avg, *exp_avg_sq, *compensation; /* compensation: null but for bfloat16 */
+    int64_t size, end; /* end: the number of elements up to here, of this and all previous parameters */
+    void *param, *grad, *exp_avg, *exp_avg_sq, *compensation; /* compensation: null unless bfloat16 */
     float *step;
     double clip;
-    int first; /* whether this is its first step */
+    int first; /* this is its first step */
 } Row;
 
 typedef struct {
@@ -75,16 +75,16 @@ INLINE uint16_t narrow(float value) {
     return value == value ? (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) : 0x7fc0;
 }
 
-/* What is asked of memory ahead of its use, for BLOCK elements at a time: the processor's own guess at what comes next
- * ends with each page. 5% of a large tensor's step on an AMD EPYC. */
+/* Memory is prefetched for BLOCK elements at a time, because the processor's own prefetching stops at the end of each
+ * page. This saves 5% of the step of a large tensor on an AMD EPYC. */
 #define BLOCK 32
 #define AHEAD_BYTES 384
 #define PREFETCH_BLOCK(array)                                              \
     for (int64_t b = 0; b < (int64_t)(BLOCK * sizeof *(array)); b += 64)   \
         PREFETCH((const char *)(array) + AHEAD_BYTES + b)
 
-/* The loop for each kind of parameter. READ and WRITE are for weights; in bfloat16 a weight is param + compensation, and
- * a rest that is not finite is dropped, as in low_precision.py. */
+/* The loop for each kind of parameter. READ and WRITE access a weight. In bfloat16 this is param + compensation, and a
+ * compensation that is not finite becomes 0, as in low_precision.py. */
 #define STEP step_float32
 #define PARAM float
 #define REAL float
@@ -117,7 +117,7 @@ INLINE uint16_t narrow(float value) {
     } while (0)
 #include "native_loop.h"
 
-/* The same in each instruction set, of which the widest that is there is chosen at run time. */
+/* The loops for each instruction set. The widest one that the processor has is chosen at run time. */
 typedef void Loop(const Row *row, const Options *o, int64_t begin, int64_t end);
 #define IN_SET(SET, TARGET)                                                                                          \
     TARGET static void float32_##SET(const Row *r, const Options *o, int64_t i, int64_t j) { step_float32(r, o, i, j); } \
@@ -133,7 +133,8 @@ static Loop *const LOOPS[][3] = {OF_SET(plain), OF_SET(avx2), OF_SET(avx512)};
 static Loop *const LOOPS[][3] = {OF_SET(plain)};
 #endif
 
-/* Returns which of LOOPS is the best that the processor has, and of which the operating system keeps the registers. */
+/* Returns the index in LOOPS of the widest instruction set that the processor has and whose registers the operating
+ * system saves. */
 static int best_set(void) {
 #ifdef WIDER_SETS
     enum { OSXSAVE = 1 << 27, AVX = 1 << 28, AVX2 = 1 << 5, AVX512F = 1 << 16, YMM = 0x06, ZMM = 0xe6 };
@@ -149,8 +150,8 @@ static int best_set(void) {
 #endif
 }
 
-/* Has the kernel use the loops of this instruction set, or of the best if it is beyond that, and returns which. For
- * tests: by itself it uses the best. */
+/* Selects the loops of an instruction set, but no wider one than the processor has, and returns its index. For tests;
+ * otherwise the widest set is used. */
 static volatile int set = -1;
 EXPORT int shim_adopt_use_3(int wanted) {
     int best = best_set();
@@ -158,8 +159,8 @@ EXPORT int shim_adopt_use_3(int wanted) {
     return set;
 }
 
-/* The kinds of parameter, in the order of LOOPS and of KINDS in native.py: the bytes of an element and of its state, and
- * DLPack's code for the parameter's dtype. */
+/* The kinds of parameter, in the order of LOOPS and of KINDS in native.py: the bytes of an element of the parameter and
+ * of the state, and DLPack's code for the dtype of the parameter. */
 static const struct {
     int64_t param_bytes, state_bytes;
     int code;
@@ -171,8 +172,8 @@ typedef struct {
     int written;
 } Span;
 
-/* Sorts spans by where they begin, a byte after the other; where all have the same one, none is moved. Returns where
- * they are then: in `spans` or in `spare`, which is as long. */
+/* Sorts spans by their beginnings (radix sort, a byte at a time; a byte that is the same in all of them is skipped).
+ * Returns the array that holds the result: `spans`, or `spare`, which is as long. */
 static Span *sorted(Span *spans, Span *spare, int64_t count) {
     for (int shift = 0; shift < 64; shift += 8) {
         int64_t ends[256] = {0}, end = 0;
@@ -194,8 +195,8 @@ static Span *sorted(Span *spans, Span *spare, int64_t count) {
     return spans;
 }
 
-/* Whether nothing that is written shares memory with anything else, so that the order of writing is of no matter.
- * `spans` is scratch for 12 of each row. */
+/* Whether no tensor that is written shares memory with another one, so that the order of the writes does not matter.
+ * `spans` is scratch memory for 12 spans per row. */
 static int disjoint(const Row *rows, int64_t count, int kind, Span *spans) {
     int64_t n = 0;
     for (const Row *row = rows; row < rows + count; row++) {
@@ -224,14 +225,14 @@ typedef struct {
     int64_t count, total, next;
 } Job;
 
-/* What each thread runs: take the next chunk until none is left. All is done, however many threads there are. */
+/* Runs in each thread: takes the next chunk until none is left. So any number of threads does all the work. */
 static void work(void *argument) {
     Job *job = argument;
     for (;;) {
         int64_t begin = FETCH_ADD(&job->next, CHUNK);
         int64_t end = begin + CHUNK < job->total ? begin + CHUNK : job->total;
         const Row *row = job->rows;
-        for (int64_t left = job->count; left > 0;) { /* the first that ends after `begin` */
+        for (int64_t left = job->count; left > 0;) { /* find the first row that ends after `begin` */
             int64_t half = left / 2;
             int before = row[half].end <= begin;
             row += before ? half + 1 : 0;
@@ -247,57 +248,9 @@ static void work(void *argument) {
     }
 }
 
-/* What the library is told of Python and torch; native.py has found it all out, or there is no look in C. */
-typedef struct {
-    void *(*at)(void *, intptr_t);         /* PyList_GetItem */
-    void *(*release_gil)(void);            /* PyEval_SaveThread */
-    void (*take_gil)(void *);              /* PyEval_RestoreThread */
-    int (*describe)(void *, void *);       /* torch's function for DLPack's C exchange, which fills a Tensor */
-    const void *plain[2];                  /* the classes of which the memory is the value: Tensor and Parameter */
-    uint64_t keys;                         /* the dispatch keys of an ordinary tensor on the CPU */
-    int64_t class_at, impl_at;             /* where in an object its class is, and torch's own object, in bytes */
-    int64_t keys_at, storage_at;           /* where in torch's own object */
-    int64_t data_at, bytes_at;             /* where in its storage */
-    /* What describes a tensor without asking torch; zero where that was not found. `describe` is null before 2.10. */
-    int64_t sizes_at, offset_at, dtype_at; /* where in torch's own object: ndim, 5 sizes and 5 strides; ... */
-    int64_t owned_at;                      /* where in its storage its address stands again, if it is its own alone */
-} Python;
+#include "native_tensor.h"
 
-#define FIELD(type, object, offset) (*(type const *)((const char *)(object) + (offset)))
-
-static int has_plain_class(const void *object, const Python *python) {
-    const void *class = FIELD(const void *, object, python->class_at);
-    return class == python->plain[0] || class == python->plain[1];
-}
-
-/* Whether nothing but memory is behind a tensor. A gradient is only read, and may be of inference mode. */
-static int is_plain(const void *tensor, const Python *python, int written) {
-    if (!has_plain_class(tensor, python))
-        return 0;
-    const void *impl = FIELD(const void *, tensor, python->impl_at);
-    uint64_t keys = impl ? FIELD(uint64_t, impl, python->keys_at) : 0;
-    return written ? keys == python->keys : keys != 0 && !(keys & ~python->keys);
-}
-
-/* Whether the memory of a storage is its own alone: a lazily cloned one is copied by torch before it is written. */
-static int owns_its_memory(const void *storage, const Python *python) {
-    return FIELD(const void *, storage, python->owned_at) == FIELD(const void *, storage, python->data_at);
-}
-
-/* Whether these bytes lie in the storage of a plain tensor, which may be smaller than its sizes say, or of none. */
-static int holds(const void *tensor, const Python *python, int written, int64_t address, int64_t bytes) {
-    if (!is_plain(tensor, python, written))
-        return 0;
-    const void *storage = FIELD(const void *, FIELD(const void *, tensor, python->impl_at), python->storage_at);
-    if (!storage || bytes == 0)
-        return bytes == 0;
-    int64_t data = FIELD(int64_t, storage, python->data_at);
-    if (!python->describe && !owns_its_memory(storage, python))
-        return 0;
-    return data && address >= data && bytes <= FIELD(int64_t, storage, python->bytes_at) - (address - data);
-}
-
-/* The columns of tensors, and what the table has of each parameter: its size, and then these. */
+/* The columns of tensors. The table has the size of each parameter, and then the addresses of these. */
 enum { PARAM, GRAD, EXP_AVG, EXP_AVG_SQ, COMPENSATION, STEP, COLUMNS };
 
 static int64_t bytes_of(int column, int kind, int64_t size) {
@@ -305,7 +258,7 @@ static int64_t bytes_of(int column, int kind, int64_t size) {
     return column == STEP ? (int64_t)sizeof(float) : each * size;
 }
 
-/* Whether the tensors still are where the table has them. */
+/* Whether the tensors still have the addresses in the table. */
 static int as_seen(int kind, int64_t count, void *const *columns, const int64_t *table, const Python *python) {
     for (int64_t i = 0; i < count; i++)
         for (int k = 0; k < COLUMNS; k++) {
@@ -328,7 +281,7 @@ static int all_zero(int kind, const Row *row) {
     return 1;
 }
 
-/* Fills `rows`, and returns how many there are, or -1 if there is a clip that is no number. */
+/* Fills `rows`, and returns their number; -1 if a clip is NaN. */
 static int64_t read_table(Row *rows, int kind, int64_t count, const int64_t *table, const Options *options,
                           const double *clips) {
     double step = 0, clip = INFINITY;
@@ -352,28 +305,30 @@ static int64_t read_table(Row *rows, int kind, int64_t count, const int64_t *tab
         if (!row->first && row->clip != row->clip)
             return -1;
         if (row->first && options->lr == 0 && all_zero(kind, row))
-            continue; /* such a step only makes the state, see _waits in common.py */
+            continue; /* such a step does not count, see _waits in common.py */
         row->end = total += row->size;
         row++;
     }
     return row - rows;
 }
 
-/* Returns 0, or 1 if this has to go another way: tensors overlap, a clip is no number, memory is short, or a tensor is
- * no longer where it was seen. Nothing has then changed. To be called with the GIL, which it releases for the work.
- * `table` has the sizes of all parameters, then the addresses of all parameters, and so on in the order of the columns.
- * `clips` has the clip of each where it does not follow from clip_exp, else it is null. `parallel` is GOMP_parallel of
- * torch's OpenMP runtime, or null. `columns` are those that shim_adopt_look_4 has seen; null where Python has looked,
- * and holds the memory. The number in the name is that of this interface: a library that an older build left behind
- * is not called. */
+/* Performs a step. Returns 0; or 1 if another form must do it, because tensors overlap, a clip is NaN, there is not
+ * enough memory, or a tensor has moved since it was inspected. Then nothing has changed. Must be called with the GIL,
+ * which it releases for the work.
+ *
+ * `table` has the sizes of all parameters, then the addresses of all parameters, and so on in the order of the
+ * columns. `clips` has the clip of each parameter if it does not follow from clip_exp, else it is null. `parallel`
+ * is GOMP_parallel of torch's OpenMP runtime, or null. `columns` are those that shim_adopt_look_4 has inspected;
+ * null if Python has inspected the tensors, and keeps their memory alive. The number in the name is the version of
+ * this interface, so that the library of an older build is not called. */
 EXPORT int shim_adopt_3(int kind, int64_t count, const int64_t *table, const Options *options, const double *clips,
                  int threads, void (*parallel)(void (*)(void *), void *, unsigned, unsigned), void *const *columns,
                  const Python *python) {
     Row *rows = malloc((size_t)count * (sizeof(Row) + 12 * sizeof(Span)) + 1);
     if (!rows)
         return 1;
-    /* Since the look a signal or the garbage collector may have run code of the user's. From here on none runs in this
-     * thread. */
+    /* A signal handler or the garbage collector may have run other code since the tensors were inspected. From here on
+     * no other code runs in this thread. */
     int refused = columns && !as_seen(kind, count, columns, table, python);
     if (!refused) {
         void *thread = python->release_gil();
@@ -397,85 +352,9 @@ EXPORT int shim_adopt_3(int kind, int64_t count, const int64_t *table, const Opt
     return refused;
 }
 
-/* A tensor as DLPack 1 describes it (DLTensor in https://github.com/dmlc/dlpack, include/dlpack/dlpack.h). */
-typedef struct {
-    char *data;
-    int32_t device_type, device_id, ndim;
-    uint8_t code, bits;
-    uint16_t lanes;
-    int64_t *shape, *strides;
-    uint64_t byte_offset;
-} Tensor;
-
-/* Describes a tensor that is_plain as DLPack does; returns 0, or another number where that is not possible. */
-static int describe(void *tensor, const Python *python, Tensor *t) {
-    static const struct { uint16_t number; uint8_t code, bits; } DTYPES[] = {{6, 2, 32}, {7, 2, 64}, {15, 4, 16}};
-    char *impl = FIELD(char *, tensor, python->impl_at);
-    const void *storage = FIELD(const void *, impl, python->storage_at);
-    int64_t *sizes = (int64_t *)(impl + python->sizes_at);
-    size_t k = 0;
-    while (k < 3 && python->sizes_at && DTYPES[k].number != FIELD(uint16_t, impl, python->dtype_at))
-        k++;
-    if (!python->sizes_at || k == 3 || sizes[0] > 5 || !storage || !owns_its_memory(storage, python))
-        return python->describe ? python->describe(tensor, t) : 1;
-    char *data = FIELD(char *, storage, python->data_at);
-    uint64_t offset = data ? (uint64_t)FIELD(int64_t, impl, python->offset_at) * (DTYPES[k].bits / 8) : 0;
-    *t = (Tensor){data, 1, 0, (int32_t)sizes[0], DTYPES[k].code, DTYPES[k].bits, 1, sizes + 1, sizes + 6, offset};
-    return 0;
-}
-
-static int has_dtype(const Tensor *t, int code, int64_t bytes) {
-    return t->code == code && t->bits == 8 * bytes && t->lanes == 1;
-}
-
-static int64_t size_of(const Tensor *t) {
-    uint64_t size = 1; /* unsigned, for what is expanded beyond all bounds */
-    for (int d = 0; d < t->ndim; d++)
-        size *= (uint64_t)t->shape[d];
-    return size < (uint64_t)1 << 56 ? (int64_t)size : -1;
-}
-
-/* Whether the elements lie without gaps or overlaps, in whichever order of dimensions. */
-static int is_dense(const Tensor *t, int64_t size) {
-    int64_t expected = 1;
-    for (int found = 1; found && expected < size;) {
-        found = 0;
-        for (int d = 0; d < t->ndim; d++)
-            if (t->shape[d] != 1 && t->strides[d] == expected) {
-                expected = (int64_t)((uint64_t)expected * (uint64_t)t->shape[d]);
-                found = 1;
-            }
-    }
-    return size == 0 || expected == size;
-}
-
-static int same_layout(const Tensor *a, const Tensor *b) {
-    if (a->ndim != b->ndim)
-        return 0;
-    for (int d = 0; d < a->ndim; d++)
-        if (a->shape[d] != b->shape[d] || (a->shape[d] != 1 && a->strides[d] != b->strides[d]))
-            return 0;
-    return 1;
-}
-
-/* Asks for the memory behind a tensor before it is looked at, because one that was used a step ago is in no cache: for
- * torch's own object, and later, when that has arrived, for what it points to, its storage and version counter among
- * them. Where it points to nothing, asking does nothing. Inlined always, as GCC drops calls of what only asks. */
-INLINE void ask_for(const char *tensor, const Python *python, int behind) {
-    if (!tensor || !has_plain_class(tensor, python))
-        return;
-    char *const *impl = FIELD(char *const *, tensor, python->impl_at);
-    for (int word = 2; impl && word < 6; word++) {
-        const char *at = behind ? impl[word] : (const char *)impl + 64 * (word - 2);
-        PREFETCH(at);
-        if (behind)
-            PREFETCH(at + 64);
-    }
-}
-
-/* Fills the table that shim_adopt_3 takes from columns of tensors, lists of `count` in the same order, where only that
- * of the compensations may be null; returns the parameters' one kind, or -1 if the kernel cannot take them all. To be
- * called with the GIL. */
+/* Inspects columns of tensors and fills the table for shim_adopt_3. The columns are lists of `count` tensors in the
+ * same order; only that of the compensations may be null. Returns the kind of all parameters; -1 if the kernel
+ * cannot take them all. Must be called with the GIL. */
 EXPORT int shim_adopt_look_4(int64_t count, void *const *columns, int64_t *table, const Python *python) {
     enum { CPU = 1, FLOAT = 2, SOON = 3 };
     int kind = -1;
@@ -484,7 +363,7 @@ EXPORT int shim_adopt_look_4(int64_t count, void *const *columns, int64_t *table
         for (int behind = 0; behind < 2; behind++)
             for (int k = 0, j = i + (behind ? SOON : 2 * SOON); k < COLUMNS && j < count; k++)
                 if (columns[k])
-                    ask_for(python->at(columns[k], j), python, behind);
+                    prefetch_tensor(python->at(columns[k], j), python, behind);
         for (int k = 0; k < COLUMNS; k++) {
             void *tensor = columns[k] ? python->at(columns[k], i) : 0;
             if (tensor ? !is_plain(tensor, python, k != GRAD) : columns[k] || k != COMPENSATION)

@@ -1,13 +1,12 @@
-"""Reach the native kernel, one pass over memory for all CPU tensors of a group, where it was built.
+"""Call the native kernel, which makes one pass over memory for all CPU tensors of a group, if it was built.
 
-The kernel is plain C (native.c). What it gets is looked at here, as memory.py says, and what it cannot take is left to
-others.
+The kernel is plain C (native.c). This module checks the tensors first, by the rules in memory.py. What the kernel
+cannot take is left to the other forms.
 """
 
 from __future__ import annotations
 
 import ctypes
-import functools
 from array import array
 from itertools import chain
 from operator import attrgetter, is_, itemgetter, methodcaller
@@ -17,13 +16,13 @@ from typing import Any, Callable, Mapping
 import torch
 from torch import Tensor
 
-from . import _torch
+from . import _torch, tensor_impl
 from .low_precision import LOW_PRECISION
 from .memory import PLAIN, Columns, at, begin_together, is_elementwise, memory_of, on_cpu
 
-LIBRARY = Path(__file__).with_name("_native.so")  # no module, so that no interpreter names it, but setup.py
+LIBRARY = Path(__file__).with_name("_native.so")  # a plain library, so the name has no tag of an interpreter
 
-# The dtypes of param, grad, exp_avg, exp_avg_sq and compensation that the kernel knows, and its numbers for them.
+# The dtypes of param, grad, exp_avg, exp_avg_sq and compensation that the kernel takes -> their index in native.c.
 KINDS = {
     (torch.float32, torch.float32, torch.float32, torch.float32, None): 0,
     (torch.float64, torch.float64, torch.float64, torch.float64, None): 1,
@@ -37,7 +36,10 @@ _compensation = methodcaller("get", "compensation")
 
 
 class _Python(ctypes.Structure):
-    """The library's Python: what it is told of the interpreter and of torch. Zero where it does not look itself."""
+    """The struct ``Python`` of native.c: the functions and offsets with which the library inspects tensors.
+
+    All zero if it does not inspect them itself. ``tensor_impl`` finds the offsets.
+    """
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("list_item", "release_gil", "take_gil", "describe")),
@@ -49,7 +51,7 @@ class _Python(ctypes.Structure):
 
 
 def _load() -> tuple[Callable[..., int] | None, str]:
-    """Return the kernel, or None and why there is none."""
+    """Return the kernel; or None, and the reason."""
     try:
         kernel = ctypes.PyDLL(str(LIBRARY)).shim_adopt_3  # which releases the GIL itself
     except OSError:
@@ -62,213 +64,34 @@ def _load() -> tuple[Callable[..., int] | None, str]:
 
 
 def _load_look() -> tuple[Callable[[int, int, int], int] | None, _Python]:
-    """Return what looks at tensors in C, or None for a torch in which that is not possible, and what it is told."""
+    """Return the function that inspects tensors in C, or None if this torch does not allow it, and its struct."""
     api = ctypes.pythonapi
     calls = (api.PyList_GetItem, api.PyEval_SaveThread, api.PyEval_RestoreThread)
     python = _Python(*(ctypes.cast(call, ctypes.c_void_p) for call in calls))
     try:
         look = ctypes.PyDLL(str(LIBRARY)).shim_adopt_look_4
         python.plain = (ctypes.c_void_p * len(PLAIN))(*map(id, PLAIN))
-        offsets = _offsets()
+        offsets = tensor_impl.offsets()
         if hasattr(Tensor, "__dlpack_c_exchange_api__"):
-            python.describe = _exchange()
-        try:  # which is quicker than to ask, and all that there is before torch 2.10
-            offsets.update(_offsets_of_a_description(**offsets))
+            python.describe = tensor_impl.dlpack_exchange()
+        try:  # faster than DLPack's exchange, which torch has since 2.10 only
+            offsets.update(tensor_impl.description_offsets(**offsets))
         except LookupError:
             if not python.describe:
                 raise
         for name, offset in offsets.items():
             setattr(python, name, offset)
-        python.keys = _keys(torch.zeros(()))
+        python.keys = tensor_impl.keys(torch.zeros(()))
     except (AttributeError, OSError, LookupError, TypeError, ValueError, RuntimeError):
         return None, python
     look.argtypes = [ctypes.c_int64, *[ctypes.c_void_p] * 3]
     return lambda count, columns, table: int(look(count, columns, table, ctypes.byref(python))), python
 
 
-def _exchange() -> int:
-    """Return the address of the function of DLPack's C exchange that describes a tensor, which came with torch 2.10.
-
-    https://dmlc.github.io/dlpack/latest/c_api.html has the struct behind the capsule: two 32-bit numbers for the
-    version, and pointers.
-
-    Raises:
-        AttributeError, LookupError: there is no exchange, or one that is not as expected.
-
-    """
-    capsule, name = Tensor.__dlpack_c_exchange_api__, b"dlpack_exchange_api"
-    is_valid, to_pointer = ctypes.pythonapi.PyCapsule_IsValid, ctypes.pythonapi.PyCapsule_GetPointer
-    is_valid.argtypes = to_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
-    to_pointer.restype = ctypes.c_void_p
-    address = to_pointer(capsule, name) if is_valid(capsule, name) else None
-    if not address or ctypes.c_uint32.from_address(address).value != 1:  # another major version has another struct
-        raise LookupError("no DLPack 1")
-    describe: int | None = ctypes.c_void_p.from_address(address + 40).value  # dltensor_from_py_object_no_sync
-    if not describe:
-        raise LookupError("nothing that describes a tensor")
-    return describe
-
-
-def _offsets() -> dict[str, int]:
-    """Find where Python's and torch's objects have what the library reads of them.
-
-    Each is found by a value that torch tells of a tensor and that stands nowhere else in the object, and must then
-    hold for tensors of other kinds, too.
-
-    Raises:
-        LookupError: an object is not as expected.
-
-    """
-    word = ctypes.sizeof(ctypes.c_void_p)
-
-    def reads(address: int, offset: int, value: int) -> bool:
-        return ctypes.c_uint64.from_address(address + offset).value == value
-
-    def find(address: int, begin: int, end: int, value: int) -> int:
-        offset = next((offset for offset in range(begin, end, word) if reads(address, offset, value)), None)
-        if not offset:
-            raise LookupError(f"{value} is not where it is expected")
-        return offset
-
-    def words(tensor: Any) -> tuple[tuple[int, int], ...]:  # of the keys, the storage, its memory and its bytes
-        storage = tensor.untyped_storage()
-        return (
-            (tensor._cdata, _keys(tensor)),
-            (tensor._cdata, storage._cdata),
-            (storage._cdata, tensor.data_ptr() - tensor.storage_offset() * tensor.element_size()),
-            (storage._cdata, storage.nbytes()),
-        )
-
-    tensor = torch.zeros(1031, dtype=torch.float64)
-    emptied = torch.zeros(7)
-    emptied.untyped_storage().resize_(0)
-    others = (
-        tensor[5:],
-        emptied,
-        torch.nn.Parameter(torch.zeros(3)),
-        torch.zeros(2, dtype=torch.complex64).conj(),
-        torch.zeros(2, dtype=torch.complex64).conj().imag,
-    )
-    class_at = object.__basicsize__ - word  # the last field that every object has
-    impl_at = find(id(tensor), object.__basicsize__, Tensor.__basicsize__, tensor._cdata)
-    names = ("keys_at", "storage_at", "data_at", "bytes_at")
-    # In torch's objects, what is shared by all of their kind and the count of references come first.
-    found = [find(address, 2 * word, size, value) for (address, value), size in zip(words(tensor), (192, 64, 64, 96))]
-    for other in (tensor, *others):
-        seen = [reads(address, offset, value) for (address, value), offset in zip(words(other), found)]
-        if not (reads(id(other), class_at, id(type(other))) and reads(id(other), impl_at, other._cdata) and all(seen)):
-            raise LookupError("torch's objects are not as expected")
-    return {"class_at": class_at, "impl_at": impl_at, **dict(zip(names, found))}
-
-
-def _keys(tensor: Any) -> int:
-    """Return the dispatch keys of a tensor as a number.
-
-    Raises:
-        LookupError: torch does not tell them, and they are not seen either.
-
-    """
-    keys: Any = torch._C._dispatch_keys(tensor)
-    if hasattr(keys, "raw_repr"):  # torch 2.10
-        return int(keys.raw_repr())
-    return _words(tensor)[_place_of_the_keys()]
-
-
-#: The bytes of torch's own object, at least, in all releases that lack the exchange.
-_SIZE = 192
-
-
-def _words(tensor: Any) -> list[int]:
-    return list((ctypes.c_uint64 * (_SIZE // 8)).from_address(tensor._cdata))
-
-
-@functools.lru_cache(None)
-def _place_of_the_keys() -> int:
-    """Find the set of dispatch keys among the words of torch's own object: it has a bit more for what is lazy."""
-    z = torch.zeros(2, dtype=torch.complex64)
-    with torch.inference_mode():
-        inferred = torch.zeros(3)
-    plain = [_words(tensor) for tensor in (z, torch.zeros(5), torch.zeros(4, 6)[1:].t(), torch.nn.Parameter(z.real))]
-    more = [_words(tensor) for tensor in (z.conj(), z.conj().imag)]
-    less = _words(inferred)
-    places = []
-    for place in range(2, _SIZE // 8):
-        keys = plain[0][place]
-        added = {other[place] ^ keys for other in more if other[place] & keys == keys != other[place]}
-        if (
-            all(other[place] == keys for other in plain)
-            and len(added) == len(more)
-            and all(bits & (bits - 1) == 0 for bits in added)
-            and 0 < less[place] < keys
-            and less[place] & keys == less[place]
-            and _words(torch._efficientzerotensor(3))[place] & ~keys
-        ):
-            places.append(place)
-    if len(places) != 1:
-        raise LookupError("torch's objects are not as expected")
-    return places[0]
-
-
-def _offsets_of_a_description(storage_at: int, data_at: int, **_: int) -> dict[str, int]:
-    """Find where torch's objects have what the exchange would tell, in the same way.
-
-    Raises:
-        LookupError: an object is not as expected.
-
-    """
-
-    def dtype_numbers(tensor: Tensor) -> list[int]:
-        return list((ctypes.c_uint16 * (_SIZE // 2)).from_address(tensor._cdata))
-
-    def storage_words(tensor: Tensor) -> list[int]:
-        return list((ctypes.c_int64 * 8).from_address(_words(tensor)[storage_at // 8]))
-
-    def has(seen: list[int], sizes: int, offset: int, tensor: Tensor) -> bool:
-        ndim = tensor.dim()
-        shape, strides = seen[sizes + 1 : sizes + 1 + ndim], seen[sizes + 6 : sizes + 6 + ndim]
-        return [seen[sizes], shape, strides, seen[offset]] == [
-            ndim,
-            list(tensor.shape),
-            list(tensor.stride()),
-            tensor.storage_offset(),
-        ]
-
-    numbers = {torch.float32: 6, torch.float64: 7, torch.bfloat16: 15}
-    tensors = [torch.zeros(1031, dtype=dtype) for dtype in numbers]
-    tensors += [torch.zeros(418)[13:].view(5, 9, 9)[:, 1:8], torch.zeros(2, 3, 5, 7, 11).permute(4, 0, 2, 1, 3)[1:]]
-    tensors += [torch.zeros(()), torch.zeros(3, 0), torch.nn.Parameter(torch.zeros(4, 6).t())]
-    places = range(2, _SIZE // 8 - 11)
-    found = [
-        (sizes, offset)
-        for sizes in places
-        for offset in range(2, _SIZE // 8)
-        if all(has(_words(tensor), sizes, offset, tensor) for tensor in tensors)
-    ]
-    dtypes = [
-        place
-        for place in range(8, _SIZE // 2)
-        if all(dtype_numbers(tensor)[place] == numbers[tensor.dtype] for tensor in tensors)
-    ]
-    # What a storage has of its memory is the address, and how it is freed: for its own alone by the address again.
-    owned = [
-        place
-        for place in range(data_at // 8 + 1, 8)
-        if all(storage_words(tensor)[place] == storage_words(tensor)[data_at // 8] for tensor in tensors)
-    ]
-    lazily = getattr(torch, "_lazy_clone", None)
-    if lazily is not None:
-        clone = lazily(tensors[0])
-        owned = [place for place in owned if storage_words(clone)[place] != storage_words(clone)[data_at // 8]]
-    if not len(found) == len(dtypes) == len(owned) == 1:
-        raise LookupError("torch's objects are not as expected")
-    (((sizes, offset),), (dtype,), (own,)) = found, dtypes, owned
-    return {"sizes_at": 8 * sizes, "offset_at": 8 * offset, "dtype_at": 2 * dtype, "owned_at": 8 * own}
-
-
 def _find_parallel() -> int | None:
-    """Return the address of GOMP_parallel in the OpenMP runtime that torch has loaded, if it has one.
+    """Return the address of GOMP_parallel in the OpenMP runtime that torch has loaded; None if it has no such function.
 
-    GNU's has, and on Linux LLVM's and Intel's. A second runtime would compete with torch's for the cores.
+    GNU's runtime has it, and on Linux LLVM's and Intel's. A second runtime would compete with torch's for the cores.
     """
     try:
         return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, ctypes.c_void_p).value
@@ -318,13 +141,13 @@ def step_(
         by_dtype.setdefault(dtype, []).append(i)
     if len(by_dtype) == 1 and _run(everything, packed, clip_lambda):
         return []
-    if begin_together(everything):  # in their order, then
+    if begin_together(everything):  # then the order of the parameters matters
         indices = iter(range(len(params)))
         refused = next((i for i in indices if not _run(at([i], everything), packed, clip_lambda)), None)
         return [] if refused is None else [refused, *indices]
     left = []
     for positions in by_dtype.values():
-        # One of them may be in the way of all.
+        # If the kernel refuses all together, a single parameter may be the reason.
         if len(by_dtype) == 1 or not _run(at(positions, everything), packed, clip_lambda):
             left += [i for i in positions if not _run(at([i], everything), packed, clip_lambda)]
     return sorted(left)
@@ -333,8 +156,8 @@ def step_(
 def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]]) -> bool:
     """Perform a step on a parameter group if the kernel can take all of it at once, else return False.
 
-    It then does not need a line of Python for each parameter, which takes as long as the step does where the
-    parameters are many and small. Whatever is unusual is left to those who go through the group one by one.
+    This runs no Python code per parameter, which would take as long as the step if the parameters are many and small.
+    Anything unusual is left to ``ADOPT._init_group``, which goes through the parameters one by one.
     """
     if (
         not _torch.is_plain_eager()
@@ -357,7 +180,7 @@ def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]]) ->
         grads = [grad for grad in grads if grad is not None]
         if not params:
             return False
-    # Where these are all the parameters that there are, none needs to be looked up, which calls Tensor.__hash__.
+    # If these are all parameters of the optimizer, their states need no lookup, which would call Tensor.__hash__.
     alone = len(state) == len(params) and all(map(is_, state, params))
     states: list[Any] = list(state.values() if alone else map(state.get, params))
     try:
@@ -384,7 +207,11 @@ def _options(
     eps: float,
     maximize: bool,
 ) -> array[float] | None:
-    """Return the kernel's Options; None for what only a changed group has, such as NaN: the other forms then decide."""
+    """Return the struct ``Options`` of native.c.
+
+    None if a value is not a finite number, which is possible if a program has changed the group. The other forms then
+    compute what such a value gives.
+    """
     try:
         factor = (-1.0 if maximize else 1.0) / (1.0 if grad_scale is None else grad_scale.item())
         lr = lr.item() if isinstance(lr, Tensor) else lr
@@ -392,25 +219,25 @@ def _options(
         options = array("d", [beta1, beta2, lr, weight_decay, bool(decouple), eps, factor, exponent])
     except (TypeError, ValueError, OverflowError, ZeroDivisionError, RuntimeError):
         return None
-    fits = -3e38 < sum(options) < 3e38  # float32's range, and false for NaN
+    fits = -3e38 < sum(options) < 3e38  # the range of float32; false for NaN
     return options if fits and (clip_exp is None or clip_exp >= 0) else None
 
 
 def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float], float] | None) -> bool:
     """Run the kernel on these parameters, or return False and change no value."""
     assert _kernel is not None
-    columns = [list(column) for column in columns]  # these hold the tensors, whatever becomes of the caller's
-    if len(set(map(len, columns))) != 1:  # the library reads as many of each; others say what is missing
+    columns = [list(column) for column in columns]  # keeps the tensors alive, even if the caller's lists change
+    if len(set(map(len, columns))) != 1:  # the library would read beyond a shorter list. Other forms raise the error
         return False
     clips = None
-    if clip_lambda is not None:  # which may change anything: it is called before the look
+    if clip_lambda is not None:  # it may run any code, so it is called before the tensors are inspected
         steps = [step.item() for step in columns[-1]]
         by_step = {step: clip_lambda(step) for step in set(steps) if step != 0}
         try:
             clips = array("d", [by_step.get(step, 0.0) for step in steps])
         except (TypeError, ValueError, RuntimeError):  # no number
             return False
-        if not _torch.is_plain_eager():  # it may have changed the mode, too
+        if not _torch.is_plain_eager():  # clip_lambda may have changed the mode
             return False
     look = _look_from_python if _look is None else _look_in_c
     plain: Columns | None = columns
@@ -421,7 +248,7 @@ def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float],
     if plain is None or seen is None:
         return False
     kind, table, held = seen
-    # Before the kernel: it drives what is known of the tensors out of the cache. If it refuses, others write to them.
+    # Before the kernel, which evicts the tensor objects from the cache. If it refuses, another form writes the tensors.
     for params, _, *state in (columns,) if plain is columns else (columns, plain):
         _torch.increment_version(chain(params, *(column for column in state if column[0] is not None)))
     refused = _kernel(
@@ -433,7 +260,7 @@ def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float],
 
 
 def _look_in_c(columns: Columns) -> tuple[int, array[int], array[int]] | None:
-    """Return the one kind of all these parameters, the kernel's table and the addresses of the lists.
+    """Return the index in KINDS of all these parameters, the kernel's table, and the addresses of the lists.
 
     None if the kernel cannot take them.
     """
@@ -443,13 +270,13 @@ def _look_in_c(columns: Columns) -> tuple[int, array[int], array[int]] | None:
     table = array("q", bytes(addresses.itemsize * count * (len(columns) + 1)))
     try:
         kind = _look(count, addresses.buffer_info()[0], table.buffer_info()[0])
-    except Exception:  # without memory, which DLPack says: sparse, on another device
+    except Exception:  # DLPack refuses tensors without memory: sparse ones, or on another device
         return None
     return None if kind < 0 else (kind, table, addresses)
 
 
 def _look_from_python(columns: Columns) -> tuple[int, array[int], object] | None:
-    """Return the same from Python, with what holds the memory in place of the addresses."""
+    """Return the same, inspected from Python, with the storages in place of the addresses."""
     *tensors, compensations, steps = columns
     if not {*PLAIN}.issuperset(map(type, chain(*tensors, steps))):
         return None
@@ -469,7 +296,7 @@ def _look_from_python(columns: Columns) -> tuple[int, array[int], object] | None
 
 
 def _local(columns: Columns) -> Columns | None:
-    """Return the local parts of DTensors, if for each parameter all are laid out alike, else None."""
+    """Return the local parts of DTensors, if all tensors of a parameter are sharded alike, else None."""
     *tensors, steps = columns
     for row in zip(*tensors):
         layouts = {(getattr(t, "device_mesh", None), getattr(t, "placements", None)) for t in row if t is not None}

@@ -1,5 +1,5 @@
-/* One step over elements [begin, end) of one tensor: what is compiled once for each kind of parameter, from what native.c
- * defines before it includes this. The comparisons are such that NaN fails them and stays. */
+/* A step of the elements [begin, end) of a parameter. native.c includes this file once for each kind of parameter,
+ * after it has defined STEP, PARAM and the others. Each comparison is false for NaN, so that NaN is kept. */
 
 INLINE void STEP(const Row *row, const Options *o, int64_t begin, int64_t end) {
     PARAM *restrict p = row->param;

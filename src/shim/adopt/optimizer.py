@@ -1,4 +1,4 @@
-"""Implement ADOPT as an optimizer in the shape of torch.optim.Adam."""
+"""The optimizer class ADOPT, with the same structure as torch.optim.Adam."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from torch.optim.optimizer import Optimizer
 
 from . import _torch, native
 from .checkpoint import Loading
-from .common import _NO_LAMBDA_ON_GPU, _NO_TENSOR_LR, Clip, _check_weight_decay
+from .common import _NO_TENSOR_LR, _check_weight_decay
+from .form import Clip
 from .functional import _form_in_words, adopt
 from .fused import _check_fused
-from .low_precision import LOW_PRECISION, ROUNDINGS
+from .low_precision import LOW_PRECISION
+from .options import check_exclusive, check_foreach, check_rounding, check_values
 
 __all__ = ["ADOPT"]
 
 
 class _DefaultClip:
-    """Stand for a `clip_lambda` that was not given, which is not the same as None."""
+    """The default of `clip_lambda`, which is not None: None means no clip."""
 
     def __repr__(self) -> str:
         return "<t ** clip_exp>"
@@ -33,9 +35,9 @@ _DEFAULT_CLIP = _DefaultClip()
 class ADOPT(Optimizer):
     r"""Implement the ADOPT algorithm: an Adam that converges with every beta2.
 
-    Adam divides a gradient by a second moment that the same gradient is part of, and may therefore run to the
-    wrong place unless beta2 is chosen for the problem. ADOPT divides by the second moment of the gradients
-    before it, and takes the moving average of the quotient.
+    Adam divides a gradient by a second moment that contains the same gradient. Therefore it can converge to the
+    wrong point unless beta2 fits the problem. ADOPT divides by the second moment of the previous gradients, and
+    takes the moving average of the quotient.
 
     For each parameter :math:`\theta`, with its own step counter :math:`t` from 0, gradient :math:`g` (negated
     for `maximize`; :math:`g + \lambda \theta` with weight decay that is not decoupled):
@@ -62,15 +64,15 @@ class ADOPT(Optimizer):
     Adam's ``amsgrad``            not needed
     an Adam checkpoint            refused: its moments mean something else
     the reference ADOPT           same names and order; its checkpoints load
-    ``clip_lambda=lambda t: ..``  works; ``clip_exp=0.25`` says the default and can be saved
+    ``clip_lambda=lambda t: ..``  works; ``clip_exp=0.25`` is the default, and can be saved
     ``clip_lambda=None``          works (no clip), as does ``clip_exp=None``
     timm's ``clip_exp=0.333``     ``clip_exp=0.333``; its ``decoupled`` is ``decouple``; checkpoints load
     ============================  ====================================================================
 
-    Parameters in bfloat16 and float16 have their state in float32 and a compensation (4 bytes a parameter)
-    that carries what rounding would lose. A group with ``"rounding": "stochastic"`` has no compensation and
-    rounds at random, right on average; one with ``"rounding": "nearest"`` behaves plainly, as the reference
-    does: state in the parameter's dtype, and the parameter may stand still at small learning rates. See
+    Parameters in bfloat16 and float16 have their state in float32, and a compensation (4 bytes a parameter) that
+    keeps what rounding would lose. A group with ``"rounding": "stochastic"`` has no compensation; it rounds at
+    random, so that the weight is right on average. A group with ``"rounding": "nearest"`` does what the reference
+    does: the state has the parameter's dtype, and at small learning rates the parameter may not change at all. See
     :mod:`shim.adopt.low_precision`.
 
     Args:
@@ -82,28 +84,27 @@ class ADOPT(Optimizer):
             gradients (default: (0.9, 0.9999)).
         eps (float): floor for the denominator (default: 1e-6).
         clip_lambda (callable or None): c as a function of the step, which it gets as a float; None for no
-            clip (default: not given, c(t) is ``t ** clip_exp``). It is saved along with the group if it can be
-            pickled; else, as a lambda, it stays with this optimizer.
+            clip (default: not given, c(t) is ``t ** clip_exp``). It is saved with the group if it can be pickled;
+            a lambda cannot, and stays with this optimizer.
         weight_decay (float): weight decay λ (default: 0.0).
         decouple (bool): decay the parameter itself, as AdamW does, not the gradient (default: False).
         clip_exp (float or None): the exponent of the default clip; None for no clip (default: 0.25).
         foreach (bool or None): whether to use the form that handles all tensors of a group at once, operation
-            by operation. Needs torch 1.8. If this and `fused` are None, the fastest form that is safe here is
-            chosen: foreach on a GPU, as in torch, and fused on the CPU; ``repr(optimizer)`` says which
-            (default: None).
+            by operation. Needs torch 1.8. If this and `fused` are None, the fastest safe form is chosen: foreach
+            on a GPU, as in torch, and fused on the CPU; ``repr(optimizer)`` shows which one (default: None).
         maximize (bool): maximize the objective instead of minimizing it (default: False).
         capturable (bool): keep the steps on the parameters' device and never read them on the host, so that
             a CUDA graph can capture the step (default: False).
         differentiable (bool): let autograd go through the step (default: False).
-        fused (bool or None): whether to go through memory only once, in a native kernel on the CPU, which
-            installing builds where there is a C compiler. What it does not take (float16, tensors that are not
-            dense or share memory) is stepped operation by operation, large tensors in blocks that fit into the
-            cache. True is refused where there is no kernel (default: None).
+        fused (bool or None): whether to go through memory only once, in a kernel: on the CPU a native one, which
+            is built at installation if there is a C compiler, on a GPU Triton's. What the native kernel does not
+            take (float16, tensors that are not dense or share memory) is stepped operation by operation, large
+            tensors in blocks that fit into the cache. True raises an error if there is no kernel (default: None).
 
     Raises:
-        ValueError: an option is outside of its range, or two options exclude each other.
-        TypeError: weight_decay is None, or clip_lambda is not callable.
-        RuntimeError: a combination of forms is not supported.
+        ValueError: if an option is out of range, or two options exclude each other.
+        TypeError: if weight_decay is None, or clip_lambda is not callable.
+        RuntimeError: if a combination of forms is not supported.
 
     >>> import torch
     >>> from shim.adopt import ADOPT
@@ -117,7 +118,7 @@ class ADOPT(Optimizer):
     3
     """
 
-    def __init__(  # documented with the class, as in Adam
+    def __init__(  # the class documents the arguments, as in Adam
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]],
         lr: float | Tensor = 1e-3,
@@ -138,7 +139,7 @@ class ADOPT(Optimizer):
             raise ValueError(_NO_TENSOR_LR)
         _check_weight_decay(weight_decay)
         given = None if isinstance(clip_lambda, _DefaultClip) else clip_lambda
-        _check_values(
+        check_values(
             {
                 "lr": lr,
                 "betas": betas,
@@ -153,7 +154,7 @@ class ADOPT(Optimizer):
             clip_lambda = None
         else:
             if clip_exp not in (None, 0.25):
-                raise ValueError(f"clip_lambda and clip_exp={clip_exp} cannot be given together: both say how to clip")
+                raise ValueError(f"clip_lambda and clip_exp={clip_exp} cannot be given together: both define the clip")
             clip_exp = None
 
         defaults: dict[str, Any] = {
@@ -171,21 +172,14 @@ class ADOPT(Optimizer):
             "differentiable": differentiable,
             "fused": fused,
         }
-        _check_exclusive(defaults)
+        check_exclusive(defaults)
         super().__init__(params, defaults)
 
         if fused:
-            if clip_lambda is not None and any(p.is_cuda for group in self.param_groups for p in group["params"]):
-                raise RuntimeError(_NO_LAMBDA_ON_GPU)
-            _check_fused([p for group in self.param_groups for p in group["params"]])
+            _check_fused([p for group in self.param_groups for p in group["params"]], clip_lambda)
             self._step_supports_amp_scaling = True  # GradScaler then leaves unscaling to the step
         if foreach:
-            if capturable and not _torch.FOREACH_BROADCASTS:
-                raise RuntimeError(
-                    f"foreach=True with capturable=True needs torch 1.13 or later, this is {torch.__version__}"
-                )
-            if not _torch.HAS_FOREACH:
-                raise RuntimeError(f"foreach=True needs torch 1.8 or later, this is {torch.__version__}")
+            check_foreach(capturable)
         unsaved = [clip for clip in (group["clip_lambda"] for group in self.param_groups) if not _can_be_saved(clip)]
         if unsaved:
             warnings.warn(
@@ -197,15 +191,15 @@ class ADOPT(Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a parameter group, as in any optimizer.
 
-        A group that names one of `clip_exp` and `clip_lambda` does not inherit the other one.
+        A group with only one of `clip_exp` and `clip_lambda` does not inherit the other one.
         """
         if isinstance(param_group, dict) and ("clip_exp" in param_group) != ("clip_lambda" in param_group):
             param_group.setdefault("clip_exp", None)
             param_group.setdefault("clip_lambda", None)
         super().add_param_group(param_group)
-        _check_rounding(self.param_groups[-1]["rounding"])
+        check_rounding(self.param_groups[-1]["rounding"])
 
-    def __repr__(self) -> str:  # as of any optimizer, and which form steps each group
+    def __repr__(self) -> str:  # as of any optimizer, and the form of each group
         forms = [f"Form of group {i}: {_form_in_words(group)}\n" for i, group in enumerate(self.param_groups)]
         return "".join([super().__repr__()[:-1], *forms, ")"])
 
@@ -230,15 +224,15 @@ class ADOPT(Optimizer):
         return {**state_dict, "param_groups": groups}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state that ADOPT saved: this one, the reference's, timm's or pytorch_optimizer's.
+        """Load a state that was saved by ADOPT: by this one, the reference, timm or pytorch_optimizer.
 
-        What an older or other implementation did not save is taken from this optimizer. Tensors are copied. Either all
-        of the state is loaded or nothing is changed.
+        What another or an older implementation did not save is taken from this optimizer. Tensors are copied. Either
+        the whole state is loaded, or nothing is changed.
 
         Raises:
-            ValueError: the state is of another optimizer, or of an ADOPT whose mathematics is not the same; a tensor
-                or a step does not fit its parameter, which is named, or an option of a group, which is named, has a
-                value that no step can use or excludes another.
+            ValueError: if the state is that of another optimizer, or of an ADOPT that computes something else; if a
+                tensor or a step does not fit its parameter; or if an option of a group has a value that no step can
+                use, or excludes another one. The message names the parameter or the group.
 
         """
         loading: list[Loading] = []
@@ -247,9 +241,9 @@ class ADOPT(Optimizer):
             loading.append(Loading(given, self.param_groups))
             for i, group in enumerate(loading[0].groups):
                 try:
-                    _check_values(group)
-                    _check_exclusive(group)
-                    _check_rounding(group["rounding"])
+                    check_values(group)
+                    check_exclusive(group)
+                    check_rounding(group["rounding"])
                 except (ValueError, TypeError, RuntimeError) as error:
                     raise ValueError(f"param_groups[{i}] of the state_dict: {error}") from None
             return loading[0].without_state()
@@ -258,7 +252,7 @@ class ADOPT(Optimizer):
             loading[0].finish(self)
 
         if hasattr(self, "register_load_state_dict_pre_hook"):  # torch 2.1
-            # The user's own hooks come before, and may bring a state into shape, or after, and see what is loaded.
+            # The user's own hooks run before these, and may change the state, or after them, and see the loaded one.
             hooks = (
                 self.register_load_state_dict_pre_hook(before),
                 self.register_load_state_dict_post_hook(after, prepend=True),
@@ -282,7 +276,7 @@ class ADOPT(Optimizer):
         state_steps: list[Tensor],
         compensations: list[Tensor | None],
     ) -> bool:
-        _check_rounding(group["rounding"])
+        check_rounding(group["rounding"])
         has_complex = False
         for p in group["params"]:
             grad = p.grad
@@ -300,21 +294,21 @@ class ADOPT(Optimizer):
             compensate = group["rounding"] == "compensated" and widen_state
             # Lazy state initialization
             if len(state) == 0:
-                # The step is on the CPU, where reading it is cheap, unless the host must not read it at all.
+                # The step is on the CPU, where reading it is cheap, unless the host must never read it.
                 device = p.device if group["capturable"] or group["fused"] else "cpu"
                 state["step"] = torch.zeros((), dtype=torch.float32, device=device)
                 # Exponential moving average of normalized gradients
                 state["exp_avg"] = _zeros_like(p, dtype)
                 # Exponential moving average of squared gradients
                 state["exp_avg_sq"] = _zeros_like(p, dtype)
-            # A state may also come from a group with another rounding, or from before the parameter was cast.
+            # The state may come from a group with another rounding, or from a parameter that was cast since.
             if state["exp_avg"].dtype != dtype:
                 state["exp_avg"] = state["exp_avg"].to(dtype)
                 state["exp_avg_sq"] = state["exp_avg_sq"].to(dtype)
             if not compensate:
                 state.pop("compensation", None)
             elif "compensation" not in state:
-                # What rounding took from the parameter
+                # What rounding has removed from the parameter
                 state["compensation"] = _zeros_like(p, torch.float32)
 
             exp_avgs.append(state["exp_avg"])
@@ -400,60 +394,12 @@ class ADOPT(Optimizer):
         return loss
 
 
-def _check_values(group: dict[str, Any]) -> None:
-    """Raise where an option has a value that no step can use. A weight_decay of None is left to the guards."""
-    names = ("lr", "betas", "weight_decay", "clip_exp", "clip_lambda")
-    lr, betas, decay, clip_exp, clip_lambda = (group[name] for name in names)
-    if isinstance(lr, Tensor) and lr.numel() != 1:
-        raise ValueError("Tensor lr must be 1-element")
-    if not lr >= 0.0:
-        raise ValueError(f"Invalid learning rate: {lr}")
-    if not group["eps"] >= 0.0:
-        raise ValueError(f"Invalid epsilon value: {group['eps']}")
-    if len(betas) != 2:
-        raise ValueError(f"betas must be two numbers, but got {betas!r}")
-    if isinstance(betas[0], Tensor) or isinstance(betas[1], Tensor):
-        raise ValueError("betas as Tensors are not supported, please use floats")
-    for index, beta in enumerate(betas):
-        if not 0.0 <= beta < 1.0:
-            raise ValueError(f"Invalid beta parameter at index {index}: {beta}")
-    if decay is not None and not decay >= 0.0:
-        raise ValueError(f"Invalid weight_decay value: {decay}")
-    if clip_exp is not None and not clip_exp >= 0.0:
-        raise ValueError(f"Invalid clip_exp value: {clip_exp}")
-    if clip_lambda is not None and not callable(clip_lambda):
-        raise TypeError(f"clip_lambda must be a callable of the step or None, but got {clip_lambda!r}")
-
-
-def _check_exclusive(group: dict[str, Any]) -> None:
-    """Raise where options exclude each other."""
-    if group["clip_lambda"] is not None:
-        if group["clip_exp"] is not None:
-            raise ValueError("clip_lambda and clip_exp cannot be given together: both say how to clip")
-        if group["capturable"]:
-            raise ValueError(
-                "clip_lambda needs the step as a number, which capturable=True keeps on the device: use clip_exp"
-            )
-    if group["foreach"] and isinstance(group["lr"], Tensor) and not group["capturable"]:
-        raise ValueError(_NO_TENSOR_LR)
-    for one in ("fused", "foreach", "capturable"):
-        if group[one] and group["differentiable"]:
-            raise RuntimeError(f"`{one}` does not support `differentiable`")
-    if group["fused"] and group["foreach"]:
-        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
-
-
 def _can_be_saved(clip: Clip | None) -> bool:
     try:
         pickle.dumps(clip)
     except Exception:  # whatever its own pickling raises
         return False
     return True
-
-
-def _check_rounding(rounding: object) -> None:
-    if rounding not in ROUNDINGS:
-        raise ValueError(f"rounding must be one of {', '.join(map(repr, ROUNDINGS))}, but got {rounding!r}")
 
 
 def _zeros_like(p: Tensor, dtype: torch.dtype) -> Tensor:

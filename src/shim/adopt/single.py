@@ -1,4 +1,4 @@
-"""Step one tensor after the other. Every other form must give the same numbers as this one."""
+"""The single-tensor form: one tensor after the other. Every other form must give the same numbers."""
 
 from __future__ import annotations
 
@@ -8,43 +8,26 @@ import torch
 from torch import Tensor
 
 from . import _torch
-from .common import Clip, _check_capturable, _check_weight_decay, _found_inf, _power, _real, _to_scalar, _waits
+from .common import _check_capturable, _check_weight_decay, _found_inf, _power, _real, _to_scalar, _waits
+from .form import Lists, Options, form
 from .low_precision import is_widened, narrow_, widen
 
 
-def _single_tensor_adopt(
-    params: list[Tensor],
-    grads: list[Tensor],
-    exp_avgs: list[Tensor],
-    exp_avg_sqs: list[Tensor],
-    state_steps: list[Tensor],
-    grad_scale: Tensor | None,
-    found_inf: Tensor | None,
-    *,
-    has_complex: bool,
-    compensations: list[Tensor | None] | None = None,
-    beta1: float,
-    beta2: float,
-    lr: float | Tensor,
-    clip_exp: float | None = None,
-    clip_lambda: Clip | None,
-    weight_decay: float,
-    decouple: bool,
-    eps: float,
-    maximize: bool,
-    capturable: bool,
-    differentiable: bool,
-) -> None:
+def step_each(lists: Lists, options: Options) -> None:
+    """Perform a step, one tensor after the other."""
+    params, grads, exp_avgs, exp_avg_sqs, state_steps, compensations = lists
+    (grad_scale, found_inf, _, beta1, beta2, lr, clip_exp, clip_lambda, weight_decay,
+     decouple, eps, maximize, capturable, differentiable) = options  # fmt: skip
     _check_weight_decay(weight_decay)
     if _found_inf(found_inf, capturable):
         return
-    # The host must not look at the step: each step is then the general one, made harmless for t = 0.
+    # The host must not read the step here. So the first step is computed like any other, with masks that undo it.
     masked = (capturable or _torch.is_compiling()) and clip_lambda is None
     if masked:
         _check_capturable(params, state_steps)
     lr = _to_scalar(lr)
 
-    # A step, and what is computed from it, is a number, or a 0-d tensor where the host must not look.
+    # Numbers, or 0-d tensors if the host must not read them.
     step: Any
     started: Any
     clip: Any
@@ -97,7 +80,7 @@ def _single_tensor_adopt(
                 weight.add_(weight, alpha=-lr * weight_decay)
 
         if differentiable:
-            # The root of a clamped v: that of v has an infinite slope at 0, and v is about to be changed.
+            # v is clamped before the root, which has an infinite slope at 0, and copied, because v is changed below.
             denom = exp_avg_sq.clone().clamp(min=eps * eps).sqrt()
         else:
             denom = exp_avg_sq.sqrt().clamp_(min=eps)
@@ -136,3 +119,6 @@ def _single_tensor_adopt(
         if widened:
             narrow_(param, compensation, weight, step_t, i)
         step_t += 1 if waits is None else ~waits
+
+
+_single_tensor_adopt = form("_single_tensor_adopt", step_each)

@@ -13,7 +13,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any, Iterator, NamedTuple
 
-from .. import __version__, bootstrap, launch, releases, switches
+from .. import __version__, bootstrap, interpreter, launch, releases, switches
 
 #: The directory from which the package can be imported: site-packages, or the src of a checkout.
 ROOT = str(Path(bootstrap.PACKAGE).parent)
@@ -96,7 +96,7 @@ def examine(python: str | None = None, written_for: str | None = None) -> dict[s
     if written_for is not None and _no_release(written_for):
         raise NoReleaseError(f"--for: {_no_release(written_for)}")
     environment = {} if written_for is None else {"SHIM_FOR": written_for}
-    command = [sys.executable, *launch.own_options()] if python is None else [_found(python)]
+    command = [sys.executable, *interpreter.own_options()] if python is None else [_found(python)]
     version = sys.version.split()[0] if python is None else _version(command)
     doors = [
         door._replace(environment={**door.environment, **environment})
@@ -335,7 +335,7 @@ def _advice(found: dict[str, Any], is_this: bool) -> Iterator[str]:
     torch, python, shell = found["torch"], found["python"]["executable"], found["shell"]
     if "missing" in torch:
         plain = shell["python"]
-        if is_this and plain and not launch.is_ours(plain):
+        if is_this and plain and not interpreter.is_ours(plain):
             yield f"examine the Python of this shell: `shim doctor --python {plain}`"
         elif is_this:
             yield "examine the Python that your job runs with: `shim doctor --python PATH`"

@@ -54,7 +54,7 @@ def look(root: str) -> dict[str, Any]:
 
 def patched_by_others() -> list[str]:
     """List the targets that another tool has replaced, before shim patches them."""
-    from shim.activation import REGISTRY
+    from shim.process import REGISTRY
     from shim.targets import find
 
     foreign = []
@@ -74,7 +74,7 @@ def patched_by_others() -> list[str]:
 
 def row(outcome: Any) -> dict[str, Any]:
     """Return the data of a patch. If its module is not imported yet, say whether it can be."""
-    from shim.activation import REGISTRY
+    from shim.process import REGISTRY
 
     patch = next((patch for patch in REGISTRY if patch.name == outcome.patch), None)
     row = {**outcome._asdict(), "works": patch.works if patch else ""}

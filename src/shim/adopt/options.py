@@ -1,0 +1,69 @@
+"""The checks of the options: of a new optimizer, of a parameter group, and of a state that is loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import _torch
+from .common import _NO_TENSOR_LR
+from .low_precision import ROUNDINGS
+
+
+def check_values(group: dict[str, Any]) -> None:
+    """Raise if an option has a value that no step can use. A weight_decay of None is left to the guards."""
+    names = ("lr", "betas", "weight_decay", "clip_exp", "clip_lambda")
+    lr, betas, decay, clip_exp, clip_lambda = (group[name] for name in names)
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError("Tensor lr must be 1-element")
+    if not lr >= 0.0:
+        raise ValueError(f"Invalid learning rate: {lr}")
+    if not group["eps"] >= 0.0:
+        raise ValueError(f"Invalid epsilon value: {group['eps']}")
+    if len(betas) != 2:
+        raise ValueError(f"betas must be two numbers, but got {betas!r}")
+    if isinstance(betas[0], Tensor) or isinstance(betas[1], Tensor):
+        raise ValueError("betas as Tensors are not supported, please use floats")
+    for index, beta in enumerate(betas):
+        if not 0.0 <= beta < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {index}: {beta}")
+    if decay is not None and not decay >= 0.0:
+        raise ValueError(f"Invalid weight_decay value: {decay}")
+    if clip_exp is not None and not clip_exp >= 0.0:
+        raise ValueError(f"Invalid clip_exp value: {clip_exp}")
+    if clip_lambda is not None and not callable(clip_lambda):
+        raise TypeError(f"clip_lambda must be a callable of the step or None, but got {clip_lambda!r}")
+
+
+def check_exclusive(group: dict[str, Any]) -> None:
+    """Raise if two options exclude each other."""
+    if group["clip_lambda"] is not None:
+        if group["clip_exp"] is not None:
+            raise ValueError("clip_lambda and clip_exp cannot be given together: both define the clip")
+        if group["capturable"]:
+            raise ValueError(
+                "clip_lambda needs the step as a number, which capturable=True keeps on the device: use clip_exp"
+            )
+    if group["foreach"] and isinstance(group["lr"], Tensor) and not group["capturable"]:
+        raise ValueError(_NO_TENSOR_LR)
+    for one in ("fused", "foreach", "capturable"):
+        if group[one] and group["differentiable"]:
+            raise RuntimeError(f"`{one}` does not support `differentiable`")
+    if group["fused"] and group["foreach"]:
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+
+
+def check_foreach(capturable: bool) -> None:
+    """Raise if this torch does not have the list operations that foreach=True needs."""
+    if capturable and not _torch.FOREACH_BROADCASTS:
+        raise RuntimeError(f"foreach=True with capturable=True needs torch 1.13 or later, this is {torch.__version__}")
+    if not _torch.HAS_FOREACH:
+        raise RuntimeError(f"foreach=True needs torch 1.8 or later, this is {torch.__version__}")
+
+
+def check_rounding(rounding: object) -> None:
+    """Raise if there is no such rounding."""
+    if rounding not in ROUNDINGS:
+        raise ValueError(f"rounding must be one of {', '.join(map(repr, ROUNDINGS))}, but got {rounding!r}")

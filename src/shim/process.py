@@ -1,0 +1,100 @@
+"""The patches of this process, what the user has chosen, and what was done so far."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Iterable
+
+from . import bootstrap, releases, switches
+from .layout import Layout
+from .patches import PATCHES
+from .registry import Choice, Patch, Registry
+from .releases import Release
+
+#: The patches of this process, and their states.
+REGISTRY = Registry(PATCHES)
+
+
+class Process:
+    """What was done in this process. How it was armed is in ``bootstrap.state``."""
+
+    def __init__(self) -> None:
+        #: The patches are applied.
+        self.active = False
+        #: The layout of the loaded torch, probed when torch or a module of torch.optim was imported.
+        self.layout: Layout | None = None
+        #: The names of the optional patches that ``activate`` was given.
+        self.named: set[str] = set()
+        #: The names of the rows of the table of breakages that were added to the registry.
+        self.rows: list[str] = []
+        #: The entry points of other packages are loaded, and there are some.
+        self.plugins_loaded = False
+        self.has_plugins = False
+        #: The wrong values of environment variables that were reported. Each is reported once.
+        self.complained: set[str] = set()
+
+
+PROCESS = Process()
+
+
+def choice() -> Choice:
+    """Return what the user has chosen, by environment variables and by ``activate``."""
+    named = {*PROCESS.named, *switches.names("SHIM_PATCHES")}
+    left_out = {*switches.names("SHIM_SKIP")}
+    for row in table() if named or (left_out and release_written_for()) else ():
+        # A name also selects the rows whose names begin with it: `torchvision` for `torchvision.transforms.Scale`.
+        family = {row.name[:end] for end, letter in enumerate(row.name) if letter == "."}
+        if not row.optional and named & family:
+            named.add(row.name)
+        if left_out & family:
+            left_out.add(row.name)
+    return Choice(dict.fromkeys(left_out, "left out by SHIM_SKIP"), frozenset(named), release_written_for())
+
+
+def release_written_for() -> Release | None:
+    """Return the release of torch that the program was written for; None if it was not given."""
+    text = bootstrap.state["written_for"] or switches.text("SHIM_FOR")
+    if not text:
+        return None
+    try:
+        return releases.written_for(text)
+    except ValueError as error:
+        if text not in PROCESS.complained:
+            from .rank import is_rank_0
+
+            PROCESS.complained.add(text)
+            # Through a door of the environment, torchrun itself has warned before it started the ranks.
+            by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ and bootstrap.state["door"] in (
+                "sitecustomize",
+                "enabled",
+            )
+            if is_rank_0() and not by_torchrun:
+                logging.getLogger("shim").warning("SHIM_FOR is ignored: %s", error)
+        return None
+
+
+def is_known(name: str) -> bool:
+    """Tell whether there is a patch or a row of this name, or a family of rows."""
+    return name in REGISTRY or any(row.name == name or row.name.startswith(name + ".") for row in table())
+
+
+def known_names() -> str:
+    """Return the names of all patches and rows, for a message."""
+    names = {patch.name: None for patch in (*REGISTRY, *table()) if patch.targets}
+    return ", ".join(names)
+
+
+def table() -> tuple[Patch, ...]:
+    """Return the table of breakages, which most processes never import."""
+    from .rows import load
+
+    return load()
+
+
+def rows_for(program: Release | None, named: Iterable[str]) -> list[Patch]:
+    """Return the rows to register: all, if the program was written for another torch; else the named ones."""
+    named = {*named}
+    if program is None and all(name in REGISTRY for name in named):
+        return []
+    return [row for row in table() if program is not None or row.name in named]
