@@ -12,15 +12,18 @@ from .row import advice, behaviour
 
 #: These are of today, and divide as today.
 _OF_TODAY = {"torch", "torchvision", "torchaudio"}
+_OURS = __name__.partition(".")[0]
 
 
 def _by_torch() -> bool:
     """Tell whether torch itself calls the patched function that called this function's caller."""
     frame: Any = sys._getframe(2)
-    ours = __name__.rpartition(".rows.")[0]
-    while frame is not None and str(frame.f_globals.get("__name__")).startswith(f"{ours}."):
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if package != _OURS:
+            return package in _OF_TODAY
         frame = frame.f_back
-    return frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _OF_TODAY
+    return False
 
 
 def _whole(value: Any) -> bool:
@@ -58,7 +61,10 @@ print(torch.arange(5)[x.div_(2)].tolist(), (torch.tensor([7], dtype=torch.uint8)
 )
 def division(original: Any, *args: Any, **kwargs: Any) -> Any:
     """Division of integers by integers was cut off to an integer up to 1.5, and gives floats since 1.7."""
-    if not all(map(_whole, (*args, *kwargs.values()))) or _by_torch():
+    for each in (*args, *kwargs.values()):
+        if not _whole(each):
+            return original(*args, **kwargs)
+    if _by_torch():
         return original(*args, **kwargs)
     name = {"__truediv__": "div", "__itruediv__": "div_", "__idiv__": "div_"}.get(original.__name__, original.__name__)
     if name != original.__name__:
@@ -106,8 +112,7 @@ def floor_divide(original: Any, input: Any, other: Any, **kwargs: Any) -> Any:
     """The // of tensors was cut off towards zero up to 1.12, and goes to the next lower integer since."""
     if _by_torch():
         return original(input, other, **kwargs)
-    import torch
-
+    torch: Any = sys.modules["torch"]
     name = original.__name__
     if name == "__rfloordiv__":
         input, other = other, input
@@ -115,7 +120,8 @@ def floor_divide(original: Any, input: Any, other: Any, **kwargs: Any) -> Any:
         input = torch.tensor(input, device=other.device)
     if name in ("floor_divide_", "__ifloordiv__"):
         return input.div_(other, rounding_mode="trunc")
-    return torch.div(input, other, rounding_mode="trunc", **kwargs)
+    # Not torch.div, which may be patched itself.
+    return torch._C._VariableFunctions.div(input, other, rounding_mode="trunc", **kwargs)
 
 
 @behaviour("torch:Tensor.__rfloordiv__", called="// of a number", works="<1.7")

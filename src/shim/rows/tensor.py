@@ -32,11 +32,6 @@ print(torch.clamp_min(grid.int(), 0.5).tolist(), grid.float().clamp(0, 2.5).toli
 )
 def clamp(original: Any, *args: Any, **kwargs: Any) -> Any:
     """Clamp on a tensor of integers cut its bounds off to integers up to 1.11, and made floats of it since."""
-    for bound in (*args[1:], *kwargs.values()):
-        if type(bound) is not int and bound is not None:
-            break
-    else:
-        return original(*args, **kwargs)
     Tensor = sys.modules["torch"].Tensor  # noqa: N806
     tensor = args[0] if args else kwargs.get("input")
     if not isinstance(tensor, Tensor) or tensor.is_floating_point() or tensor.is_complex():
