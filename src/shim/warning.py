@@ -15,12 +15,13 @@ from .layout import weight_decay_of
 class NoneWeightDecayWarning(UserWarning):
     """An optimizer got ``weight_decay=None``, and shim replaced it by ``0.0``, or by the value of SHIM_VALUE.
 
-    >>> import warnings
-    >>> import torch, shim
-    >>> with shim.activated(), warnings.catch_warnings():
-    ...     warnings.simplefilter("ignore", shim.NoneWeightDecayWarning)
-    ...     torch.optim.AdamW([torch.ones(1)], weight_decay=None).defaults["weight_decay"]
-    0.0
+    Examples:
+        >>> import warnings
+        >>> import torch, shim
+        >>> with shim.activated(), warnings.catch_warnings():
+        ...     warnings.simplefilter("ignore", shim.NoneWeightDecayWarning)
+        ...     torch.optim.AdamW([torch.ones(1)], weight_decay=None).defaults["weight_decay"]
+        0.0
     """
 
 
