@@ -38,9 +38,10 @@ def activate(*patches: str, written_for: str | None = None) -> None:
     Raises:
         ValueError: if there is no patch of such a name, or no such release of torch.
 
-    >>> import shim
-    >>> shim.activate()
-    >>> shim.activate("verbose", written_for="1.7")
+    Examples:
+        >>> import shim
+        >>> shim.activate()
+        >>> shim.activate("verbose", written_for="1.7")
     """
     if written_for is not None:
         releases.written_for(written_for)
@@ -59,12 +60,13 @@ def activate(*patches: str, written_for: str | None = None) -> None:
 def deactivate() -> None:
     """Undo all patches, and remove the import hook. A second call changes nothing.
 
-    >>> import torch, shim
-    >>> original = torch.optim.AdamW.__init__
-    >>> shim.activate()
-    >>> shim.deactivate()
-    >>> torch.optim.AdamW.__init__ is original
-    True
+    Examples:
+        >>> import torch, shim
+        >>> original = torch.optim.AdamW.__init__
+        >>> shim.activate()
+        >>> shim.deactivate()
+        >>> torch.optim.AdamW.__init__ is original
+        True
     """
     with _lock:
         bootstrap.disarm()
@@ -84,9 +86,10 @@ def deactivate() -> None:
 def activated() -> Iterator[None]:
     """Guard the code inside the ``with``, and restore the state before it at the end.
 
-    >>> import shim
-    >>> with shim.activated():
-    ...     pass  # train
+    Examples:
+        >>> import shim
+        >>> with shim.activated():
+        ...     pass  # train
     """
     before = bootstrap.state["door"]
     activate()
@@ -100,10 +103,11 @@ def activated() -> Iterator[None]:
 def status() -> Status:
     """Return what shim does in this process, without changing anything.
 
-    >>> import torch, shim
-    >>> with shim.activated():
-    ...     {outcome.patch: outcome.state for outcome in shim.status().outcomes}["adam"]
-    'applied'
+    Examples:
+        >>> import torch, shim
+        >>> with shim.activated():
+        ...     {outcome.patch: outcome.state for outcome in shim.status().outcomes}["adam"]
+        'applied'
     """
     from .report import Fired, Status
     from .warning import FOUND
@@ -128,9 +132,10 @@ def plan(*patches: str, written_for: str | None = None) -> tuple[Outcome, ...]:
         RuntimeError: if torch.optim has not been imported in this process.
         ValueError: if ``written_for`` is not a release of torch.
 
-    >>> import torch, shim
-    >>> {outcome.state for outcome in shim.plan()} <= {"planned", "applied", "skipped", "failed"}
-    True
+    Examples:
+        >>> import torch, shim
+        >>> {outcome.state for outcome in shim.plan()} <= {"planned", "applied", "skipped", "failed"}
+        True
     """
     layout = probe()
     _load_plugins()
@@ -148,9 +153,10 @@ def patch_adam_optimizer() -> bool:
     For code that calls a function of this name. Returns False if torch cannot be imported, or if SHIM_DISABLE or
     SHIM_SKIP turns Adam's guards off.
 
-    >>> import shim
-    >>> shim.patch_adam_optimizer()
-    True
+    Examples:
+        >>> import shim
+        >>> shim.patch_adam_optimizer()
+        True
     """
     try:
         import torch.optim  # noqa: F401
@@ -175,10 +181,11 @@ def guard(optimizer: _Class) -> _Class:
     Raises:
         TypeError: if it is not a subclass of torch.optim.Optimizer.
 
-    >>> import torch, shim
-    >>> @shim.guard
-    ... class Plain(torch.optim.SGD):
-    ...     pass
+    Examples:
+        >>> import torch, shim
+        >>> @shim.guard
+        ... class Plain(torch.optim.SGD):
+        ...     pass
     """
     base = getattr(sys.modules.get("torch.optim"), "Optimizer", ())
     if not (isinstance(optimizer, type) and issubclass(optimizer, base)):

@@ -2,11 +2,12 @@
 
 This changes nothing and imports nothing of torch. The version decides only what cannot be inspected.
 
->>> import torch, shim
->>> layout = shim.layout.probe()
->>> adam = next(callee for callee in layout.optimizers if callee.name == "Adam")
->>> adam.paths[0], adam.weight_decay.position
-('torch.optim.adam:Adam', 5)
+Examples:
+    >>> import torch, shim
+    >>> layout = shim.layout.probe()
+    >>> adam = next(callee for callee in layout.optimizers if callee.name == "Adam")
+    >>> adam.paths[0], adam.weight_decay.position
+    ('torch.optim.adam:Adam', 5)
 """
 
 from __future__ import annotations

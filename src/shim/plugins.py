@@ -47,12 +47,13 @@ def patch(
     Returns:
         A decorator, which returns the patch.
 
-    >>> import shim
-    >>> @shim.patch("acme.trainer:Trainer.fit", reason="Trainer.fit takes no seed of 0", package="acme<2")
-    ... def seed_of_zero(wrapped, instance, args, kwargs):
-    ...     return wrapped(*args, **{**kwargs, "seed": kwargs.get("seed") or 1})
-    >>> seed_of_zero.name, seed_of_zero.targets[0].path
-    ('seed_of_zero', 'acme.trainer:Trainer.fit')
+    Examples:
+        >>> import shim
+        >>> @shim.patch("acme.trainer:Trainer.fit", reason="Trainer.fit takes no seed of 0", package="acme<2")
+        ... def seed_of_zero(wrapped, instance, args, kwargs):
+        ...     return wrapped(*args, **{**kwargs, "seed": kwargs.get("seed") or 1})
+        >>> seed_of_zero.name, seed_of_zero.targets[0].path
+        ('seed_of_zero', 'acme.trainer:Trainer.fit')
     """
 
     def decorator(how: Wrapper) -> Patch:

@@ -17,10 +17,11 @@ class Patch(Record):
 
     For example, the None guards of an optimizer are a patch. ``shim.patch`` makes one out of a function.
 
-    >>> import shim
-    >>> targets = tuple(shim.Target(kind, "acme.optim:Acme") for kind in ("constructor", "step"))
-    >>> shim.Patch("acme", "Acme computes with weight_decay", targets).versions
-    ''
+    Examples:
+        >>> import shim
+        >>> targets = tuple(shim.Target(kind, "acme.optim:Acme") for kind in ("constructor", "step"))
+        >>> shim.Patch("acme", "Acme computes with weight_decay", targets).versions
+        ''
     """
 
     name: str

@@ -41,9 +41,10 @@ class Target(Record):
     - ``"arguments"``: the same with all arguments, also those that the caller left out, and with the original's
       signature.
 
-    >>> import shim
-    >>> shim.Target("step", "acme.optim:Acme").path
-    'acme.optim:Acme'
+    Examples:
+        >>> import shim
+        >>> shim.Target("step", "acme.optim:Acme").path
+        'acme.optim:Acme'
     """
 
     kind: str

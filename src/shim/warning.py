@@ -15,12 +15,13 @@ from .layout import weight_decay_of
 class NoneWeightDecayWarning(UserWarning):
     """An optimizer got ``weight_decay=None``, and shim replaced it by ``0.0``, or by the value of SHIM_VALUE.
 
-    >>> import warnings
-    >>> import torch, shim
-    >>> with shim.activated(), warnings.catch_warnings():
-    ...     warnings.simplefilter("ignore", shim.NoneWeightDecayWarning)
-    ...     torch.optim.AdamW([torch.ones(1)], weight_decay=None).defaults["weight_decay"]
-    0.0
+    Examples:
+        >>> import warnings
+        >>> import torch, shim
+        >>> with shim.activated(), warnings.catch_warnings():
+        ...     warnings.simplefilter("ignore", shim.NoneWeightDecayWarning)
+        ...     torch.optim.AdamW([torch.ones(1)], weight_decay=None).defaults["weight_decay"]
+        0.0
     """
 
 
@@ -41,7 +42,7 @@ class Found:
 FOUND = Found()
 
 
-def value_for(owner: Any, where: str) -> float:
+def _value_for(owner: Any, where: str) -> float:
     """Return the number that replaces a None, after a warning at the user's line.
 
     Args:
@@ -81,7 +82,12 @@ def value_for(owner: Any, where: str) -> float:
 # torch.compiler.assume_constant_result sets the same attribute, but imports torch._dynamo:
 # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_dynamo/decorators.py#L188
 # In strict mode the step itself must raise the error, so dynamo must not call the function.
-setattr(value_for, "_torchdynamo_disable" if switches.switched_on("SHIM_STRICT") else "_dynamo_marked_constant", True)
+setattr(_value_for, "_torchdynamo_disable" if switches.switched_on("SHIM_STRICT") else "_dynamo_marked_constant", True)
+
+# Dynamo of torch 2.0 stores the result in the globals of the frame that it compiles, under the name in the `def`:
+# https://github.com/pytorch/pytorch/blob/v2.0.1/torch/_dynamo/variables/functions.py#L331
+# So that name must not be the one by which guards calls the function. (Dynamo turns it into "sub_value_for".)
+value_for = _value_for
 
 
 def _name_and_default(owner: Any) -> tuple[str, float | None]:

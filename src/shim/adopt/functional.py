@@ -49,15 +49,16 @@ def adopt(
     parameter whose rounding is compensated, else None; a bfloat16 or float16 parameter with averages in float32
     and no compensation is rounded stochastically. See :class:`ADOPT` for details.
 
-    >>> import torch
-    >>> from shim.adopt import adopt
-    >>> param, grad, exp_avg, exp_avg_sq = (torch.full((2,), value) for value in (1.0, 0.5, 0.0, 0.0))
-    >>> step = torch.tensor(0.0)
-    >>> options = dict(clip_lambda=None, weight_decay=0.0, decouple=False, eps=1e-6, maximize=False)
-    >>> for _ in range(2):
-    ...     adopt([param], [grad], [exp_avg], [exp_avg_sq], [step], beta1=0.9, beta2=0.9999, lr=0.1, **options)
-    >>> step, param
-    (tensor(2.), tensor([0.9900, 0.9900]))
+    Examples:
+        >>> import torch
+        >>> from shim.adopt import adopt
+        >>> param, grad, exp_avg, exp_avg_sq = (torch.full((2,), value) for value in (1.0, 0.5, 0.0, 0.0))
+        >>> step = torch.tensor(0.0)
+        >>> options = dict(clip_lambda=None, weight_decay=0.0, decouple=False, eps=1e-6, maximize=False)
+        >>> for _ in range(2):
+        ...     adopt([param], [grad], [exp_avg], [exp_avg_sq], [step], beta1=0.9, beta2=0.9999, lr=0.1, **options)
+        >>> step, param
+        (tensor(2.), tensor([0.9900, 0.9900]))
     """
     # This check is slow during compilation.
     if not _torch.is_compiling() and not all(isinstance(t, Tensor) for t in state_steps):

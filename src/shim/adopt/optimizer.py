@@ -106,16 +106,17 @@ class ADOPT(Optimizer):
         TypeError: if weight_decay is None, or clip_lambda is not callable.
         RuntimeError: if a combination of forms is not supported.
 
-    >>> import torch
-    >>> from shim.adopt import ADOPT
-    >>> model = torch.nn.Linear(4, 2)
-    >>> optimizer = ADOPT(model.parameters(), lr=1e-3, weight_decay=0.01, decouple=True)
-    >>> for batch in torch.randn(3, 8, 4):
-    ...     optimizer.zero_grad()
-    ...     model(batch).pow(2).mean().backward()
-    ...     optimizer.step()
-    >>> int(optimizer.state[model.weight]["step"])
-    3
+    Examples:
+        >>> import torch
+        >>> from shim.adopt import ADOPT
+        >>> model = torch.nn.Linear(4, 2)
+        >>> optimizer = ADOPT(model.parameters(), lr=1e-3, weight_decay=0.01, decouple=True)
+        >>> for batch in torch.randn(3, 8, 4):
+        ...     optimizer.zero_grad()
+        ...     model(batch).pow(2).mean().backward()
+        ...     optimizer.step()
+        >>> int(optimizer.state[model.weight]["step"])
+        3
     """
 
     def __init__(  # the class documents the arguments, as in Adam
