@@ -138,7 +138,7 @@ def floor_divide_into_another(original: Any, tensor: Any, other: Any) -> Any:
     return original(tensor, other) if _by_torch() else tensor // other
 
 
-_POWERS = ("torch:pow", "torch:Tensor.pow", "torch:Tensor.pow_", "torch:Tensor.__pow__", "torch:Tensor.__ipow__")
+_POWERS = ("torch:pow", "torch:Tensor.pow", "torch:Tensor.pow_", "torch:Tensor.__pow__")
 
 
 @behaviour(*_POWERS, works="<1.6")

@@ -229,7 +229,7 @@ _renamed(
     "torchvision.transforms.functional:rotate",
     called="torchvision.transforms.resample",
     reason="RandomAffine, RandomRotation, affine and rotate took resample and fillcolor, now interpolation and fill",
-    works="<0.15",
+    works="<0.14",
     now={"resample": "interpolation", "fillcolor": "fill"},
     says=r"\b(Random(Affine|Rotation)\.__init__|affine|rotate)\(\) got an unexpected keyword argument "
     r"'(resample|fillcolor)'",
