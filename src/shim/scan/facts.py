@@ -102,11 +102,16 @@ def _rows() -> tuple[Any, ...]:
 
 def _answering(says: list[str], but_not: str = "") -> Any:
     """Return the row that answers one of these messages; None if there is none."""
-    for row in _rows():
-        for pattern in row.answers:
-            if any(re.search(pattern, each) for each in says) and not (but_not and re.search(pattern, but_not)):
-                return row
+    for row, pattern in _patterns():
+        if any(map(pattern.search, says)) and not (but_not and pattern.search(but_not)):
+            return row
     return None
+
+
+@lru_cache(maxsize=None)
+def _patterns() -> tuple[tuple[Any, re.Pattern[str]], ...]:
+    """Return each row with each of its messages. Python itself keeps only 512 expressions compiled."""
+    return tuple((row, re.compile(pattern)) for row in _rows() for pattern in row.answers)
 
 
 def _dotted(target: Any) -> str:
