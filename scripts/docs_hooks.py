@@ -1,4 +1,4 @@
-"""A hook for mkdocs: links to files outside of docs/ become text in the site."""
+"""Hooks for mkdocs: links to files outside of docs/ become text, and a search lists the error messages first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ _LINK = re.compile(r"(?<!!)\[([^]]+)\]\(([^)#:]+)(#[^)]*)?\)")
 
 
 def on_page_markdown(markdown: str, *, page: Any, files: Any, **_: Any) -> str:
-    """Rewrite the links of one page."""
+    """Rewrite the links of one page, and set how high a search lists it."""
+    if page.file.src_path == "errors.md":
+        page.meta["search"] = {"boost": 4}
     pages = {source: target for target, source in INCLUDED.items()}
 
     def link(match: re.Match[str]) -> str:

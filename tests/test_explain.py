@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from shim import doctor, rows
+from shim.activation import REGISTRY
 from shim.explain import explain, known
 
 DATA = Path(__file__).parent / "explain"
@@ -42,8 +43,26 @@ def test_no_message_that_only_resembles_ours_is_answered(record_property):
     record_property("error messages that resemble those, and that explain leaves unanswered", len(ONLY_RESEMBLE))
 
 
+#: The breakages between releases that were collected, each with its number, the row that answers it and what Python
+#: says: the message, or the traceback where the message has other causes too. One without a message is silent.
+BREAKAGES = messages("breakages.txt")
+
+
+def test_every_breakage_is_answered_by_its_row_alone(record_property):
+    numbers = [int(name.split()[0]) for name, _ in BREAKAGES]
+    assert numbers == [*range(1, 153)]
+    rows_of = {row.name: row for row in (*REGISTRY, *rows.load())}
+    expected = [(name.partition(" ")[2], message) for name, message in BREAKAGES]
+    assert [name for name, _ in expected if name.partition(", if")[0] not in rows_of] == []
+    assert [(name, answers(said), said) for name, said in expected if said and answers(said) != [name]] == []
+    silent = [rows_of[name] for name, message in expected if not message]
+    assert [row.name for row in silent if not row.targets and row.name != "torch.__version__"] == []
+    record_property("breakages that a row or an advice answers", len(BREAKAGES))
+
+
 def test_every_answer_has_a_message():
     named = {expected.partition(",")[0] for expected, _ in OURS}
+    named |= {name.partition(" ")[2].partition(",")[0] for name, message in BREAKAGES if message}
     dies = {row.name for row in rows.load() if row.example}  # with a message that test_written_for looks at
     assert named | dies >= {answer.name for answer in known()}
 

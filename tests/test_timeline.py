@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import random
+import runpy
+from pathlib import Path
 
 import pytest
 import torch
@@ -102,6 +104,17 @@ def test_so_is_every_lost_method_of_a_tensor():
     assert "align_to" in names
     said = [f"AttributeError: 'Tensor' object has no attribute '{name}'" for name in names]
     assert [each for each in said if not explain(each)] == []
+
+
+def test_every_name_that_the_most_used_modules_lost_has_a_row_or_an_advice():
+    path = Path(__file__).resolve().parents[1] / "scripts" / "api_timeline"
+    if not path.exists():
+        pytest.skip("the script is in a checkout alone")
+    script = runpy.run_path(str(path))
+    of_the_goal = [each for each in script["answers"]() if each[0] in script["GOAL"]]
+    gone = [each for each in of_the_goal if not each[2].works.split(",")[-1].startswith(">=")]
+    assert len(gone) > 150
+    assert [f"{module}.{name}" for module, name, _, kind, _ in gone if kind == "timeline"] == []
 
 
 @pytest.mark.parametrize(

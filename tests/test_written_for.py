@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +29,9 @@ def installed(package):
     if package == "python":
         return sys.version_info[:3]
     try:
-        return release(importlib.import_module(package).__version__).numbers
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return release(importlib.import_module(package).__version__).numbers
     except ImportError:
         return None
 

@@ -112,11 +112,12 @@ def _patches() -> Any:
 
 
 def _of_patch(patch: Any) -> Answer:
+    reason = f"only if {patch.only_if}: {patch.reason}" if patch.only_if else patch.reason
     if not patch.targets:
-        return Answer(patch.name, patch.answers, patch.reason, NO_PATCH, versions="")
+        return Answer(patch.name, patch.answers, reason, NO_PATCH, versions="")
     option = patch.name if patch.optional or patch.works else ""
     switch = f"SHIM_PATCHES={option}, or shim.activate({option!r})" if option else "on with shim"
-    return Answer(patch.name, patch.answers, patch.reason, switch, option, patch.versions, more=patch.more)
+    return Answer(patch.name, patch.answers, reason, switch, option, patch.versions, more=patch.more)
 
 
 def _of_lost_names(text: str) -> Iterator[Answer]:

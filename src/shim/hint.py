@@ -91,7 +91,7 @@ def _patches_for(text: str) -> Iterator[Patch]:
     from . import explain, rows
     from .process import REGISTRY
 
-    patches = {patch.name: patch for patch in (*rows.load(), *REGISTRY) if patch.answers}
+    patches = {patch.name: patch for patch in (*rows.load(), *REGISTRY) if patch.answers and not patch.only_if}
     answers = [explain.Answer(patch.name, patch.answers, patch.reason, "") for patch in patches.values()]
     for answer in explain.explain(text, answers):
         yield patches[answer.name]

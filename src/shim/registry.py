@@ -45,6 +45,8 @@ class Patch(Record):
     #: For a breakage: a program that prints a result on the releases in ``works``, and on others dies with a message
     #: that the patch answers.
     example: str = ""
+    #: What must be so for the patch to be the answer, where other causes have the same message. There is no hint of it.
+    only_if: str = ""
     #: A sentence that explain adds, with the named groups of the expression that matched: ``{unsafe}``.
     more: str = ""
 

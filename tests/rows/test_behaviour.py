@@ -95,3 +95,50 @@ class TestPaddingInAnEncoder:
         layer = nn.TransformerEncoderLayer(4, 2, 4, batch_first=True)
         for given in ([None, True], [None, False], [None]):
             assert nn.TransformerEncoder(layer, 1, *given).enable_nested_tensor is (True in given)
+
+
+@pytest.mark.skipif(HERE < (1, 6, 0), reason="it is so without us up to 1.5")
+@pytest.mark.filterwarnings("ignore")
+class TestInterpolationByAFactor:
+    """Each with what 1.4.0 printed."""
+
+    X = torch.arange(16.0).view(1, 1, 4, 4)
+
+    def test_the_factor_is_that_of_the_rounded_sizes(self, written_for):
+        written_for("1.4")
+        found = nn.functional.interpolate(self.X, scale_factor=0.6, mode="bilinear")
+        assert found.flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
+        assert nn.Upsample(scale_factor=0.6)(self.X).flatten().tolist() == [0.0, 2.0, 8.0, 10.0]
+        found = nn.functional.interpolate(self.X, None, (0.6, 1.5), "bilinear")
+        assert found.flatten().tolist()[:4] == pytest.approx([2.0, 2.5, 3.1667, 3.8333], abs=1e-4)
+
+    def test_by_a_size_it_is_as_it_was(self, written_for):
+        written_for("1.4")
+        found = nn.functional.interpolate(self.X, size=(2, 2), mode="bilinear")
+        assert found.flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
+
+
+@pytest.mark.skipif(HERE < (1, 8, 0), reason="it is so without us up to 1.7")
+class TestAViewOfALeaf:
+    def test_another_tensor_s_gradient_is_never_lost(self, written_for):
+        written_for("1.7")
+        bias, other = nn.Parameter(torch.zeros(4)), nn.Parameter(torch.ones(2))
+        with pytest.raises(RuntimeError, match="view of a leaf"):
+            bias.view(2, 2)[:, 0] += other
+
+    def test_a_view_of_what_is_computed_has_its_gradient(self, written_for):
+        written_for("1.7")
+        weight = nn.Parameter(torch.ones(4))
+        computed = weight * 2
+        computed.view(2, 2)[:, 0] *= 3
+        computed.sum().backward()
+        assert weight.grad.tolist() == [6.0, 2.0, 6.0, 2.0]
+
+
+@pytest.mark.skipif(HERE < (1, 8, 0), reason="it is so without us up to 1.6")
+def test_a_weight_of_a_cross_entropy_goes_with_the_target(written_for):
+    written_for("1.4")
+    loss = nn.BCELoss(weight=torch.tensor([1.0, 2.0]))(torch.tensor([[0.5], [0.2]]), torch.tensor([1.0, 0.0]))
+    assert loss.item() == pytest.approx(0.5697, abs=1e-4)  # of 1.4.0
+    with pytest.raises(ValueError):
+        nn.BCELoss()(torch.tensor([[0.5], [0.2]]), torch.tensor([1.0]))

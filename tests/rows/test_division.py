@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import pytest
 import torch
 
@@ -18,6 +20,12 @@ def written_for():
 
 
 X = torch.tensor([7, -7, 5])
+
+
+def alias_after_floor_divide(x):
+    alias = x
+    x //= 2
+    return alias
 
 
 #: Each with what 1.4.0 printed.
@@ -41,6 +49,24 @@ X = torch.tensor([7, -7, 5])
         (lambda: torch.tensor([-7.5]) // 2, "tensor([-3.])"),
         (lambda: torch.tensor(7) / 2, "tensor(3)"),
         (lambda: torch.tensor([200], dtype=torch.uint8) / 3, "tensor([66], dtype=torch.uint8)"),
+        (lambda: 7.5 // X, "tensor([ 1, -1,  1])"),
+        (lambda: -7.5 // X, "tensor([-1,  1, -1])"),
+        (lambda: 700 // torch.tensor([200, 3], dtype=torch.uint8), "tensor([  3, 233], dtype=torch.uint8)"),
+        (lambda: 7.5 // X.float(), "tensor([ 1., -1.,  1.])"),
+        (lambda: operator.ifloordiv(X.clone(), 2.5), "tensor([ 2., -2.,  2.])"),
+        (lambda: operator.ifloordiv(X.clone(), X.float()), "tensor([1., 1., 1.])"),
+        (lambda: operator.ifloordiv(X.float(), 2), "tensor([ 3., -3.,  2.])"),
+        (lambda: alias_after_floor_divide(X.clone()), "tensor([ 7, -7,  5])"),
+        (lambda: X**2.0, "tensor([49, 49, 25])"),
+        (lambda: X.abs() ** 2.5, "tensor([129, 129,  55])"),
+        (lambda: torch.pow(X.abs(), 0.5), "tensor([2, 2, 2])"),
+        (lambda: X.abs() ** -1.0, "tensor([0, 0, 0])"),
+        (lambda: torch.tensor([9, 3], dtype=torch.uint8) ** 2.5, "tensor([243,  15], dtype=torch.uint8)"),
+        (lambda: X.abs().pow_(1.9), "tensor([40, 40, 21])"),
+        (lambda: operator.ipow(X.clone(), 2.0), "tensor([49, 49, 25])"),
+        (lambda: 2.5 ** X.abs(), "tensor([128, 128,  32])"),
+        (lambda: 2 ** X.abs(), "tensor([128, 128,  32])"),
+        (lambda: X.float() ** 2.0, "tensor([49., 49., 25.])"),
         (lambda: torch.full((2,), 1), "tensor([1., 1.])"),
         (lambda: torch.full((2,), True), "tensor([1., 1.])"),
         (lambda: torch.full((2,), 1, dtype=torch.long), "tensor([1, 1])"),

@@ -6,6 +6,9 @@ line breaks becomes one space, and backslashes in paths become slashes.
 
 from __future__ import annotations
 
+#: The part of a traceback behind the last frame's file, up to the message.
+IN_THIS_LINE = r"(?:(?!\bFile |Error: ).)*"
+
 #: A frame of torch.optim that is the last one of the traceback.
 _IN_OPTIM = r"/torch/optim/\w+\.py\b(?:(?!\bFile ).)*?"
 

@@ -47,6 +47,7 @@ FAMILIES = (
     "data_newer",
     "nn_newer",
     "optim_newer",
+    "oddments",
     "lost",
     "newer_advice",
     "advice",

@@ -50,13 +50,6 @@ advice(
     works=">=1.6",
 )
 advice(
-    "views of leaves",
-    "autograd forbids it since 1.8, for it hides mistakes. Change b.view(...)[...] += x under torch.no_grad(), or "
-    "through b.data, as the initialization of a bias means it.",
-    r"a view of a leaf Variable that requires grad is being used in an in-place operation",
-    works="<1.8",
-)
-advice(
     "backward after step",
     "optimizer.step() changed the weights of a layer that a later backward() needs as they were. Up to 1.4 the "
     "gradient was silently that of the changed weights. Call every backward() before the first step(), or compute the "
@@ -100,10 +93,13 @@ advice(
 )
 advice(
     "in-place on a view of several",
-    "What unbind gives, and since 1.13 at the latest what chunk and split give, cannot be changed in place under "
-    "autograd. Write a = a * 2 for a.mul_(2), or take a.clone() of it first.",
-    r"Output \d+ of \w+ is a view and is being modified in-?place\. This view is the output of a function that "
-    r"returns multiple views",
+    "What unbind gives, and since 1.7 what chunk and split give, cannot be changed in place under autograd. Write "
+    "a = a * 2 for a.mul_(2), or take a.clone() of it first.",
+    (
+        r"Output \d+ of \w+ is a view and is being modified in-?place\. This view is the output of a function that "
+        r"returns multiple views",
+        r"diff_view_meta->output_nr_ == 0 ?INTERNAL ASSERT FAILED",
+    ),
     works="<1.5",
 )
 advice(

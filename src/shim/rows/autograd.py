@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from .row import name
+from .row import behaviour, name
 
 
 @name(
@@ -147,3 +147,41 @@ def _within(ctx: Any, method: Any, arguments: Any) -> Any:
 
 def _without_history(gradient: Any) -> Any:
     return gradient if gradient is None else gradient.detach()
+
+
+_CHANGES = ("__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "add_", "sub_", "mul_", "div_", "fill_",
+            "zero_", "copy_", "normal_", "uniform_", "clamp_")  # fmt: skip
+
+
+@behaviour(
+    *(f"torch:Tensor.{each}" for each in _CHANGES),
+    called="views of leaves",
+    works="<1.8",
+    says=r"a view of a leaf Variable that requires grad is being used in an in-place operation",
+    example="""
+import torch
+bias = torch.nn.Parameter(torch.zeros(6))
+b = bias.view(2, -1)
+b[:, 1] += 1.5
+b[:, 2].fill_(2.0)
+b[0, 0] = 4
+b[1].mul_(2).sub_(torch.ones(3))
+bias = torch.nn.Parameter(b.view(-1), requires_grad=True)
+(bias * torch.arange(6.0)).sum().backward()
+print(bias.tolist(), bias.grad.tolist(), bias.is_leaf)
+""",
+)
+def of_a_leaf(original: Any, tensor: Any, *args: Any, **kwargs: Any) -> Any:
+    """A view of a parameter could be changed up to 1.7, as the initialization of a bias does; here autograd is off."""
+    base = tensor._base if tensor.requires_grad else None
+    if base is None or not base.is_leaf or any(_has_a_history(each, base) for each in (*args, *kwargs.values())):
+        return original(tensor, *args, **kwargs)
+    import torch
+
+    with torch.no_grad():
+        return original(tensor, *args, **kwargs)
+
+
+def _has_a_history(value: Any, base: Any) -> bool:
+    """Tell whether a gradient would be lost: of another tensor than the views of the same leaf."""
+    return bool(getattr(value, "requires_grad", False)) and value._base is not base

@@ -29,7 +29,7 @@ def next(self: Any) -> Any:
     works="<2.10",
     # object.__init__ raises this for any class, so it is answered only if the traceback shows a sampler.
     says=(
-        r"[sS]ampler.* in __init__ super\([^)]*\)\.__init__\(\w+\) (?:[~^]+ )?"
+        r"[sS]ampler.* in __init__ (?:super\([^)]*\)|\w*Sampler)\.__init__\((?:self, ?)?[\w.=]+\) (?:[~^]+ )?"
         r"TypeError: object\.__init__\(\) takes exactly one argument"
     ),
     example="""

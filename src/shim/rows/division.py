@@ -6,21 +6,24 @@ import sys
 from numbers import Integral, Number
 from typing import Any
 
+from ..patches.messages import IN_THIS_LINE
 from ..releases import release
-from .row import behaviour
-from .tensor import _IN_THIS_LINE
+from .row import advice, behaviour
 
 #: Python files of new code, which expect the division of today.
 _OF_TODAY = {"torch", "torchvision", "torchaudio"}
+_OURS = __name__.partition(".")[0]
 
 
 def _by_torch() -> bool:
     """Tell whether torch itself calls the patched function that called this function's caller."""
     frame: Any = sys._getframe(2)
-    ours = __name__.rpartition(".rows.")[0]
-    while frame is not None and str(frame.f_globals.get("__name__")).startswith(f"{ours}."):
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if package != _OURS:
+            return package in _OF_TODAY
         frame = frame.f_back
-    return frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _OF_TODAY
+    return False
 
 
 def _whole(value: Any) -> bool:
@@ -28,6 +31,10 @@ def _whole(value: Any) -> bool:
         tensor: Any = value
         return not (tensor.is_floating_point() or tensor.is_complex())
     return isinstance(value, Integral)
+
+
+_NO_INDICES = r"IndexError: tensors used as indices must be long, (?:int, )?byte or bool tensors"
+_BY_DIVISION = rf"\[[^:]*?[\w)\]] ?/ ?[\w(]{IN_THIS_LINE}{_NO_INDICES}"
 
 
 @behaviour(
@@ -38,10 +45,10 @@ def _whole(value: Any) -> bool:
     "torch:Tensor.__itruediv__",
     works="<1.6",
     says=(
-        rf"(/=|\bdiv_\(){_IN_THIS_LINE}"
+        r"Integer division of tensors using div or / is no longer supported",
+        rf"(/=|\bdiv_\(){IN_THIS_LINE}"
         r"RuntimeError: result type Float can't be cast to the desired output type [A-Z]\w+",
-        rf"\[[^\]]*\w ?/ ?\w{_IN_THIS_LINE}"
-        r"IndexError: tensors used as indices must be long, (int, )?byte or bool tensors",
+        _BY_DIVISION,
     ),
     example="""
 import torch
@@ -54,7 +61,10 @@ print(torch.arange(5)[x.div_(2)].tolist(), (torch.tensor([7], dtype=torch.uint8)
 )
 def division(original: Any, *args: Any, **kwargs: Any) -> Any:
     """Division of integers by integers was cut off to an integer up to 1.5, and gives floats since 1.7."""
-    if not all(map(_whole, (*args, *kwargs.values()))) or _by_torch():
+    for each in (*args, *kwargs.values()):
+        if not _whole(each):
+            return original(*args, **kwargs)
+    if _by_torch():
         return original(*args, **kwargs)
     name = {"__truediv__": "div", "__itruediv__": "div_", "__idiv__": "div_"}.get(original.__name__, original.__name__)
     if name != original.__name__:
@@ -66,14 +76,24 @@ def division(original: Any, *args: Any, **kwargs: Any) -> Any:
     return original(*args, **kwargs, rounding_mode="trunc")
 
 
+advice(
+    "indices by division",
+    "The / of integers gives floats since 1.5. Write torch.div(a, b, rounding_mode='trunc'), or run the program with "
+    "--for 1.4.",
+    rf"^(?!.*{_BY_DIVISION}).*{_NO_INDICES}",
+    works="<1.5",
+    only_if="the index was computed with / from integers",
+)
+
+
 @behaviour(
     "torch:Tensor.__rtruediv__",
     "torch:Tensor.__rdiv__",
     called="torch.div of a number",
-    works="<1.5",
+    works="<1.7",
 )
 def number_by_tensor(original: Any, tensor: Any, number: Any) -> Any:
-    """A number divided by a tensor of integers was cut off to integers of its type up to 1.4."""
+    """A number divided by a tensor of integers was cut off to integers of its type up to 1.6."""
     if not _whole(tensor) or not isinstance(number, Number) or isinstance(number, complex) or _by_torch():
         return original(tensor, number)
     return (tensor.double().reciprocal() * number).type_as(tensor)
@@ -92,8 +112,7 @@ def floor_divide(original: Any, input: Any, other: Any, **kwargs: Any) -> Any:
     """The // of tensors was cut off towards zero up to 1.12, and goes to the next lower integer since."""
     if _by_torch():
         return original(input, other, **kwargs)
-    import torch
-
+    torch: Any = sys.modules["torch"]
     name = original.__name__
     if name == "__rfloordiv__":
         input, other = other, input
@@ -101,7 +120,66 @@ def floor_divide(original: Any, input: Any, other: Any, **kwargs: Any) -> Any:
         input = torch.tensor(input, device=other.device)
     if name in ("floor_divide_", "__ifloordiv__"):
         return input.div_(other, rounding_mode="trunc")
-    return torch.div(input, other, rounding_mode="trunc", **kwargs)
+    # Not torch.div, which may be patched itself.
+    return torch._C._VariableFunctions.div(input, other, rounding_mode="trunc", **kwargs)
+
+
+@behaviour("torch:Tensor.__rfloordiv__", called="// of a number", works="<1.7")
+def number_by_tensor_cut_off(original: Any, tensor: Any, number: Any) -> Any:
+    """The // of a number by a tensor of integers gave integers of its type up to 1.6."""
+    if not _whole(tensor) or not isinstance(number, Number) or isinstance(number, complex) or _by_torch():
+        return original(tensor, number)
+    return (tensor.double().reciprocal() * number).type_as(tensor)
+
+
+@behaviour("torch:Tensor.__ifloordiv__", called="//= of tensors", works="<1.5")
+def floor_divide_into_another(original: Any, tensor: Any, other: Any) -> Any:
+    """The //= of a tensor gave another one up to 1.4, of floats if one of the two was, and changes it since."""
+    return original(tensor, other) if _by_torch() else tensor // other
+
+
+_POWERS = ("torch:pow", "torch:Tensor.pow", "torch:Tensor.pow_", "torch:Tensor.__pow__", "torch:Tensor.__ipow__")
+
+
+@behaviour(*_POWERS, works="<1.6")
+def power(original: Any, tensor: Any, exponent: Any, **kwargs: Any) -> Any:
+    """Integers to the power of a float were cut off to integers of their type up to 1.5."""
+    cut_off = type(exponent) is float and isinstance(tensor, sys.modules["torch"].Tensor) and _whole(tensor)
+    if not cut_off or kwargs or _by_torch():
+        return original(tensor, exponent, **kwargs)
+    if exponent.is_integer() and exponent >= 0:
+        return original(tensor, int(exponent))
+    found = (tensor.double() ** exponent).long().to(tensor.dtype)
+    return tensor.copy_(found) if original.__name__ == "pow_" else found
+
+
+@behaviour("torch:Tensor.__rpow__", called="torch.pow of a number", works="<1.6")
+def power_of_a_number(original: Any, tensor: Any, number: Any) -> Any:
+    """A float to the power of a tensor of integers was cut off to an integer itself up to 1.5."""
+    return original(tensor, int(number) if type(number) is float and _whole(tensor) and not _by_torch() else number)
+
+
+@behaviour(
+    "torch:addcdiv",
+    "torch:Tensor.addcdiv",
+    "torch:Tensor.addcdiv_",
+    works="<1.6",
+    says=r"Integer division with addcdiv is no longer supported",
+    example="""
+import torch
+x, y = torch.tensor([7, -7, 5]), torch.tensor([2, 2, 2])
+print(torch.addcdiv(x, x, y).tolist(), torch.addcdiv(x, 3, x, y).tolist(), x.addcdiv(x, y, value=3).tolist())
+print(x.clone().addcdiv_(2, x, y).tolist(), torch.addcdiv(x.float(), x.float(), y.float()).tolist())
+""",
+)
+def addcdiv(original: Any, tensor: Any, *args: Any, **kwargs: Any) -> Any:
+    """The quotient in addcdiv was cut off to an integer for integers up to 1.5, and raises an error since."""
+    *value, one, other = args if len(args) > 1 else (tensor, 0.0)
+    if not (_whole(tensor) and _whole(one) and _whole(other)) or kwargs.keys() - {"value"} or _by_torch():
+        return original(tensor, *args, **kwargs)
+    value = value[0] if value else kwargs.get("value", 1)
+    found = sys.modules["torch"].div(one * value, other, rounding_mode="trunc")
+    return tensor.add_(found) if original.__name__ == "addcdiv_" else tensor + found
 
 
 @behaviour(

@@ -69,6 +69,103 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
         },
     ),
     (
+        "torch.quantization of FX in 1.7",
+        "<1.8",
+        "these were tried out in 1.7 and written anew in 1.8: torch.ao.quantization.quantize_fx has prepare_fx and "
+        "convert_fx, and get_default_static_quant_module_mappings and the like the tables",
+        {
+            "torch.quantization": "prepare_fx convert_fx fuse_fx prepare_qat_fx prepare_static_fx prepare_dynamic_fx "
+            "convert_static_fx convert_dynamic_fx convert_qat_fx quantize_static_fx quantize_dynamic_fx Fuser "
+            "Quantizer "
+            "GraphModule graph_pretty_str default_mappings MinMaxDynamicQuantObserver "
+            "DEFAULT_DYNAMIC_MODULE_MAPPING DEFAULT_MODULE_MAPPING DEFAULT_QAT_MODULE_MAPPING "
+            "DEFAULT_QCONFIG_PROPAGATE_WHITE_LIST DYNAMIC_QUANT_MODULE_MAPPINGS STATIC_QUANT_MODULE_MAPPINGS "
+            "QAT_MODULE_MAPPINGS FLOAT_TO_QUANTIZED_OPERATOR_MAPPINGS OP_LIST_TO_FUSER_METHOD "
+            "get_static_quant_module_mappings get_dynamic_quant_module_mappings get_qat_module_mappings "
+            "get_qconfig_propagation_list register_static_quant_module_class register_dynamic_quant_module_class "
+            "register_qat_module_mapping register_quantized_operator_mapping register_fuser_method",
+        },
+    ),
+    (
+        "compiled helpers",
+        "<2.0",
+        "these were torch's own, for its compiled code or its build, and nothing took their place for programs: "
+        "torch.SymInt and torch.SymFloat are the numbers of traced shapes, torch.ops.aten.convolution_backward the "
+        "gradient of a convolution",
+        {
+            "torch": "SymIntNode SymFloatNode mkldnn_convolution_backward_weights",
+            "torch.cuda": "find_cuda_windows_lib",
+            "torch.utils.data": "gen_pyi",
+            "torch.onnx": "onnx_supported_ops",
+        },
+    ),
+    (
+        "torch.cuda.MemPoolContext",
+        "<2.8",
+        "a pool is used with torch.cuda.use_mem_pool(pool), as a context",
+        {"torch.cuda": "MemPoolContext"},
+    ),
+    (
+        "torch.cuda.error",
+        "<2.9",
+        "it was for torch's own use: torch.cuda.CudaError is what is raised",
+        {"torch.cuda": "error"},
+    ),
+    (
+        "c10d_error_logger",
+        "<2.1",
+        "it is torch.distributed.c10d_logger since 2.1",
+        {"torch.distributed": "c10d_error_logger"},
+    ),
+    (
+        "torch.jit of 1.8",
+        "<1.9",
+        "streams in TorchScript were tried out in 1.8: compile the code around them, or use torch.compile. "
+        "optimize_frozen_module is torch.jit.optimize_for_inference",
+        {"torch.jit": "cuda stream optimize_frozen_module"},
+    ),
+    (
+        "torch.optim.functional",
+        "<1.8",
+        "it was tried out in 1.7 and is torch.optim._functional since 1.8; call the optimizer's class",
+        {"torch.optim": "functional"},
+    ),
+    (
+        "kernel launches",
+        "<1.11",
+        "these check torch's own CUDA sources, and are in torch.testing._internal.check_kernel_launches",
+        {"torch.testing": "check_code_for_cuda_kernel_launches check_cuda_kernel_launches check_kernel_launches"},
+    ),
+    (
+        "torch.testing.assert_equal",
+        "<1.10",
+        "write torch.testing.assert_close(a, b, rtol=0, atol=0)",
+        {"torch.testing": "assert_equal"},
+    ),
+    (
+        "torchvision.prototype",
+        "<0.23",
+        "what was tried out there is in torchvision.transforms.v2, torchvision.tv_tensors and torchvision.models",
+        {"torchvision": "prototype"},
+    ),
+    (
+        "torchaudio's own",
+        "<0.10",
+        "these were torchaudio's own: its checks of arguments, its compiled part, and a switch between two ways to "
+        "read files",
+        {"torchaudio": "check_input common_utils extension USE_SOUNDFILE_LEGACY_INTERFACE"},
+    ),
+    (
+        "torchaudio.prototype",
+        "<2.9",
+        "what was tried out there went with 2.9, as far as it is not in torchaudio itself: use torchaudio 2.8 with "
+        "torch 2.8",
+        {
+            "torchaudio": "prototype",
+            "torchaudio.prototype": "datasets functional models pipelines transforms",
+        },
+    ),
+    (
         "mobile optimizers",
         "<2.0",
         "they are members of torch._C._MobileOptimizerType, for torch.utils.mobile_optimizer.optimize_for_mobile",
@@ -92,6 +189,7 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
         "with torch 2.8",
         {
             "torchaudio": "info AudioMetaData io kaldi_io backend",
+            "torchaudio.backend": "common no_backend soundfile_backend sox_backend sox_io_backend utils",
             "torchaudio.io": "StreamReader StreamWriter AudioEffector CodecConfig play_audio",
         },
     ),

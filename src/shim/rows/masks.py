@@ -12,8 +12,7 @@ _TAKE_MASKS = ("masked_fill", "masked_fill_", "masked_scatter", "masked_scatter_
 
 def _bool(value: Any) -> Any:
     """Return a uint8 mask as a bool mask, and anything else unchanged."""
-    torch = sys.modules["torch"]
-    return value.bool() if isinstance(value, torch.Tensor) and value.dtype == torch.uint8 else value
+    return value.bool() if getattr(value, "dtype", None) is sys.modules["torch"].uint8 else value
 
 
 @behaviour(
@@ -42,9 +41,9 @@ print(y.tolist(), y[0].index_put((mask,), torch.tensor(9.0)).tolist())
 )
 def masked(original: Any, tensor: Any, *args: Any, **kwargs: Any) -> Any:
     """Masks of bytes were taken by masked_fill, masked_scatter, masked_select and x[mask] = y up to 2.0."""
-    if args:
-        args = (_mask(args[0]), *args[1:])
-    return original(tensor, *args, **{key: _mask(value) for key, value in kwargs.items()})
+    if kwargs:
+        kwargs = {key: _mask(value) for key, value in kwargs.items()}
+    return original(tensor, *map(_mask, args[:1]), *args[1:], **kwargs)
 
 
 def _mask(index: Any) -> Any:

@@ -99,6 +99,39 @@ def with_padded_positions(original: Any, stack: Any, src: Any, *args: Any, **kwa
     return torch.nn.functional.pad(output, (0, 0, 0, lacking)) if lacking > 0 else output
 
 
+@behaviour("torch.nn.functional:interpolate", called="recompute_scale_factor", works="<1.6")
+def recomputed(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """Interpolate by a factor counted with the factor of the rounded sizes up to 1.5, and with the given one since."""
+    by_a_factor = kwargs.get("scale_factor") if len(args) < 3 else args[2]
+    if by_a_factor is not None and len(args) < 6 and kwargs.get("recompute_scale_factor") is None:
+        kwargs["recompute_scale_factor"] = True
+    return original(*args, **kwargs)
+
+
+@behaviour(
+    "torch.nn.functional:binary_cross_entropy",
+    works="<1.7",
+    says=r"Using a target size \([^)]*\)?\) that is different to the input size \([^)]*\)?\) is deprecated\.",
+    example="""
+import torch
+from torch import nn
+x = torch.tensor([[0.5], [0.2]], requires_grad=True)
+loss = nn.BCELoss()(x, torch.tensor([1.0, 0.0]))
+loss.backward()
+print(round(loss.item(), 4), [round(value, 3) for value in x.grad.flatten().tolist()])
+each = nn.functional.binary_cross_entropy(x.detach(), target=torch.tensor([1.0, 0.0]), reduction="none")
+print(tuple(each.shape), [round(value, 4) for value in each.flatten().tolist()])
+""",
+)
+def binary_cross_entropy(original: Any, input: Any, target: Any, weight: Any = None, *args: Any, **kwargs: Any) -> Any:
+    """binary_cross_entropy took a target of another shape up to 1.6, if it had as many elements."""
+    if target.shape != input.shape and target.numel() == input.numel():
+        if weight is not None:
+            weight = weight.expand(target.shape).reshape(input.shape)
+        target = target.reshape(input.shape)
+    return original(input, target, weight, *args, **kwargs)
+
+
 class _Given:
     """An attribute with a default value. Objects that have set it themselves pay nothing for it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
+from ..patches.messages import IN_THIS_LINE
 from .row import behaviour, name
 
 #: The dictionaries of hooks that Optimizer.__init__ makes.
@@ -60,6 +61,8 @@ def hooks_of_its_own(optimizer: Any, attribute: str) -> Any:
     "torch.nn.modules.module:Module.zero_grad",
     called="zero_grad",
     works="<2.0",
+    says=rf"\.grad\.(?P<what>\w+)\b{IN_THIS_LINE}AttributeError: 'NoneType' object has no attribute '(?P=what)'",
+    only_if="zero_grad() was called after the backward() that computed the gradient",
 )
 def to_zeros(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
     """zero_grad left gradients of zeros up to 1.13, and None since, of which a step takes no notice."""

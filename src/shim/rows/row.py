@@ -78,7 +78,8 @@ def row(kind: str, paths: tuple[str, ...], how: Any, documented: Any, facts: dic
             that it answers, as regular expressions; ``example``; ``of``, the package whose releases ``works`` counts,
             by default that of the first path; ``called``, its name, by default the first path with a dot; ``named``,
             for a row that ``--for`` never switches on; ``reason``; ``note``; ``versions``, the releases of torch that
-            the patch can mend; ``more``, what explain adds.
+            the patch can mend; ``more``, what explain adds; ``only_if``, what must be so where the messages have other
+            causes, too.
 
     Returns:
         ``documented``, so that the makers are decorators.
@@ -100,6 +101,7 @@ def row(kind: str, paths: tuple[str, ...], how: Any, documented: Any, facts: dic
             example=facts.get("example", ""),
             versions=facts.get("versions", ""),
             more=facts.get("more", ""),
+            only_if=facts.get("only_if", ""),
         )
     )
     return documented

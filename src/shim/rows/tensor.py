@@ -7,10 +7,9 @@ import sys
 from numbers import Real
 from typing import Any
 
+from ..patches.messages import IN_THIS_LINE
 from .row import behaviour
 
-#: The part of a traceback behind the last frame's file, up to the message.
-_IN_THIS_LINE = r"(?:(?!\bFile |Error: ).)*"
 _CLAMPS = ("clamp", "clamp_", "clamp_min", "clamp_min_", "clamp_max", "clamp_max_", "clip", "clip_")
 
 
@@ -19,7 +18,7 @@ _CLAMPS = ("clamp", "clamp_", "clamp_min", "clamp_min_", "clamp_max", "clamp_max
     called="torch.clamp",
     works="<1.12",
     says=(
-        rf"\b(clamp|clip)(_min|_max)?_?\({_IN_THIS_LINE}"
+        rf"\b(clamp|clip)(_min|_max)?_?\({IN_THIS_LINE}"
         r"RuntimeError: result type \w+ can't be cast to the desired output type [a-z ]+",
         r"result type Float can't be cast to the desired output type (long int|__int64|int64_t)\b",
     ),
@@ -33,11 +32,6 @@ print(torch.clamp_min(grid.int(), 0.5).tolist(), grid.float().clamp(0, 2.5).toli
 )
 def clamp(original: Any, *args: Any, **kwargs: Any) -> Any:
     """Clamp on a tensor of integers cut its bounds off to integers up to 1.11, and made floats of it since."""
-    for bound in (*args[1:], *kwargs.values()):
-        if type(bound) is not int and bound is not None:
-            break
-    else:
-        return original(*args, **kwargs)
     Tensor = sys.modules["torch"].Tensor  # noqa: N806
     tensor = args[0] if args else kwargs.get("input")
     if not isinstance(tensor, Tensor) or tensor.is_floating_point() or tensor.is_complex():

@@ -1,0 +1,260 @@
+"""Names that were in a module of torch for a few releases, or were never meant for programs: most are one line."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any, Callable
+
+from ..patches.messages import lost
+from .row import argument, names, row
+
+_Make = Callable[[], Any]
+
+
+def _assert(condition: Any, message: str) -> None:
+    assert condition, message
+
+
+def _empty_meta(*size: Any, **kwargs: Any) -> Any:
+    return sys.modules["torch"].empty(*size, **{**kwargs, "device": "meta"})
+
+
+def _raise_from(value: BaseException, from_value: BaseException) -> None:
+    raise value from from_value
+
+
+def _reraising(function: Any) -> Any:
+    return function
+
+
+def _of(module: str, name: str) -> _Make:
+    return lambda: getattr(import_module(module), name)
+
+
+_C10D = "torch.distributed.distributed_c10d"
+#: The module, the releases that have the names, since when the row can mend, why, and what each name is.
+_WERE: tuple[tuple[str, str, str, str, dict[str, _Make]], ...] = (
+    (
+        "torch",
+        "<1.12",
+        "",
+        "the bases of the classes of storages are these classes themselves since 1.12",
+        {f"{each}Base": _of("torch", each) for each in ("HalfStorage", "QInt32Storage", "QInt8Storage")},
+    ),
+    (
+        "torch",
+        ">=1.10,<1.12",
+        ">=1.12",
+        "torch.autocast_mode is torch.amp.autocast_mode since 1.12",
+        {"autocast_mode": lambda: import_module("torch.amp.autocast_mode")},
+    ),
+    (
+        "torch",
+        ">=1.6,<1.9",
+        ">=1.9",
+        "empty_meta is empty with the device meta since 1.9",
+        {"empty_meta": lambda: _empty_meta},
+    ),
+    (
+        "torch",
+        ">=1.7,<1.8",
+        ">=1.8",
+        "torch.Assert was an assertion as a function",
+        {"Assert": lambda: _assert},
+    ),
+    (
+        "torch",
+        ">=2.0,<2.5",
+        ">=2.5",
+        "py_int and py_float are Python's int and float",
+        {"py_int": lambda: int, "py_float": lambda: float},
+    ),
+    (
+        "torch.cuda",
+        "<1.7",
+        "",
+        "raise_from was torch._six's, for Python 2",
+        {"raise_from": lambda: _raise_from},
+    ),
+    (
+        "torch.distributed",
+        "<2.1",
+        "",
+        "dist_backend is torch.distributed.Backend",
+        {"dist_backend": _of("torch.distributed", "Backend")},
+    ),
+    (
+        "torch.distributed",
+        "<1.13",
+        "",
+        "torch.distributed had what distributed_c10d imports for itself up to 1.12",
+        {"string_classes": lambda: (str, bytes)},
+    ),
+    (
+        "torch.distributed",
+        ">=1.8,<1.13",
+        ">=1.13",
+        "torch.distributed had names that distributed_c10d needs for itself up to 1.12",
+        {
+            "STORE_BASED_BARRIER_PREFIX": lambda: "store_based_barrier_key",
+            "PG_WRAPPER_STORE_PREFIX": lambda: "pg_wrapper",
+            "logger": _of(_C10D, "logger"),
+        },
+    ),
+    (
+        "torch.distributed",
+        ">=2.0,<2.1",
+        ">=2.1",
+        "exception_handler of 2.0 logged the errors of a function, and raised them",
+        {"exception_handler": lambda: _reraising},
+    ),
+    (
+        "torch.linalg",
+        ">=1.7,<2.7",
+        ">=2.7",
+        "torch.linalg imported Tensor for itself up to 2.6",
+        {"Tensor": _of("torch", "Tensor")},
+    ),
+    (
+        "torch.onnx",
+        "<1.11",
+        "",
+        "ir_version was that of the format which torch.onnx.export wrote",
+        {"ir_version": lambda: 6},
+    ),
+    (
+        "torch.onnx",
+        ">=1.6,<1.11",
+        ">=1.11",
+        "constants are folded for every opset that torch can export",
+        {"constant_folding_opset_versions": lambda: [*range(9, 14)]},
+    ),
+)
+
+
+def _giving(given: dict[str, _Make]) -> Callable[[], dict[str, Any]]:
+    """Return a function that makes what can be had here."""
+
+    def give() -> dict[str, Any]:
+        found = {}
+        for name, make in given.items():
+            try:
+                found[name] = make()
+            except (AttributeError, ImportError):
+                continue
+        return found
+
+    return give
+
+
+for _module, _works, _versions, _reason, _given in _WERE:
+    _first = next(iter(_given))
+    row(
+        "names",
+        (_module,),
+        _giving(_given),
+        None,
+        {
+            "called": f"{_module}.{_first}",
+            "works": _works,
+            "versions": _versions,
+            "reason": _reason,
+            "says": lost(_module, *_given),
+            # No release between 1.9 and 1.12 is at hand where the examples are recorded.
+            "example": f"import {_module}\nprint({_module}.{_first} is not None)" if _first != "autocast_mode" else "",
+        },
+    )
+
+row(
+    "name",
+    ("torch:Tensor.is_ort",),
+    property(lambda tensor: tensor.device.type == "ort"),
+    None,
+    {
+        "works": ">=1.10,<2.4",
+        "versions": ">=2.4",
+        "reason": "is_ort said whether a tensor is on the device of ONNX Runtime's own training",
+        "says": r"'(?:Tensor|Parameter)' object has no attribute 'is_ort'",
+        "example": "import torch\nprint(torch.ones(1).is_ort)",
+    },
+)
+
+
+@names(
+    "torch.quantization",
+    called="torch.quantization.get_observer_dict",
+    works="<2.0",
+    says=lost(
+        "torch.quantization", "add_observer_", "get_observer_dict", "get_unique_devices_", "is_activation_post_process",
+        "register_activation_post_process_hook", "add_module_to_qconfig_obs_ctr", "assert_valid_qconfig",
+        "quant_type_to_str", "DEFAULT_OP_LIST_TO_FUSER_METHOD",
+    ),
+    example="""
+import torch
+from torch.quantization import add_observer_, default_qconfig, get_observer_dict, propagate_qconfig_
+model = torch.nn.Sequential(torch.nn.Linear(2, 2))
+model.qconfig = default_qconfig
+propagate_qconfig_(model)
+add_observer_(model)
+found = {}
+get_observer_dict(model, found)
+print(sorted(found))
+""",
+)  # fmt: skip
+def quantization() -> dict[str, Any]:
+    """Helpers of torch.quantization have an underscore since 2.0."""
+    found: dict[str, Any] = {}
+    for module in ("quantize", "qconfig", "quant_type", "fuser_method_mappings", "observer", "utils"):
+        try:
+            held = vars(import_module(f"torch.ao.quantization.{module}"))
+        except ImportError:
+            continue
+        found.update((name, held[f"_{name}"]) for name in _UNDERSCORED if f"_{name}" in held)
+    return found
+
+
+_UNDERSCORED = (
+    *("add_observer_", "get_observer_dict", "get_unique_devices_", "is_activation_post_process"),
+    *("register_activation_post_process_hook", "add_module_to_qconfig_obs_ctr", "assert_valid_qconfig"),
+    *("quant_type_to_str", "DEFAULT_OP_LIST_TO_FUSER_METHOD"),
+)
+
+
+@argument(
+    "torch.ao.quantization.quantize_fx:prepare_fx",
+    "torch.ao.quantization.quantize_fx:prepare_qat_fx",
+    called="torch.quantization.quantize_fx.prepare_fx",
+    works=">=1.8,<1.13",
+    versions=">=1.13",
+    says=r"\bprepare_(?:qat_)?fx\(\) (?:missing 1 required positional argument: 'example_inputs'|"
+    r"got an unexpected keyword argument '(?:qconfig_dict|prepare_custom_config_dict|equalization_qconfig_dict)')",
+    example="""
+import torch
+from torch.quantization import get_default_qconfig
+from torch.quantization.quantize_fx import convert_fx, prepare_fx
+model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU()).eval()
+prepared = prepare_fx(model, {"": get_default_qconfig("fbgemm")})
+prepared(torch.ones(3, 2))
+print(tuple(convert_fx(prepared)(torch.ones(3, 2)).shape))
+print(type(prepare_fx(model, qconfig_dict={"": None}, prepare_custom_config_dict=None)).__name__)
+""",
+)
+def prepare_fx(original: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+    """prepare_fx took no example of the inputs up to 1.12, and called its configurations dictionaries."""
+    for was, name in _OF_DICTIONARIES.items():
+        if was in kwargs:
+            kwargs[name] = kwargs.pop(was)
+    if len(args) > 1 and not isinstance(args[1], tuple):  # that of the preparation stood there
+        kwargs["prepare_custom_config"] = args[1]
+        args = args[:1]
+    if len(args) < 2:
+        kwargs.setdefault("example_inputs", ())
+    return original(model, *args, **kwargs)
+
+
+_OF_DICTIONARIES = {
+    "qconfig_dict": "qconfig_mapping",
+    "prepare_custom_config_dict": "prepare_custom_config",
+    "equalization_qconfig_dict": "_equalization_config",
+}
