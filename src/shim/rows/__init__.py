@@ -7,7 +7,6 @@ Nothing of this is imported unless ``--for``, SHIM_PATCHES, doctor or the hint a
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 
 from ..registry import Patch
 from .row import TABLE
@@ -52,9 +51,6 @@ FAMILIES = (
     "newer_advice",
     "advice",
 )
-
-#: What the examples printed on a release where they work, and which release that was.
-PRINTED = Path(__file__).with_name("printed.json")
 
 
 def load() -> tuple[Patch, ...]:
