@@ -56,7 +56,7 @@ BROKEN = {
 }
 WORKING = [row for row in ROWS if is_in(INSTALLED[row.of], row.works)]
 #: What a release in ``works`` printed for the example, and which release that was.
-PRINTED = json.loads((rows.PRINTED).read_text())
+PRINTED = json.loads((Path(__file__).parent / "rows" / "printed.json").read_text())
 
 
 def name_of(row):

@@ -7,7 +7,6 @@ unless ``--for``, SHIM_PATCHES, doctor, scan or the hint needs the table.
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 
 from ..registry import Patch
 from .row import TABLE
@@ -53,9 +52,6 @@ FAMILIES = (
     "newer_advice",
     "advice",
 )
-
-#: The output of the examples on a release where they work, and the release.
-PRINTED = Path(__file__).with_name("printed.json")
 
 
 def load() -> tuple[Patch, ...]:
