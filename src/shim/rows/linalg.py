@@ -119,7 +119,7 @@ def eig(input: Any, eigenvectors: bool = False, *, out: Any = None) -> Any:
 @name(
     "torch:solve",
     "torch:Tensor.solve",
-    works="<1.13",
+    works="<1.12",
     says=_removed(r".*`torch\.solve` is deprecated in favor of", "solve"),
     example="""
 import torch
@@ -221,13 +221,13 @@ def of_lapack() -> dict[str, Any]:
     def btrisolve(b: Any, factors: Any, pivots: Any) -> Any:
         return torch.lu_solve(b.unsqueeze(-1), factors, pivots).squeeze(-1)
 
-    there = release(torch.__version__).numbers < (1, 13, 0)
+    there = release(torch.__version__).numbers < (1, 12, 0)
     return {
         "btrifact": btrifact,
         "btrifact_with_info": btrifact_with_info,
         "btrisolve": btrisolve,
         "btriunpack": torch.lu_unpack,
-        # They have their present names since 1.2, and are in torch up to 1.12.
+        # They have their present names since 1.2; solve is in torch up to 1.11, lstsq up to 1.12.
         "gels": vars(torch)["lstsq"] if there else lstsq,
         "gesv": vars(torch)["solve"] if there else solve,
         "potrf": potrf,
