@@ -45,7 +45,6 @@ CALLS = {
     "torch:Tensor.pow": (X, 2.0),
     "torch:Tensor.pow_": (X.clone(), 1.0),
     "torch:Tensor.__pow__": (X, 2.0),
-    "torch:Tensor.__ipow__": (X.clone(), 1.0),
     "torch:Tensor.__rpow__": (X, 2.0),
     "torch:addcdiv": (X, X, X + 1),
     "torch:Tensor.addcdiv": (X, X, X + 1),

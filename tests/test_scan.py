@@ -134,6 +134,26 @@ class TestAName:
         """
         assert found(code) == [(7, 12, "torch.rfft")]
 
+    @pytest.mark.parametrize(
+        "code, names",
+        [
+            ("import numpy as np\nnp.float(1), np.float32(1), np.zeros(2, np.int)", ["numpy.float", "numpy.int"]),
+            ("from numpy import product, prod", ["numpy.product"]),
+            ("import numpy as np\nnp.Inf, np.inf, np.in1d(x, y), np.isin(x, y)", ["numpy.Inf", "numpy.in1d"]),
+            ("import numpy as np\nnp.bool(1), np.bool_(1), np.long", []),  # NumPy 2 has them again
+            ("from PIL import Image\nx.resize(s, Image.ANTIALIAS), Image.BICUBIC", ["PIL.Image.ANTIALIAS"]),
+            ("from PIL import PILLOW_VERSION", ["PIL.PILLOW_VERSION"]),
+            ("x.float(), x.ANTIALIAS", []),
+        ],
+    )
+    def test_of_numpy_and_pillow_is_found(self, code, names):
+        beside = NOW._replace(installed={"numpy": (2, 4, 0), "PIL": (12, 0, 0)})
+        assert [name for _, _, name in found(code, beside)] == names
+
+    def test_of_an_older_numpy_is_judged_by_that_numpy(self):
+        code = "import numpy as np\nnp.bool, np.Inf"
+        assert [name for _, _, name in found(code, NOW._replace(installed={"numpy": (1, 24, 4)}))] == ["numpy.bool"]
+
     def test_of_today_is_found_for_an_older_torch(self):
         code = "import torch\nfrom torch import nn\ntorch.func.vmap\nnn.RMSNorm(3)"
         assert found(code) == []

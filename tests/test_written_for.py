@@ -373,6 +373,19 @@ def test_what_could_be_pickled_can_be_pickled(python, program):
     assert said.stdout.splitlines()[-1] in ("True []", "False []"), said.stdout + said.stderr
 
 
+def test_rows_of_pillow_and_numpy_need_no_torch(python):
+    pytest.importorskip("PIL")
+    code = """
+        import sys
+        from PIL import Image
+        print(Image.ANTIALIAS == Image.LANCZOS)
+        import numpy
+        print(numpy.float is float, "torch" in sys.modules)
+    """
+    ran = python(code, env={"SHIM_FOR": "1.7"})
+    assert ran.stdout == "True\nTrue False\n", ran.stderr
+
+
 def test_children_inherit_it(python):
     code = textwrap.dedent("""
         import subprocess, sys

@@ -215,7 +215,9 @@ def apply(module: str, just_run: bool) -> None:
         _add_rows(chosen.named, every=chosen.written_for is not None)
         if not torch_is_there:
             # A package that is imported before torch, or without it.
-            REGISTRY.apply(None, chosen, [row.name for row in REGISTRY if row.works and row.of != "torch"])
+            beside = [row for row in REGISTRY if row.works and row.of != "torch"]
+            REGISTRY.apply(None, chosen, [row.name for row in beside])
+            bootstrap.AWAITED.update(target.module for row in beside for target in row.targets)
             return
         if PROCESS.layout is None or module == "torch" or module.startswith("torch.optim"):
             PROCESS.layout = probe()

@@ -1,7 +1,7 @@
-"""The table of breakages between releases: what a program written for another torch needs, a row each.
+"""The table of breakages between releases. A row makes one thing work that another release of torch could do.
 
-A file holds a family, named after the module of torch where its names are, and each row stands beside what it does.
-Nothing of this is imported unless ``--for``, SHIM_PATCHES, doctor or the hint asks.
+Each file holds the rows of a module of torch, and beside each row the function that it applies. No file is imported
+unless ``--for``, SHIM_PATCHES, doctor, scan or the hint needs the table.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ FAMILIES = (
     "advice",
 )
 
-#: What the examples printed on a release where they work, and which release that was.
+#: The output of the examples on a release where they work, and the release.
 PRINTED = Path(__file__).with_name("printed.json")
 
 

@@ -1,6 +1,6 @@
-"""Mixed precision of today, which names the device, on a torch that has it for CUDA, or for CUDA and the CPU.
+"""torch.amp, whose names take a device, on a torch that has mixed precision for CUDA only, or for CUDA and the CPU.
 
-torch.amp is of 1.10, and has had GradScaler since 2.3 and custom_fwd since 2.4.
+torch.amp exists since 1.10, with GradScaler since 2.3 and custom_fwd since 2.4.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _has_autocast() -> bool:
 def _is_enabled(device_type: str, of_cuda: Callable[[], bool] | None = None) -> bool:
     import torch
 
-    kind = torch.device(device_type).type  # raises, of a word that is no device
+    kind = torch.device(device_type).type  # raises an error if the word is not a device
     of_cuda = of_cuda or getattr(torch, "is_autocast_enabled", None)
     older: Any = {"cuda": of_cuda, "cpu": getattr(torch, "is_autocast_cpu_enabled", None)}.get(kind)
     return bool(older()) if older is not None else False
@@ -218,7 +218,7 @@ def _grad_scaler() -> Any:
 
         def _lazy_init_scale_growth_tracker(self, dev: Any) -> None:
             super()._lazy_init_scale_growth_tracker(dev)
-            if not self._on_cuda:  # a scaled loss keeps its shape; the kernels for CUDA want one element here
+            if not self._on_cuda:  # a scaled loss keeps its shape, and the CUDA kernels need one element here
                 self._scale, self._growth_tracker = self._scale.reshape(()), self._growth_tracker.reshape(())
 
         def scale(self, outputs: Any) -> Any:
@@ -252,7 +252,7 @@ def _grad_scaler() -> Any:
             if self._on_cuda or not self._enabled:
                 super().update(new_scale)
                 return
-            self._check_scale_growth_tracker("update")  # of 1.6 it returns nothing
+            self._check_scale_growth_tracker("update")  # in 1.6 it returns nothing
             scale, tracker = self._scale, self._growth_tracker
             if new_scale is not None:
                 scale.copy_(torch.as_tensor(new_scale, dtype=torch.float32).reshape(scale.shape))

@@ -1,4 +1,4 @@
-"""torch.autograd: Functions of the first kind, whose instances are called."""
+"""torch.autograd: Functions of the old style, whose instances are called."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def call(self: Any, *tensors: Any) -> Any:
 
 
 class _Called:
-    """What the class of a Function gets once an instance is called: what is of a call is in the context of the call.
+    """Added to the class of a Function when an instance is called: the state of a call is in the context of the call.
 
-    Up to 1.4 an instance held it itself, so that a second call lost what the first had saved, and the backward of one
-    of the two raised. Each has its own here. It is held in a call alone, or it would hold itself.
+    Up to 1.4 the instance held the state. A second call lost what the first had saved, and the backward of one of them
+    raised an error. Here each call has a context of its own. It is held during the call only, to avoid a cycle.
     """
 
     __slots__ = ()
@@ -89,7 +89,7 @@ _classes: WeakKeyDictionary[type, type] = WeakKeyDictionary()
 
 
 def _called(cls: type) -> type:
-    """Return a class like this one, of which a called instance is."""
+    """Return the class of a called instance."""
     if cls not in _classes:
         named = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
         _classes[cls] = type(cls)(cls.__name__, (_Called, cls), named)
@@ -100,7 +100,7 @@ _made: list[Any] = []
 
 
 def _static() -> Any:
-    """Return the Function that runs those of the first kind."""
+    """Return the Function that runs those of the old style."""
     import torch
 
     if _made:
@@ -125,7 +125,7 @@ def _static() -> Any:
 
         @staticmethod
         def backward(ctx: Any, *gradients: Any) -> Any:
-            # It was not differentiated itself: neither what it got nor what it returned had a history.
+            # This call was not differentiated: neither its arguments nor its results had a history.
             found = _within(ctx, ctx.instance.backward, map(_without_history, gradients))
             return (None, *map(_without_history, found if isinstance(found, tuple) else (found,)))
 

@@ -28,7 +28,7 @@ def next(self: Any) -> Any:
     "torch.utils.data.sampler:Sampler.__init__",
     called="Sampler.data_source",
     works="<2.10",
-    # Only object's __init__ says so, of any class: it is answered where the traceback shows a sampler.
+    # object.__init__ raises this for any class, so it is answered only if the traceback shows a sampler.
     says=(
         r"[sS]ampler.* in __init__ (?:super\([^)]*\)|\w*Sampler)\.__init__\((?:self, ?)?[\w.=]+\) (?:[~^]+ )?"
         r"TypeError: object\.__init__\(\) takes exactly one argument"

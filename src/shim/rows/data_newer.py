@@ -1,4 +1,4 @@
-"""torch.utils.data: what came later, for a program of today on an older torch."""
+"""torch.utils.data: names that came later, for new programs on an older torch."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def prefetch_factor(original: Any, *args: Any, **kwargs: Any) -> None:
     "torch.utils.data.dataset:random_split",
     called="random_split",
     works=">=1.13",
-    # The same is said of lengths that are wrong.
+    # Wrong lengths raise the same message.
     says=r"\brandom_split\(.{1,200}[\[(] ?0?\.\d.*Sum of input lengths does not equal the length of the input dataset",
     example="""
 import torch

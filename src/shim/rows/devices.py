@@ -1,4 +1,4 @@
-"""Modules of devices that an older torch does not know: there is none of them then."""
+"""Modules of devices that an older torch does not have. They say that there is no such device."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ with tempfile.TemporaryDirectory() as folder:
     called="DistributedDataParallel._sync_params",
     works="<1.12",
     says=r"DistributedDataParallel' object has no attribute '_sync_params'",
-    # No example: one process of 1.7 or 1.8 with DistributedDataParallel may not end. tests/rows calls it.
+    # No example, because a process of 1.7 or 1.8 with DistributedDataParallel may not end. tests/rows calls it.
 )
 def sync_params(self: Any) -> None:
     """_sync_params, which mmcv calls before a forward, has been _sync_buffers since 1.12."""
@@ -264,7 +264,7 @@ def launch_config(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
     from torch.distributed.elastic import multiprocessing
 
     logs = {key: kwargs.pop(key) for key in ("log_dir", "redirects", "tee") if key in kwargs}
-    if len(args) > 3 and isinstance(args[3], str):  # run_id, before logs_specs came before it
+    if len(args) > 3 and isinstance(args[3], str):  # run_id, from before logs_specs was inserted in front of it
         args = (*args[:3], None, *args[3:])
     if logs:
         specs = multiprocessing.DefaultLogsSpecs(**logs)

@@ -1,4 +1,4 @@
-"""Division of tensors: where its result was cut off to an integer, and the numbers of torch.full."""
+"""Division of integer tensors, which was rounded towards zero, and the dtype of torch.full."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..patches.messages import IN_THIS_LINE
 from ..releases import release
 from .row import advice, behaviour
 
-#: These are of today, and divide as today.
+#: Python files of new code, which expect the division of today.
 _OF_TODAY = {"torch", "torchvision", "torchaudio"}
 _OURS = __name__.partition(".")[0]
 
@@ -72,7 +72,7 @@ def division(original: Any, *args: Any, **kwargs: Any) -> Any:
     torch = sys.modules["torch"]
     if release(torch.__version__).numbers < (1, 8, 0):
         original = getattr(torch if name == "div" else type(args[0]), f"floor_{name}".replace("_div", "_divide"))
-        return original(*args, **kwargs)  # which cut off, too, at that time
+        return original(*args, **kwargs)  # which rounded towards zero, too, at that time
     return original(*args, **kwargs, rounding_mode="trunc")
 
 
@@ -138,7 +138,7 @@ def floor_divide_into_another(original: Any, tensor: Any, other: Any) -> Any:
     return original(tensor, other) if _by_torch() else tensor // other
 
 
-_POWERS = ("torch:pow", "torch:Tensor.pow", "torch:Tensor.pow_", "torch:Tensor.__pow__", "torch:Tensor.__ipow__")
+_POWERS = ("torch:pow", "torch:Tensor.pow", "torch:Tensor.pow_", "torch:Tensor.__pow__")
 
 
 @behaviour(*_POWERS, works="<1.6")

@@ -1,4 +1,4 @@
-"""torch.utils.cpp_extension: C++ and CUDA extensions that are built where the program runs."""
+"""torch.utils.cpp_extension: C++ and CUDA extensions that are compiled when the program runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fourier transforms: torch's first ones, on pairs of real numbers, and stft's old default."""
+"""Fourier transforms: the old functions, on pairs of real numbers, and the old default of stft."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ def irfft(
     sizes = tuple(signal_sizes or ())
     if not onesided:
         sizes = sizes or tuple(pairs.shape[-signal_ndim:])
-    # Without sizes it took the signal for one of odd length, where today's takes it for one of even length.
+    # Without sizes, the old function assumed a signal of odd length, and today's assumes an even length.
     sizes = sizes or (*pairs.shape[-signal_ndim:-1], 2 * pairs.shape[-1] - 1)
     half = pairs[..., : sizes[-1] // 2 + 1]
-    # The value is that of the numbers that were read. The gradient is spread over all of them, as if each half were
-    # the mirror image of the other.
+    # The value is computed from the numbers that were read. The gradient is distributed over all of them, as if each
+    # half were the mirror image of the other.
     unread = half.detach() - _read(half.detach(), signal_ndim, sizes)
     if not onesided:
         dims = _last(signal_ndim)
@@ -81,11 +81,11 @@ def irfft(
 
 
 def _read(half: Any, signal_ndim: int, sizes: tuple[int, ...]) -> Any:
-    """Return a half spectrum whose inverse transform today is that of ``half`` up to 1.7, on the CPU.
+    """Return a half spectrum whose inverse transform equals that of ``half`` on torch 1.7, on the CPU.
 
-    A column that is its own mirror image, the first one and that of half the length, holds each number twice. Today's
-    transform takes the mean of both. MKL's of several dimensions, which 1.7 called, read the upper rows alone, but for
-    large signals.
+    Two columns are their own mirror images: the first one, and the one at half the length. They hold each number twice.
+    Today's transform takes the mean of both. That of MKL for several dimensions, which 1.7 called, read the upper rows
+    only, except for large signals.
     """
     large = sizes[-1] % 2 == 0 and min(sizes[-2:]) >= 16 if signal_ndim == 2 else min(sizes) >= 9
     if signal_ndim == 1 or large or half.device.type != "cpu":
@@ -134,7 +134,7 @@ def stft(original: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
     """Stft of a real signal returned pairs of real numbers where return_complex was not given."""
     import torch
 
-    place = 8  # return_complex, behind input
+    place = 8  # return_complex, after input
     given = args[place] if len(args) > place else kwargs.get("return_complex")
     window = args[3] if len(args) > 3 else kwargs.get("window")
     if given is not None or input.is_complex() or (window is not None and window.is_complex()):

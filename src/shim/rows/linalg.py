@@ -1,4 +1,4 @@
-"""Linear algebra that moved to torch.linalg, or left."""
+"""Linear algebra that moved to torch.linalg, or was removed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _REMOVED = r"This function was deprecated since version 1\.9 and is now removed\
 
 
 def _removed(now: str, function: str) -> tuple[str, str]:
-    """Return the two messages of a removed function: that of 1.13, and that of 2.0 and later."""
+    """Return the two messages of a removed function, of torch 1.13 and of 2.0 and later."""
     return (
         _REMOVED + rf"(?:', ')? ?Please use the `torch\.linalg\.{function}` function instead",
         _REMOVED + now,
@@ -20,7 +20,7 @@ def _removed(now: str, function: str) -> tuple[str, str]:
 
 
 def _returned(function: str, fields: str) -> Any:
-    """Make the class of a function's results, which is named and printed as torch's are."""
+    """Make the named tuple of a function's results, with the name and the repr of torch's."""
 
     def in_words(result: Any) -> str:
         values = ",\n".join(f"{field}={value!r}" for field, value in zip(result._fields, result))
@@ -38,7 +38,7 @@ _lstsq = _returned("lstsq", "solution QR")
 
 
 def _filled(result: Any, out: Any) -> Any:
-    """Return the result, in the tensors of ``out`` if they are given."""
+    """Return the result, copied into the tensors of ``out`` if they are given."""
     if out is None:
         return result
     for tensor, value in zip(out, result):
@@ -157,13 +157,13 @@ def lstsq(input: Any, A: Any, *, out: Any = None) -> Any:  # noqa: N803
     """Lstsq became torch.linalg.lstsq, which takes the matrix first and returns no residual rows."""
     import torch
 
-    if input.dim() == 1:  # one column, as in LAPACK
+    if input.dim() == 1:  # a single column, as in LAPACK
         input = input.unsqueeze(1)
     rows, columns = A.shape
     if rows < columns:
         solution = torch.linalg.lstsq(A, input, driver="gels").solution
         return _filled(_lstsq(solution, torch.geqrf(A.t())[0].t()), out)
-    # As LAPACK's gels does it; the rows below the solution are what is left of the right-hand side.
+    # The same as LAPACK's gels. The rows below the solution hold the residuals of the right-hand side.
     q, r = torch.linalg.qr(A, mode="complete")
     turned = q.t() @ input
     solution = torch.linalg.solve_triangular(r[:columns], turned[:columns], upper=True)

@@ -1,10 +1,10 @@
-"""Families of names that are gone and that no patch gives back: what took their place."""
+"""Families of names that are gone, and that no patch gives back: what to use instead."""
 
 from __future__ import annotations
 
 from .row import advice
 
-#: What it is called, the releases that have it, what to do, and the names by module.
+#: The name of the family, the releases that have it, what to do, and the names by module.
 _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
         "torch.onnx.dynamo_export",

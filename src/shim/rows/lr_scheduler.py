@@ -1,4 +1,4 @@
-"""torch.optim.lr_scheduler: what the base class is called, and ``verbose``."""
+"""torch.optim.lr_scheduler: the name of the base class, and ``verbose``."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from torch.optim import lr_scheduler
 scheduler = lr_scheduler.StepLR(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0), 1%s)
 """
 
-#: torch's schedulers that took verbose.
+#: The schedulers of torch that had the argument verbose.
 _TOOK_VERBOSE = (
     "ConstantLR|CosineAnnealingLR|CosineAnnealingWarmRestarts|CyclicLR|ExponentialLR|LRScheduler|LambdaLR|LinearLR|"
     "MultiStepLR|MultiplicativeLR|OneCycleLR|PolynomialLR|ReduceLROnPlateau|SequentialLR|StepLR"
 )
-#: One positional argument more than is taken now; the longest signature is that of CyclicLR.
+#: The message for one positional argument too many. CyclicLR has the most.
 _ONE_MORE = "|".join(f"to {most} positional arguments but {most + 1} were given" for most in range(3, 16))
 
 
 def one_lr_scheduler(lr_scheduler: ModuleType) -> type:
-    """Return the base class of the schedulers, which is to have both names."""
+    """Return the base class of the schedulers, which gets both names."""
     base: type = getattr(lr_scheduler, "LRScheduler", None) or lr_scheduler._LRScheduler
     return base
 
@@ -43,9 +43,9 @@ row(
         "says": (
             r"cannot import name '_LRScheduler' from 'torch\.optim\.lr_scheduler'",
             r"module 'torch\.optim\.lr_scheduler' has no attribute '_LRScheduler'",
-            # A scheduler of torch's that is refused for not being one.
+            # A scheduler of torch that a library does not accept as one.
             r"\b_LRScheduler\b.* (<class '|<)torch\.optim\.lr_scheduler\.\w+('>| object at )",
-            r"doesn't follow PyTorch's LRScheduler API",  # Lightning up to 1.7, of torch's own schedulers
+            r"doesn't follow PyTorch's LRScheduler API",  # Lightning up to 1.7, about torch's own schedulers
         ),
         "example": (_A_SCHEDULER % "")
         + "if not isinstance(scheduler, lr_scheduler._LRScheduler):\n"
@@ -72,7 +72,7 @@ row(
 
 
 def without_verbose(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Construct a scheduler without ``verbose``, which came last; the scheduler keeps it, as it did."""
+    """Construct a scheduler without ``verbose``, its last argument. The scheduler stores it, as before."""
     parameters = inspect.signature(wrapped).parameters
     given = [kwargs.pop("verbose")] if "verbose" in kwargs else []
     if len(args) == len(parameters) + 1:

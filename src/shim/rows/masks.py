@@ -1,4 +1,4 @@
-"""Masks of bytes, which comparisons gave up to 1.1, and which torch took for masks much longer."""
+"""Masks of dtype uint8. Comparisons returned them up to 1.1, and torch accepted them much longer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TAKE_MASKS = ("masked_fill", "masked_fill_", "masked_scatter", "masked_scatter_
 
 
 def _bool(value: Any) -> Any:
-    """Return a mask of bytes as one of bools, and anything else as it is."""
+    """Return a uint8 mask as a bool mask, and anything else unchanged."""
     return value.bool() if getattr(value, "dtype", None) is sys.modules["torch"].uint8 else value
 
 

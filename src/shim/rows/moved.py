@@ -75,7 +75,7 @@ def _istuple(value: Any) -> bool:
 
 
 def _with_metaclass(meta: Any, *bases: type) -> type:
-    """Return a base whose subclass is made by ``meta``, of ``bases``: the base itself is not among its own."""
+    """Return a base class whose subclasses are made by ``meta`` and have ``bases``, but not this one, as bases."""
     stand_in = {
         "__new__": lambda _, name, __, namespace: meta(name, bases, namespace),
         "__prepare__": classmethod(lambda _, name, __: meta.__prepare__(name, bases)),

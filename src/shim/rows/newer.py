@@ -1,4 +1,4 @@
-"""Names that came later, for a program of today on an older torch."""
+"""Names that came later, for new programs on an older torch."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def compiler() -> dict[str, Any]:
     """torch.compiler is of 2.1; nothing is being compiled on an older torch."""
 
     def same(fn: Any = None, recursive: bool = True, **options: Any) -> Any:
-        """Return the function as it is."""
+        """Return the function unchanged."""
         return (lambda function: function) if fn is None else fn
 
     def nothing() -> None:
@@ -85,7 +85,7 @@ def is_compiling() -> dict[str, Any]:
     """torch.compiler tells whether a function is being compiled since 2.3; torch._utils does so on 2.0 to 2.2."""
     import torch
 
-    # torch.compile takes a call of this very function for True.
+    # torch.compile replaces a call of this function object by True.
     known = getattr(torch._utils, "is_compiling", lambda: False)
     return {"is_compiling": known, "is_dynamo_compiling": known}
 
@@ -263,7 +263,7 @@ def where(original: Any, condition: Any, input: Any = None, other: Any = None, *
     if not numbers and input.dtype == other.dtype:
         return original(condition, input, other, **kwargs)
     both = [each if torch.is_tensor(each) else torch.tensor(each) for each in (input, other)]
-    # A number does not widen the type of a tensor, unless it is of another kind.
+    # A Python number changes the dtype of a tensor only if it is of another kind.
     dtype = torch.result_type(*(both if len(numbers) == 2 else (input, other)))
     return original(condition, *(each.to(condition.device, dtype) for each in both), **kwargs)
 

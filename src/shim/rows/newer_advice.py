@@ -1,4 +1,4 @@
-"""Names that came later and that no patch can bring to an older torch: which release has them."""
+"""Names that came later, and that no patch can add to an older torch: which release has them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ advice(
     works=">=2.5",
 )
 
-#: What came with each release, of what libraries of today ask for, by module.
+#: The names that each release added and that libraries of today use, by module.
 _CAME_WITH: dict[str, dict[str, tuple[str, ...]]] = {
     "1.8": {"torch": ("fx", "tensor_split")},
     "1.9": {"torch.nn.utils": ("parametrize", "parametrizations")},

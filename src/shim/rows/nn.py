@@ -1,4 +1,4 @@
-"""torch.nn: what its functions and containers took and passed on."""
+"""torch.nn: what its functions and containers accepted and passed on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .row import argument, behaviour, row
     "torch.nn.modules.transformer:TransformerDecoder.forward",
     called="is_causal",
     works="<2.0",
-    # Any module may be called with it: in a traceback, only torch's stack of layers counts.
+    # Any module may raise this, so the traceback must show the stack of layers in torch.
     says=r"(?:^(?!.*\bFile )|/torch/nn/modules/transformer\.py\b).*"
     r"(forward\(\) got an unexpected keyword argument '(is_causal|tgt_is_causal|memory_is_causal)'|"
     r"object has no attribute 'self_attn')",
@@ -33,7 +33,7 @@ def without_is_causal(original: Any, stack: Any, *args: Any, **kwargs: Any) -> A
     """Layers of one's own in a TransformerEncoder or Decoder were called without is_causal up to 1.13."""
     if all(map(_is_of_today, stack.layers)):
         return original(stack, *args, **kwargs)
-    # As 1.13 ran them: one after the other, and with the masks as they are given.
+    # As in 1.13: one layer after the other, with the masks as they were given.
     given = inspect.signature(original).bind(stack, *args, **kwargs).arguments
     inputs = [given.pop(each) for each in ("self", "src", "tgt", "memory") if each in given][1:]
     masks = {"src_mask" if key == "mask" else key: value for key, value in given.items() if key not in _NEW}
@@ -50,7 +50,7 @@ _OF_DECODERS = ("tgt_mask", "memory_mask", "tgt_key_padding_mask", "memory_key_p
 
 
 def _is_of_today(layer: Any) -> bool:
-    """Tell whether a layer takes is_causal, and has what torch asks of it for its layout."""
+    """Tell whether a layer accepts is_causal, and has the attributes that torch reads to choose a layout."""
     parameters = inspect.signature(layer.forward).parameters.values()
     takes = any(each.kind is each.VAR_KEYWORD or each.name in _NEW for each in parameters)
     return takes and hasattr(layer, "self_attn")
@@ -133,7 +133,7 @@ def binary_cross_entropy(original: Any, input: Any, target: Any, weight: Any = N
 
 
 class _Given:
-    """What an object gets when it is asked for it, and has not got it by itself: no cost where it has."""
+    """An attribute with a default value. Objects that have set it themselves pay nothing for it."""
 
     def __init__(self, name: str, make: Any) -> None:
         self._name, self._make = name, make
@@ -142,7 +142,7 @@ class _Given:
         return self if module is None else vars(module).setdefault(self._name, self._make())
 
 
-#: What Module.__init__ has made since a release.
+#: The attributes that newer releases set in Module.__init__.
 _SINCE: dict[str, tuple[str, Any]] = {
     "_non_persistent_buffers_set": ("1.6", set),
     "_is_full_backward_hook": ("1.8", lambda: None),

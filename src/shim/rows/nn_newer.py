@@ -1,4 +1,4 @@
-"""torch.nn: what came later, for a program of today on an older torch."""
+"""torch.nn: names that came later, for new programs on an older torch."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def load_state_dict(original: Any, self: Any, state_dict: Any, *args: Any, assig
                             new = torch.nn.Parameter(new, requires_grad=tensor.requires_grad)
                         new.requires_grad_(tensor.requires_grad)
                     held[name] = new
-    # Copies each tensor that has been put in to itself, and says what is missing or does not fit.
+    # Copies each assigned tensor to itself, and reports missing keys and wrong shapes.
     return original(self, state_dict, *args, **kwargs)
 
 

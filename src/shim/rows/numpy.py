@@ -1,4 +1,4 @@
-"""NumPy, as programs that use torch use it: the aliases and functions that 1.20 to 2.4 removed."""
+"""NumPy: the aliases and functions that 1.20 to 2.4 removed, and that programs with torch use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .row import advice, argument, names
 
 
 def _lost(functions: Iterable[str]) -> tuple[str, ...]:
-    """Return what NumPy and Python say of names that are gone."""
+    """Return the messages of NumPy and Python about names that are gone."""
     some = "|".join(sorted(functions))
     return (
         rf"module 'numpy' has no attribute '({some})'",
@@ -67,7 +67,7 @@ def older_functions() -> dict[str, Any]:
     }
 
 
-#: What is there under another name, up to 2.0 and since.
+#: Names that have another name, up to 2.0 and since.
 _RENAMED = {
     "Inf": "inf",
     "Infinity": "inf",
@@ -98,7 +98,7 @@ _RENAMED = {
     "unicode_": "str_",
     "void0": "void",
 }
-#: What is there in another module.
+#: Names that are in another module.
 _MOVED = {
     "AxisError": "numpy.exceptions",
     "ComplexWarning": "numpy.exceptions",
@@ -114,7 +114,7 @@ _MOVED = {
     "format_parser": "numpy.rec",
     "tracemalloc_domain": "numpy.lib",
 }
-#: What is made here, as it was.
+#: Names that are made here, as they were.
 _MADE = (
     "NINF",
     "NZERO",
@@ -281,10 +281,10 @@ def _is_concrete(scalar: type) -> bool:
 
 
 def _by_size(types: Iterable[Any]) -> list[Any]:
-    """Return one type of each size, the smallest first, as sctypes held them."""
+    """Return a type of each size, the smallest first, as in sctypes."""
     import numpy
 
-    with_bits_last = sorted(types, key=lambda each: str(each.__name__[-1:].isdigit()))  # int64 rather than longlong
+    with_bits_last = sorted(types, key=lambda each: str(each.__name__[-1:].isdigit()))  # int64 is preferred to longlong
     sizes = {numpy.dtype(each).itemsize: each for each in with_bits_last}
     return [sizes[size] for size in sorted(sizes)]
 
@@ -351,7 +351,7 @@ print(np.array(a) is a, np.array(a, copy=True) is a, np.array(3, copy=False, ndm
 )
 def copy_if_needed(original: Any, *args: Any, **kwargs: Any) -> Any:
     """np.array(x, copy=False) copied where it must up to NumPy 1, and raises there since 2.0."""
-    if isinstance(kwargs.get("copy"), (bool, int)) and not kwargs["copy"]:  # NumPy's own _CopyMode has no truth
+    if isinstance(kwargs.get("copy"), (bool, int)) and not kwargs["copy"]:  # bool() of NumPy's _CopyMode is an error
         kwargs["copy"] = None
     return original(*args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""torch.onnx: the exporter of before, and where symbolics of one's own were registered."""
+"""torch.onnx: the old exporter, and the places where custom symbolics were registered."""
 
 from __future__ import annotations
 
@@ -67,24 +67,24 @@ def symbolic_registry() -> dict[str, Any]:
         "is_registered_op": lambda opname, domain, version: find(opname, domain, version) is not None,
         "is_registered_version": lambda domain, version: version >= 9,
         "register_op": register_op,
-        "register_ops_in_version": lambda domain, version: None,  # they are there, as soon as they are asked for
+        "register_ops_in_version": lambda domain, version: None,  # they exist once they are accessed
         "register_version": lambda domain, version: None,
     }
 
 
 def _registry() -> Any:
-    """Return where torch itself keeps its symbolics."""
+    """Return the registry of torch's own symbolics."""
     from importlib import import_module
 
     try:
         found: Any = import_module("torch.onnx._internal.torchscript_exporter.registration")  # 2.9 and later
     except ImportError:
         found = import_module("torch.onnx._internal.registration")
-    import_module("torch.onnx.utils")  # registers them
+    import_module("torch.onnx.utils")  # this import registers them
     return found.registry
 
 
-#: What export took, and took no notice of when it went.
+#: The arguments of export that had no effect any more when they were removed.
 _NO_LONGER = ("_retain_param_name", "enable_onnx_checker", "example_outputs", "strip_doc_string")
 
 
@@ -121,7 +121,7 @@ def exporters() -> dict[str, Any]:
 
 
 def _of_utils(*some: str) -> dict[str, Any]:
-    """Return functions that call those of torch.onnx.utils, which need not be imported before."""
+    """Return functions that call those of torch.onnx.utils, and import that module first."""
     from functools import partial
 
     def call(function: str, *args: Any, **kwargs: Any) -> Any:
@@ -131,7 +131,7 @@ def _of_utils(*some: str) -> dict[str, Any]:
 
 
 def _of_the_tracer(module: str) -> Any:
-    """Return a module of the exporter that traces."""
+    """Return a module of the tracing exporter."""
     from importlib import import_module
 
     try:
@@ -209,7 +209,7 @@ symbolic_helper._set_opset_version(11)
 print(callable(symbolic_helper._set_operator_export_type))
 """,
 )(setters)
-# What torch.onnx holds under the name of that module, from 2.9 on.
+# The object that torch.onnx has under the name of that module since 2.9.
 names(
     "torch.onnx._internal.torchscript_exporter.symbolic_helper",
     called="torch.onnx.symbolic_helper._set_opset_version.of 2.9",

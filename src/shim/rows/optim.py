@@ -20,7 +20,7 @@ _SCHEDULERS = "torch.optim.lr_scheduler"
 
 
 def numbers(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Construct an optimizer or a scheduler with numbers where a config gave strings, or add a group with them."""
+    """Construct an optimizer or a scheduler, or add a group, with numbers in place of strings from a config."""
     of_optimizer = isinstance(instance, sys.modules["torch.optim"].Optimizer)
     if of_optimizer and wrapped.__name__ == "add_param_group":
         defaults = getattr(instance, "defaults", {})
@@ -34,7 +34,7 @@ def numbers(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], 
         default = parameters[name].default if name in parameters else None
         if of_optimizer:
             return _meant(value, _like(name, default), floats=floats and name == "betas")
-        # What a scheduler has no default for is the scheduler's own number, or something that no string spells.
+        # A scheduler's argument without a default is a number, or an object that no string can stand for.
         return _meant(value, 0 if default in (None, inspect.Parameter.empty) else default, lists=True)
 
     positional = [meant(name, value) for name, value in zip(parameters, args)]
@@ -44,11 +44,11 @@ def numbers(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], 
 
 
 def _like(name: str, default: Any) -> Any:
-    return 0.0 if name == "lr" else default  # which had no default once, and may be a tensor
+    return 0.0 if name == "lr" else default  # once without a default; it may be a tensor
 
 
 def _group(group: Any, defaults: dict[str, Any]) -> Any:
-    """Return a group with numbers: the very one, if torch takes it as it is, and otherwise a copy."""
+    """Return a group with numbers: the same object if torch accepts it, otherwise a copy."""
     if not isinstance(group, dict):
         return group
     meant = {name: _meant(group[name], _like(name, default)) for name, default in defaults.items() if name in group}
@@ -60,13 +60,13 @@ def _group(group: Any, defaults: dict[str, Any]) -> Any:
 
 
 def _meant(value: Any, like: Any, lists: bool = False, floats: bool = False) -> Any:
-    """Return the number that a string spells, or the numbers of a sequence, and the very object if torch takes it.
+    """Return the number in a string, or the numbers in a sequence; the same object if torch accepts it.
 
     Args:
-        value: what was given.
-        like: what the optimizer has there by default: a number, or a tuple of them. Nothing else is a number's place.
-        lists: there may be a list where there is a number, one for each group.
-        floats: a tuple may not hold ints.
+        value: the argument.
+        like: its default. Only if that is a number, or a tuple of numbers, the argument is one.
+        lists: a number may also be a list, with an item for each group.
+        floats: a tuple must not hold ints.
     """
     if isinstance(like, (list, tuple)):
         parts = _parts(value)
@@ -80,7 +80,7 @@ def _meant(value: Any, like: Any, lists: bool = False, floats: bool = False) -> 
 
 
 def _parts(value: Any) -> list[Any] | None:
-    """Return what a sequence holds, or the text of one: ``"(0.9, 0.999)"``, ``"[0.9,0.999]"``, ``"0.9,0.999"``."""
+    """Return the items of a sequence, or of the text of one: ``"(0.9, 0.999)"``, ``"[0.9,0.999]"``, ``"0.9,0.999"``."""
     if isinstance(value, str):
         text = re.fullmatch(r"\s*(?:\((.*)\)|\[(.*)\]|([^()\[\]]*,[^()\[\]]*))\s*", value)
         return [part.strip() for part in "".join(filter(None, text.groups())).rstrip(", ").split(",")] if text else None
@@ -88,7 +88,7 @@ def _parts(value: Any) -> list[Any] | None:
         return None
     try:
         return list(value)
-    except Exception:  # a config's list may hold what cannot be had: an interpolation, say
+    except Exception:  # for example a list of a config with an interpolation that fails
         return None
 
 
@@ -103,7 +103,7 @@ def _all_meant(value: Any, parts: list[Any], kind: type, whole: bool, floats: bo
 
 
 def _spelled(value: Any, whole: bool) -> Any:
-    """Return the number that a string spells, an int if it is to be ``whole`` and is; anything else as it is."""
+    """Return the number in a string, as an int if ``whole`` and possible; anything else unchanged."""
     if not isinstance(value, str):
         return value
     try:
@@ -117,7 +117,7 @@ def _spelled(value: Any, whole: bool) -> Any:
 
 row(
     "arguments",
-    # Below verbose, which lets an argument through that a scheduler no longer has.
+    # Applied after verbose, which accepts an argument that a scheduler no longer has.
     (
         "torch.optim:*.__init__",
         "torch.optim.optimizer:Optimizer.add_param_group",
@@ -143,7 +143,7 @@ row(
                 r"unsupported operand type\(s\) for -: 'float' and 'str'",  # a scheduler's eta_min
             ),
             raised_in_optim(
-                r"TypeError: .*('str'|\bnot str\b|=str\b|, str\)|\(str\))",  # such as bad operand type for unary -
+                r"TypeError: .*('str'|\bnot str\b|=str\b|, str\)|\(str\))",  # for example: bad operand type for unary -
                 r"TypeError: can't multiply sequence by non-int of type 'float'",
             ),
         ),
@@ -154,7 +154,7 @@ row(
 def steps_on_the_cpu(
     wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    """Compute with copies of the step counters that 1.12.0 does not take where they are, and count in the originals."""
+    """Compute with copies of the step counters on the device that 1.12.0 accepts, and update the originals."""
     counters = args[5]
     if kwargs["capturable"] or not any(counter.is_cuda for counter in counters):
         return wrapped(*args, **kwargs)
@@ -182,35 +182,35 @@ row(
 )
 
 
-#: What newer releases have added to the groups of torch's optimizers.
+#: The keys that newer releases have added to the groups of torch's optimizers.
 _ADDED = {"capturable", "decoupled_weight_decay", "differentiable", "foreach", "fused", "maximize"}
 
 
 def resume(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Load a checkpoint of another release: keys that its groups lack stay as they are, steps become what is usual."""
+    """Load a checkpoint of another release: keep the keys that its groups lack, and convert the step counters."""
     given = {name: _with_what_is_added(instance, each) for name, each in kwargs.items()}
     wrapped(*(_with_what_is_added(instance, each) for each in args), **given)
     usual = _usual_step(type(instance))
     if usual is not None:
         for state in instance.state.values():
-            # A program may keep more than the state of parameters there: optimizer.state["epoch"] = 3.
+            # A program may store other objects there: optimizer.state["epoch"] = 3.
             if isinstance(state, dict) and "step" in state:
                 state["step"] = usual(state["step"])
 
 
 def _with_what_is_added(optimizer: Any, state_dict: Any) -> Any:
-    """Return the checkpoint with the keys that its groups lack because they are older; as it is, if it is another's."""
+    """Return the checkpoint with the keys that its older groups lack; unchanged if it is another optimizer's."""
     try:
         saved, groups = state_dict["param_groups"], optimizer.param_groups
         if len(saved) != len(groups) or not all(isinstance(each, dict) for each in saved):
-            return state_dict  # torch says so
+            return state_dict  # torch raises the error
     except (KeyError, TypeError):
         return state_dict
     own = set(optimizer.defaults)
     others = _hyperparameters() - own - _ADDED
     if any(own - each.keys() - _ADDED or others & each.keys() for each in saved):
         return state_dict
-    # Loading gives torch's optimizers a default `differentiable`, which the groups of some have not.
+    # While loading, torch sets the default `differentiable`, which the groups of some optimizers do not have.
     lacking = [
         {key: group[key] for key in own & _ADDED & group.keys() - each.keys()} for group, each in zip(groups, saved)
     ]
@@ -220,21 +220,21 @@ def _with_what_is_added(optimizer: Any, state_dict: Any) -> Any:
 
 
 def _hyperparameters() -> set[str]:
-    """Return what torch's optimizers keep in their groups, all of them together."""
+    """Return the keys of the groups of all of torch's optimizers."""
     optim = sys.modules["torch.optim"]
     classes = [each for each in vars(optim).values() if isinstance(each, type) and issubclass(each, optim.Optimizer)]
     constructors = [vars(each).get("__init__") for each in classes]
     return {name for each in constructors for name in parameters_of(each).names} - {"self", "params"}
 
 
-#: Whose counters are tensors since 1.12. Those of others are numbers in some releases, and nobody looks what they are.
+#: The optimizers whose step counters are tensors since 1.12. Others do not depend on the type of theirs.
 _WITH_TENSORS = {"adagrad", "adam", "adamw", "adamax", "asgd", "nadam", "radam"}
 
 
 def _usual_step(cls: type) -> Callable[[Any], Any] | None:
-    """Return what makes a step counter what it is in this release, for an optimizer that computes as torch's does."""
+    """Return a function that converts a step counter to this release, for an optimizer with a step of torch."""
     steps = [(base, guards.innermost(vars(base)["step"])) for base in cls.__mro__ if "step" in vars(base)]
-    # Whose the function is: torch puts a copy that it has wrapped on subclasses, too.
+    # The class that defines the function. torch sets wrapped copies of it on subclasses, too.
     package, _, module = [base for base, step in steps if step is steps[0][1]][-1].__module__.rpartition(".")
     if not hasattr(sys.modules["torch.optim.adam"], "_single_tensor_adam"):
         return _as_number if f"{package}.{module}.".startswith("torch.optim.") else None

@@ -1,4 +1,4 @@
-"""torch.optim: what optimizers and schedulers have learnt, for a program of today on an older torch."""
+"""torch.optim: features of optimizers and schedulers that came later, for new programs on an older torch."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _registered(optimizer: Any, hooks: str, hook: Any) -> Any:
     from torch.utils.hooks import RemovableHandle
 
     if not getattr(optimizer.step, "runs_hooks", False):
-        # A scheduler has put a step of its own on the optimizer, which calls the one that the class had by then.
+        # A scheduler has set a step on the optimizer, which calls the step that the class had at that time.
         held_by = optimizer if "step" in vars(optimizer) else _where_step_is(type(optimizer))
         held_by.step = _with_hooks(held_by.step, optimizer if held_by is optimizer else None)
     registered = vars(optimizer).setdefault(hooks, OrderedDict())
@@ -69,7 +69,7 @@ def _where_step_is(cls: type) -> Any:
 
 
 def _with_hooks(step: Any, optimizer: Any) -> Any:
-    """Return a step that runs the hooks around ``step``, of the class or, if it is given, of that optimizer alone."""
+    """Return a step that runs the hooks around ``step``: of a class, or of a single optimizer if it is given."""
 
     @functools.wraps(step)
     def step_with_hooks(*args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""torch.optim.optimizer: what the base class expects of its subclasses."""
+"""torch.optim.optimizer: the attributes that the base class expects from its subclasses."""
 
 from __future__ import annotations
 

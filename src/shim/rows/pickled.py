@@ -1,4 +1,4 @@
-"""Modules of torch.nn that an older release has pickled whole: what its classes did not have, with its old meaning."""
+"""Modules of torch.nn that were pickled by an older release: the attributes that their classes did not have."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def _lacks(
     versions: str = "",
     **meaning: Any,
 ) -> None:
-    """Add a row: a state without these attributes gets them. A function is given the state.
+    """Add a row that adds attributes to a pickled state that lacks them. A value may be a function of the state.
 
     Args:
-        module: of torch.nn.modules.
+        module: the module in torch.nn.modules.
         classes: the classes; the first one names the row.
-        works: the releases that knew nothing of the attributes.
-        example: its lines after those that define ``unpickled``; a row without one answers no message.
+        works: the releases without these attributes.
+        example: the lines after those that define ``unpickled``. A row without an example answers no message.
         says: another message.
         called: its name, if that is not the first class.
         versions: the releases of torch that have the classes.
-        meaning: the attributes, and what they are for an object that has none.
+        meaning: the attributes, and their values for an object that has none.
     """
 
     def setstate(original: Any, self: Any, state: Any) -> None:
@@ -70,11 +70,11 @@ def _lacks(
 
 
 def _slow_path(state: dict[str, Any]) -> int:
-    return 0  # neither relu nor gelu for the fused kernel of 1.12, which rounds otherwise
+    return 0  # neither relu nor gelu, so 1.12 does not use its fused kernel, which rounds differently
 
 
 def _repeated_twice(state: dict[str, Any]) -> tuple[int, ...]:
-    """Return how a convolution pads. A circular one of 1.4 padded half on each side, and none where that is 1 and 0."""
+    """Return the padding of a convolution. A circular one of 1.4 padded half on each side, and nothing for 1 and 0."""
     circular = state.get("padding_mode") == "circular"
     both: list[int] = []
     for padding in reversed(state["padding"]):
@@ -99,7 +99,7 @@ _lacks(
     works=">=1.6,<1.11",
     versions=">=1.6",
     says=r"recompute_scale_factor is not meaningful with an explicit size\.",
-    recompute_scale_factor=None,  # from 2.1 on, torch itself takes the object for one of 1.5
+    recompute_scale_factor=None,  # since 2.1, torch itself treats the object as one of 1.5
     example="""
 x = torch.arange(4.0).reshape(1, 1, 2, 2)
 for options in ({"size": (3, 3)}, {"scale_factor": 1.7, "mode": "bilinear", "align_corners": False}):
@@ -155,7 +155,7 @@ _lacks(
     "transformer",
     "TransformerEncoder",
     works="<1.12",
-    # Without these it is as it was; 1.12 and later ask for the first, 2.0 and later for the rest.
+    # With these values nothing changes. 1.12 and later read the first one, 2.0 and later the others.
     enable_nested_tensor=False,
     mask_check=False,
     use_nested_tensor=False,

@@ -1,4 +1,4 @@
-"""Pillow, as programs with torchvision use it: the filters and functions that 7 to 10 removed."""
+"""Pillow: the filters and functions that 7 to 10 removed, and that programs with torchvision use."""
 
 from __future__ import annotations
 

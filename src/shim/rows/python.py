@@ -1,6 +1,6 @@
-"""Python's own library, as programs of torch's time use it: names that 3.8 to 3.12 removed.
+"""Python's standard library: names that 3.8 to 3.12 removed, and that programs with torch use.
 
-A patch is there as soon as torch, NumPy, Pillow, torchvision or torchaudio is; what a program imports before is not.
+A patch is applied when torch, NumPy, Pillow, torchvision or torchaudio is imported, not before.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""torch.utils._pytree, as libraries of today use it. The module is of 1.8, its public names of 2.2."""
+"""torch.utils._pytree, which libraries of today use. The module came with 1.8, its public names with 2.2."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def pytree() -> dict[str, Any]:
         return tree_map(lambda leaf: fn(leaf) if isinstance(leaf, kinds) else leaf, tree)
 
     return {
-        # Of 1.9 to 1.13; the module that is there gets only what it lacks.
+        # 1.9 to 1.13 have the module. It gets the names that it lacks.
         "tree_map": tree_map,
         "tree_map_only": tree_map_only,
         "tree_all": lambda predicate, tree: all(map(predicate, flatten(tree)[0])),
@@ -91,7 +91,7 @@ class _Node(NamedTuple):
 
 
 class TreeSpec:
-    """The structure of a tree: the type of its root, what that needs to be made again, and its children."""
+    """The structure of a tree: the type of its root, the context that rebuilds it, and its children."""
 
     def __init__(self, type: Any, context: Any, children_specs: list[TreeSpec]) -> None:
         self.type = type
@@ -121,7 +121,7 @@ class LeafSpec(TreeSpec):
 
 
 def _trees() -> dict[str, Any]:
-    """Make what the module holds in 1.13."""
+    """Make the names that the module has in 1.13."""
 
     def of_dict(kind: type) -> _Node:
         return _Node(lambda tree: (list(tree.values()), list(tree)), lambda values, keys: kind(list(zip(keys, values))))

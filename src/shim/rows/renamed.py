@@ -1,4 +1,4 @@
-"""Names of torch that have another name or another module now."""
+"""Names of torch that have another name, or are in another module, now."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .row import module, name, names
 @module(
     "torch.tensor",
     works="<1.9",
-    # torch.tensor itself is the function, and stays it.
+    # The attribute torch.tensor is the function, and stays so.
     says=r"No module named 'torch\.tensor'",
     example="""
 from torch.tensor import Tensor
@@ -213,7 +213,7 @@ def of_the_device(event: Any, attribute: str) -> Any:
     raise AttributeError(f"{type(event).__name__!r} object has no attribute {attribute!r}")
 
 
-#: What modules of torch took from torch._six, and programs from there: the module, the name, up to which release.
+#: Names that modules of torch imported from torch._six, and programs from these modules: module, name, last release.
 _TAKEN = (
     ("torch.utils.data._utils.collate", "container_abcs", "<1.9"),
     ("torch.utils.data._utils.collate", "int_classes", "<1.9"),

@@ -1,8 +1,8 @@
-"""What a row is, and one maker for each kind.
+"""Make the rows of the table of breakages, with a function for each kind of row.
 
-A row is a patch of the registry that says on which releases a program that relies on it works without us, which error
-messages it answers, and an example: a program that dies outside these releases and prints a result inside. The first
-line of the function's docstring is the reason that users read.
+A row is a patch of the registry. It has the releases on which the old program works without shim, the error messages
+that it answers, and an example: a program that prints a result on these releases, and dies on others. The first line of
+the function's docstring is the reason that users read.
 """
 
 from __future__ import annotations
@@ -13,56 +13,56 @@ from typing import Any, Callable
 from ..registry import Patch
 from ..targets import Target
 
-#: The rows of each module that has run, in their order.
+#: File of the table -> its rows, in order.
 TABLE: dict[str, list[Patch]] = {}
 
 _Maker = Callable[[Any], Any]
 
 
 def name(*paths: str, **facts: Any) -> _Maker:
-    """Make a row of a removed or a newer name out of the function or class that is put there.
+    """Make a row of a removed or a newer name. The decorated function or class gets that name.
 
     Args:
-        paths: a module and a dotted attribute each, ``"torch:symeig"``; the first one names the row.
-        facts: of the row: ``works``, ``says``, ``example``, and what ``row`` takes.
+        paths: modules and dotted attributes, ``"torch:symeig"``. The first one names the row.
+        facts: the facts of the row: ``works``, ``says``, ``example`` and others, see ``row``.
     """
     return lambda what: row("name", paths, what, what, facts)
 
 
 def made(*paths: str, **facts: Any) -> _Maker:
-    """Make a row of a name whose object the function makes, from the module or class that it is put into."""
+    """Make a row of a name. The function gets the module or class that gets the name, and returns the object."""
     return lambda how: row("made", paths, how, how, facts)
 
 
 def argument(*paths: str, **facts: Any) -> _Maker:
-    """Make a row of an argument that is no longer, or not yet, taken.
+    """Make a row of an argument that was removed, or that came later.
 
-    The function is called with the original and the arguments of the call.
+    The function gets the original and the arguments of the call.
     """
     return lambda how: row("around", paths, how, how, facts)
 
 
-#: A row of what a function does; applied as one of an argument is.
+#: Make a row of a function that behaves differently. It is applied like the row of an argument.
 behaviour = argument
 
 
 def module(path: str, **facts: Any) -> _Maker:
-    """Make a row of a module that is no more, or lacks names: the function returns what it holds."""
+    """Make a row of a module that was removed, or lacks names. The function returns its dictionary."""
     return lambda how: row("module", (path,), how, how, facts)
 
 
 def names(path: str, **facts: Any) -> _Maker:
-    """Make a row of several names of a module that is there: the function returns those that may be missing."""
+    """Make a row of several names of an existing module. The function returns those that may be missing."""
     return lambda how: row("names", (path,), how, how, facts)
 
 
 def callable_module(path: str, **facts: Any) -> _Maker:
-    """Make a row of a module that was a function: it can be called again."""
+    """Make a row of a module that was a function once. It can be called again."""
     return lambda how: row("callable", (path,), how, how, facts)
 
 
 def advice(called: str, reason: str, says: str | tuple[str, ...], works: str, **facts: Any) -> None:
-    """Add a row without a patch: no sound one exists, and ``reason`` says what to do."""
+    """Add a row without a patch, because no patch would be right. ``reason`` says what to do."""
     row("advice", (), None, None, {"called": called, "reason": reason, "says": says, "works": works, **facts})
 
 
@@ -70,23 +70,23 @@ def row(kind: str, paths: tuple[str, ...], how: Any, documented: Any, facts: dic
     """Append a row to the table.
 
     Args:
-        kind: of its targets.
-        paths: of its targets.
-        how: what is put there.
-        documented: what has the docstring.
-        facts: ``works``, a specifier of the releases on which such a program works without us; ``says``, the messages
-            that it answers, as regular expressions; ``example``; ``of``, the package whose releases ``works`` counts,
-            by default that of the first path; ``called``, its name, by default the first path with a dot; ``named``,
-            for a row that ``--for`` never switches on; ``reason``; ``note``; ``versions``, the releases of torch that
-            the patch can mend; ``more``, what explain adds; ``only_if``, what must be so where the messages have other
-            causes, too.
+        kind: the kind of its targets.
+        paths: the paths of its targets.
+        how: the function or object that the targets get.
+        documented: the object whose docstring has the reason.
+        facts: ``works``, a specifier of the releases on which the program works without shim; ``says``, the messages
+            that the row answers, as regular expressions; ``example``; ``of``, the package that ``works`` is about, by
+            default that of the first path; ``called``, the name of the row, by default the first path with a dot;
+            ``named``, for a row that ``--for`` does not apply; ``reason``; ``note``; ``versions``, the releases of
+            torch on which the patch works; ``more``, a sentence that explain adds; ``only_if``, a condition, if the
+            messages have other causes, too.
 
     Returns:
-        ``documented``, so that the makers are decorators.
+        ``documented``, so that these functions can be used as decorators.
     """
     says = facts.get("says", ())
     called = facts.get("called") or paths[0].replace(":", ".")
-    # Under -OO there are no docstrings.
+    # With -OO there are no docstrings.
     reason = facts.get("reason") or (documented.__doc__ or called).strip().splitlines()[0].rstrip(".")
     TABLE.setdefault(_module_of_the_caller(), []).append(
         Patch(
@@ -108,7 +108,7 @@ def row(kind: str, paths: tuple[str, ...], how: Any, documented: Any, facts: dic
 
 
 def _module_of_the_caller() -> str:
-    """Name the module whose row is made: a file of the table may have been imported for something else it holds."""
+    """Return the name of the file whose row is made. Another module may import it before ``load`` does."""
     frame: Any = sys._getframe()
     while frame.f_globals["__name__"] == __name__:
         frame = frame.f_back

@@ -1,4 +1,4 @@
-"""torch.load: the default that ended with 2.6, and keywords that came later."""
+"""torch.load: the default that 2.6 changed, and keywords that came later."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def load_weights_only(original: Any, f: Any, map_location: Any = None, *args: An
 
 
 def _of_weights() -> ModuleType:
-    """Make the pickle module of torch.load that loads tensors, numbers, strings and their containers, and no more."""
+    """Make a pickle module for torch.load that loads only tensors, numbers, strings and containers of these."""
     import torch
 
     storages = torch._storage_classes
@@ -120,7 +120,7 @@ def _of_weights() -> ModuleType:
         **{f"{each.__module__}.{each.__name__}": each for each in (*storages, *torch._tensor_classes)},
         **{f"torch._utils.{name}": getattr(torch._utils, name) for name in functions if hasattr(torch._utils, name)},
         **{str(each): each for each in vars(torch).values() if isinstance(each, torch.dtype)},
-        # The names of Python 2 are those of a pickle of protocol 2, which is torch.save's.
+        # torch.save writes pickles of protocol 2, which use the module names of Python 2.
         **{f"{of}.{each.__name__}": each for of in ("builtins", "__builtin__") for each in (set, complex, bytearray)},
         "_codecs.encode": codecs.encode,
         "collections.OrderedDict": OrderedDict,
@@ -132,7 +132,7 @@ def _of_weights() -> ModuleType:
         **_safe(),
     }
 
-    # The one of Python, since that of C has no hook for BUILD, which sets the state of an object.
+    # Python's unpickler, because that in C has no hook for BUILD, which sets the state of an object.
     in_python: Any = vars(pickle)["_Unpickler"]
 
     class Unpickler(in_python):  # type: ignore[misc]
@@ -183,7 +183,7 @@ def load_mmap(original: Any, *args: Any, mmap: Any = None, **kwargs: Any) -> Any
     return original(*args, **kwargs)
 
 
-#: What the program holds for safe, in addition to tensors and numbers.
+#: The classes and functions that the program has declared safe.
 _SAFE: list[Any] = []
 
 
@@ -260,12 +260,12 @@ def safe() -> dict[str, Any]:
 
 
 def _allowed() -> dict[str, Any]:
-    """Return the table of torch's own unpickler of weights, which is of 1.13."""
+    """Return the table of torch's own unpickler of weights, which came with 1.13."""
     try:
         from torch._weights_only_unpickler import _get_allowed_globals
     except ImportError:
         return {}
-    table: dict[str, Any] = _get_allowed_globals()  # made once, and kept
+    table: dict[str, Any] = _get_allowed_globals()  # cached
     return table
 
 

@@ -1,4 +1,4 @@
-"""Tensors: what an operation did with dtypes and with no dimensions."""
+"""Tensors: operations that treated dtypes, or tensors without dimensions, differently."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _whole(bound: Any, kind: type) -> Any:
         if tensor.is_floating_point() and tensor.dim() == 0 and not tensor.requires_grad:
             bound = tensor.item()
     if type(bound).__module__ == "numpy" and isinstance(bound, Real):
-        bound = float(bound)  # as torch itself took a scalar of NumPy
+        bound = float(bound)  # as torch itself treated a scalar of NumPy
     return int(bound) if isinstance(bound, float) and math.isfinite(bound) else bound
 
 
@@ -58,7 +58,7 @@ def _whole(bound: Any, kind: type) -> Any:
     "torch:rsub",
     called="1 - mask",
     works="<1.2",
-    # In a traceback, only of a number minus a mask: to subtract a mask was an error up to 1.1, too.
+    # In a traceback, only a number minus a mask counts: to subtract a mask from a tensor was an error up to 1.1, too.
     says=r"(?:^(?!.*\bFile ).*?|(?<![\w)\].])\d[\d.]* ?- ?[\w(](?:[^\"]|\"[^\"]*/torch/[^\"]*\")*?|\brsub\([^\"]*?)"
     r"Subtraction, the `-` operator, with a bool tensor is not supported\. If you are trying to invert a mask",
     example="""
@@ -83,7 +83,7 @@ def one_minus_mask(original: Any, tensor: Any, other: Any, *args: Any, **kwargs:
 @behaviour(
     "torch:Tensor.__getitem__",
     called="loss.data[0]",
-    # 0.4 warned of it. No release that can still be had is among these, so there is no result of one.
+    # 0.4 was the last one, and warned. None of these releases can be installed today, so there is no recorded output.
     works="<0.5",
     says=r"invalid index of a 0-dim tensor\. Use `?tensor\.item\(\)`?",
 )

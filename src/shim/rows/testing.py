@@ -1,4 +1,4 @@
-"""torch.testing: the groups of dtypes, and helpers of torch's own tests that programs used."""
+"""torch.testing: the groups of dtypes, and helpers of torch's own tests that programs use."""
 
 from __future__ import annotations
 

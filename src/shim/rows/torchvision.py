@@ -1,4 +1,4 @@
-"""torchvision: what it moved and removed."""
+"""torchvision: names that it moved or removed."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ _WITH_URLS = (
     "segmentation.fcn",
     "segmentation.lraspp",
 )
-#: The keys that are not the names of the functions.
+#: The keys that differ from the names of the functions.
 _KEYS = {
     "inception_v3": "inception_v3_google",
     "shufflenet_v2_x0_5": "shufflenetv2_x0.5",
@@ -161,7 +161,7 @@ def model_urls(models: Any) -> dict[str, str]:
     from importlib import import_module
 
     parts = models.__name__.split(".")
-    if "quantization" in parts:  # these were the URLs of the weights that are not quantized
+    if "quantization" in parts:  # these were the URLs of the weights without quantization
         models = import_module(f"torchvision.models.{parts[-1]}")
     behind = "_coco" if {"detection", "segmentation"} & {*parts} else ""
     weights = {builder: _weights_of(function, models) for builder, function in vars(models).items()}
@@ -169,7 +169,7 @@ def model_urls(models: Any) -> dict[str, str]:
 
 
 def _weights_of(function: Any, models: Any) -> Any:
-    """Return the first weights of a model that this module defines; None for whatever else it holds."""
+    """Return the first weights of a model that the module defines; None for other objects."""
     import enum
     import inspect
 
@@ -184,7 +184,7 @@ def _weights_of(function: Any, models: Any) -> Any:
 
 
 def _renamed(*paths: str, **facts: Any) -> Any:
-    """Make a row of keywords that are called otherwise now: of a dictionary, old name to new."""
+    """Make a row of keywords that have another name now, from a dictionary: old name -> new name."""
     now = facts.pop("now")
 
     def call(original: Any, *args: Any, **kwargs: Any) -> Any:
@@ -229,7 +229,7 @@ _renamed(
     "torchvision.transforms.functional:rotate",
     called="torchvision.transforms.resample",
     reason="RandomAffine, RandomRotation, affine and rotate took resample and fillcolor, now interpolation and fill",
-    works="<0.15",
+    works="<0.14",
     now={"resample": "interpolation", "fillcolor": "fill"},
     says=r"\b(Random(Affine|Rotation)\.__init__|affine|rotate)\(\) got an unexpected keyword argument "
     r"'(resample|fillcolor)'",

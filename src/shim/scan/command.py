@@ -12,7 +12,7 @@ from ..configs import command, fix
 from ..configs.source import Source
 from ..configs.tree import ParseError
 from .facts import Fact, Here, facts_of, here, nearest, releases_for
-from .uses import Use, uses
+from .uses import PACKAGES, Use, uses
 
 
 class Finding(NamedTuple):
@@ -136,7 +136,7 @@ def _remedy(fact: Fact, place: Here) -> str:
     if fact.row:
         chosen = nearest(releases_for(frozenset([fact])), place)
         return f"--for {chosen} gives it back ({fact.row})"
-    return f"no patch gives it back: install {fact.package}{fact.works.replace(' || ', ' or ')}"
+    return f"no patch gives it back: install {PACKAGES[fact.package]}{fact.works.replace(' || ', ' or ')}"
 
 
 class _Ending:

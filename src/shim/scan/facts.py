@@ -12,6 +12,8 @@ from .uses import PACKAGES, Use
 
 #: Only so many parts of a dotted name are looked up.
 MOST_PARTS = 9
+#: What the row of a family gives back, and newer releases have again as something else.
+CAME_BACK = {"numpy.bool": "<1.24 || >=2.0", "numpy.long": "<1.24 || >=2.0"}
 
 
 class Fact(NamedTuple):
@@ -73,7 +75,8 @@ def _fact(name: str, lifetime: timeline.Lifetime | None, row: Any) -> Fact | Non
     given = (row.name, row.works, row.optional) if row is not None and row.targets and row.works else ()
     if lifetime is not None:
         return Fact(name, lifetime.package, lifetime.works, lifetime.sentence, *given)
-    return Fact(name, row.of, row.works, _since(name, row.of, row.works), *given)
+    works = CAME_BACK.get(name, row.works)
+    return Fact(name, row.of, works, _since(name, row.of, works), *given)
 
 
 @lru_cache(maxsize=None)
@@ -99,11 +102,16 @@ def _rows() -> tuple[Any, ...]:
 
 def _answering(says: list[str], but_not: str = "") -> Any:
     """Return the row that answers one of these messages; None if there is none."""
-    for row in _rows():
-        for pattern in row.answers:
-            if any(re.search(pattern, each) for each in says) and not (but_not and re.search(pattern, but_not)):
-                return row
+    for row, pattern in _patterns():
+        if any(map(pattern.search, says)) and not (but_not and pattern.search(but_not)):
+            return row
     return None
+
+
+@lru_cache(maxsize=None)
+def _patterns() -> tuple[tuple[Any, re.Pattern[str]], ...]:
+    """Return each row with each of its messages. Python itself keeps only 512 expressions compiled."""
+    return tuple((row, re.compile(pattern)) for row in _rows() for pattern in row.answers)
 
 
 def _dotted(target: Any) -> str:
@@ -112,6 +120,7 @@ def _dotted(target: Any) -> str:
 
 def _since(name: str, package: str, works: str) -> str:
     """Return a sentence that says since which release a name is there, or gone."""
+    package = PACKAGES.get(package, package)
     found = re.fullmatch(r"(<|>=)\s*([\d.]+)", works)
     if found is None:
         return f"{name} is in {package} {works} alone"
@@ -144,9 +153,9 @@ def here(torch: str = "") -> Here:
     if torch:
         return Here(written_for(torch), {})
     found: dict[str, tuple[int, int, int]] = {}
-    for package in PACKAGES:
+    for package, distribution in PACKAGES.items():
         try:
-            found[package] = release(version(package)).numbers
+            found[package] = release(version(distribution)).numbers
         except PackageNotFoundError:
             continue
     numbers = found.get("torch", (*max(TORCH), 0))

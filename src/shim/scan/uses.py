@@ -1,4 +1,4 @@
-"""Which names of torch, torchvision and torchaudio a Python source uses.
+"""Which names of torch, torchvision, torchaudio, NumPy and Pillow a Python source uses.
 
 A name counts if an import of the same file says that it belongs to one of these packages. A use behind a check
 (``try`` with ``except ImportError``, ``hasattr``, a comparison of versions) is marked: the program does without it.
@@ -10,7 +10,14 @@ import ast
 import re
 from typing import Any, Iterator, NamedTuple, Sequence
 
-PACKAGES = ("torch", "torchvision", "torchaudio")
+#: The packages whose names are judged, and what each is installed as.
+PACKAGES = {
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "torchaudio": "torchaudio",
+    "numpy": "numpy",
+    "PIL": "pillow",
+}
 #: Words of conditions and decorators with which a program checks whether a name is there.
 ASKS = re.compile(
     r"(?i)version|hasattr|getattr|available|supports?\b|_supports|\bhas_|_has_|legacy|torch_?(ge|gt|le|lt)\b|"
@@ -36,7 +43,7 @@ class Use(NamedTuple):
 
 
 def uses(text: str) -> list[Use]:
-    """Return the names of torch, torchvision and torchaudio that a source uses, in their order.
+    """Return the names of these packages that a source uses, in their order.
 
     Args:
         text: the source.
@@ -44,7 +51,7 @@ def uses(text: str) -> list[Use]:
     Raises:
         SyntaxError: if it is not valid in this version of Python.
     """
-    if not re.search(r"\btorch", text):
+    if not re.search(r"\b(?:torch|numpy|PIL)", text):
         return []
     reader = _Reader(text)
     reader.block(ast.parse(text).body)
