@@ -120,7 +120,7 @@ def test_every_name_that_the_most_used_modules_lost_has_a_row_or_an_advice():
 @pytest.mark.parametrize(
     "message, answer, what",
     [
-        ("module 'torch.linalg' has no attribute 'Tensor'", "torch.linalg.Tensor", "torch>=1.7,<2.7"),
+        ("module 'torch._dynamo' has no attribute 'config_utils'", "torch._dynamo.config_utils", "torch>=2.0,<2.2"),
         ("No module named 'torch.quantization.fx.prepare'", "torch.quantization.fx.prepare", "torch"),
         ("'Tensor' object has no attribute 'const_data_ptr'", "torch.Tensor.const_data_ptr", "torch>=2.13"),
         ("cannot import name 'device_mesh' from 'torch.distributed' (x.py)", "torch.distributed.device_mesh", ">=2.2"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..releases import release
 from .row import advice, argument, name
 
 
@@ -57,17 +58,24 @@ def sampler_init(self: Any, data_source: Any = None) -> None:
     "torch.utils.data.dataloader:DataLoader.__init__",
     called="prefetch_factor of 0 workers",
     works=">=1.7,<2.0",
-    says=r"prefetch_factor option could only be specified in multiprocessing\. ?let num_workers > 0 to enable "
-    r"multiprocessing, otherwise set prefetch_factor to None",
+    says=(
+        r"prefetch_factor option could only be specified in multiprocessing\. ?let num_workers > 0 to enable "
+        r"multiprocessing, otherwise set prefetch_factor to None",
+        r"\bprefetch_factor=(?!None\b).* TypeError: __init__\(\) got an unexpected keyword argument 'prefetch_factor'",
+    ),
     example="""
 from torch.utils.data import DataLoader
 print([batch.tolist() for batch in DataLoader([1, 2, 3], batch_size=2, num_workers=0, prefetch_factor=2)])
 """,
 )
 def without_prefetching(original: Any, *args: Any, **kwargs: Any) -> None:
-    """A DataLoader without workers took a prefetch_factor of 2, which was the default, up to 1.13."""
+    """A DataLoader without workers took a prefetch_factor of 2, which is the default, from 1.7 to 1.13."""
+    import torch
+
     workers = args[6] if len(args) > 6 else kwargs.get("num_workers", 0)  # args[0] is the loader
-    if workers == 0 and kwargs.get("prefetch_factor") == 2:
+    # Up to 1.6, each worker was always two batches ahead.
+    fixed = release(torch.__version__).numbers < (1, 7, 0)
+    if kwargs.get("prefetch_factor") == 2 and (workers == 0 or fixed):
         del kwargs["prefetch_factor"]
     original(*args, **kwargs)
 

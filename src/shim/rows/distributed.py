@@ -139,7 +139,8 @@ _C10D = "torch.distributed.distributed_c10d"
 @argument(
     f"{_C10D}:_object_to_tensor",
     called="_object_to_tensor",
-    works="<1.13",
+    works=">=1.7,<1.13",
+    versions=">=1.13",
     says=r"_object_to_tensor\(\) missing \d required positional arguments?: ('device' and )?'group'|"
     r"_object_to_tensor\(\) missing 1 required positional argument: 'device'",
     example="""

@@ -178,7 +178,11 @@ def addcdiv(original: Any, tensor: Any, *args: Any, **kwargs: Any) -> Any:
     if not (_whole(tensor) and _whole(one) and _whole(other)) or kwargs.keys() - {"value"} or _by_torch():
         return original(tensor, *args, **kwargs)
     value = value[0] if value else kwargs.get("value", 1)
-    found = sys.modules["torch"].div(one * value, other, rounding_mode="trunc")
+    torch: Any = sys.modules["torch"]
+    if release(torch.__version__).numbers < (1, 8, 0):
+        found = torch.floor_divide(one * value, other)  # which cut off, too, at that time
+    else:
+        found = torch.div(one * value, other, rounding_mode="trunc")
     return tensor.add_(found) if original.__name__ == "addcdiv_" else tensor + found
 
 

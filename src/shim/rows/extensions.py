@@ -79,7 +79,9 @@ def load_with_at_check(original: Any, *args: Any, **kwargs: Any) -> Any:
         r"module 'torch\.utils\.cpp_extension' has no attribute 'check_compiler_abi_compatibility'",
     ),
     example="""
-from torch.utils.cpp_extension import check_compiler_abi_compatibility
+import contextlib, io
+with contextlib.redirect_stdout(io.StringIO()):  # where old releases may say that there is no GPU
+    from torch.utils.cpp_extension import check_compiler_abi_compatibility
 print(check_compiler_abi_compatibility("g++"))
 """,
 )

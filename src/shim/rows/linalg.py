@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import namedtuple
 from typing import Any
 
+from ..releases import release
 from .row import name, names
 
 _REMOVED = r"This function was deprecated since version 1\.9 and is now removed\."
@@ -118,7 +119,7 @@ def eig(input: Any, eigenvectors: bool = False, *, out: Any = None) -> Any:
 @name(
     "torch:solve",
     "torch:Tensor.solve",
-    works="<1.13",
+    works="<1.12",
     says=_removed(r".*`torch\.solve` is deprecated in favor of", "solve"),
     example="""
 import torch
@@ -200,7 +201,10 @@ def of_lapack() -> dict[str, Any]:
     import torch
 
     def potrf(input: Any, upper: bool = True) -> Any:
-        return torch.cholesky(input, upper=upper)
+        # torch.cholesky is up to 2.14, and torch.linalg.cholesky takes upper since 1.10.
+        if release(torch.__version__).numbers < (1, 10, 0):
+            return torch.cholesky(input, upper=upper)
+        return torch.linalg.cholesky(input, upper=upper)
 
     def potrs(b: Any, input: Any, upper: bool = True) -> Any:
         return torch.cholesky_solve(b.unsqueeze(-1) if b.dim() == 1 else b, input, upper=upper)
@@ -217,13 +221,15 @@ def of_lapack() -> dict[str, Any]:
     def btrisolve(b: Any, factors: Any, pivots: Any) -> Any:
         return torch.lu_solve(b.unsqueeze(-1), factors, pivots).squeeze(-1)
 
+    there = release(torch.__version__).numbers < (1, 12, 0)
     return {
         "btrifact": btrifact,
         "btrifact_with_info": btrifact_with_info,
         "btrisolve": btrisolve,
         "btriunpack": torch.lu_unpack,
-        "gels": lstsq,
-        "gesv": solve,
+        # They have their present names since 1.2; solve is in torch up to 1.11, lstsq up to 1.12.
+        "gels": vars(torch)["lstsq"] if there else lstsq,
+        "gesv": vars(torch)["solve"] if there else solve,
         "potrf": potrf,
         "potri": lambda input, upper=True: torch.cholesky_inverse(input, upper=upper),
         "potrs": potrs,

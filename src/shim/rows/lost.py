@@ -32,7 +32,7 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
         "<1.12",
         "Caffe2 is gone from torch, and the export to it with it. Export to ONNX, and run that with onnxruntime",
         {
-            "torch.onnx": "symbolic_caffe2 PYTORCH_ONNX_CAFFE2_BUNDLE ONNX_ARCHIVE_MODEL_PROTO_NAME",
+            "torch.onnx": "symbolic_caffe2",
             "torch.utils": "_caffe2_graph",
         },
     ),

@@ -44,6 +44,8 @@ except ValueError as error:
 def pytree() -> dict[str, Any]:
     """Trees of tensors: torch.utils._pytree is of 1.8, register_pytree_node and tree_leaves of 2.2."""
     there = sys.modules.get("torch.utils._pytree")
+    if "SUPPORTED_NODES" not in vars(there):  # torch has none, and it is the empty one that these names are for
+        there = None
     names = vars(there) if there is not None else _trees()
     nodes, flatten = names["SUPPORTED_NODES"], names["tree_flatten"]
     register = names["_register_pytree_node"]

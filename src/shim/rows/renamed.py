@@ -201,7 +201,7 @@ import torch
 with torch.autograd.profiler.profile() as profile:
     torch.ones(1) + 1
 for event in [profile.key_averages()[0], profile.function_events[0]]:
-    print(event.cuda_time_total, event.cuda_time, event.cuda_time_total_str)
+    print(float(event.cuda_time_total), float(event.cuda_time), event.cuda_time_total_str)
     print(event.self_cpu_time_total >= 0, hasattr(event, "cudas"))
 """,
 )
