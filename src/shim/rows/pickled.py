@@ -102,7 +102,7 @@ _lacks(
     recompute_scale_factor=None,  # since 2.1, torch itself treats the object as one of 1.5
     example="""
 x = torch.arange(4.0).reshape(1, 1, 2, 2)
-for options in ({"size": (3, 3)}, {"scale_factor": 1.7, "mode": "bilinear", "align_corners": False}):
+for options in ({"size": (3, 3)}, {"scale_factor": 1.5, "mode": "bilinear", "align_corners": False}):
     y = unpickled(nn.Upsample(**options), "recompute_scale_factor")(x)
     print([round(v, 3) for v in y.flatten().tolist()])
 """,
