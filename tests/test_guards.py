@@ -807,3 +807,29 @@ def test_an_optimizer_built_under_guards_is_unguarded_afterwards():
     optimizer.param_groups[0]["weight_decay"] = None
     with pytest.raises(TypeError):
         optimizer.step()
+
+
+class OfItsCaller(torch.optim.Optimizer):
+    """Its warnings are about the line that called it."""
+
+    def __init__(self, params, lr=0.1, weight_decay=0.0):
+        warnings.warn("of the constructor", DeprecationWarning, stacklevel=2)
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+    def step(self, closure=None):
+        warnings.warn("of a step", DeprecationWarning, stacklevel=3 if "profile_hook_step" in dir(self) else 2)
+
+
+def test_a_warning_about_the_caller_is_about_the_same_line_as_without_us():
+    def places():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            OfItsCaller([torch.nn.Parameter(torch.ones(1))]).step()
+        return [(each.filename, each.lineno) for each in caught]
+
+    plain = places()
+    assert len(plain) == 2 and plain[0][0] == __file__
+    with shim.activated():
+        shim.guard(OfItsCaller)
+        assert hasattr(OfItsCaller.__init__, "__wrapped__")
+        assert places() == plain

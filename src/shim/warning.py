@@ -162,10 +162,18 @@ def _users_frame() -> tuple[int, FrameType]:
     inside = ("torch", "contextlib", __name__.partition(".")[0])
     level = 1
     frame = sys._getframe(1)
-    while frame.f_back is not None and module_name(frame.f_globals).partition(".")[0] in inside:
+    while frame.f_back is not None and (
+        _is_not_counted(frame) or module_name(frame.f_globals).partition(".")[0] in inside
+    ):
         frame = frame.f_back
-        level += 1
+        level += not _is_not_counted(frame)
     return level, frame
+
+
+def _is_not_counted(frame: FrameType) -> bool:
+    """Tell whether ``warnings.warn`` does not count a frame for its stacklevel: a guard's (lookalike._file_of)."""
+    file = frame.f_code.co_filename
+    return "importlib" in file and "_bootstrap" in file
 
 
 def module_name(module_globals: dict[str, Any], default: str = "") -> str:
