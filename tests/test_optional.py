@@ -535,9 +535,10 @@ class TestNumbers:
 
     def test_numbers_that_are_whole_stay_whole(self, mended):
         mended("numbers")
-        optimizer = torch.optim.LBFGS(parameters(), max_iter="5", history_size="7", line_search_fn="strong_wolfe")
+        options = {"max_iter": "5", "max_eval": "6", "history_size": "7", "line_search_fn": "strong_wolfe"}
+        optimizer = torch.optim.LBFGS(parameters(), **options)
         group = optimizer.param_groups[0]
-        assert (group["max_iter"], group["history_size"], group["line_search_fn"]) == (5, 7, "strong_wolfe")
+        assert [group[name] for name in options] == [5, 6, 7, "strong_wolfe"]
         assert type(group["max_iter"]) is int
 
     @pytest.mark.parametrize("value", ["fast", "nan", "inf", "", "None", "0,1", b"1"], ids=str)

@@ -44,7 +44,8 @@ def numbers(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], 
 
 
 def _like(name: str, default: Any) -> Any:
-    return 0.0 if name == "lr" else default  # once without a default; it may be a tensor
+    """Return a number like the option: lr had no default once, and may be a tensor; that of max_eval is None."""
+    return {"lr": 0.0, "max_eval": 0}.get(name, default)
 
 
 def _group(group: Any, defaults: dict[str, Any]) -> Any:
