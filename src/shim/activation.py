@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("shim")
 _lock = threading.RLock()
+
+
+def _unlock() -> None:
+    """Make a new lock in a forked process: the thread that holds the old one may not be there."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_unlock)
+
 _Class = TypeVar("_Class", bound=type)
 
 

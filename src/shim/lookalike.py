@@ -260,8 +260,8 @@ def _free(name: str, others: Collection[str]) -> str:
 def _file_of(text: str, original: Any) -> str:
     """Register the source text for tracebacks and debuggers, and return the file name that it gets.
 
-    ``warnings`` and ``logging`` do not count frames of importlib._bootstrap, which they know by their file name. So the
-    stacklevel of a warning in the original leads to the same line as without the guard:
+    ``warnings``, and ``logging`` since Python 3.11, do not count frames of importlib._bootstrap, which they know by
+    their file name. So the stacklevel of a warning in the original leads to the same line as without the guard:
     https://github.com/python/cpython/blob/v3.13.0/Lib/warnings.py#L295
     """
     place = f"{getattr(original, '__module__', '?')}.{getattr(original, '__qualname__', '?')}, importlib._bootstrap"

@@ -686,3 +686,17 @@ def test_of_a_dtensor_the_local_part_is_stepped(python):
 
     # gloo says something on stdout, too, in some releases
     assert "[0, 0, 0, 0] True True" in said.stdout.splitlines(), said.stdout + said.stderr
+
+
+@pytest.mark.parametrize("kind", [list, tuple, set], ids=lambda kind: kind.__name__)
+def test_the_parameters_of_a_group_may_be_in_any_container(kind):
+    def trained(form):
+        p = torch.nn.Parameter(torch.ones(3))
+        optim = ADOPT([p], lr=0.1, foreach=form)
+        optim.param_groups[0]["params"] = kind([p])
+        for _ in range(3):
+            p.grad = torch.tensor([1.0, 2.0, 3.0])
+            optim.step()
+        return p.detach()
+
+    assert torch.equal(trained(None), trained(False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import textwrap
 
@@ -134,3 +135,34 @@ print([type(finder).__name__ for finder in sys.meta_path if hasattr(finder, "_sh
     assert plain.returncode == 0, plain.stderr
     assert ours.stdout == plain.stdout.replace("[]", "['Finder']"), ours.stderr
     assert ours.returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_while_another_thread_activates_can_activate(python):
+    result = python(
+        """
+        import os, signal, threading, torch, shim
+        shim.activate()  # imports all: a fork in the middle of an import is beyond Python itself
+        shim.deactivate()
+        stop = []
+        def again_and_again():
+            while not stop:
+                shim.deactivate()
+                shim.activate()
+        thread = threading.Thread(target=again_and_again)
+        thread.start()
+        ends = []
+        for _ in range(6):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(60)
+                shim.activate()
+                os._exit(0)
+            ends.append(os.waitpid(child, 0)[1])
+        stop.append(True)
+        thread.join()
+        print(ends)
+        """,
+        door="src",
+    )
+    assert result.stdout == "[0, 0, 0, 0, 0, 0]\n", result.stderr

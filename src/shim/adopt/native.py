@@ -172,7 +172,7 @@ def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]]) ->
     ):
         return False
     params = group["params"]
-    if not params or not on_cpu(params[0]):
+    if type(params) is not list or not params or not on_cpu(params[0]):  # a user may have put a set there
         return False
     grads = list(map(_grad, params))
     if type(None) in map(type, grads):  # frozen, or not reached by this backward pass
