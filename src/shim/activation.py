@@ -22,6 +22,7 @@ from .targets import Target
 if TYPE_CHECKING:
     from .report import Status
 
+_Class = TypeVar("_Class", bound=type)
 _log = logging.getLogger("shim")
 _lock = threading.RLock()
 
@@ -34,8 +35,6 @@ def _unlock() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_unlock)
-
-_Class = TypeVar("_Class", bound=type)
 
 
 def activate(*patches: str, written_for: str | None = None) -> None:

@@ -313,10 +313,10 @@ def _outcome(patch: Patch, state: str, places: list[Target], note: str = "") -> 
     """Return the outcome of a patch: the state if there is a place to patch, else why there is none."""
     if not places:
         return Outcome(patch.name, "skipped", _missing(patch.targets))
-    return Outcome(patch.name, state, _in_words(places) + (f" ({note})" if note else ""))
+    return Outcome(patch.name, state, _listed(places) + (f" ({note})" if note else ""))
 
 
-def _in_words(found: list[Target]) -> str:
+def _listed(found: list[Target]) -> str:
     """List the places, each module once: ``torch.optim.adam: Adam, _single_tensor_adam; …``."""
     names: dict[str, dict[str, None]] = {}
     for target in found:
