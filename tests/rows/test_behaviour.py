@@ -81,7 +81,7 @@ class TestPaddingInAnEncoder:
             return encoder(x, src_key_padding_mask=torch.tensor([[False, False, True]] * 2))
 
     def test_all_positions_are_computed_as_1_8_did(self, written_for):
-        written_for("1.8")
+        written_for("1.9")
         assert self.encoded().flatten().tolist() == pytest.approx(self.ALL, abs=1e-3)
 
     def test_none_is_cut_off_for_a_program_of_2_1(self, written_for):
@@ -91,7 +91,7 @@ class TestPaddingInAnEncoder:
         assert encoded[:, :2].flatten().tolist() == pytest.approx(self.ALL[:8] + self.ALL[12:20], abs=1e-3)
 
     def test_who_asks_for_nested_tensors_gets_them(self, written_for):
-        written_for("1.8")
+        written_for("1.9")
         layer = nn.TransformerEncoderLayer(4, 2, 4, batch_first=True)
         for given in ([None, True], [None, False], [None]):
             assert nn.TransformerEncoder(layer, 1, *given).enable_nested_tensor is (True in given)

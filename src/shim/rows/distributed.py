@@ -162,13 +162,29 @@ def object_to_tensor(original: Any, obj: Any, device: Any = None, group: Any = N
     called="_object_to_tensor of a device",
     works=">=1.13,<2.3",
     versions=">=2.3",
+    example="""
+import torch
+from torch.distributed.distributed_c10d import _object_to_tensor
+tensor, size = _object_to_tensor([1, "a"], torch.device("cpu"))
+print(tensor.dtype, size.tolist() == [tensor.numel()])
+""",
 )
 def object_to_tensor_on_a_device(original: Any, obj: Any, device: Any, group: Any = None) -> Any:
     """_object_to_tensor took the object and the device from 1.13 to 2.2."""
     return original(obj, device, group)
 
 
-@argument(f"{_C10D}:_tensor_to_object", called="_tensor_to_object", works="<2.3")
+@argument(
+    f"{_C10D}:_tensor_to_object",
+    called="_tensor_to_object",
+    works=">=1.7,<2.3",
+    example="""
+import pickle, torch
+from torch.distributed.distributed_c10d import _tensor_to_object
+data = pickle.dumps([1, "a"])
+print(_tensor_to_object(torch.tensor(list(data), dtype=torch.uint8), len(data)))
+""",
+)
 def tensor_to_object(original: Any, tensor: Any, tensor_size: Any, group: Any = None) -> Any:
     """_tensor_to_object took the tensor and its size up to 2.2."""
     return original(tensor, tensor_size, group)

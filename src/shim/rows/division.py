@@ -91,6 +91,7 @@ advice(
     "torch:Tensor.__rdiv__",
     called="torch.div of a number",
     works="<1.7",
+    example="import torch\nprint((7 / torch.tensor([2, -2, 7])).tolist(), (1.5 / torch.tensor([1])).dtype)",
 )
 def number_by_tensor(original: Any, tensor: Any, number: Any) -> Any:
     """A number divided by a tensor of integers was cut off to integers of its type up to 1.6."""
@@ -107,6 +108,11 @@ def number_by_tensor(original: Any, tensor: Any, number: Any) -> Any:
     "torch:Tensor.__ifloordiv__",
     "torch:Tensor.__rfloordiv__",
     works="<1.13",
+    example="""
+import torch
+x = torch.tensor([7, -7, 5])
+print((x // 2).tolist(), (x // torch.tensor(-2)).tolist(), (x // torch.tensor([2, 2, 2])).dtype)
+""",
 )
 def floor_divide(original: Any, input: Any, other: Any, **kwargs: Any) -> Any:
     """The // of tensors was cut off towards zero up to 1.12, and goes to the next lower integer since."""
@@ -124,7 +130,12 @@ def floor_divide(original: Any, input: Any, other: Any, **kwargs: Any) -> Any:
     return torch._C._VariableFunctions.div(input, other, rounding_mode="trunc", **kwargs)
 
 
-@behaviour("torch:Tensor.__rfloordiv__", called="// of a number", works="<1.7")
+@behaviour(
+    "torch:Tensor.__rfloordiv__",
+    called="// of a number",
+    works="<1.7",
+    example="import torch\nprint((-7 // torch.tensor([2, -2])).tolist(), (7.5 // torch.tensor([2])).tolist())",
+)
 def number_by_tensor_cut_off(original: Any, tensor: Any, number: Any) -> Any:
     """The // of a number by a tensor of integers gave integers of its type up to 1.6."""
     if not _whole(tensor) or not isinstance(number, Number) or isinstance(number, complex) or _by_torch():
@@ -132,7 +143,17 @@ def number_by_tensor_cut_off(original: Any, tensor: Any, number: Any) -> Any:
     return (tensor.double().reciprocal() * number).type_as(tensor)
 
 
-@behaviour("torch:Tensor.__ifloordiv__", called="//= of tensors", works="<1.5")
+@behaviour(
+    "torch:Tensor.__ifloordiv__",
+    called="//= of tensors",
+    works="<1.5",
+    example="""
+import torch
+x = first = torch.tensor([7, 5])
+x //= 2
+print(x.tolist(), first.tolist())
+""",
+)
 def floor_divide_into_another(original: Any, tensor: Any, other: Any) -> Any:
     """The //= of a tensor gave another one up to 1.4, of floats if one of the two was, and changes it since."""
     return original(tensor, other) if _by_torch() else tensor // other
@@ -141,7 +162,11 @@ def floor_divide_into_another(original: Any, tensor: Any, other: Any) -> Any:
 _POWERS = ("torch:pow", "torch:Tensor.pow", "torch:Tensor.pow_", "torch:Tensor.__pow__")
 
 
-@behaviour(*_POWERS, works="<1.6")
+@behaviour(
+    *_POWERS,
+    works="<1.6",
+    example="import torch\nx = torch.tensor([4, 7])\nprint((x**0.5).tolist(), x.pow(1.5).tolist(), x.pow_(0.5).dtype)",
+)
 def power(original: Any, tensor: Any, exponent: Any, **kwargs: Any) -> Any:
     """Integers to the power of a float were cut off to integers of their type up to 1.5."""
     cut_off = type(exponent) is float and isinstance(tensor, sys.modules["torch"].Tensor) and _whole(tensor)
@@ -153,7 +178,12 @@ def power(original: Any, tensor: Any, exponent: Any, **kwargs: Any) -> Any:
     return tensor.copy_(found) if original.__name__ == "pow_" else found
 
 
-@behaviour("torch:Tensor.__rpow__", called="torch.pow of a number", works="<1.6")
+@behaviour(
+    "torch:Tensor.__rpow__",
+    called="torch.pow of a number",
+    works="<1.6",
+    example="import torch\nprint((2.5 ** torch.tensor([2, 3])).tolist())",
+)
 def power_of_a_number(original: Any, tensor: Any, number: Any) -> Any:
     """A float to the power of a tensor of integers was cut off to an integer itself up to 1.5."""
     return original(tensor, int(number) if type(number) is float and _whole(tensor) and not _by_torch() else number)
@@ -190,6 +220,7 @@ def addcdiv(original: Any, tensor: Any, *args: Any, **kwargs: Any) -> Any:
     "torch:full",
     works="<1.6",
     says=r"Providing a bool or integral fill value without setting the optional `dtype` or `out` arguments",
+    example="import torch\nprint(torch.full((2,), 1).tolist(), torch.full((1,), True).dtype)",
 )
 def full(original: Any, size: Any, fill_value: Any, *args: Any, **kwargs: Any) -> Any:
     """torch.full of an integer or a bool gave floats up to 1.5, and what the value is since 1.7."""

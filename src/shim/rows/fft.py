@@ -170,7 +170,12 @@ def fft(input: Any, signal_ndim: int, normalized: bool = False) -> Any:
     return torch.view_as_real(torch.fft.fftn(pairs, dim=_last(signal_ndim), norm=_norm(normalized)))
 
 
-@name("torch:Tensor.fft", called="torch.fft.Tensor", works="<1.8")
+@name(
+    "torch:Tensor.fft",
+    called="torch.fft.Tensor",
+    works="<1.8",
+    example="import torch\nprint(torch.tensor([[1.0, 0.0], [2.0, 1.0]]).fft(1).tolist())",
+)
 def tensor_fft(input: Any, signal_ndim: int, normalized: bool = False) -> Any:
     """Tensor.fft was torch.fft."""
     return fft(input, signal_ndim, normalized)

@@ -161,8 +161,7 @@ for _module, _works, _versions, _reason, _given in _WERE:
             "versions": _versions,
             "reason": _reason,
             "says": lost(_module, *_given),
-            # No release between 1.9 and 1.12 is at hand where the examples are recorded.
-            "example": f"import {_module}\nprint({_module}.{_first} is not None)" if _first != "autocast_mode" else "",
+            "example": f"import {_module}\nprint({_module}.{_first} is not None)",
         },
     )
 

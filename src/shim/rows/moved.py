@@ -125,7 +125,16 @@ def storages() -> dict[str, Any]:
     return {f"_{each}": getattr(here, each) for each in ("TypedStorage", "UntypedStorage") if hasattr(here, each)}
 
 
-@names("torch", called="torch._UntypedStorage", works=">=1.11,<1.13", versions=">=1.13")
+@names(
+    "torch",
+    called="torch._UntypedStorage",
+    works=">=1.11,<1.13",
+    versions=">=1.13",
+    example="""
+import torch
+print(isinstance(torch.ones(2).storage(), torch._TypedStorage), torch._UntypedStorage(4).nbytes())
+""",
+)
 def storages_of_torch() -> dict[str, Any]:
     """torch._UntypedStorage and torch._TypedStorage are torch.storage's."""
     found: dict[str, Any] = storages()
@@ -137,6 +146,7 @@ def storages_of_torch() -> dict[str, Any]:
     "torch.storage:UntypedStorage._untyped",
     works=">=1.11,<1.13",
     versions=">=1.13",
+    example="import torch\nprint(torch.ones(2).storage()._untyped().nbytes())",
 )
 def untyped(storage: Any) -> Any:
     """_untyped is called untyped since 1.13."""

@@ -74,8 +74,16 @@ def pack_padded_sequence(original: Any, input: Any, lengths: Any, *args: Any, **
 @behaviour(
     "torch.nn.modules.transformer:TransformerEncoder.__init__",
     called="enable_nested_tensor",
-    works="<1.12",
-    says=r"__init__\(\) got an unexpected keyword argument 'enable_nested_tensor'",
+    works=">=1.9,<1.12",  # batch_first came with 1.9, and without it all positions are computed
+    example="""
+import torch
+from torch import nn
+stack = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 4, batch_first=True), 2).eval()
+padding = torch.tensor([[False, False, True], [False, True, True]])
+with torch.no_grad():
+    y = stack(torch.arange(24.0).reshape(2, 3, 4).sin(), src_key_padding_mask=padding)
+print(tuple(y.shape), (y != 0).all(2).tolist())
+""",
 )
 def without_nested_tensors(original: Any, *args: Any, **kwargs: Any) -> None:
     """In eval, a TransformerEncoder computes nothing at padded positions since 1.12, and up to 2.0 it cut them off."""
@@ -85,10 +93,45 @@ def without_nested_tensors(original: Any, *args: Any, **kwargs: Any) -> None:
     original(*args, **kwargs)
 
 
+def _without_what_is_not_known(original: Any, *args: Any, **kwargs: Any) -> None:
+    known = inspect.signature(original).parameters
+    original(*args, **{key: value for key, value in kwargs.items() if key in known or key not in _HOW})
+
+
+#: Arguments of TransformerEncoder, and the releases that added them.
+_HOW = {"enable_nested_tensor": "1.12", "mask_check": "2.0"}
+for _argument, _since in _HOW.items():
+    row(
+        "around",
+        ("torch.nn.modules.transformer:TransformerEncoder.__init__",),
+        _without_what_is_not_known,
+        None,
+        {
+            "called": f"TransformerEncoder.{_argument}",
+            "reason": f"TransformerEncoder takes {_argument} since {_since}; it selects how, not what, is computed",
+            "works": f">={_since}",
+            "says": rf"__init__\(\) got an unexpected keyword argument '{_argument}'",
+            "example": f"""
+from torch import nn
+stack = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 4), 2, {_argument}=False)
+print(len(stack.layers))
+""",
+        },
+    )
+
+
 @behaviour(
     "torch.nn.modules.transformer:TransformerEncoder.forward",
     called="padded positions",
-    works="<1.12 || >=2.1",
+    works=">=1.9,<1.12 || >=2.1",  # batch_first came with 1.9, and without it nothing was cut off
+    example="""
+import torch
+from torch import nn
+stack = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 4, batch_first=True), 2).eval()
+padding = torch.tensor([[False, False, True], [False, True, True]])
+with torch.no_grad():
+    print(tuple(stack(torch.arange(24.0).reshape(2, 3, 4).sin(), src_key_padding_mask=padding).shape))
+""",
 )
 def with_padded_positions(original: Any, stack: Any, src: Any, *args: Any, **kwargs: Any) -> Any:
     """In eval, a TransformerEncoder of 1.12 to 2.0 cut off the positions that all of a batch have as padding."""
@@ -99,7 +142,17 @@ def with_padded_positions(original: Any, stack: Any, src: Any, *args: Any, **kwa
     return torch.nn.functional.pad(output, (0, 0, 0, lacking)) if lacking > 0 else output
 
 
-@behaviour("torch.nn.functional:interpolate", called="recompute_scale_factor", works="<1.6")
+@behaviour(
+    "torch.nn.functional:interpolate",
+    called="recompute_scale_factor",
+    works="<1.6",
+    example="""
+import torch
+x = torch.arange(5.0).reshape(1, 1, 5)
+y = torch.nn.functional.interpolate(x, scale_factor=1.5, mode="linear", align_corners=False)
+print([round(v, 3) for v in y.flatten().tolist()])
+""",
+)
 def recomputed(original: Any, *args: Any, **kwargs: Any) -> Any:
     """Interpolate by a factor counted with the factor of the rounded sizes up to 1.5, and with the given one since."""
     by_a_factor = kwargs.get("scale_factor") if len(args) < 3 else args[2]

@@ -63,6 +63,17 @@ def hooks_of_its_own(optimizer: Any, attribute: str) -> Any:
     works="<2.0",
     says=rf"\.grad\.(?P<what>\w+)\b{IN_THIS_LINE}AttributeError: 'NoneType' object has no attribute '(?P=what)'",
     only_if="zero_grad() was called after the backward() that computed the gradient",
+    example="""
+import torch
+layer = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, weight_decay=0.5)
+layer(torch.ones(1, 2)).sum().backward()
+optimizer.zero_grad()
+layer.weight.grad.add_(1.0)
+print(layer.weight.grad.tolist(), layer.bias.grad.tolist())
+layer.zero_grad()
+print(layer.weight.grad.abs().sum().item())
+""",
 )
 def to_zeros(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
     """zero_grad left gradients of zeros up to 1.13, and None since, of which a step takes no notice."""

@@ -22,7 +22,7 @@ def _lacks(
     module: str,
     classes: str,
     works: str,
-    example: str = "",
+    example: str,
     says: str = "",
     called: str = "",
     versions: str = "",
@@ -34,9 +34,9 @@ def _lacks(
         module: the module in torch.nn.modules.
         classes: the classes; the first one names the row.
         works: the releases without these attributes.
-        example: the lines after those that define ``unpickled``. A row without an example answers no message.
+        example: the lines after those that define ``unpickled``.
         says: another message.
-        called: its name, if that is not the first class.
+        called: its name, if another row has that of the first class, and answers its messages.
         versions: the releases of torch that have the classes.
         meaning: the attributes, and their values for an object that has none.
     """
@@ -59,11 +59,11 @@ def _lacks(
             "reason": f"a {names[0]} that an older release has pickled has no {' and no '.join(meaning)}",
             "works": works,
             "says": (
-                (rf"'({'|'.join(names)})' object has no attribute '({attributes})'", *filter(None, [says]))
-                if example
-                else ()
+                ()
+                if called
+                else (rf"'({'|'.join(names)})' object has no attribute '({attributes})'", *filter(None, [says]))
             ),
-            "example": example and _UNPICKLED + example,
+            "example": _UNPICKLED + example,
             "versions": versions,
         },
     )
@@ -111,8 +111,13 @@ _lacks(
     "upsampling",
     "Upsample UpsamplingBilinear2d UpsamplingNearest2d",
     called="pickled.Upsample of 1.5",
-    works="<1.6",
+    works="<1.6 || >=2.1",  # since 2.1, torch itself treats an object without the attribute as one of 1.5
     recompute_scale_factor=lambda state: None if state.get("scale_factor") is None else True,
+    example="""
+x = torch.arange(5.0).reshape(1, 1, 5)
+y = unpickled(nn.Upsample(scale_factor=1.5, mode="linear", align_corners=False), "recompute_scale_factor")(x)
+print([round(v, 3) for v in y.flatten().tolist()])
+""",
 )
 _lacks(
     "activation",
@@ -154,11 +159,19 @@ print([round(v, 2) for v in y.flatten().tolist()])
 _lacks(
     "transformer",
     "TransformerEncoder",
-    works="<1.12",
-    # With these values nothing changes. 1.12 and later read the first one, 2.0 and later the others.
+    # It is read if the layers have batch_first, which came with 1.9. Since 2.1, torch itself does without it.
+    works=">=1.9,<1.12 || >=2.1",
     enable_nested_tensor=False,
-    mask_check=False,
-    use_nested_tensor=False,
+    example="""
+stack = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 4, 0.0, batch_first=True), 1)
+for parameter in stack.parameters():
+    nn.init.constant_(parameter, 0.5)
+x = torch.tensor([[[0.0, 1.0, 4.0, 9.0], [1.0, 0.0, 2.0, 5.0]]])
+stack = unpickled(stack, "enable_nested_tensor")
+with torch.no_grad():
+    y = stack(x, src_key_padding_mask=torch.tensor([[False, False]]))
+print([round(v, 3) for v in y.flatten().tolist()])
+""",
 )
 _lacks(
     "transformer",

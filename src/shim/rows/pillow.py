@@ -45,9 +45,14 @@ names(
     says=lost("PIL", "PILLOW_VERSION", "VERSION"),
     example="import PIL\nfrom PIL import PILLOW_VERSION\nprint(PILLOW_VERSION == PIL.__version__)",
 )(_version)
-names("PIL.Image", called="PIL.Image.PILLOW_VERSION", works="<7", of="PIL", says=lost("PIL.Image", "PILLOW_VERSION"))(
-    _version
-)
+names(
+    "PIL.Image",
+    called="PIL.Image.PILLOW_VERSION",
+    works="<7",
+    of="PIL",
+    says=lost("PIL.Image", "PILLOW_VERSION"),
+    example="import PIL\nfrom PIL import Image\nprint(Image.PILLOW_VERSION == PIL.__version__)",
+)(_version)
 
 
 @name(

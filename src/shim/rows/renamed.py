@@ -30,6 +30,11 @@ def tensor() -> dict[str, Any]:
     works=">=1.5,<1.7",
     versions=">=1.7",
     says=gone("torch._overrides"),
+    example="""
+import torch
+from torch._overrides import get_ignored_functions, has_torch_function
+print(has_torch_function((torch.ones(2),)), torch.tensor in get_ignored_functions())
+""",
 )
 def overrides() -> dict[str, Any]:
     """torch._overrides has been torch.overrides since 1.7."""
