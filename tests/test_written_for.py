@@ -356,7 +356,7 @@ def comes_back(held):
     except Exception as error:
         return False
 
-kinds = ("around", "wrapper", "arguments", "name", "made")
+kinds = ("around", "instead", "wrapper", "arguments", "name", "made")
 places = [each for row in shim.rows.load() for each in expanded(row.targets) if each.kind in kinds]
 before = {each.path: held_at(each) for each in places}
 fine = {path for path, held in before.items() if callable(held) and comes_back(held)}

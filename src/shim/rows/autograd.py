@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from .row import behaviour, name
+from .row import name, often
 
 
 @name(
@@ -153,7 +154,7 @@ _CHANGES = ("__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "
             "zero_", "copy_", "normal_", "uniform_", "clamp_")  # fmt: skip
 
 
-@behaviour(
+@often(
     *(f"torch:Tensor.{each}" for each in _CHANGES),
     called="views of leaves",
     works="<1.8",
@@ -171,15 +172,22 @@ bias = torch.nn.Parameter(b.view(-1), requires_grad=True)
 print(bias.tolist(), bias.grad.tolist(), bias.is_leaf)
 """,
 )
-def of_a_leaf(original: Any, tensor: Any, *args: Any, **kwargs: Any) -> Any:
+def of_a_leaf(original: Any) -> Any:
     """A view of a parameter could be changed up to 1.7, as the initialization of a bias does; here autograd is off."""
-    base = tensor._base if tensor.requires_grad else None
-    if base is None or not base.is_leaf or any(_has_a_history(each, base) for each in (*args, *kwargs.values())):
-        return original(tensor, *args, **kwargs)
-    import torch
+    no_grad = sys.modules["torch"].no_grad
 
-    with torch.no_grad():
-        return original(tensor, *args, **kwargs)
+    def change(*args: Any, **kwargs: Any) -> Any:
+        base = args[0]._base if args[0].requires_grad else None
+        if (
+            base is None
+            or not base.is_leaf
+            or any(_has_a_history(each, base) for each in (*args[1:], *kwargs.values()))
+        ):
+            return original(*args, **kwargs)
+        with no_grad():
+            return original(*args, **kwargs)
+
+    return change
 
 
 def _has_a_history(value: Any, base: Any) -> bool:

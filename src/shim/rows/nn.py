@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections import OrderedDict
 from typing import Any
 
@@ -64,9 +65,9 @@ def _is_of_today(layer: Any) -> bool:
 )
 def pack_padded_sequence(original: Any, input: Any, lengths: Any, *args: Any, **kwargs: Any) -> Any:
     """pack_padded_sequence took lengths from the GPU, and copied them to the CPU itself, up to 1.6."""
-    import torch
-
-    if isinstance(lengths, torch.Tensor) and lengths.device.type not in ("cpu", "meta"):
+    is_tensor = isinstance(lengths, sys.modules["torch"].Tensor)
+    # The property is_cpu came later than this row, and is ten times faster than device.type.
+    if is_tensor and not getattr(lengths, "is_cpu", False) and lengths.device.type not in ("cpu", "meta"):
         lengths = lengths.cpu()
     return original(input, lengths, *args, **kwargs)
 
