@@ -86,6 +86,7 @@ def test_no_two_optimizers_share_their_hooks(row):
 def test_lengths_from_elsewhere_are_copied_to_the_cpu(row):
     class Elsewhere(torch.Tensor):
         device = types.SimpleNamespace(type="cuda")
+        is_cpu = False
 
         def cpu(self):
             return torch.tensor([2, 1])
