@@ -16,13 +16,13 @@ _OF_TODAY = {"torch", "torchvision", "torchaudio"}
 _OURS = __name__.partition(".")[0]
 
 
-def _by_torch() -> bool:
+def by_torch() -> bool:
     """Tell whether torch itself calls the patched function that called this function's caller."""
     frame: Any = sys._getframe(2)
     while frame is not None:
-        by_torch = _of_today(str(frame.f_globals.get("__name__")))
-        if by_torch is not None:
-            return by_torch
+        of_today = _of_today(str(frame.f_globals.get("__name__")))
+        if of_today is not None:
+            return of_today
         frame = frame.f_back
     return False
 
@@ -81,7 +81,7 @@ def division(original: Any) -> Any:
         for each in args:
             if not _whole(each):
                 return original(*args, **kwargs)
-        if not all(map(_whole, kwargs.values())) or _by_torch():
+        if not all(map(_whole, kwargs.values())) or by_torch():
             return original(*args, **kwargs)
         if rounds_already:
             function = getattr(torch if name == "div" else type(args[0]), f"floor_{name}".replace("_div", "_divide"))
@@ -112,7 +112,7 @@ def number_by_tensor(original: Any) -> Any:
     """A number divided by a tensor of integers was cut off to integers of its type up to 1.6."""
 
     def divide(tensor: Any, number: Any) -> Any:
-        if not _whole(tensor) or not isinstance(number, Number) or isinstance(number, complex) or _by_torch():
+        if not _whole(tensor) or not isinstance(number, Number) or isinstance(number, complex) or by_torch():
             return original(tensor, number)
         return (tensor.double().reciprocal() * number).type_as(tensor)
 
@@ -139,7 +139,7 @@ def floor_divide(original: Any) -> Any:
     Tensor = torch.Tensor  # noqa: N806
 
     def divide(input: Any, other: Any, **kwargs: Any) -> Any:
-        if _by_torch():
+        if by_torch():
             return original(input, other, **kwargs)
         if turned_around:
             input, other = other, input
@@ -165,7 +165,7 @@ def floor_divide_into_another(original: Any) -> Any:
     div = sys.modules["torch"]._C._VariableFunctions.div
 
     def divide(tensor: Any, other: Any) -> Any:
-        return original(tensor, other) if _by_torch() else div(tensor, other, rounding_mode="trunc")
+        return original(tensor, other) if by_torch() else div(tensor, other, rounding_mode="trunc")
 
     return divide
 
@@ -181,7 +181,7 @@ def power(original: Any) -> Any:
 
     def power(tensor: Any, exponent: Any, **kwargs: Any) -> Any:
         cut_off = type(exponent) is float and isinstance(tensor, Tensor) and _whole(tensor)
-        if not cut_off or kwargs or _by_torch():
+        if not cut_off or kwargs or by_torch():
             return original(tensor, exponent, **kwargs)
         if exponent.is_integer() and exponent >= 0:
             return original(tensor, int(exponent))
@@ -196,7 +196,7 @@ def power_of_a_number(original: Any) -> Any:
     """A float to the power of a tensor of integers was cut off to an integer itself up to 1.5."""
 
     def power(tensor: Any, number: Any) -> Any:
-        cut_off = type(number) is float and _whole(tensor) and not _by_torch()
+        cut_off = type(number) is float and _whole(tensor) and not by_torch()
         return original(tensor, int(number) if cut_off else number)
 
     return power
@@ -225,7 +225,7 @@ def addcdiv(original: Any) -> Any:
         if not _whole(tensor):
             return original(tensor, *args, **kwargs)
         *value, one, other = args if len(args) > 1 else (tensor, 0.0)
-        if not (_whole(one) and _whole(other)) or kwargs.keys() - {"value"} or _by_torch():
+        if not (_whole(one) and _whole(other)) or kwargs.keys() - {"value"} or by_torch():
             return original(tensor, *args, **kwargs)
         value = value[0] if value else kwargs.get("value", 1)
         if rounds_already:
@@ -245,6 +245,6 @@ def addcdiv(original: Any) -> Any:
 def full(original: Any, size: Any, fill_value: Any, *args: Any, **kwargs: Any) -> Any:
     """torch.full of an integer or a bool gave floats up to 1.5, and what the value is since 1.7."""
     says_nothing = not args and "out" not in kwargs and kwargs.get("dtype") is None
-    if isinstance(fill_value, int) and says_nothing and not _by_torch():
+    if isinstance(fill_value, int) and says_nothing and not by_torch():
         kwargs["dtype"] = sys.modules["torch"].get_default_dtype()
     return original(size, fill_value, *args, **kwargs)

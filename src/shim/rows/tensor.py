@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any
 
 from ..patches.messages import IN_THIS_LINE
-from .row import behaviour, often
+from .row import argument, behaviour, often
 
 _CLAMPS = ("clamp", "clamp_", "clamp_min", "clamp_min_", "clamp_max", "clamp_max_", "clip", "clip_")
 
@@ -56,6 +56,25 @@ def _whole(bound: Any, kind: type) -> Any:
     if type(bound).__module__ == "numpy" and isinstance(bound, Real):
         bound = float(bound)  # as torch itself treated a scalar of NumPy
     return int(bound) if isinstance(bound, float) and math.isfinite(bound) else bound
+
+
+@argument(
+    "torch:linspace",
+    "torch:logspace",
+    works="<1.11",
+    says=r"\b(lin|log)space\(\) (received an invalid combination of arguments - got \((int|float), (int|float)"
+    r"(, \w+=[^,()]*)*\)|missing 1 required positional arguments?: \"steps\")",
+    example="""
+import torch
+print(torch.linspace(0, 99).tolist() == [*range(100)], torch.logspace(0, 1).shape, torch.linspace(0, 1, 3).tolist())
+print(torch.linspace(start=0, end=99, dtype=torch.float64)[-1], torch.linspace(0, 1, steps=2).tolist())
+""",
+)
+def without_steps(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """The steps of linspace and logspace were 100 if none were given up to 1.10, and must be given since."""
+    if len(args) < 3:
+        kwargs.setdefault("steps", 100)
+    return original(*args, **kwargs)
 
 
 @behaviour(
