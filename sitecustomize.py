@@ -25,11 +25,10 @@ def _arm(here):
         return
     if not any(hasattr(finder, "_shim") for finder in sys.meta_path):  # of another copy of shim
         sys.meta_path.insert(0, _finder)
-        # Programs written for another torch may import these before torch, or without it (bootstrap.BESIDE_TORCH).
-        if os.environ.get("SHIM_FOR", written_for) or os.environ.get("SHIM_PATCHES"):
-            Finder.awaited += ("numpy", "PIL", "torchvision", "torchaudio")
-        if "torch.optim" in sys.modules:  # imported by a .pth file
-            _finder.find_spec("torch.optim")
+        # A program written for another torch may want names of Python itself before torch (bootstrap.OF_PYTHON).
+        for_another = os.environ.get("SHIM_FOR", written_for) or os.environ.get("SHIM_PATCHES")
+        if for_another or "torch.optim" in sys.modules:  # imported by a .pth file
+            _finder.hand_over()
 
 
 #: The release of torch that the programs of this environment were written for: the argument of `shim enable --for`.
@@ -43,9 +42,12 @@ class Finder(object):
     awaited = ("torch.optim", "shim.adopt", "shim", "preimport")
 
     def find_spec(self, fullname, path=None, target=None):
-        """For an awaited module, load shim's real finder, and let it take over. Most processes never need it."""
-        if fullname not in self.awaited:
-            return None
+        """For an awaited module, let shim's real finder take over. Most processes never need it."""
+        finder = self.hand_over() if fullname in self.awaited else None
+        return finder and finder.find_spec(fullname, path, target)
+
+    def hand_over(self):
+        """Load shim's real finder, which replaces this one; return it, or None after an error."""
         try:
             bootstrap = _load()
             if self in sys.meta_path and bootstrap.FINDER not in sys.meta_path:
@@ -57,7 +59,7 @@ class Finder(object):
             if sys.stderr is not None:
                 sys.stderr.write("shim: torch goes on unguarded, because of %s: %s\n" % (type(error).__name__, error))
             return None
-        return bootstrap.FINDER.find_spec(fullname, path, target)
+        return bootstrap.FINDER
 
     def __deepcopy__(self, memo):
         return self

@@ -86,7 +86,7 @@ CALLS = {
     "torch.nn.utils.rnn:pack_padded_sequence": (X.reshape(2, 3, 1), torch.tensor([2, 2, 1])),
     "torch.utils.data.dataset:random_split": ([1, 2, 3], [1, 2]),
 }
-LOOPS, ROUNDS = 1000, 9
+LOOPS, ROUNDS = 100, 200
 
 
 def held(path):
@@ -118,7 +118,8 @@ def main():
         target.path: row.name
         for row in rows.load()
         for target in expanded(row.targets)
-        if target.kind in ("around", "wrapper", "arguments") and (not options.names or row.name in options.names)
+        if target.kind in ("around", "instead", "wrapper", "arguments")
+        and (not options.names or row.name in options.names)
     }
     before = {path: held(path) for path in CALLS if path in places}
     shim.activate(written_for=options.release)

@@ -362,7 +362,7 @@ def comes_back(held):
     except Exception as error:
         return False
 
-kinds = ("around", "wrapper", "arguments", "name", "made")
+kinds = ("around", "instead", "wrapper", "arguments", "name", "made")
 places = [each for row in shim.rows.load() for each in expanded(row.targets) if each.kind in kinds]
 before = {each.path: held_at(each) for each in places}
 fine = {path for path, held in before.items() if callable(held) and comes_back(held)}
@@ -390,6 +390,48 @@ def test_rows_of_pillow_and_numpy_need_no_torch(python):
     """
     ran = python(code, env={"SHIM_FOR": "1.7"})
     assert ran.stdout == "True\nTrue False\n", ran.stderr
+
+
+OF_PYTHON = """
+import sys
+from time import clock
+from {module} import {name}
+print({name}.__name__, "torch" in sys.modules, "shim.activation" in sys.modules)
+import torch, shim, {module}
+print({module}.{name} is {name})
+shim.deactivate()
+print(hasattr({module}, "{name}"), hasattr({module}, "__getattr__"))
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python itself has some of the names")
+@pytest.mark.parametrize(
+    "module, name",
+    [("collections", "Mapping"), ("inspect", "getargspec"), ("fractions", "gcd"), ("base64", "encodestring")],
+)
+@pytest.mark.parametrize("door, first", [("sitecustomize", ""), ("src", "import preimport")])
+def test_rows_of_python_need_no_torch(python, module, name, door, first):
+    code = first + OF_PYTHON.format(module=module, name=name)
+    ran = python(["-c", code], door=door, env={"SHIM_FOR": "1.7"})
+    assert ran.stdout == f"{name} False True\nTrue\nFalse False\n", ran.stderr
+
+
+def test_a_name_that_python_never_had_is_missing_as_ever(python):
+    code = """
+        import collections, inspect
+        print(hasattr(collections, "Nothing"), hasattr(inspect, "nothing"), getattr(inspect, "nothing", 0))
+        try:
+            collections.Nothing
+        except AttributeError as error:
+            print(error)
+    """
+    ran = python(code, env={"SHIM_FOR": "1.7"})
+    assert ran.stdout == "False False 0\nmodule 'collections' has no attribute 'Nothing'\n", ran.stderr
+
+
+def test_a_process_that_asks_for_no_lost_name_loads_no_more_than_the_hook(python):
+    code = "import base64, collections, fractions, inspect, sys, time; print([m for m in sys.modules if 'shim' in m])"
+    assert python(code, env={"SHIM_FOR": "1.7"}).stdout == "['shim.bootstrap']\n"
 
 
 def test_children_inherit_it(python):

@@ -28,10 +28,17 @@ AWAITED: "Set[str]" = {"torch.optim", "shim.adopt"}
 #: or SHIM_PATCHES is set.
 BESIDE_TORCH = ("numpy", "PIL", "torchvision", "torchaudio")
 
+#: Modules of Python that such a program imports first of all, and takes names from that they no longer have. Nearly
+#: every process uses these modules, so that the patches wait until a name is asked for that is missing.
+OF_PYTHON = ("base64", "collections", "fractions", "inspect", "time")
+
 #: The awaited modules that are being executed. If a module is imported lazily, its spec does not say so.
 RUNNING: "Set[str]" = set()
 #: The awaited modules that have been executed and are being patched. The import system still treats them as unfinished.
 ARRIVING: "Set[str]" = set()
+
+#: The module of Python that was asked for a name which it lacks, while that is looked up in the table of breakages.
+ANSWERING: "Set[str]" = set()
 
 #: How this process was armed: the door, whether torch.optim was loaded before, and the release of torch that the
 #: program was written for, if the door or ``activate`` names one.
@@ -60,8 +67,8 @@ def arm(door: "str", written_for: "Optional[str]" = None) -> "None":
     if written_for:
         state["written_for"] = written_for
     if written_for or os.environ.get("SHIM_FOR") or os.environ.get("SHIM_PATCHES"):
-        AWAITED.update(BESIDE_TORCH)
-        for name in BESIDE_TORCH:
+        AWAITED.update(BESIDE_TORCH, OF_PYTHON)
+        for name in BESIDE_TORCH + OF_PYTHON:
             if name in sys.modules:
                 arrived(name)
     if "torch.optim" in sys.modules:
@@ -73,11 +80,18 @@ def disarm() -> "None":
     state.update(door=None, late=False, written_for=None)
     if FINDER in sys.meta_path:
         sys.meta_path.remove(FINDER)
+    for name in OF_PYTHON:
+        held = vars(sys.modules.get(name, object))
+        if getattr(held.get("__getattr__"), "__module__", None) == __name__:
+            del sys.modules[name].__getattr__
 
 
 def arrived(name: "str", just_run: "bool" = False) -> "None":
     """Apply the patches for the module ``name``, which was just imported. An error in them does not get out."""
     if state["door"] is None:
+        return
+    if name in OF_PYTHON and name not in ANSWERING and "torch.optim" not in sys.modules:
+        _answer_for(sys.modules[name])
         return
     import gc  # built in, and torch has loaded it
 
@@ -97,6 +111,25 @@ def arrived(name: "str", just_run: "bool" = False) -> "None":
         ARRIVING.discard(name)
         if collects:
             gc.enable()
+
+
+def _answer_for(module: "ModuleType") -> "None":
+    """Apply the patches for a module of Python when a name is asked for that it lacks (PEP 562)."""
+    name = module.__name__
+
+    def missing(attribute: "str") -> "Any":
+        if not ANSWERING and attribute[:2] != "__":
+            ANSWERING.add(name)
+            try:
+                arrived(name)
+            finally:
+                ANSWERING.clear()
+        if attribute in vars(module):
+            return vars(module)[attribute]
+        raise AttributeError("module %r has no attribute %r" % (name, attribute))
+
+    # Up to Python 3.9 collections has its own, which still knows the names.
+    vars(module).setdefault("__getattr__", missing)
 
 
 def _failed(error: "Exception") -> "None":

@@ -37,6 +37,7 @@ class Target(Record):
     - ``"made"``: the same with the result of ``how(owner)``;
     - ``"attribute"``: the attribute is set to the result of ``how(owner)``, whatever it was before;
     - ``"around"``: ``how(original, *args, **kwargs)`` is called in place of a function, in every module that holds it;
+    - ``"instead"``: the same with the result of ``how(original)``, which is a function, for one that is called often;
     - ``"wrapper"``: ``how(wrapped, instance, args, kwargs)`` is called in place of the function, as in wrapt;
     - ``"arguments"``: the same with all arguments, also those that the caller left out, and with the original's
       signature.
@@ -317,12 +318,7 @@ class Around(Kind):
         """Call ``how`` with the original in its place."""
         owner, held = found
         original = held.__func__ if isinstance(held, (staticmethod, classmethod)) else held
-        how = target.how
-
-        @functools.wraps(original)
-        def around(*args: Any, **kwargs: Any) -> Any:
-            return how(original, *args, **kwargs)
-
+        around = functools.wraps(original)(self.new(target.how, original))
         # pickle finds a function by its name. The name of torch.clamp is one in torch._C, which is another object.
         around.__module__, around.__qualname__ = target.path.split(":")
         # TorchScript cannot compile this. From 2.3 on, this attribute tells it what to compile instead:
@@ -332,6 +328,22 @@ class Around(Kind):
         replace.attribute(owner, target.attribute, new, undos)
         _as_a_builtin_of_torchscript(original, around, undos)
         return Change(target, owner, held, new, swap=isinstance(owner, ModuleType))
+
+    def new(self, how: Any, original: Any) -> Any:
+        """Return the function that is called."""
+
+        def around(*args: Any, **kwargs: Any) -> Any:
+            return how(original, *args, **kwargs)
+
+        return around
+
+
+class Instead(Around):
+    """The same, but without a call of its own: ``how`` has made the function that is called."""
+
+    def new(self, how: Any, original: Any) -> Any:
+        """Return the function that is called."""
+        return how(original)
 
 
 def _as_a_builtin_of_torchscript(original: Any, new: Any, undos: Undos) -> None:
@@ -392,6 +404,7 @@ KINDS: dict[str, Kind] = {
     "made": Made(),
     "attribute": Attribute(),
     "around": Around(),
+    "instead": Instead(),
     "wrapper": Wrapper(exact=False),
     "arguments": Wrapper(exact=True),
 }

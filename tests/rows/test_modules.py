@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import types
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -86,6 +87,7 @@ def test_no_two_optimizers_share_their_hooks(row):
 def test_lengths_from_elsewhere_are_copied_to_the_cpu(row):
     class Elsewhere(torch.Tensor):
         device = types.SimpleNamespace(type="cuda")
+        is_cpu = False
 
         def cpu(self):
             return torch.tensor([2, 1])
@@ -246,3 +248,30 @@ def test_sync_params_sends_the_buffers_that_are_there_now(row, tmp_path):
         assert sent == []
     finally:
         distributed.destroy_process_group()
+
+
+@pytest.fixture
+def of_1_4():
+    shim.activate(written_for="1.4")
+    yield
+    shim.deactivate()
+
+
+@pytest.mark.skipif(HERE < (1, 7, 0), reason="1.6 sorts them itself")
+def test_a_dictionary_of_modules_is_sorted_by_name(of_1_4):
+    assert list(nn.ModuleDict({"b": nn.ReLU(), "a": nn.ReLU()})) == ["a", "b"]
+    ordered = OrderedDict([("b", nn.ReLU()), ("a", nn.ReLU())])
+    assert list(nn.ModuleDict(ordered)) == list(nn.ModuleDict([*ordered.items()])) == ["b", "a"]
+    assert list(nn.ModuleDict(nn.ModuleDict(ordered))) == ["b", "a"] and list(nn.ModuleDict()) == []
+
+
+@pytest.mark.skipif(HERE < (2, 7, 0), reason="before, it takes verbose itself")
+@pytest.mark.filterwarnings("ignore")
+def test_a_plateau_takes_verbose_as_it_did_before_the_other_schedulers(of_1_4, capsys):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, verbose=True)
+    scheduler.step(1.0)
+    scheduler.step(1.0)
+    assert capsys.readouterr().out == "Epoch 00002: reducing learning rate of group 0 to 1.0000e-01.\n"
+    with pytest.raises(TypeError, match="verbose"):
+        torch.optim.lr_scheduler.StepLR(optimizer, 1, verbose=True)

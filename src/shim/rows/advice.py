@@ -92,14 +92,11 @@ advice(
     of="setuptools",
 )
 advice(
-    "in-place on a view of several",
-    "What unbind gives, and since 1.7 what chunk and split give, cannot be changed in place under autograd. Write "
-    "a = a * 2 for a.mul_(2), or take a.clone() of it first.",
-    (
-        r"Output \d+ of \w+ is a view and is being modified in-?place\. This view is the output of a function that "
-        r"returns multiple views",
-        r"diff_view_meta->output_nr_ == 0 ?INTERNAL ASSERT FAILED",
-    ),
+    "in-place on what unbind gives",
+    "What unbind gives, as a loop over a tensor does, cannot be changed in place under autograd. Write a = a * 2 for "
+    "a.mul_(2), or take a.clone() of it first.",
+    r"Output \d+ of Unbind\w* is a view and is being modified in-?place\. This view is the output of a function that "
+    r"returns multiple views",
     works="<1.5",
 )
 advice(

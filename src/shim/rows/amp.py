@@ -79,6 +79,8 @@ def double(x):
     return 2 * x
 
 print(double(3))
+import pickle
+print(pickle.loads(pickle.dumps(torch.autocast)) is torch.autocast)
 """,
 )
 def autocast(torch: Any) -> Any:
@@ -174,6 +176,7 @@ def _autocast() -> Any:
             return self._context.__exit__(*error)
 
     Autocast.__name__ = Autocast.__qualname__ = "autocast"
+    Autocast.__module__ = "torch"  # where pickle finds it
     return Autocast
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from .row import behaviour, name
+from .division import by_torch
+from .row import name, often
 
 
 @name(
@@ -153,7 +155,7 @@ _CHANGES = ("__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "
             "zero_", "copy_", "normal_", "uniform_", "clamp_")  # fmt: skip
 
 
-@behaviour(
+@often(
     *(f"torch:Tensor.{each}" for each in _CHANGES),
     called="views of leaves",
     works="<1.8",
@@ -171,17 +173,99 @@ bias = torch.nn.Parameter(b.view(-1), requires_grad=True)
 print(bias.tolist(), bias.grad.tolist(), bias.is_leaf)
 """,
 )
-def of_a_leaf(original: Any, tensor: Any, *args: Any, **kwargs: Any) -> Any:
+def of_a_leaf(original: Any) -> Any:
     """A view of a parameter could be changed up to 1.7, as the initialization of a bias does; here autograd is off."""
-    base = tensor._base if tensor.requires_grad else None
-    if base is None or not base.is_leaf or any(_has_a_history(each, base) for each in (*args, *kwargs.values())):
-        return original(tensor, *args, **kwargs)
-    import torch
+    no_grad = sys.modules["torch"].no_grad
 
-    with torch.no_grad():
-        return original(tensor, *args, **kwargs)
+    def change(*args: Any, **kwargs: Any) -> Any:
+        base = args[0]._base if args[0].requires_grad else None
+        if (
+            base is None
+            or not base.is_leaf
+            or any(_has_a_history(each, base) for each in (*args[1:], *kwargs.values()))
+        ):
+            return original(*args, **kwargs)
+        with no_grad():
+            return original(*args, **kwargs)
+
+    return change
 
 
 def _has_a_history(value: Any, base: Any) -> bool:
     """Tell whether a gradient would be lost: of another tensor than the views of the same leaf."""
     return bool(getattr(value, "requires_grad", False)) and value._base is not base
+
+
+_PARTS = tuple(f"torch:{owner}{each}" for owner in ("Tensor.", "") for each in ("chunk", "split"))
+_ON_A_VIEW_OF_SEVERAL = (
+    r"Output \d+ of Split\w* is a view and is being modified in-?place\. "
+    r"This view is the output of a function that returns multiple views",
+    r"diff_view_meta->output_nr_ == 0 ?INTERNAL ASSERT FAILED",
+)
+
+
+@often(
+    *_PARTS,
+    called="in-place on a view of several",
+    works=">=1.5,<1.8",
+    versions=">=1.8",
+    says=_ON_A_VIEW_OF_SEVERAL,
+    example="""
+import torch
+x = torch.arange(4.0, requires_grad=True)
+y = x * 1
+first, second = y.chunk(2)
+first.mul_(3)
+(first.sum() + y.sum()).backward()
+print(x.grad.tolist(), y.tolist(), second.tolist())
+parts = torch.split(torch.ones(5, 2, requires_grad=True) * 2, (2, 3), dim=0)
+print([tuple(part.shape) for part in parts], parts[1].requires_grad)
+""",
+)
+def views_of_their_own(original: Any) -> Any:
+    """What chunk or split gave under autograd could be changed in place up to 1.7; here each is a view of its own."""
+    torch: Any = sys.modules["torch"]
+
+    def split(*args: Any, **kwargs: Any) -> Any:
+        tensor: Any = args[0] if args else kwargs.get("input", kwargs.get("tensor"))
+        if not getattr(tensor, "requires_grad", False) or not torch.is_grad_enabled() or by_torch():
+            return original(*args, **kwargs)
+        dim = kwargs.get("dim", args[2] if len(args) > 2 else 0)
+        with torch.no_grad():
+            sizes = [part.shape[dim] for part in original(*args, **kwargs)]
+        starts = [sum(sizes[:place]) for place in range(len(sizes))]
+        return tuple(tensor.narrow(dim, start, size) for start, size in zip(starts, sizes))
+
+    return split
+
+
+@often(
+    *_PARTS,
+    called="in-place on views of several",
+    works="<1.5",
+    versions=">=1.8",
+    example="""
+import torch
+x = torch.ones(2, 4, requires_grad=True)
+gates = (x * 1).chunk(2, 1)
+(gates[0].sigmoid_() * gates[1].tanh_()).sum().backward()
+print([round(value, 4) for value in x.grad.flatten().tolist()])
+parts = torch.split(torch.ones(5, 2, requires_grad=True) * 2, (2, 3), dim=0)
+print([tuple(part.mul_(2).shape) for part in parts], parts[1].requires_grad, len(torch.ones(3).split(2)))
+""",
+)
+def views_apart(original: Any) -> Any:
+    """All that chunk or split gave could be changed in place up to 1.4, and stood apart from the whole."""
+    torch: Any = sys.modules["torch"]
+
+    def split(*args: Any, **kwargs: Any) -> Any:
+        tensor: Any = args[0] if args else kwargs.get("input", kwargs.get("tensor"))
+        if not getattr(tensor, "requires_grad", False) or not torch.is_grad_enabled() or by_torch():
+            return original(*args, **kwargs)
+        if original.__name__ == "chunk":
+            return torch.unsafe_chunk(*args, **kwargs)
+        by = args[1] if len(args) > 1 else kwargs.get("split_size_or_sections", kwargs.get("split_size"))
+        dim = kwargs.get("dim", args[2] if len(args) > 2 else 0)
+        return (torch.unsafe_split if isinstance(by, int) else torch.unsafe_split_with_sizes)(tensor, by, dim)
+
+    return split

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .row import advice, argument, behaviour, module, name, names, row
+from ..patches.messages import lost
+from .row import argument, behaviour, module, name, names, row
 
 
 @behaviour(
@@ -291,11 +292,69 @@ def launch_config(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
     original(self, *args, **kwargs)
 
 
-advice(
-    "multigpu",
-    "The collectives over several GPUs of one process left in 2.2. Start a process for each GPU (torchrun), and use "
-    "the function without _multigpu, with the tensor in place of the list of one.",
-    r"has no attribute '(all_gather|all_reduce|broadcast|reduce|reduce_scatter)_multigpu'|"
-    r"cannot import name '(all_gather|all_reduce|broadcast|reduce|reduce_scatter)_multigpu' from 'torch\.distributed",
+_MULTIGPU = [f"{each}_multigpu" for each in ("all_gather", "all_reduce", "broadcast", "reduce", "reduce_scatter")]
+
+
+@names(
+    "torch.distributed",
+    called="multigpu",
     works="<2.2",
+    says=lost("torch.distributed", *_MULTIGPU),
+    example="""
+import tempfile, torch, torch.distributed as dist
+dist.init_process_group("gloo", init_method="file://" + tempfile.mktemp(), rank=0, world_size=1)
+x, y = torch.ones(2), torch.zeros(2)
+print(dist.all_reduce_multigpu([x]), dist.broadcast_multigpu([x], 0), dist.reduce_multigpu([x], 0), x.tolist())
+print(dist.all_reduce_multigpu([y], async_op=True) is None, y.tolist())
+dist.destroy_process_group()
+""",
 )
+def multigpu() -> dict[str, Any]:
+    """The collectives over several GPUs of one process left in 2.2; those of one GPU for each process are here."""
+    import torch.distributed as dist
+
+    def only(tensors: Any) -> Any:
+        if len(tensors) != 1:
+            raise RuntimeError("with torch 2.2 and newer there is one GPU for each process: start them with torchrun")
+        return tensors[0]
+
+    added = dist.ReduceOp.SUM
+
+    def all_reduce_multigpu(tensor_list: Any, op: Any = added, group: Any = None, async_op: bool = False) -> Any:
+        return dist.all_reduce(only(tensor_list), op, group, async_op)
+
+    def broadcast_multigpu(
+        tensor_list: Any, src: int, group: Any = None, async_op: bool = False, src_tensor: int = 0
+    ) -> Any:
+        return dist.broadcast(only(tensor_list), src, group, async_op)
+
+    def reduce_multigpu(
+        tensor_list: Any, dst: int, op: Any = added, group: Any = None, async_op: bool = False, dst_tensor: int = 0
+    ) -> Any:
+        return dist.reduce(only(tensor_list), dst, op, group, async_op)
+
+    def all_gather_multigpu(
+        output_tensor_lists: Any, input_tensor_list: Any, group: Any = None, async_op: bool = False
+    ) -> Any:
+        return dist.all_gather(only(output_tensor_lists), only(input_tensor_list), group, async_op)
+
+    def reduce_scatter_multigpu(
+        output_tensor_list: Any, input_tensor_lists: Any, op: Any = added, group: Any = None, async_op: bool = False
+    ) -> Any:
+        return dist.reduce_scatter(only(output_tensor_list), only(input_tensor_lists), op, group, async_op)
+
+    given = (all_gather_multigpu, all_reduce_multigpu, broadcast_multigpu, reduce_multigpu, reduce_scatter_multigpu)
+    return {each.__name__: each for each in given}
+
+
+names(
+    "torch.distributed.distributed_c10d",
+    called="multigpu of distributed_c10d",
+    works="<2.2",
+    says=lost("torch.distributed.distributed_c10d", *_MULTIGPU),
+    example="""
+import torch.distributed as dist
+from torch.distributed.distributed_c10d import all_reduce_multigpu, broadcast_multigpu
+print(all_reduce_multigpu.__name__, broadcast_multigpu.__name__)
+""",
+)(multigpu)

@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from numbers import Integral, Number
 from typing import Any
 
 from ..patches.messages import IN_THIS_LINE
 from ..releases import release
-from .row import advice, behaviour
+from .row import advice, behaviour, often
 
 #: Python files of new code, which expect the division of today.
 _OF_TODAY = {"torch", "torchvision", "torchaudio"}
 _OURS = __name__.partition(".")[0]
 
 
-def _by_torch() -> bool:
+def by_torch() -> bool:
     """Tell whether torch itself calls the patched function that called this function's caller."""
     frame: Any = sys._getframe(2)
     while frame is not None:
-        package = str(frame.f_globals.get("__name__")).partition(".")[0]
-        if package != _OURS:
-            return package in _OF_TODAY
+        of_today = _of_today(str(frame.f_globals.get("__name__")))
+        if of_today is not None:
+            return of_today
         frame = frame.f_back
     return False
 
 
+@functools.lru_cache(maxsize=None)
+def _of_today(module: str) -> bool | None:
+    """Tell whether a module is new code; None if it is ours."""
+    package = module.partition(".")[0]
+    return None if package == _OURS else package in _OF_TODAY
+
+
 def _whole(value: Any) -> bool:
+    kind = type(value)
+    if kind is float or kind is int:  # what is most frequent, and what takes longest below
+        return kind is int
     if isinstance(value, sys.modules["torch"].Tensor):
-        tensor: Any = value
-        return not (tensor.is_floating_point() or tensor.is_complex())
+        dtype: Any = value.dtype
+        return not (dtype.is_floating_point or dtype.is_complex)
     return isinstance(value, Integral)
 
 
@@ -37,7 +48,7 @@ _NO_INDICES = r"IndexError: tensors used as indices must be long, (?:int, )?byte
 _BY_DIVISION = rf"\[[^:]*?[\w)\]] ?/ ?[\w(]{IN_THIS_LINE}{_NO_INDICES}"
 
 
-@behaviour(
+@often(
     "torch:div",
     "torch:Tensor.div",
     "torch:Tensor.div_",
@@ -59,21 +70,26 @@ print(x.div(torch.tensor([2, 2, 1])).tolist(), torch.div(x, 2).dtype, x.float().
 print(torch.arange(5)[x.div_(2)].tolist(), (torch.tensor([7], dtype=torch.uint8) / 2).dtype)
 """,
 )
-def division(original: Any, *args: Any, **kwargs: Any) -> Any:
+def division(original: Any) -> Any:
     """Division of integers by integers was cut off to an integer up to 1.5, and gives floats since 1.7."""
-    for each in (*args, *kwargs.values()):
-        if not _whole(each):
+    torch: Any = sys.modules["torch"]
+    written = original.__name__
+    name = {"__truediv__": "div", "__itruediv__": "div_", "__idiv__": "div_"}.get(written, written)
+    rounds_already = release(torch.__version__).numbers < (1, 8, 0)  # floor_divide, towards zero
+
+    def divide(*args: Any, **kwargs: Any) -> Any:
+        for each in args:
+            if not _whole(each):
+                return original(*args, **kwargs)
+        if not all(map(_whole, kwargs.values())) or by_torch():
             return original(*args, **kwargs)
-    if _by_torch():
-        return original(*args, **kwargs)
-    name = {"__truediv__": "div", "__itruediv__": "div_", "__idiv__": "div_"}.get(original.__name__, original.__name__)
-    if name != original.__name__:
-        original = getattr(type(args[0]), name)
-    torch = sys.modules["torch"]
-    if release(torch.__version__).numbers < (1, 8, 0):
-        original = getattr(torch if name == "div" else type(args[0]), f"floor_{name}".replace("_div", "_divide"))
-        return original(*args, **kwargs)  # which rounded towards zero, too, at that time
-    return original(*args, **kwargs, rounding_mode="trunc")
+        if rounds_already:
+            function = getattr(torch if name == "div" else type(args[0]), f"floor_{name}".replace("_div", "_divide"))
+            return function(*args, **kwargs)
+        function = original if name == written else getattr(type(args[0]), name)
+        return function(*args, **kwargs, rounding_mode="trunc")
+
+    return divide
 
 
 advice(
@@ -86,21 +102,25 @@ advice(
 )
 
 
-@behaviour(
+@often(
     "torch:Tensor.__rtruediv__",
     "torch:Tensor.__rdiv__",
     called="torch.div of a number",
     works="<1.7",
     example="import torch\nprint((7 / torch.tensor([2, -2, 7])).tolist(), (1.5 / torch.tensor([1])).dtype)",
 )
-def number_by_tensor(original: Any, tensor: Any, number: Any) -> Any:
+def number_by_tensor(original: Any) -> Any:
     """A number divided by a tensor of integers was cut off to integers of its type up to 1.6."""
-    if not _whole(tensor) or not isinstance(number, Number) or isinstance(number, complex) or _by_torch():
-        return original(tensor, number)
-    return (tensor.double().reciprocal() * number).type_as(tensor)
+
+    def divide(tensor: Any, number: Any) -> Any:
+        if not _whole(tensor) or not isinstance(number, Number) or isinstance(number, complex) or by_torch():
+            return original(tensor, number)
+        return (tensor.double().reciprocal() * number).type_as(tensor)
+
+    return divide
 
 
-@behaviour(
+@often(
     "torch:floor_divide",
     "torch:Tensor.floor_divide",
     "torch:Tensor.floor_divide_",
@@ -114,36 +134,43 @@ x = torch.tensor([7, -7, 5])
 print((x // 2).tolist(), (x // torch.tensor(-2)).tolist(), (x // torch.tensor([2, 2, 2])).dtype)
 """,
 )
-def floor_divide(original: Any, input: Any, other: Any, **kwargs: Any) -> Any:
+def floor_divide(original: Any) -> Any:
     """The // of tensors was cut off towards zero up to 1.12, and goes to the next lower integer since."""
-    if _by_torch():
-        return original(input, other, **kwargs)
     torch: Any = sys.modules["torch"]
     name = original.__name__
-    if name == "__rfloordiv__":
-        input, other = other, input
-    if not isinstance(input, torch.Tensor):
-        input = torch.tensor(input, device=other.device)
-    if name in ("floor_divide_", "__ifloordiv__"):
-        return input.div_(other, rounding_mode="trunc")
-    # Not torch.div, which may be patched itself.
-    return torch._C._VariableFunctions.div(input, other, rounding_mode="trunc", **kwargs)
+    turned_around = name == "__rfloordiv__"
+    in_place = name in ("floor_divide_", "__ifloordiv__")
+    # Not torch.div and Tensor.div_, which may be patched themselves.
+    div, div_ = torch._C._VariableFunctions.div, torch.Tensor.__base__.div_
+    Tensor = torch.Tensor  # noqa: N806
+
+    def divide(input: Any, other: Any, **kwargs: Any) -> Any:
+        if by_torch():
+            return original(input, other, **kwargs)
+        if turned_around:
+            input, other = other, input
+        if in_place:
+            # The row of views of leaves is one of Tensor.div_.
+            return (torch.Tensor.div_ if input.requires_grad else div_)(input, other, rounding_mode="trunc")
+        if not isinstance(input, (Tensor, int, float)):
+            input = torch.tensor(input, device=other.device)
+        return div(input, other, rounding_mode="trunc", **kwargs)
+
+    return divide
 
 
-@behaviour(
+@often(
     "torch:Tensor.__rfloordiv__",
     called="// of a number",
     works="<1.7",
     example="import torch\nprint((-7 // torch.tensor([2, -2])).tolist(), (7.5 // torch.tensor([2])).tolist())",
 )
-def number_by_tensor_cut_off(original: Any, tensor: Any, number: Any) -> Any:
+def number_by_tensor_cut_off(original: Any) -> Any:
     """The // of a number by a tensor of integers gave integers of its type up to 1.6."""
-    if not _whole(tensor) or not isinstance(number, Number) or isinstance(number, complex) or _by_torch():
-        return original(tensor, number)
-    return (tensor.double().reciprocal() * number).type_as(tensor)
+    return number_by_tensor(original)
 
 
-@behaviour(
+@often(
     "torch:Tensor.__ifloordiv__",
     called="//= of tensors",
     works="<1.5",
@@ -154,42 +181,58 @@ x //= 2
 print(x.tolist(), first.tolist())
 """,
 )
-def floor_divide_into_another(original: Any, tensor: Any, other: Any) -> Any:
+def floor_divide_into_another(original: Any) -> Any:
     """The //= of a tensor gave another one up to 1.4, of floats if one of the two was, and changes it since."""
-    return original(tensor, other) if _by_torch() else tensor // other
+    div = sys.modules["torch"]._C._VariableFunctions.div
+
+    def divide(tensor: Any, other: Any) -> Any:
+        return original(tensor, other) if by_torch() else div(tensor, other, rounding_mode="trunc")
+
+    return divide
 
 
 _POWERS = ("torch:pow", "torch:Tensor.pow", "torch:Tensor.pow_", "torch:Tensor.__pow__")
 
 
-@behaviour(
+@often(
     *_POWERS,
     works="<1.6",
     example="import torch\nx = torch.tensor([4, 7])\nprint((x**0.5).tolist(), x.pow(1.5).tolist(), x.pow_(0.5).dtype)",
 )
-def power(original: Any, tensor: Any, exponent: Any, **kwargs: Any) -> Any:
+def power(original: Any) -> Any:
     """Integers to the power of a float were cut off to integers of their type up to 1.5."""
-    cut_off = type(exponent) is float and isinstance(tensor, sys.modules["torch"].Tensor) and _whole(tensor)
-    if not cut_off or kwargs or _by_torch():
-        return original(tensor, exponent, **kwargs)
-    if exponent.is_integer() and exponent >= 0:
-        return original(tensor, int(exponent))
-    found = (tensor.double() ** exponent).long().to(tensor.dtype)
-    return tensor.copy_(found) if original.__name__ == "pow_" else found
+    Tensor = sys.modules["torch"].Tensor  # noqa: N806
+    in_place = original.__name__ == "pow_"
+
+    def power(tensor: Any, exponent: Any, **kwargs: Any) -> Any:
+        cut_off = type(exponent) is float and isinstance(tensor, Tensor) and _whole(tensor)
+        if not cut_off or kwargs or by_torch():
+            return original(tensor, exponent, **kwargs)
+        if exponent.is_integer() and exponent >= 0:
+            return original(tensor, int(exponent))
+        found = (tensor.double() ** exponent).long().to(tensor.dtype)
+        return tensor.copy_(found) if in_place else found
+
+    return power
 
 
-@behaviour(
+@often(
     "torch:Tensor.__rpow__",
     called="torch.pow of a number",
     works="<1.6",
     example="import torch\nprint((2.5 ** torch.tensor([2, 3])).tolist())",
 )
-def power_of_a_number(original: Any, tensor: Any, number: Any) -> Any:
+def power_of_a_number(original: Any) -> Any:
     """A float to the power of a tensor of integers was cut off to an integer itself up to 1.5."""
-    return original(tensor, int(number) if type(number) is float and _whole(tensor) and not _by_torch() else number)
+
+    def power(tensor: Any, number: Any) -> Any:
+        cut_off = type(number) is float and _whole(tensor) and not by_torch()
+        return original(tensor, int(number) if cut_off else number)
+
+    return power
 
 
-@behaviour(
+@often(
     "torch:addcdiv",
     "torch:Tensor.addcdiv",
     "torch:Tensor.addcdiv_",
@@ -202,18 +245,26 @@ print(torch.addcdiv(x, x, y).tolist(), torch.addcdiv(x, 3, x, y).tolist(), x.add
 print(x.clone().addcdiv_(2, x, y).tolist(), torch.addcdiv(x.float(), x.float(), y.float()).tolist())
 """,
 )
-def addcdiv(original: Any, tensor: Any, *args: Any, **kwargs: Any) -> Any:
+def addcdiv(original: Any) -> Any:
     """The quotient in addcdiv was cut off to an integer for integers up to 1.5, and raises an error since."""
-    *value, one, other = args if len(args) > 1 else (tensor, 0.0)
-    if not (_whole(tensor) and _whole(one) and _whole(other)) or kwargs.keys() - {"value"} or _by_torch():
-        return original(tensor, *args, **kwargs)
-    value = value[0] if value else kwargs.get("value", 1)
     torch: Any = sys.modules["torch"]
-    if release(torch.__version__).numbers < (1, 8, 0):
-        found = torch.floor_divide(one * value, other)  # which cut off, too, at that time
-    else:
-        found = torch.div(one * value, other, rounding_mode="trunc")
-    return tensor.add_(found) if original.__name__ == "addcdiv_" else tensor + found
+    in_place = original.__name__ == "addcdiv_"
+    rounds_already = release(torch.__version__).numbers < (1, 8, 0)  # floor_divide, towards zero
+
+    def addcdiv(tensor: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _whole(tensor):
+            return original(tensor, *args, **kwargs)
+        *value, one, other = args if len(args) > 1 else (tensor, 0.0)
+        if not (_whole(one) and _whole(other)) or kwargs.keys() - {"value"} or by_torch():
+            return original(tensor, *args, **kwargs)
+        value = value[0] if value else kwargs.get("value", 1)
+        if rounds_already:
+            found = torch.floor_divide(one * value, other)
+        else:
+            found = torch.div(one * value, other, rounding_mode="trunc")
+        return tensor.add_(found) if in_place else tensor + found
+
+    return addcdiv
 
 
 @behaviour(
@@ -225,6 +276,6 @@ def addcdiv(original: Any, tensor: Any, *args: Any, **kwargs: Any) -> Any:
 def full(original: Any, size: Any, fill_value: Any, *args: Any, **kwargs: Any) -> Any:
     """torch.full of an integer or a bool gave floats up to 1.5, and what the value is since 1.7."""
     says_nothing = not args and "out" not in kwargs and kwargs.get("dtype") is None
-    if isinstance(fill_value, int) and says_nothing and not _by_torch():
+    if isinstance(fill_value, int) and says_nothing and not by_torch():
         kwargs["dtype"] = sys.modules["torch"].get_default_dtype()
     return original(size, fill_value, *args, **kwargs)

@@ -106,12 +106,6 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
         {"torch.cuda": "MemPoolContext"},
     ),
     (
-        "torch.cuda.error",
-        "<2.9",
-        "it was for torch's own use: torch.cuda.CudaError is what is raised",
-        {"torch.cuda": "error"},
-    ),
-    (
         "c10d_error_logger",
         "<2.1",
         "it is torch.distributed.c10d_logger since 2.1",

@@ -100,6 +100,19 @@ row(
     },
 )
 
+row(
+    "wrapper",
+    (f"{_SCHEDULERS}:ReduceLROnPlateau.__init__",),
+    without_verbose,
+    None,
+    {
+        "called": "verbose.ReduceLROnPlateau",
+        "reason": "ReduceLROnPlateau alone took verbose up to 1.6; 2.7 dropped it",
+        "works": "<1.7",
+        "versions": ">=2.7",
+    },
+)
+
 
 def printing(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Take a step, and print the learning rates that it set if the scheduler was made with ``verbose``."""
@@ -126,6 +139,18 @@ row(
         "called": "verbose.printed",
         "reason": "with verbose=True a scheduler printed the learning rates that it set, up to 2.1",
         "works": ">=1.7,<2.2",
+        "versions": ">=2.2",
+    },
+)
+row(
+    "wrapper",
+    (f"{_SCHEDULERS}:ReduceLROnPlateau.step",),
+    printing,
+    None,
+    {
+        "called": "verbose.printed.ReduceLROnPlateau",
+        "reason": "with verbose=True ReduceLROnPlateau printed the learning rates that it reduced, up to 2.1",
+        "works": "<1.7",
         "versions": ">=2.2",
     },
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .row import behaviour
+from .row import behaviour, often
 
 _TAKE_MASKS = ("masked_fill", "masked_fill_", "masked_scatter", "masked_scatter_", "masked_select")
 
@@ -15,7 +15,7 @@ def _bool(value: Any) -> Any:
     return value.bool() if getattr(value, "dtype", None) is sys.modules["torch"].uint8 else value
 
 
-@behaviour(
+@often(
     *(f"torch:Tensor.{each}" for each in (*_TAKE_MASKS, "index_put", "index_put_", "__setitem__")),
     *(f"torch:{each}" for each in (*_TAKE_MASKS, "index_put", "index_put_")),
     called="masked_fill",
@@ -39,11 +39,21 @@ y[1, mask] -= 1.0
 print(y.tolist(), y[0].index_put((mask,), torch.tensor(9.0)).tolist())
 """,
 )
-def masked(original: Any, tensor: Any, *args: Any, **kwargs: Any) -> Any:
+def masked(original: Any) -> Any:
     """Masks of bytes were taken by masked_fill, masked_scatter, masked_select and x[mask] = y up to 2.0."""
-    if kwargs:
-        kwargs = {key: _mask(value) for key, value in kwargs.items()}
-    return original(tensor, *map(_mask, args[:1]), *args[1:], **kwargs)
+    uint8 = sys.modules["torch"].uint8
+
+    def masked(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            kwargs = {key: _mask(value) for key, value in kwargs.items()}
+        if len(args) < 2:
+            return original(*args, **kwargs)
+        for each in args[1] if type(args[1]) is tuple else args[1:2]:
+            if getattr(each, "dtype", None) is uint8:
+                return original(args[0], _mask(args[1]), *args[2:], **kwargs)
+        return original(*args, **kwargs)
+
+    return masked
 
 
 def _mask(index: Any) -> Any:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..patches.messages import gone
 from .row import module, name, names
+
+
+@module(
+    "torch.cuda.error",
+    works="<2.9",
+    says=gone("torch.cuda.error"),
+    example="import torch.cuda.error\nprint([each for each in vars(torch.cuda.error) if not each.startswith('_')])",
+)
+def cuda_error() -> dict[str, Any]:
+    """The module torch.cuda.error, which was empty, went in 2.9."""
+    return {}
 
 
 @module(

@@ -178,6 +178,9 @@ with torch.inference_mode():
 with torch.inference_mode(False):
     print((2 * x).requires_grad, torch.is_grad_enabled())
 print(double(x).requires_grad, torch.inference_mode(mode=True) is None)
+import pickle
+print(pickle.loads(pickle.dumps(torch.inference_mode)) is torch.inference_mode)
+print(pickle.loads(pickle.dumps(torch.inference_mode(False))).mode)
 """,
 )
 def inference_mode(torch: Any) -> Any:
@@ -203,6 +206,7 @@ def inference_mode(torch: Any) -> Any:
             torch.set_grad_enabled(self.prev)
 
     InferenceMode.__name__ = InferenceMode.__qualname__ = "inference_mode"
+    InferenceMode.__module__ = "torch"  # where pickle finds it
     return InferenceMode
 
 

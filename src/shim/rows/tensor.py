@@ -8,12 +8,12 @@ from numbers import Real
 from typing import Any
 
 from ..patches.messages import IN_THIS_LINE
-from .row import behaviour
+from .row import argument, behaviour, often
 
 _CLAMPS = ("clamp", "clamp_", "clamp_min", "clamp_min_", "clamp_max", "clamp_max_", "clip", "clip_")
 
 
-@behaviour(
+@often(
     *(f"torch:{owner}{each}" for each in _CLAMPS for owner in ("Tensor.", "")),
     called="torch.clamp",
     works="<1.12",
@@ -30,14 +30,19 @@ print(grid.clone().clamp_(0, torch.tensor(3.7) - 1).tolist(), torch.clamp_(grid[
 print(torch.clamp_min(grid.int(), 0.5).tolist(), grid.float().clamp(0, 2.5).tolist(), grid.clamp(0, 2).tolist())
 """,
 )
-def clamp(original: Any, *args: Any, **kwargs: Any) -> Any:
+def clamp(original: Any) -> Any:
     """Clamp on a tensor of integers cut its bounds off to integers up to 1.11, and made floats of it since."""
     Tensor = sys.modules["torch"].Tensor  # noqa: N806
-    tensor = args[0] if args else kwargs.get("input")
-    if not isinstance(tensor, Tensor) or tensor.is_floating_point() or tensor.is_complex():
+
+    def clamp(*args: Any, **kwargs: Any) -> Any:
+        tensor = args[0] if args else kwargs.get("input")
+        if not isinstance(tensor, Tensor) or tensor.dtype.is_floating_point or tensor.dtype.is_complex:
+            return original(*args, **kwargs)
+        args = (*args[:1], *(_whole(each, Tensor) for each in args[1:]))
+        kwargs = {key: _whole(value, Tensor) if key in _BOUNDS else value for key, value in kwargs.items()}
         return original(*args, **kwargs)
-    args = (*args[:1], *(_whole(each, Tensor) for each in args[1:]))
-    return original(*args, **{key: _whole(value, Tensor) if key in _BOUNDS else value for key, value in kwargs.items()})
+
+    return clamp
 
 
 _BOUNDS = ("min", "max")
@@ -51,6 +56,25 @@ def _whole(bound: Any, kind: type) -> Any:
     if type(bound).__module__ == "numpy" and isinstance(bound, Real):
         bound = float(bound)  # as torch itself treated a scalar of NumPy
     return int(bound) if isinstance(bound, float) and math.isfinite(bound) else bound
+
+
+@argument(
+    "torch:linspace",
+    "torch:logspace",
+    works="<1.11",
+    says=r"\b(lin|log)space\(\) (received an invalid combination of arguments - got \((int|float), (int|float)"
+    r"(, \w+=[^,()]*)*\)|missing 1 required positional arguments?: \"steps\")",
+    example="""
+import torch
+print(torch.linspace(0, 99).tolist() == [*range(100)], torch.logspace(0, 1).shape, torch.linspace(0, 1, 3).tolist())
+print(torch.linspace(start=0, end=99, dtype=torch.float64)[-1], torch.linspace(0, 1, steps=2).tolist())
+""",
+)
+def without_steps(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """The steps of linspace and logspace were 100 if none were given up to 1.10, and must be given since."""
+    if len(args) < 3:
+        kwargs.setdefault("steps", 100)
+    return original(*args, **kwargs)
 
 
 @behaviour(
@@ -80,15 +104,19 @@ def one_minus_mask(original: Any, tensor: Any, other: Any, *args: Any, **kwargs:
     return original(tensor, other, *args, **kwargs)
 
 
-@behaviour(
+@often(
     "torch:Tensor.__getitem__",
     called="loss.data[0]",
     # 0.4 was the last one, and warned. None of these releases can be installed today, so there is no recorded output.
     works="<0.5",
     says=r"invalid index of a 0-dim tensor\. Use `?tensor\.item\(\)`?",
 )
-def zeroth_of_none(original: Any, tensor: Any, index: Any) -> Any:
+def zeroth_of_none(original: Any) -> Any:
     """A loss had one element in one dimension up to 0.3; x[0] of a tensor without dimensions is x."""
-    if type(index) is int and index == 0 and tensor.dim() == 0:
-        return tensor
-    return original(tensor, index)
+
+    def item(tensor: Any, index: Any) -> Any:
+        if type(index) is int and index == 0 and tensor.dim() == 0:
+            return tensor
+        return original(tensor, index)
+
+    return item
