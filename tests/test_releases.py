@@ -71,7 +71,7 @@ def test_a_release_that_never_was_is_an_error_that_names_it(text):
         written_for(text)
 
 
-@pytest.mark.parametrize("text", ["", "old", "1", "one.seven", "1.7 or so", "latest"])
+@pytest.mark.parametrize("text", ["", "old", "1", "one.seven", "1.7 or so", "latest", "1.7junk", "1.7rc"])
 def test_a_word_is_no_release(text):
     with pytest.raises(ValueError, match="is not a release of torch such as 1.7"):
         written_for(text)

@@ -325,6 +325,41 @@ for path in sys.argv[1].split(","):
     assert python(asked).stdout == plain.stdout
 
 
+#: Scripts modules and functions whose source calls what rows change, and prints how each ended.
+SCRIPTED = """
+import torch
+from torch import nn
+
+def upsampled(x: torch.Tensor) -> torch.Tensor:
+    return nn.functional.interpolate(x, scale_factor=2.0)
+
+def loss(x: torch.Tensor) -> torch.Tensor:
+    return nn.functional.binary_cross_entropy(x, x)
+
+layer, decoder = nn.TransformerEncoderLayer(8, 2), nn.TransformerDecoderLayer(8, 2)
+modules = [nn.MultiheadAttention(8, 2), nn.Transformer(8, 2, 1, 1, 8), layer, decoder]
+modules += [nn.TransformerEncoder(layer, 1), nn.TransformerDecoder(decoder, 1)]
+modules += [nn.Upsample(scale_factor=2.0), nn.UpsamplingNearest2d(scale_factor=2), nn.UpsamplingBilinear2d(scale_factor=2)]
+modules += [nn.BCELoss(), nn.CrossEntropyLoss(), nn.CTCLoss(), nn.LSTM(2, 2), nn.Softmax(dim=1), nn.GELU(), nn.ELU()]
+for what in [*modules, upsampled, loss]:
+    name = getattr(what, "__name__", type(what).__name__)
+    try:
+        torch.jit.script(what)
+        print(name, "is compiled")
+    except Exception as error:
+        print(name, type(error).__name__, str(error).strip().partition("\\n")[0])
+"""
+
+
+@pytest.mark.parametrize("program", ["1.4", "1.7", "1.12", "2.7"])
+def test_torchscript_compiles_torchs_own_code_as_without_us(python, tmp_path, program):
+    script = tmp_path / "program.py"
+    script.write_text(SCRIPTED)
+    plain = python(["-W", "ignore", script], door=None)
+    assert plain.stdout.count("is compiled") > 9, plain.stderr
+    assert python(["-W", "ignore", script], env={"SHIM_FOR": program}).stdout == plain.stdout
+
+
 @pytest.mark.skipif(not (2, 3) <= HERE < (3, 0), reason="TorchScript asks a function what to compile from 2.3 on")
 def test_torchscript_compiles_what_it_would_without_us(python, tmp_path):
     script = tmp_path / "program.py"

@@ -44,6 +44,8 @@ def hint(error: Exception, last: TracebackType) -> str:
         if kind is KeyError:
             return ""
         said = "\n".join(line for line in said.splitlines() if not line.startswith("    "))
+    else:  # TorchScript quotes the source code that it cannot compile, and the messages in it
+        said = said.partition('\n  File "')[0]
     frame, line = frames[-1]
     while last.tb_next is not None:
         last = last.tb_next

@@ -105,7 +105,7 @@ def written_for(text: str) -> Release:
     """
     if not isinstance(text, str):
         raise TypeError(f"write the release of torch as a string, '1.7', not {text!r}: as a number 1.10 is 1.1")
-    found = re.fullmatch(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:[+.a-z].*)?", text.strip(), re.ASCII)
+    found = re.fullmatch(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:\.?(?:a|b|rc|dev|post)\d+)*(?:\+.*)?", text.strip(), re.ASCII)
     if found is None:
         raise ValueError(f"{text!r} is not a release of torch such as 1.7 or 2.3.1")
     major, minor = int(found.group(1)), int(found.group(2))

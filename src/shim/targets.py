@@ -335,7 +335,10 @@ class Around(Kind):
         def around(*args: Any, **kwargs: Any) -> Any:
             return how(original, *args, **kwargs)
 
-        return around
+        # TorchScript compiles the source of the original, and looks up its names in the globals of this function:
+        # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_jit_internal.py#L390
+        names = getattr(original, "__globals__", None)
+        return around if names is None else FunctionType(around.__code__, names, closure=around.__closure__)
 
 
 class Instead(Around):

@@ -107,6 +107,8 @@ def eig(input: Any, eigenvectors: bool = False, *, out: Any = None) -> Any:
     """Eig became torch.linalg.eig, which returns complex tensors in place of pairs of columns."""
     import torch
 
+    if not torch.isfinite(input).all():  # eigvals of 2.13 crashes then
+        raise RuntimeError("torch.eig: the matrix should not contain infs or NaNs")
     if not eigenvectors:
         return _filled(_eig(torch.view_as_real(torch.linalg.eigvals(input)), input.new_empty(0)), out)
     values, vectors = torch.linalg.eig(input)
