@@ -200,7 +200,8 @@ class Finder:
         """Ask the other finders in turn.
 
         importlib.util.find_spec would import the parent package, which deadlocks if a thread that waits for this one is
-        importing it. The finder of another tool may ask this one again, which then returns None to end the recursion.
+        importing it: https://github.com/python/cpython/blob/v3.11.7/Lib/importlib/util.py#L94
+        The finder of another tool may ask this one again, which then returns None to end the recursion.
         """
         asking = (fullname, _thread.get_ident())
         if asking in self._asking:

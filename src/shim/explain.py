@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Iterator, NamedTuple
 
@@ -71,7 +72,7 @@ def explain(message: str, answers: list[Answer] | None = None) -> list[Answer]:
     found = []
     for answer in known() if answers is None else answers:
         for pattern in answer.answers:
-            matches = list(re.finditer(pattern, text))
+            matches = list(_compiled(pattern).finditer(text))
             if matches:
                 said_in = bisect_right(starts, matches[-1].start()) - 1
                 named = {name: said or "..." for name, said in matches[-1].groupdict().items()}
@@ -81,6 +82,10 @@ def explain(message: str, answers: list[Answer] | None = None) -> list[Answer]:
                 break
     held = [answer for answer in found if answer is not None]
     return held + list(_of_lost_names(text)) if answers is None else held
+
+
+#: An expression, compiled once: there are more than ``re`` keeps.
+_compiled = lru_cache(maxsize=None)(re.compile)
 
 
 def known() -> list[Answer]:
@@ -142,7 +147,7 @@ def lost_names(text: str) -> Iterator[tuple[Lifetime, Any]]:
     patches = list(_patches()) if said else []
     given = {target.path.replace(":", "."): patch for patch in patches for target in patch.targets}
     for message, name in said.items():
-        if not any(re.search(pattern, message) for patch in patches for pattern in patch.answers):
+        if not any(_compiled(pattern).search(message) for patch in patches for pattern in patch.answers):
             yield name, given.get(name.name)
 
 

@@ -109,7 +109,11 @@ def weight_decay_of(function: Any) -> WeightDecay | None:
 
 
 def _says_another_signature(function: Any) -> bool:
-    """Tell whether inspect.signature reads another attribute; functools.partialmethod sets the last two (3.13: one)."""
+    """Tell whether inspect.signature reads another attribute. functools.partialmethod sets one of the last two.
+
+    https://github.com/python/cpython/blob/v3.12.1/Lib/functools.py#L390 and
+    https://github.com/python/cpython/blob/v3.13.0/Lib/functools.py#L399
+    """
     return any(hasattr(function, name) for name in ("__signature__", "_partialmethod", "__partialmethod__"))
 
 

@@ -196,7 +196,10 @@ class Submodule(Kind):
 
 
 class Name(Kind):
-    """A name that was removed, or that came later. torch often leaves a stub that raises in place of a removed name."""
+    """A name that was removed, or that came later. torch often leaves a stub that raises in place of a removed name.
+
+    https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_linalg_utils.py#L74
+    """
 
     def look(self, owner: Any, name: str) -> tuple[Any, Any] | None:
         """Return the owner and its own attribute, unless another package has set that."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -96,15 +97,10 @@ def _called(cls: type) -> type:
     return _classes[cls]
 
 
-_made: list[Any] = []
-
-
+@functools.lru_cache(maxsize=None)
 def _static() -> Any:
     """Return the Function that runs those of the old style."""
     import torch
-
-    if _made:
-        return _made[0]
 
     class Legacy(torch.autograd.Function):
         """Runs the methods of an instance."""
@@ -129,7 +125,6 @@ def _static() -> Any:
             found = _within(ctx, ctx.instance.backward, map(_without_history, gradients))
             return (None, *map(_without_history, found if isinstance(found, tuple) else (found,)))
 
-    _made.append(Legacy)
     return Legacy
 
 

@@ -85,7 +85,8 @@ def is_compiling() -> dict[str, Any]:
     """torch.compiler tells whether a function is being compiled since 2.3; torch._utils does so on 2.0 to 2.2."""
     import torch
 
-    # torch.compile replaces a call of this function object by True.
+    # torch.compile replaces a call of this function object by True:
+    # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_dynamo/variables/torch.py#L297
     known = getattr(torch._utils, "is_compiling", lambda: False)
     return {"is_compiling": known, "is_dynamo_compiling": known}
 

@@ -120,7 +120,8 @@ def _of_weights() -> ModuleType:
         **{f"{each.__module__}.{each.__name__}": each for each in (*storages, *torch._tensor_classes)},
         **{f"torch._utils.{name}": getattr(torch._utils, name) for name in functions if hasattr(torch._utils, name)},
         **{str(each): each for each in vars(torch).values() if isinstance(each, torch.dtype)},
-        # torch.save writes pickles of protocol 2, which use the module names of Python 2.
+        # torch.save writes pickles of protocol 2, which use the module names of Python 2:
+        # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/serialization.py#L59
         **{f"{of}.{each.__name__}": each for of in ("builtins", "__builtin__") for each in (set, complex, bytearray)},
         "_codecs.encode": codecs.encode,
         "collections.OrderedDict": OrderedDict,
