@@ -55,6 +55,8 @@ class Answer(NamedTuple):
     parameter: str = ""
     #: Added to the reason, with the named groups of the expression that matched.
     more: str = ""
+    #: False if there is no patch: the reason is advice.
+    mends: bool = True
 
 
 def explain(message: str, answers: list[Answer] | None = None) -> list[Answer]:
@@ -119,7 +121,7 @@ def _patches() -> Any:
 def _of_patch(patch: Any) -> Answer:
     reason = f"only if {patch.only_if}: {patch.reason}" if patch.only_if else patch.reason
     if not patch.targets:
-        return Answer(patch.name, patch.answers, reason, NO_PATCH, versions="")
+        return Answer(patch.name, patch.answers, reason, NO_PATCH, mends=False)
     option = patch.name if patch.optional or patch.works else ""
     switch = f"SHIM_PATCHES={option}, or shim.activate({option!r})" if option else "on with shim"
     return Answer(patch.name, patch.answers, reason, switch, option, patch.versions, more=patch.more)
@@ -130,7 +132,7 @@ def _of_lost_names(text: str) -> Iterator[Answer]:
         if patch is not None:
             yield _of_patch(patch)._replace(reason=name.sentence)
         else:
-            yield Answer(name.name, (), name.sentence, f"{NO_PATCH}: {name.remedy}")
+            yield Answer(name.name, (), name.sentence, f"{NO_PATCH}: {name.remedy}", mends=False)
 
 
 def lost_names(text: str) -> Iterator[tuple[Lifetime, Any]]:
@@ -162,7 +164,7 @@ def command(answers: list[Answer]) -> str:
 # --- messages that other code raises, too ----------------------------------------------------------------------------
 
 #: Other parameters of optimizers. A None in one of them is not replaced.
-_OTHER_PARAMETERS = frozenset(
+OTHER_PARAMETERS = frozenset(
     """
     lr lr_decay eps d t0 betas beta beta1 beta2 beta3 beta2_decay momentum momentum_decay dampening alpha rho lambd
     etas step_size step_sizes initial_accumulator_value
@@ -193,7 +195,7 @@ def _as_it_holds(answer: Answer, pattern: str, said: str, before: list[str]) -> 
     if factors and is_product:
         code = code.split(" * ")[factors.group(1) != "NoneType"]
     words = set(re.findall(r"\w+", re.sub(r"\b\w+=(?!=)", "", code)))
-    if words & _OTHER_PARAMETERS:
+    if words & OTHER_PARAMETERS:
         return only_if if words & _WEIGHT_DECAYS else None
     if words & _WEIGHT_DECAYS:
         return answer

@@ -55,7 +55,7 @@ print(x.grad.tolist())
 """,
 )
 def amp() -> dict[str, Any]:
-    """torch.amp names the device; older releases have torch.cuda.amp."""
+    """torch.amp takes the device as an argument; older releases have torch.cuda.amp."""
     return {
         "GradScaler": _grad_scaler(),
         "autocast": _autocast(),
@@ -82,7 +82,7 @@ print(double(3))
 """,
 )
 def autocast(torch: Any) -> Any:
-    """torch.autocast is of 1.10; older releases have torch.cuda.amp.autocast, and none for the CPU."""
+    """torch.autocast came with 1.10; older releases have torch.cuda.amp.autocast, and none for the CPU."""
     return _autocast()
 
 
@@ -97,7 +97,7 @@ print(torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda"), torch
 """,
 )
 def is_autocast_enabled(original: Any, device_type: Any = None) -> bool:
-    """is_autocast_enabled has named the device since 2.4."""
+    """is_autocast_enabled takes a device since 2.4."""
     return bool(original()) if device_type is None else _is_enabled(device_type, original)
 
 
@@ -108,7 +108,7 @@ def is_autocast_enabled(original: Any, device_type: Any = None) -> bool:
     example="import torch\nprint(torch.get_autocast_dtype('cpu'), torch.get_autocast_dtype('cuda'))",
 )
 def get_autocast_dtype(device_type: str) -> Any:
-    """get_autocast_dtype is of 2.4; older releases have a function for each device."""
+    """get_autocast_dtype came with 2.4; older releases have a function for each device."""
     import torch
 
     kind = torch.device(device_type).type

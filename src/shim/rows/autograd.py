@@ -1,4 +1,4 @@
-"""torch.autograd: Functions of the old style, whose instances are called."""
+"""torch.autograd: Functions of the old style, whose instances are called, and views of leaves."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ print(product.tolist(), total.tolist(), positive.tolist(), positive.requires_gra
 """,
 )
 def call(self: Any, *tensors: Any) -> Any:
-    """An instance of a Function was called, and its forward and backward were methods, up to 1.4."""
+    """Up to 1.4, an instance of an autograd.Function was called, and forward and backward were its methods."""
     import torch
 
     for tensor in tensors:
@@ -167,7 +167,7 @@ print(bias.tolist(), bias.grad.tolist(), bias.is_leaf)
 """,
 )
 def of_a_leaf(original: Any, tensor: Any, *args: Any, **kwargs: Any) -> Any:
-    """A view of a parameter could be changed up to 1.7, as the initialization of a bias does; here autograd is off."""
+    """A view of a parameter could be changed in place up to 1.7, to initialize it; this row turns autograd off."""
     base = tensor._base if tensor.requires_grad else None
     if base is None or not base.is_leaf or any(_has_a_history(each, base) for each in (*args, *kwargs.values())):
         return original(tensor, *args, **kwargs)
