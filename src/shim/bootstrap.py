@@ -28,7 +28,7 @@ AWAITED: "Set[str]" = {"torch.optim", "shim.adopt"}
 #: or SHIM_PATCHES is set.
 BESIDE_TORCH = ("numpy", "PIL", "torchvision", "torchaudio")
 
-#: The awaited modules that are being executed. If a module is imported lazily, its spec does not say so.
+#: The awaited modules that are being executed. The spec of a module that is imported lazily does not tell.
 RUNNING: "Set[str]" = set()
 #: The awaited modules that have been executed and are being patched. The import system still treats them as unfinished.
 ARRIVING: "Set[str]" = set()
@@ -81,7 +81,8 @@ def arrived(name: "str", just_run: "bool" = False) -> "None":
         return
     import gc  # built in, and torch has loaded it
 
-    # What we make stays. To look for garbage in it is to go through all that torch has made: longer than the rest.
+    # A collection would search all objects that torch has made, and take longer than everything else here. Nothing that
+    # is made here is garbage.
     collects = gc.isenabled()
     gc.disable()
     ARRIVING.add(name)

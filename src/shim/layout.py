@@ -92,7 +92,7 @@ def probe() -> Layout:
 
 def weight_decay_of(function: Any) -> WeightDecay | None:
     """Tell where ``function`` takes weight_decay; None if it has no such parameter, or no readable signature."""
-    if type(function) is FunctionType and not function.__dict__:  # no wrapper, as most
+    if type(function) is FunctionType and not function.__dict__:  # not wrapped, like most functions
         return _in_the_code_of(function)
     try:
         inner = _bound_later(inspect.unwrap(function, stop=_says_another_signature))

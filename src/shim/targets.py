@@ -246,7 +246,7 @@ class Names(Kind):
     def change(
         self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
     ) -> Change:
-        """Give the module the names that it lacks. ``how()`` may have had it make some of them on demand (PEP 562)."""
+        """Give the module the names that it lacks, after ``how()``, which may make it add some on demand (PEP 562)."""
         module = found[1]
         given = {name: value for name, value in target.how().items() if name not in vars(module)}
         for name, value in given.items():

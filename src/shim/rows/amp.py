@@ -179,7 +179,7 @@ def _autocast() -> Any:
 
 @functools.lru_cache(maxsize=None)
 def _grad_scaler() -> Any:
-    """Make the class on the one for CUDA: what that one refuses, and its kernels for CUDA, are done here for others."""
+    """Derive the class from that for CUDA. What that refuses, or does in CUDA kernels, is done here in Python."""
     import torch
     import torch.cuda.amp.grad_scaler
 
