@@ -96,7 +96,8 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"{len(files):>5}  {reason}: {', '.join(dict.fromkeys(files))}")
 
 
-#: The slow files and folders, the slowest first. On several workers they start first, so that none is left at the end.
+#: The slow files, folders and tests, the slowest first. On several workers these start first, so that none is left at
+#: the end.
 SLOW = (
     "tests/hazards/test_hazard_compile.py",
     "tests/doors/test_children.py",
@@ -117,6 +118,9 @@ SLOW = (
     "tests/test_style.py",
     "tests/test_scripts.py",
     "tests/configs/test_configs_workflow.py",
+    "tests/configs/test_configs_properties.py",
+    "tests/rows/test_modules.py::test_an_extension_that_asks_for_cpp14_builds",
+    "tests/test_timeline.py",
 )
 
 #: Files whose classes, and whose functions outside of a class, need not run on the same worker.

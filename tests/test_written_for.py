@@ -339,7 +339,7 @@ def loss(x: torch.Tensor) -> torch.Tensor:
 layer, decoder = nn.TransformerEncoderLayer(8, 2), nn.TransformerDecoderLayer(8, 2)
 modules = [nn.MultiheadAttention(8, 2), nn.Transformer(8, 2, 1, 1, 8), layer, decoder]
 modules += [nn.TransformerEncoder(layer, 1), nn.TransformerDecoder(decoder, 1)]
-modules += [nn.Upsample(scale_factor=2.0), nn.UpsamplingNearest2d(scale_factor=2), nn.UpsamplingBilinear2d(scale_factor=2)]
+modules += [each(scale_factor=2) for each in (nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d)]
 modules += [nn.BCELoss(), nn.CrossEntropyLoss(), nn.CTCLoss(), nn.LSTM(2, 2), nn.Softmax(dim=1), nn.GELU(), nn.ELU()]
 for what in [*modules, upsampled, loss]:
     name = getattr(what, "__name__", type(what).__name__)

@@ -6,7 +6,6 @@ import atexit
 import logging
 import os
 import sys
-import threading
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING, Iterable, Iterator, TypeVar
@@ -24,17 +23,6 @@ if TYPE_CHECKING:
 
 _Class = TypeVar("_Class", bound=type)
 _log = logging.getLogger("shim")
-_lock = threading.RLock()
-
-
-def _unlock() -> None:
-    """Make a new lock in a forked process: the thread that holds the old one may not be there."""
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_unlock)
 
 
 def activate(*patches: str, written_for: str | None = None) -> None:
@@ -78,7 +66,7 @@ def deactivate() -> None:
         >>> torch.optim.AdamW.__init__ is original
         True
     """
-    with _lock:
+    with PROCESS.lock:
         bootstrap.disarm()
         REGISTRY.restore()
         if PROCESS.active and "torch._dynamo" in sys.modules and probe().compiled_reads_closures:
@@ -152,7 +140,7 @@ def plan(*patches: str, written_for: str | None = None) -> tuple[Outcome, ...]:
     program = release_written_for() if written_for is None else releases.written_for(written_for)
     chosen = choice()
     planned = Choice(chosen.left_out, chosen.named | {*patches}, program)
-    with _lock:
+    with PROCESS.lock:
         more = Registry(row for row in rows_for(program, planned.named) if row.name not in REGISTRY)
         return (*REGISTRY.plan(layout, planned), *more.plan(layout, planned))
 
@@ -201,7 +189,7 @@ def guard(optimizer: _Class) -> _Class:
     if not (isinstance(optimizer, type) and issubclass(optimizer, base)):
         raise TypeError(f"shim.guard takes a subclass of torch.optim.Optimizer, not {optimizer!r}")
     path = f"{optimizer.__module__}:{optimizer.__qualname__}"
-    with _lock:
+    with PROCESS.lock:
         targets = tuple(Target(kind, path, optimizer) for kind in ("constructor", "step"))
         REGISTRY.extend(Patch(path, "registered by shim.guard()", targets))
         if not bootstrap.switched_on("SHIM_DISABLE"):
@@ -220,7 +208,7 @@ def apply(module: str, just_run: bool) -> None:
     torch_is_there = "torch.optim" in sys.modules and not _is_being_imported("torch.optim")
     if torch_is_there and not _is_being_imported("torch"):
         _load_plugins()
-    with _lock:
+    with PROCESS.lock:
         chosen = choice()
         _add_rows(chosen.named, every=chosen.written_for is not None)
         if not torch_is_there:
@@ -289,7 +277,7 @@ def _load_plugins() -> None:
 
     This runs without the lock, because it imports the packages, and imports take locks, too.
     """
-    with _lock:
+    with PROCESS.lock:
         loaded, PROCESS.plugins_loaded = PROCESS.plugins_loaded, True
     if loaded:
         return

@@ -32,7 +32,7 @@ BESIDE_TORCH = ("numpy", "PIL", "torchvision", "torchaudio")
 #: every process uses these modules, so that the patches wait until a name is asked for that is missing.
 OF_PYTHON = ("base64", "collections", "fractions", "inspect", "time")
 
-#: The awaited modules that are being executed. If a module is imported lazily, its spec does not say so.
+#: The awaited modules that are being executed. The spec of a module that is imported lazily does not tell.
 RUNNING: "Set[str]" = set()
 #: The awaited modules that have been executed and are being patched. The import system still treats them as unfinished.
 ARRIVING: "Set[str]" = set()
@@ -95,7 +95,8 @@ def arrived(name: "str", just_run: "bool" = False) -> "None":
         return
     import gc  # built in, and torch has loaded it
 
-    # What we make stays. To look for garbage in it is to go through all that torch has made: longer than the rest.
+    # A collection would search all objects that torch has made, and take longer than everything else here. Nothing that
+    # is made here is garbage.
     collects = gc.isenabled()
     gc.disable()
     ARRIVING.add(name)
@@ -233,7 +234,8 @@ class Finder:
         """Ask the other finders in turn.
 
         importlib.util.find_spec would import the parent package, which deadlocks if a thread that waits for this one is
-        importing it. The finder of another tool may ask this one again, which then returns None to end the recursion.
+        importing it: https://github.com/python/cpython/blob/v3.11.7/Lib/importlib/util.py#L94
+        The finder of another tool may ask this one again, which then returns None to end the recursion.
         """
         asking = (fullname, _thread.get_ident())
         if asking in self._asking:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Iterator, NamedTuple
 
@@ -54,6 +55,8 @@ class Answer(NamedTuple):
     parameter: str = ""
     #: Added to the reason, with the named groups of the expression that matched.
     more: str = ""
+    #: False if there is no patch: the reason is advice.
+    mends: bool = True
 
 
 def explain(message: str, answers: list[Answer] | None = None) -> list[Answer]:
@@ -71,7 +74,7 @@ def explain(message: str, answers: list[Answer] | None = None) -> list[Answer]:
     found = []
     for answer in known() if answers is None else answers:
         for pattern in answer.answers:
-            matches = list(re.finditer(pattern, text))
+            matches = list(_compiled(pattern).finditer(text))
             if matches:
                 said_in = bisect_right(starts, matches[-1].start()) - 1
                 named = {name: said or "..." for name, said in matches[-1].groupdict().items()}
@@ -81,6 +84,10 @@ def explain(message: str, answers: list[Answer] | None = None) -> list[Answer]:
                 break
     held = [answer for answer in found if answer is not None]
     return held + list(_of_lost_names(text)) if answers is None else held
+
+
+#: An expression, compiled once: there are more than ``re`` keeps.
+_compiled = lru_cache(maxsize=None)(re.compile)
 
 
 def known() -> list[Answer]:
@@ -114,7 +121,7 @@ def _patches() -> Any:
 def _of_patch(patch: Any) -> Answer:
     reason = f"only if {patch.only_if}: {patch.reason}" if patch.only_if else patch.reason
     if not patch.targets:
-        return Answer(patch.name, patch.answers, reason, NO_PATCH, versions="")
+        return Answer(patch.name, patch.answers, reason, NO_PATCH, mends=False)
     option = patch.name if patch.optional or patch.works else ""
     switch = f"SHIM_PATCHES={option}, or shim.activate({option!r})" if option else "on with shim"
     return Answer(patch.name, patch.answers, reason, switch, option, patch.versions, more=patch.more)
@@ -125,7 +132,7 @@ def _of_lost_names(text: str) -> Iterator[Answer]:
         if patch is not None:
             yield _of_patch(patch)._replace(reason=name.sentence)
         else:
-            yield Answer(name.name, (), name.sentence, f"{NO_PATCH}: {name.remedy}")
+            yield Answer(name.name, (), name.sentence, f"{NO_PATCH}: {name.remedy}", mends=False)
 
 
 def lost_names(text: str) -> Iterator[tuple[Lifetime, Any]]:
@@ -142,7 +149,7 @@ def lost_names(text: str) -> Iterator[tuple[Lifetime, Any]]:
     patches = list(_patches()) if said else []
     given = {target.path.replace(":", "."): patch for patch in patches for target in patch.targets}
     for message, name in said.items():
-        if not any(re.search(pattern, message) for patch in patches for pattern in patch.answers):
+        if not any(_compiled(pattern).search(message) for patch in patches for pattern in patch.answers):
             yield name, given.get(name.name)
 
 
@@ -157,7 +164,7 @@ def command(answers: list[Answer]) -> str:
 # --- messages that other code raises, too ----------------------------------------------------------------------------
 
 #: Other parameters of optimizers. A None in one of them is not replaced.
-_OTHER_PARAMETERS = frozenset(
+OTHER_PARAMETERS = frozenset(
     """
     lr lr_decay eps d t0 betas beta beta1 beta2 beta3 beta2_decay momentum momentum_decay dampening alpha rho lambd
     etas step_size step_sizes initial_accumulator_value
@@ -188,7 +195,7 @@ def _as_it_holds(answer: Answer, pattern: str, said: str, before: list[str]) -> 
     if factors and is_product:
         code = code.split(" * ")[factors.group(1) != "NoneType"]
     words = set(re.findall(r"\w+", re.sub(r"\b\w+=(?!=)", "", code)))
-    if words & _OTHER_PARAMETERS:
+    if words & OTHER_PARAMETERS:
         return only_if if words & _WEIGHT_DECAYS else None
     if words & _WEIGHT_DECAYS:
         return answer

@@ -44,6 +44,8 @@ class Guarded:
         #: The classes, and the names of functional forms, that SHIM_SKIP leaves out. They may share a step, a
         #: constructor or a form with a guarded one: since torch 2.7, AdamW shares them with Adam.
         self.left_out: dict[Any, None] = {}
+        #: The module torch, once the step pre-hook is registered.
+        self.torch: Any = None
         #: torch's handle of the step pre-hook, and an object for each class that uses it.
         self.hook: Any = None
         self.hooked: set[object] = set()
@@ -159,16 +161,13 @@ def _forget(held: Any, guard: object) -> None:
         GUARDED.steps.pop(held, None)
 
 
-#: The module torch, once the hook is registered. A global, because every step reads it.
-_torch: Any = None
-
 #: The packages of the optimizers whose functional forms have guards of their own.
 _WITH_FUNCTIONALS = ("torch.optim.", "shim.adopt.", "_torch_shim.adopt.")
 
 
 def before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     """Replace each None in the parameter groups. This is torch's step pre-hook, which torch.compile traces."""
-    if not _torch.compiler.is_dynamo_compiling():
+    if not GUARDED.torch.compiler.is_dynamo_compiling():
         try:  # part of every step, so it is written for speed
             for group in optimizer.__dict__["param_groups"]:
                 if "weight_decay" in group and group["weight_decay"] is None:
@@ -199,7 +198,6 @@ def _replace_none(optimizer: Any, group: dict[str, Any]) -> None:
 
 def _hook_steps(undos: Undos) -> None:
     """Register torch's global step pre-hook once, for all guarded classes together."""
-    global _torch
     user = object()
 
     def unhook() -> None:
@@ -211,12 +209,15 @@ def _hook_steps(undos: Undos) -> None:
     undos.append(unhook)
     GUARDED.hooked.add(user)
     if GUARDED.hook is None:
-        _torch = sys.modules["torch"]  # its import may not be complete yet
+        GUARDED.torch = sys.modules["torch"]  # its import may not be complete yet
         GUARDED.hook = sys.modules["torch.optim.optimizer"].register_optimizer_step_pre_hook(before_step)
 
 
 def _owners_of_step(cls: type, function: Any) -> list[type]:
-    """List the classes that hold this step: ``cls``, and existing subclasses on which torch has set a wrapped copy."""
+    """List the classes that hold this step: ``cls``, and existing subclasses on which torch has set a wrapped copy.
+
+    https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/optimizer.py#L567
+    """
     owners = [cls]
     subclasses: list[type] = cls.__subclasses__()
     for subclass in subclasses:
@@ -246,7 +247,9 @@ def _replace_step(cls: type, switch: Switch, layout: Layout, undos: Undos) -> No
 
     step: Any = lookalike(inner, _STEP, {"switch": switch, "replaced": _replaced})
     step._shim_guards = inner
-    # Programs compile `step.__wrapped__.__wrapped__` as a full graph, so the guard must not add a level.
+    # Programs compile `step.__wrapped__.__wrapped__` as a full graph, so the guard must not add a level. torch's own
+    # tests do so, in `compile_opt` of
+    # https://github.com/pytorch/pytorch/blob/035f30c46f0ac8ea1896eb54b7881d7503ad4be4/test/inductor/test_compiled_optimizers.py
     step.__wrapped__ = getattr(inner, "__wrapped__", inner)
     if under_hook:
         step = put_hook(step)

@@ -295,7 +295,7 @@ def _unguarded(said: str, frames: list[FrameType]) -> str:
     import re
 
     from . import guards
-    from .explain import _OTHER_PARAMETERS
+    from .explain import OTHER_PARAMETERS
     from .patches.torch_optim import NONE_ANSWERS
 
     base = getattr(sys.modules.get("torch.optim"), "Optimizer", None)
@@ -308,7 +308,7 @@ def _unguarded(said: str, frames: list[FrameType]) -> str:
         if base in kind.__mro__:
             places: list[Any] = [values, values.get("kwargs"), *(vars(first).get("param_groups") or ())]
             nones = [each for each in places if isinstance(each, dict) and each.get(guards.WEIGHT_DECAY, 0.0) is None]
-            sure = nones and not any(each.get(name, 0.0) is None for each in nones for name in _OTHER_PARAMETERS)
+            sure = nones and not any(each.get(name, 0.0) is None for each in nones for name in OTHER_PARAMETERS)
             known = guards.is_guarded(kind) or kind.__module__.startswith("torch.")
             return kind.__name__ if sure and not known else ""
         if _package(frame) != "torch" and values.get(guards.WEIGHT_DECAY, 0.0) is not None:

@@ -63,7 +63,9 @@ def first_line(path: "str") -> "List[str]":
     if not lines[0].startswith("#!"):
         return []
     words = lines[0][2:].split()
-    if lines[1].startswith("'''exec' "):  # pip writes this if the path is too long for a #! line, or has spaces
+    # pip writes this if the path is too long for a #! line, or has spaces:
+    # https://github.com/pypa/pip/blob/23.2.1/src/pip/_vendor/distlib/scripts.py#L156
+    if lines[1].startswith("'''exec' "):
         return [lines[1][len("'''exec' ") :].partition(' "$0"')[0].strip('"')]
     if words and os.path.basename(words[0]) == "env":
         words = [word for word in words[1:] if word != "-S"]

@@ -337,7 +337,9 @@ def _become(executable: "str", argv: "List[str]", environment: "Dict[str, str]")
         if stream is not None:  # None if the shell has closed it
             stream.flush()
     try:
-        posix.execve(executable, argv, environment)  # a debugger may have replaced that of os
+        # A debugger may have replaced os.execve, see patch_new_process_functions in
+        # https://github.com/fabioz/PyDev.Debugger/blob/e3ca8f8d8782a5e07ad574eb32426da448af5160/_pydev_bundle/pydev_monkey.py
+        posix.execve(executable, argv, environment)
     except OSError as error:
         no_first_line = ". It has no #! line: write run sh %s" % argv[0] if error.errno == 8 else ""  # ENOEXEC
         complain("cannot run %s: %s%s" % (argv[0], error.strerror, no_first_line))

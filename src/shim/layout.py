@@ -92,7 +92,7 @@ def probe() -> Layout:
 
 def weight_decay_of(function: Any) -> WeightDecay | None:
     """Tell where ``function`` takes weight_decay; None if it has no such parameter, or no readable signature."""
-    if type(function) is FunctionType and not function.__dict__:  # no wrapper, as most
+    if type(function) is FunctionType and not function.__dict__:  # not wrapped, like most functions
         return _in_the_code_of(function)
     try:
         inner = _bound_later(inspect.unwrap(function, stop=_says_another_signature))
@@ -109,7 +109,11 @@ def weight_decay_of(function: Any) -> WeightDecay | None:
 
 
 def _says_another_signature(function: Any) -> bool:
-    """Tell whether inspect.signature reads another attribute; functools.partialmethod sets the last two (3.13: one)."""
+    """Tell whether inspect.signature reads another attribute. functools.partialmethod sets one of the last two.
+
+    https://github.com/python/cpython/blob/v3.12.1/Lib/functools.py#L390 and
+    https://github.com/python/cpython/blob/v3.13.0/Lib/functools.py#L399
+    """
     return any(hasattr(function, name) for name in ("__signature__", "_partialmethod", "__partialmethod__"))
 
 

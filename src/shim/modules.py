@@ -14,8 +14,8 @@ from .replace import Undos
 
 
 def is_being_imported(module: Any) -> bool:
-    """Tell whether the import of a module is not complete; False for None. A lazy import may not have begun."""
-    if module is None or type(module).__name__ == "_LazyModule":  # of importlib.util.LazyLoader
+    """Tell whether the import of a module is not complete; False for None."""
+    if module is None or type(module).__name__ == "_LazyModule":  # of importlib.util.LazyLoader: not begun yet
         return module is not None
     name = getattr(module, "__name__", None)
     if name in bootstrap.ARRIVING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from typing import Iterable
 
 from . import bootstrap, releases, switches
@@ -20,6 +21,8 @@ class Process:
     """What was done in this process. How it was armed is in ``bootstrap.state``."""
 
     def __init__(self) -> None:
+        #: Held by the thread that activates or deactivates.
+        self.lock = threading.RLock()
         #: The patches are applied.
         self.active = False
         #: The layout of the loaded torch, probed when torch or a module of torch.optim was imported.
@@ -31,11 +34,22 @@ class Process:
         #: The entry points of other packages are loaded, and there are some.
         self.plugins_loaded = False
         self.has_plugins = False
+        #: The exception that ends this process is watched for.
+        self.watched = False
         #: The wrong values of environment variables that were reported. Each is reported once.
         self.complained: set[str] = set()
 
 
 PROCESS = Process()
+
+
+def _unlock() -> None:
+    """Make a new lock in a forked process: the thread that holds the old one may not be there."""
+    PROCESS.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_unlock)
 
 
 def choice() -> Choice:

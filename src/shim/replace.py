@@ -35,7 +35,8 @@ def attribute(owner: Any, name: str, new: Any, undos: Undos) -> None:
     setattr(owner, name, new)
 
 
-#: Returns the dictionary of a module. ``vars`` would import a module of importlib.util.LazyLoader.
+#: Returns the dictionary of a module. ``vars`` would import a module of importlib.util.LazyLoader:
+#: https://github.com/python/cpython/blob/v3.11.7/Lib/importlib/util.py#L226
 _names_in = vars(ModuleType)["__dict__"].__get__
 
 

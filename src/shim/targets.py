@@ -197,7 +197,10 @@ class Submodule(Kind):
 
 
 class Name(Kind):
-    """A name that was removed, or that came later. torch often leaves a stub that raises in place of a removed name."""
+    """A name that was removed, or that came later. torch often leaves a stub that raises in place of a removed name.
+
+    https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_linalg_utils.py#L74
+    """
 
     def look(self, owner: Any, name: str) -> tuple[Any, Any] | None:
         """Return the owner and its own attribute, unless another package has set that."""
@@ -244,7 +247,7 @@ class Names(Kind):
     def change(
         self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
     ) -> Change:
-        """Give the module the names that it lacks. ``how()`` may have had it make some of them on demand (PEP 562)."""
+        """Give the module the names that it lacks, after ``how()``, which may make it add some on demand (PEP 562)."""
         module = found[1]
         given = {name: value for name, value in target.how().items() if name not in vars(module)}
         for name, value in given.items():

@@ -129,7 +129,7 @@ def _warn(message: str, key: tuple[str, str, str], level: int, frame: FrameType)
     """Warn at the user's line, once for each place, unless the program's filters ask for more or less.
 
     Python's own record of shown warnings is cleared when the filters change, and torch changes them while it is
-    imported.
+    imported: https://github.com/python/cpython/blob/v3.11.7/Lib/warnings.py#L337
     """
     try:
         action = _action(message, frame)

@@ -15,21 +15,20 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from . import bootstrap
+from .process import PROCESS
 
 if TYPE_CHECKING:
     from types import CodeType
 
 #: The outermost frame of an uncaught exception: of a script or ``-c``; of ``-m``, a directory or an archive.
 _OUTERMOST = (("__main__", "<module>"), ("runpy", "_run_module_as_main"))
-_watching = False
 
 
 def watch() -> None:
     """Print the hint when this process, or a multiprocessing worker of it, dies. A second call changes nothing."""
-    global _watching
-    if _watching:
+    if PROCESS.watched:
         return
-    _watching = True
+    PROCESS.watched = True
     try:
         atexit.register(_at_exit)
         from multiprocessing import util  # torch imports it, too
@@ -45,10 +44,14 @@ def _watch_worker(_: object = None) -> None:
     from multiprocessing import process, util
 
     main: Any = process.BaseProcess._bootstrap  # type: ignore[attr-defined]
-    if "_exit_function" in main.__code__.co_names:  # it calls the finalizers before it prints the exception
+    # It calls the finalizers before it prints the exception:
+    # https://github.com/python/cpython/blob/v3.11.7/Lib/multiprocessing/process.py#L317
+    if "_exit_function" in main.__code__.co_names:
         util.Finalize(None, _of_worker, exitpriority=0)
     elif process.parent_process() is not None or "--multiprocessing-fork" in sys.orig_argv:
-        _watch_lines(main.__code__)  # since Python 3.13 it calls them after the exception was handled
+        # Since Python 3.13 it calls them after that:
+        # https://github.com/python/cpython/blob/v3.13.0/Lib/multiprocessing/process.py#L323
+        _watch_lines(main.__code__)
 
 
 def _watch_lines(code: CodeType) -> None:

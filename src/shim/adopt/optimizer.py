@@ -178,7 +178,9 @@ class ADOPT(Optimizer):
 
         if fused:
             _check_fused([p for group in self.param_groups for p in group["params"]], clip_lambda)
-            self._step_supports_amp_scaling = True  # GradScaler then leaves unscaling to the step
+            # GradScaler then leaves unscaling to the step:
+            # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/amp/grad_scaler.py#L418
+            self._step_supports_amp_scaling = True
         if foreach:
             check_foreach(capturable)
         unsaved = [clip for clip in (group["clip_lambda"] for group in self.param_groups) if not _can_be_saved(clip)]

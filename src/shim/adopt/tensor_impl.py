@@ -16,6 +16,7 @@ The fields, in torch 2.13:
   https://github.com/pytorch/pytorch/blob/v2.13.0/c10/core/StorageImpl.h#L379
 - ``UniqueVoidPtr::data_`` and ``ctx_``, of which ``data_ptr_`` consists:
   https://github.com/pytorch/pytorch/blob/v2.13.0/c10/util/UniqueVoidPtr.h#L45
+- the numbers of the dtypes: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/headeronly/core/ScalarType.h#L110
 """
 
 from __future__ import annotations

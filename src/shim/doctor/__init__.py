@@ -54,8 +54,7 @@ def _explain(message: str, as_data: bool) -> int:
     from .. import explain
 
     answers = explain.explain(message)
-    mended = any(not answer.switch.startswith(explain.NO_PATCH) for answer in answers)
-    command = explain.command(answers) if mended else None
+    command = explain.command(answers) if any(answer.mends for answer in answers) else None
     if as_data:
         found: list[dict[str, Any]] = [
             {"patch": each.name, "reason": each.reason, "switch": each.switch, "torch": each.versions}

@@ -55,7 +55,7 @@ print(x.grad.tolist())
 """,
 )
 def amp() -> dict[str, Any]:
-    """torch.amp names the device; older releases have torch.cuda.amp."""
+    """torch.amp takes the device as an argument; older releases have torch.cuda.amp."""
     return {
         "GradScaler": _grad_scaler(),
         "autocast": _autocast(),
@@ -84,7 +84,7 @@ print(pickle.loads(pickle.dumps(torch.autocast)) is torch.autocast)
 """,
 )
 def autocast(torch: Any) -> Any:
-    """torch.autocast is of 1.10; older releases have torch.cuda.amp.autocast, and none for the CPU."""
+    """torch.autocast came with 1.10; older releases have torch.cuda.amp.autocast, and none for the CPU."""
     return _autocast()
 
 
@@ -99,7 +99,7 @@ print(torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda"), torch
 """,
 )
 def is_autocast_enabled(original: Any, device_type: Any = None) -> bool:
-    """is_autocast_enabled has named the device since 2.4."""
+    """is_autocast_enabled takes a device since 2.4."""
     return bool(original()) if device_type is None else _is_enabled(device_type, original)
 
 
@@ -110,7 +110,7 @@ def is_autocast_enabled(original: Any, device_type: Any = None) -> bool:
     example="import torch\nprint(torch.get_autocast_dtype('cpu'), torch.get_autocast_dtype('cuda'))",
 )
 def get_autocast_dtype(device_type: str) -> Any:
-    """get_autocast_dtype is of 2.4; older releases have a function for each device."""
+    """get_autocast_dtype came with 2.4; older releases have a function for each device."""
     import torch
 
     kind = torch.device(device_type).type
@@ -182,7 +182,7 @@ def _autocast() -> Any:
 
 @functools.lru_cache(maxsize=None)
 def _grad_scaler() -> Any:
-    """Make the class on the one for CUDA: what that one refuses, and its kernels for CUDA, are done here for others."""
+    """Derive the class from that for CUDA. What that refuses, or does in CUDA kernels, is done here in Python."""
     import torch
     import torch.cuda.amp.grad_scaler
 

@@ -1,7 +1,8 @@
-"""torch.autograd: Functions of the old style, whose instances are called."""
+"""torch.autograd: Functions of the old style, whose instances are called, and views of leaves."""
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -40,7 +41,7 @@ print(product.tolist(), total.tolist(), positive.tolist(), positive.requires_gra
 """,
 )
 def call(self: Any, *tensors: Any) -> Any:
-    """An instance of a Function was called, and its forward and backward were methods, up to 1.4."""
+    """Up to 1.4, an instance of an autograd.Function was called, and forward and backward were its methods."""
     import torch
 
     for tensor in tensors:
@@ -98,15 +99,10 @@ def _called(cls: type) -> type:
     return _classes[cls]
 
 
-_made: list[Any] = []
-
-
+@functools.lru_cache(maxsize=None)
 def _static() -> Any:
     """Return the Function that runs those of the old style."""
     import torch
-
-    if _made:
-        return _made[0]
 
     class Legacy(torch.autograd.Function):
         """Runs the methods of an instance."""
@@ -131,7 +127,6 @@ def _static() -> Any:
             found = _within(ctx, ctx.instance.backward, map(_without_history, gradients))
             return (None, *map(_without_history, found if isinstance(found, tuple) else (found,)))
 
-    _made.append(Legacy)
     return Legacy
 
 
@@ -174,7 +169,7 @@ print(bias.tolist(), bias.grad.tolist(), bias.is_leaf)
 """,
 )
 def of_a_leaf(original: Any) -> Any:
-    """A view of a parameter could be changed up to 1.7, as the initialization of a bias does; here autograd is off."""
+    """A view of a parameter could be changed in place up to 1.7, to initialize it; this row turns autograd off."""
     no_grad = sys.modules["torch"].no_grad
 
     def change(*args: Any, **kwargs: Any) -> Any:

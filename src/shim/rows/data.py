@@ -20,7 +20,7 @@ print(iterator.next(), iterator.next())
 """,
 )
 def next(self: Any) -> Any:
-    """An iterator of a DataLoader had a method of this name, as iterators of Python 2 had."""
+    """The iterator of a DataLoader had the method next, as in Python 2, up to 1.12."""
     return self.__next__()
 
 
@@ -51,7 +51,7 @@ print([batch.tolist() for batch in DataLoader([5, 6, 7, 8], sampler=OddSampler([
 """,
 )
 def sampler_init(self: Any, data_source: Any = None) -> None:
-    """The base class of samplers took the data source, and did nothing with it, up to 2.9."""
+    """Sampler.__init__ took data_source, and ignored it, up to 2.9."""
 
 
 @argument(

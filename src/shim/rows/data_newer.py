@@ -43,7 +43,7 @@ print([batch.tolist() for batch in DataLoader([1, 2, 3], batch_size=2, num_worke
 """,
 )
 def prefetch_factor(original: Any, *args: Any, **kwargs: Any) -> None:
-    """A DataLoader takes None for prefetch_factor since 2.0: its default."""
+    """DataLoader accepts prefetch_factor=None, its default, since 2.0."""
     if kwargs.get("prefetch_factor", 0) is None:
         del kwargs["prefetch_factor"]
     original(*args, **kwargs)

@@ -26,7 +26,7 @@ def _nothing(*args: Any, **kwargs: Any) -> None:
     example="import torch.mps\nprint(callable(torch.mps.empty_cache))",
 )
 def mps() -> dict[str, Any]:
-    """torch.mps is of 2.0."""
+    """torch.mps came with 2.0."""
     return {"device_count": _none, "empty_cache": _nothing, "is_available": lambda: False, "manual_seed": _nothing}
 
 
@@ -37,7 +37,7 @@ def mps() -> dict[str, Any]:
     example="import torch\nprint(torch.xpu.is_available(), torch.xpu.device_count())",
 )
 def xpu() -> dict[str, Any]:
-    """torch.xpu is of 2.3."""
+    """torch.xpu came with 2.3."""
     return {
         "device_count": _none,
         "empty_cache": _nothing,
@@ -59,7 +59,7 @@ print(here or torch.accelerator.current_accelerator() is None or torch.accelerat
 """,
 )
 def accelerator() -> dict[str, Any]:
-    """torch.accelerator is of 2.6: the GPU, whatever its kind; an older torch has CUDA's functions."""
+    """torch.accelerator, for a GPU of any kind, came with 2.6; on an older torch this row uses torch.cuda."""
     import torch
 
     def current_accelerator(check_available: bool = False) -> Any:

@@ -115,7 +115,8 @@ with tempfile.TemporaryDirectory() as folder:
     y = MMDistributedDataParallel(linear)(torch.ones(3, 2))
     y.sum().backward()
     print(y.tolist(), linear.weight.grad.tolist())
-    # No destroy_process_group: up to 2.0 it may wait forever for a thread that waits for the GIL.
+    # No destroy_process_group: up to 2.0 it may wait forever for a thread that waits for the GIL, see
+    # https://github.com/pytorch/pytorch/issues/56297
 """,
     },
 )

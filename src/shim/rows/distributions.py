@@ -26,5 +26,5 @@ print(Uniform(0.0, 1.0).log_prob(torch.tensor(2.0)).item())
 """,
 )
 def no_validation(distribution: Any) -> bool:
-    """Distributions look at their arguments since 1.8; a NaN among them mostly means that the training has diverged."""
+    """Distributions validate their arguments since 1.8; a NaN there mostly means that the training has diverged."""
     return False

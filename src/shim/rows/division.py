@@ -1,4 +1,4 @@
-"""Division of integer tensors, which was rounded towards zero, and the dtype of torch.full."""
+"""Division of integer tensors, which truncated the result, and the dtype of torch.full."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ print(torch.arange(5)[x.div_(2)].tolist(), (torch.tensor([7], dtype=torch.uint8)
 """,
 )
 def division(original: Any) -> Any:
-    """Division of integers by integers was cut off to an integer up to 1.5, and gives floats since 1.7."""
+    """Division of integers by integers was truncated to an integer up to 1.5, and returns floats since 1.7."""
     torch: Any = sys.modules["torch"]
     written = original.__name__
     name = {"__truediv__": "div", "__itruediv__": "div_", "__idiv__": "div_"}.get(written, written)
@@ -110,7 +110,7 @@ advice(
     example="import torch\nprint((7 / torch.tensor([2, -2, 7])).tolist(), (1.5 / torch.tensor([1])).dtype)",
 )
 def number_by_tensor(original: Any) -> Any:
-    """A number divided by a tensor of integers was cut off to integers of its type up to 1.6."""
+    """A number divided by an integer tensor was truncated to integers of its dtype up to 1.6."""
 
     def divide(tensor: Any, number: Any) -> Any:
         if not _whole(tensor) or not isinstance(number, Number) or isinstance(number, complex) or by_torch():
@@ -135,7 +135,7 @@ print((x // 2).tolist(), (x // torch.tensor(-2)).tolist(), (x // torch.tensor([2
 """,
 )
 def floor_divide(original: Any) -> Any:
-    """The // of tensors was cut off towards zero up to 1.12, and goes to the next lower integer since."""
+    """The // of tensors rounded towards zero up to 1.12, and rounds down since."""
     torch: Any = sys.modules["torch"]
     name = original.__name__
     turned_around = name == "__rfloordiv__"
@@ -166,7 +166,7 @@ def floor_divide(original: Any) -> Any:
     example="import torch\nprint((-7 // torch.tensor([2, -2])).tolist(), (7.5 // torch.tensor([2])).tolist())",
 )
 def number_by_tensor_cut_off(original: Any) -> Any:
-    """The // of a number by a tensor of integers gave integers of its type up to 1.6."""
+    """The // of a number by an integer tensor returned integers of its dtype up to 1.6."""
     return number_by_tensor(original)
 
 
@@ -182,7 +182,7 @@ print(x.tolist(), first.tolist())
 """,
 )
 def floor_divide_into_another(original: Any) -> Any:
-    """The //= of a tensor gave another one up to 1.4, of floats if one of the two was, and changes it since."""
+    """The //= of a tensor made a new tensor up to 1.4, which could be float, and changes the tensor in place since."""
     div = sys.modules["torch"]._C._VariableFunctions.div
 
     def divide(tensor: Any, other: Any) -> Any:
@@ -200,7 +200,7 @@ _POWERS = ("torch:pow", "torch:Tensor.pow", "torch:Tensor.pow_", "torch:Tensor._
     example="import torch\nx = torch.tensor([4, 7])\nprint((x**0.5).tolist(), x.pow(1.5).tolist(), x.pow_(0.5).dtype)",
 )
 def power(original: Any) -> Any:
-    """Integers to the power of a float were cut off to integers of their type up to 1.5."""
+    """Integers to the power of a float were truncated to integers of their dtype up to 1.5."""
     Tensor = sys.modules["torch"].Tensor  # noqa: N806
     in_place = original.__name__ == "pow_"
 
@@ -223,7 +223,7 @@ def power(original: Any) -> Any:
     example="import torch\nprint((2.5 ** torch.tensor([2, 3])).tolist())",
 )
 def power_of_a_number(original: Any) -> Any:
-    """A float to the power of a tensor of integers was cut off to an integer itself up to 1.5."""
+    """A float to the power of an integer tensor was itself truncated to an integer first, up to 1.5."""
 
     def power(tensor: Any, number: Any) -> Any:
         cut_off = type(number) is float and _whole(tensor) and not by_torch()
@@ -246,7 +246,7 @@ print(x.clone().addcdiv_(2, x, y).tolist(), torch.addcdiv(x.float(), x.float(), 
 """,
 )
 def addcdiv(original: Any) -> Any:
-    """The quotient in addcdiv was cut off to an integer for integers up to 1.5, and raises an error since."""
+    """torch.addcdiv of integer tensors truncated the quotient up to 1.5, and raises an error since."""
     torch: Any = sys.modules["torch"]
     in_place = original.__name__ == "addcdiv_"
     rounds_already = release(torch.__version__).numbers < (1, 8, 0)  # floor_divide, towards zero
@@ -274,7 +274,7 @@ def addcdiv(original: Any) -> Any:
     example="import torch\nprint(torch.full((2,), 1).tolist(), torch.full((1,), True).dtype)",
 )
 def full(original: Any, size: Any, fill_value: Any, *args: Any, **kwargs: Any) -> Any:
-    """torch.full of an integer or a bool gave floats up to 1.5, and what the value is since 1.7."""
+    """torch.full of an integer or a bool returned floats up to 1.5, and the dtype of the value since 1.7."""
     says_nothing = not args and "out" not in kwargs and kwargs.get("dtype") is None
     if isinstance(fill_value, int) and says_nothing and not by_torch():
         kwargs["dtype"] = sys.modules["torch"].get_default_dtype()

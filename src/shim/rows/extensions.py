@@ -16,14 +16,14 @@ from .row import advice, argument, name
     "torch.utils.cpp_extension:load_inline",
     called="-std=c++14",
     works="<2.1",
-    # Only a compiler dies of it, and that takes its time: tests/rows builds one.
+    # No example, because a compiler takes long: tests/rows builds an extension.
     says=(
         r"#error C\+\+17 or later compatible compiler is required to use (PyTorch|ATen)",
         r"#error You need C\+\+17 to compile PyTorch",
     ),
 )
 def newer_standard(original: Any, *args: Any, **kwargs: Any) -> Any:
-    """An extension says -std=c++14 where torch's headers want C++17 since 2.1; without it torch says what they want."""
+    """The headers of torch need C++17 since 2.1; if an extension asks for no standard, torch passes the right flag."""
     return original(*map(_without, args), **{key: _without(value) for key, value in kwargs.items()})
 
 
@@ -44,7 +44,7 @@ def _without(flags: Any) -> Any:
     "torch.utils.cpp_extension:CUDAExtension",
     called="AT_CHECK",
     works="<1.5",
-    # Only a compiler dies of it, and that takes its time: tests/rows builds one.
+    # No example, because a compiler takes long: tests/rows builds an extension.
     says=r"error: \W?AT_CHECK\W? was not declared in this scope|"
     r"error: use of undeclared identifier 'AT_CHECK'|identifier \"AT_CHECK\" is undefined",
 )
@@ -63,7 +63,7 @@ def with_at_check(original: Any, *args: Any, **kwargs: Any) -> Any:
     works="<1.5",
 )
 def load_with_at_check(original: Any, *args: Any, **kwargs: Any) -> Any:
-    """The macro AT_CHECK is defined for an extension that is built where the program runs, too."""
+    """The macro AT_CHECK is also defined for an extension that the program builds with load or load_inline."""
     given = inspect.signature(original).bind(*args, **kwargs)
     for flags in ("extra_cflags", "extra_cuda_cflags"):
         given.arguments[flags] = [*(given.arguments.get(flags) or []), "-DAT_CHECK=TORCH_CHECK"]
@@ -86,7 +86,7 @@ print(check_compiler_abi_compatibility("g++"))
 """,
 )
 def check_compiler_abi_compatibility(compiler: str) -> bool:
-    """check_compiler_abi_compatibility tells the version of the compiler too since 1.12, and has another name."""
+    """check_compiler_abi_compatibility became get_compiler_abi_compatibility_and_version in 1.12."""
     from torch.utils import cpp_extension
 
     here: Any = cpp_extension

@@ -37,7 +37,7 @@ print(tuple(x.detach().rfft(2, onesided=False).shape), round(float(torch.rfft(x.
 """,
 )
 def rfft(input: Any, signal_ndim: int, normalized: bool = False, onesided: bool = True) -> Any:
-    """Rfft became torch.fft.rfftn, which returns complex tensors."""
+    """torch.rfft became torch.fft.rfftn, which returns complex tensors."""
     import torch
 
     transform = torch.fft.rfftn if onesided else torch.fft.fftn
@@ -60,7 +60,7 @@ print([round(v, 3) for v in x.irfft(1, onesided=False).flatten().tolist()])
 def irfft(
     input: Any, signal_ndim: int, normalized: bool = False, onesided: bool = True, signal_sizes: Any = None
 ) -> Any:
-    """Irfft became torch.fft.irfftn, which takes complex tensors."""
+    """torch.irfft became torch.fft.irfftn, which takes complex tensors."""
     import torch
 
     pairs = torch.view_as_complex(input.contiguous())
@@ -111,7 +111,7 @@ print([round(v, 3) for v in x.ifft(2, normalized=True).flatten().tolist()])
 """,
 )
 def ifft(input: Any, signal_ndim: int, normalized: bool = False) -> Any:
-    """Ifft became torch.fft.ifftn, which takes complex tensors."""
+    """torch.ifft became torch.fft.ifftn, which takes complex tensors."""
     import torch
 
     pairs = torch.view_as_complex(input.contiguous())
@@ -131,7 +131,7 @@ print(tuple(y.shape), tuple(x.stft(16, 8, window=torch.ones(16)).shape), round(f
 """,
 )
 def stft(original: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
-    """Stft of a real signal returned pairs of real numbers where return_complex was not given."""
+    """torch.stft of a real signal returned pairs of real numbers up to 1.13, unless return_complex was given."""
     import torch
 
     place = 8  # return_complex, after input
@@ -199,7 +199,7 @@ print(tuple(pairs.detach().istft(16, hop_length=4, window=window).shape))
 """,
 )
 def istft(original: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
-    """Istft took pairs of real numbers up to 1.13, as stft returned them."""
+    """torch.istft took pairs of real numbers up to 1.13, as torch.stft returned them."""
     import torch
 
     if isinstance(input, torch.Tensor) and not input.is_complex() and input.shape[-1:] == (2,):

@@ -88,7 +88,7 @@ _WERE: tuple[tuple[str, str, str, str, dict[str, _Make]], ...] = (
         "torch.distributed",
         "<1.13",
         "",
-        "torch.distributed had what distributed_c10d imports for itself up to 1.12",
+        "torch.distributed also had what distributed_c10d imports for its own use, up to 1.12",
         {"string_classes": lambda: (str, bytes)},
     ),
     (
@@ -120,7 +120,7 @@ _WERE: tuple[tuple[str, str, str, str, dict[str, _Make]], ...] = (
         "torch.onnx",
         "<1.11",
         "",
-        "ir_version was that of the format which torch.onnx.export wrote",
+        "ir_version was the version of the format that torch.onnx.export wrote",
         {"ir_version": lambda: 6},
     ),
     (

@@ -53,7 +53,7 @@ def _filled(result: Any, out: Any) -> Any:
     example="import torch\nprint(torch.matrix_rank(torch.eye(3)))",
 )
 def matrix_rank(input: Any, tol: Any = None, symmetric: bool = False, *, out: Any = None) -> Any:
-    """matrix_rank moved to torch.linalg."""
+    """torch.matrix_rank moved to torch.linalg."""
     import torch
 
     given = {} if tol is None else {"tol": tol}
@@ -80,7 +80,7 @@ print(only.eigenvectors.numel(), [round(v, 4) for v in only[0].flatten().tolist(
 """,
 )
 def symeig(input: Any, eigenvectors: bool = False, upper: bool = True, *, out: Any = None) -> Any:
-    """Symeig became torch.linalg.eigh, which reads the lower triangle by default."""
+    """torch.symeig became torch.linalg.eigh, which reads the lower triangle by default."""
     import torch
 
     triangle = "U" if upper else "L"
@@ -104,7 +104,7 @@ print(a.eig().eigenvectors.numel())
 """,
 )
 def eig(input: Any, eigenvectors: bool = False, *, out: Any = None) -> Any:
-    """Eig became torch.linalg.eig, which returns complex tensors in place of pairs of columns."""
+    """torch.eig became torch.linalg.eig, which returns complex tensors in place of pairs of columns."""
     import torch
 
     if not torch.isfinite(input).all():  # eigvals of 2.13 crashes then
@@ -131,7 +131,7 @@ print([round(v, 4) for v in solution.flatten().tolist()], [round(v, 4) for v in 
 """,
 )
 def solve(input: Any, A: Any, *, out: Any = None) -> Any:  # noqa: N803
-    """Solve became torch.linalg.solve, which takes the matrix first and returns no factors."""
+    """torch.solve became torch.linalg.solve, which takes the matrix first and returns no factors."""
     import torch
 
     broadcast: Any = torch.broadcast_shapes
@@ -156,7 +156,7 @@ print([round(v, 3) for v in wide.solution.flatten().tolist()])
 """,
 )
 def lstsq(input: Any, A: Any, *, out: Any = None) -> Any:  # noqa: N803
-    """Lstsq became torch.linalg.lstsq, which takes the matrix first and returns no residual rows."""
+    """torch.lstsq became torch.linalg.lstsq, which takes the matrix first and returns no residual rows."""
     import torch
 
     if input.dim() == 1:  # a single column, as in LAPACK
@@ -199,7 +199,7 @@ print([round(v, 4) for v in torch.gels(b, a)[0].flatten().tolist()])
 """,
 )
 def of_lapack() -> dict[str, Any]:
-    """Functions of the names that LAPACK has got others up to 1.1: gesv is solve, potrf cholesky, gels lstsq."""
+    """Up to 1.1, functions had the names of LAPACK: gesv is solve, potrf is cholesky, gels is lstsq."""
     import torch
 
     def potrf(input: Any, upper: bool = True) -> Any:

@@ -46,7 +46,7 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
         "DataLoader2",
         "<2.0",
-        "DataLoader2 and its pipes were tried out in torch and went to torchdata: install torchdata<0.10, or write "
+        "DataLoader2 and its pipes were experimental in torch and moved to torchdata: install torchdata<0.10, or write "
         "DataLoader",
         {"torch.utils.data": "DataLoader2 communication dataloader_experimental sharding datasets"},
     ),
@@ -71,7 +71,7 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
         "torch.quantization of FX in 1.7",
         "<1.8",
-        "these were tried out in 1.7 and written anew in 1.8: torch.ao.quantization.quantize_fx has prepare_fx and "
+        "these were experimental in 1.7 and rewritten in 1.8: torch.ao.quantization.quantize_fx has prepare_fx and "
         "convert_fx, and get_default_static_quant_module_mappings and the like the tables",
         {
             "torch.quantization": "prepare_fx convert_fx fuse_fx prepare_qat_fx prepare_static_fx prepare_dynamic_fx "
@@ -114,14 +114,14 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
         "torch.jit of 1.8",
         "<1.9",
-        "streams in TorchScript were tried out in 1.8: compile the code around them, or use torch.compile. "
+        "streams in TorchScript were experimental in 1.8: compile the code around them, or use torch.compile. "
         "optimize_frozen_module is torch.jit.optimize_for_inference",
         {"torch.jit": "cuda stream optimize_frozen_module"},
     ),
     (
         "torch.optim.functional",
         "<1.8",
-        "it was tried out in 1.7 and is torch.optim._functional since 1.8; call the optimizer's class",
+        "it was experimental in 1.7 and is torch.optim._functional since 1.8; call the optimizer's class",
         {"torch.optim": "functional"},
     ),
     (
@@ -139,7 +139,7 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
         "torchvision.prototype",
         "<0.23",
-        "what was tried out there is in torchvision.transforms.v2, torchvision.tv_tensors and torchvision.models",
+        "what was experimental there is in torchvision.transforms.v2, torchvision.tv_tensors and torchvision.models",
         {"torchvision": "prototype"},
     ),
     (
@@ -152,7 +152,7 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
         "torchaudio.prototype",
         "<2.9",
-        "what was tried out there went with 2.9, as far as it is not in torchaudio itself: use torchaudio 2.8 with "
+        "what was experimental there was removed in 2.9, unless it moved to torchaudio itself: use torchaudio 2.8 with "
         "torch 2.8",
         {
             "torchaudio": "prototype",

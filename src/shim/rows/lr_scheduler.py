@@ -89,7 +89,7 @@ row(
     None,
     {
         "called": "verbose",
-        "reason": "schedulers take verbose, as the last argument, from 1.7 to 2.6; since 2.2 it has done nothing",
+        "reason": "schedulers take verbose, as the last argument, from 1.7 to 2.6; since 2.2 it has had no effect",
         "works": ">=1.7,<2.7",
         "versions": ">=2.7",
         "says": (

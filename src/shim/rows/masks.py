@@ -40,7 +40,7 @@ print(y.tolist(), y[0].index_put((mask,), torch.tensor(9.0)).tolist())
 """,
 )
 def masked(original: Any) -> Any:
-    """Masks of bytes were taken by masked_fill, masked_scatter, masked_select and x[mask] = y up to 2.0."""
+    """masked_fill, masked_scatter, masked_select and x[mask] = y accepted uint8 masks up to 2.0."""
     uint8 = sys.modules["torch"].uint8
 
     def masked(*args: Any, **kwargs: Any) -> Any:
@@ -86,5 +86,5 @@ print([round(v, 3) for v in layer(x, src_key_padding_mask=padding).flatten().tol
 """,
 )
 def attention(original: Any, *args: Any, **kwargs: Any) -> Any:
-    """Attention took masks of bytes up to 1.12, and its attn_mask up to 1.13."""
+    """Attention accepted uint8 masks up to 1.12, and as attn_mask up to 1.13."""
     return original(*map(_bool, args), **{key: _bool(value) for key, value in kwargs.items()})

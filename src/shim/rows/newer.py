@@ -16,7 +16,7 @@ from .row import argument, made, module, name, names
     example="import torch\nprint(torch.get_default_device())",
 )
 def get_default_device() -> Any:
-    """get_default_device is of 2.3."""
+    """get_default_device came with 2.3."""
     import torch
 
     return torch.empty(0).device
@@ -29,7 +29,7 @@ def get_default_device() -> Any:
     example="import torch\nprint(torch.backends.mps.is_available() in (True, False))",
 )
 def mps() -> dict[str, Any]:
-    """torch.backends.mps is of 1.12; an older torch has no such device."""
+    """torch.backends.mps came with 1.12; an older torch has no such device."""
     return {"is_available": lambda: False, "is_built": lambda: False}
 
 
@@ -47,7 +47,7 @@ print(double(2), torch.compiler.disable(double, recursive=False)(4))
 """,
 )
 def compiler() -> dict[str, Any]:
-    """torch.compiler is of 2.1; nothing is being compiled on an older torch."""
+    """torch.compiler came with 2.1; nothing is being compiled on an older torch."""
 
     def same(fn: Any = None, recursive: bool = True, **options: Any) -> Any:
         """Return the function unchanged."""
@@ -82,10 +82,11 @@ print(is_compiling(), torch.compiler.is_dynamo_compiling())
 """,
 )
 def is_compiling() -> dict[str, Any]:
-    """torch.compiler tells whether a function is being compiled since 2.3; torch._utils does so on 2.0 to 2.2."""
+    """torch.compiler has is_compiling since 2.3; 2.0 to 2.2 have it in torch._utils."""
     import torch
 
-    # torch.compile replaces a call of this function object by True.
+    # torch.compile replaces a call of this function object by True:
+    # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_dynamo/variables/torch.py#L297
     known = getattr(torch._utils, "is_compiling", lambda: False)
     return {"is_compiling": known, "is_dynamo_compiling": known}
 
@@ -115,7 +116,7 @@ def scaled_dot_product_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Any:
-    """scaled_dot_product_attention is of 2.0: softmax(q kᵀ · scale + mask) v."""
+    """scaled_dot_product_attention came with 2.0: softmax(q kᵀ · scale + mask) v."""
     import torch
 
     if is_causal and attn_mask is not None:
@@ -137,7 +138,7 @@ def scaled_dot_product_attention(
     "torch:compile",
     works=">=2.0",
     says=(r"module 'torch' has no attribute 'compile'(?!r)", r"cannot import name 'compile' from 'torch'"),
-    note="nothing is compiled; the program computes the same, as fast as this torch does",
+    note="nothing is compiled; the program runs uncompiled",
     example="""
 import torch
 layer = torch.nn.Linear(2, 1)
@@ -152,12 +153,10 @@ print(double(torch.ones(2)).tolist())
 """,
 )
 def compile(model: Any = None, **options: Any) -> Any:
-    """torch.compile is of 2.0; an older torch runs the model as it is."""
+    """torch.compile came with 2.0; an older torch runs the model as it is."""
     import torch
 
-    warnings.warn(
-        f"shim: torch {torch.__version__} compiles nothing: torch.compile gives back what it is given", stacklevel=2
-    )
+    warnings.warn(f"shim: torch {torch.__version__} compiles nothing: torch.compile returns its argument", stacklevel=2)
     return (lambda function: function) if model is None else model
 
 
@@ -184,7 +183,7 @@ print(pickle.loads(pickle.dumps(torch.inference_mode(False))).mode)
 """,
 )
 def inference_mode(torch: Any) -> Any:
-    """inference_mode is of 1.9: no_grad, and faster."""
+    """inference_mode came with 1.9: no_grad, and faster."""
 
     class InferenceMode(torch.no_grad):  # type: ignore[misc]
         def __new__(cls, mode: Any = True) -> Any:
@@ -284,5 +283,5 @@ print(x.untyped_storage().data_ptr() == x.data_ptr(), x.untyped_storage().nbytes
 """,
 )
 def untyped_storage(self: Any) -> Any:
-    """Tensor.untyped_storage is of 2.0; 1.13 has it in two steps."""
+    """Tensor.untyped_storage came with 2.0; 1.13 has it in two steps."""
     return self.storage().untyped()

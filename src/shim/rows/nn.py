@@ -1,4 +1,4 @@
-"""torch.nn: what its functions and containers accepted and passed on."""
+"""torch.nn: arguments that its functions and containers accepted, and attributes that modules lack."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ print(encoder(torch.ones(3, 2, 4)).sum().item(), encoder.eval()(torch.ones(3, 2,
 """,
 )
 def without_is_causal(original: Any, stack: Any, *args: Any, **kwargs: Any) -> Any:
-    """Layers of one's own in a TransformerEncoder or Decoder were called without is_causal up to 1.13."""
+    """TransformerEncoder and TransformerDecoder called custom layers without is_causal up to 1.13."""
     if all(map(_is_of_today, stack.layers)):
         return original(stack, *args, **kwargs)
     # As in 1.13: one layer after the other, with the masks as they were given.
@@ -88,7 +88,7 @@ print(tuple(y.shape), (y != 0).all(2).tolist())
 """,
 )
 def without_nested_tensors(original: Any, *args: Any, **kwargs: Any) -> None:
-    """In eval, a TransformerEncoder computes nothing at padded positions since 1.12, and up to 2.0 it cut them off."""
+    """In eval mode, TransformerEncoder skips padded positions since 1.12, and removed them up to 2.0."""
     parameters = inspect.signature(original).parameters
     if "enable_nested_tensor" in parameters and len(args) <= [*parameters].index("enable_nested_tensor"):
         kwargs.setdefault("enable_nested_tensor", False)
@@ -136,7 +136,7 @@ with torch.no_grad():
 """,
 )
 def with_padded_positions(original: Any, stack: Any, src: Any, *args: Any, **kwargs: Any) -> Any:
-    """In eval, a TransformerEncoder of 1.12 to 2.0 cut off the positions that all of a batch have as padding."""
+    """In eval mode, TransformerEncoder of 1.12 to 2.0 removed the positions that are padding in the whole batch."""
     import torch
 
     output = original(stack, src, *args, **kwargs)
@@ -156,7 +156,7 @@ print([round(v, 3) for v in y.flatten().tolist()])
 """,
 )
 def recomputed(original: Any, *args: Any, **kwargs: Any) -> Any:
-    """Interpolate by a factor counted with the factor of the rounded sizes up to 1.5, and with the given one since."""
+    """F.interpolate recomputed scale_factor from the rounded sizes up to 1.5, and uses the given one since."""
     by_a_factor = kwargs.get("scale_factor") if len(args) < 3 else args[2]
     if by_a_factor is not None and len(args) < 6 and kwargs.get("recompute_scale_factor") is None:
         kwargs["recompute_scale_factor"] = True

@@ -28,7 +28,7 @@ except RuntimeError as error:
 """,
 )
 def load_state_dict(original: Any, self: Any, state_dict: Any, *args: Any, assign: bool = False, **kwargs: Any) -> Any:
-    """load_state_dict takes assign since 2.1: the tensors are put in, in place of their values being copied."""
+    """load_state_dict takes assign since 2.1: it assigns the tensors, and does not copy their values."""
     if assign:
         import torch
 

@@ -41,7 +41,7 @@ print(np.array([1.7, 2], np.float).dtype, np.array([1.7, 2]).astype(np.int).toli
 """,
 )
 def builtin() -> dict[str, Any]:
-    """np.float and its like were Python's own types; np.bool and np.long are NumPy's own since 2.0, and stay so."""
+    """np.float, np.int and others were Python's types; np.bool and np.long are NumPy's own since 2.0, and stay so."""
     import numpy
 
     return {**_BUILTIN, "typeDict": numpy.sctypeDict}
@@ -158,7 +158,7 @@ print(np.float32 in np.sctypes["float"], np.obj2sctype("f4") is np.float32, np.f
 """,
 )
 def names_of_1() -> dict[str, Any]:
-    """NumPy 2.0 left one name for each type and constant, and removed functions that were others' synonyms."""
+    """NumPy 2.0 kept one name for each type and constant, and removed functions that have another name."""
     import ast
     import math
     from importlib import import_module
@@ -350,7 +350,7 @@ print(np.array(a) is a, np.array(a, copy=True) is a, np.array(3, copy=False, ndm
 """,
 )
 def copy_if_needed(original: Any, *args: Any, **kwargs: Any) -> Any:
-    """np.array(x, copy=False) copied where it must up to NumPy 1, and raises there since 2.0."""
+    """np.array(x, copy=False) copied if necessary in NumPy 1, and raises an error then since 2.0."""
     if isinstance(kwargs.get("copy"), (bool, int)) and not kwargs["copy"]:  # bool() of NumPy's _CopyMode is an error
         kwargs["copy"] = None
     return original(*args, **kwargs)
@@ -358,7 +358,7 @@ def copy_if_needed(original: Any, *args: Any, **kwargs: Any) -> Any:
 
 advice(
     "one-element arrays",
-    "int() and float() take an array without dimensions alone since NumPy 2.4: write a.item(), or install 'numpy<2.4'.",
+    "int() and float() accept only a 0-dimensional array since NumPy 2.4: write a.item(), or install 'numpy<2.4'.",
     r"only 0-dimensional arrays can be converted to Python scalars",
     works="<2.4",
     of="numpy",

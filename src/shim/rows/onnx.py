@@ -18,7 +18,7 @@ from .row import advice, argument, module, names
     # No example: every exporter since 2.0 wants the package onnx.
 )
 def export(original: Any, *args: Any, **kwargs: Any) -> Any:
-    """torch.onnx.export was the exporter that traces, and needs no onnxscript; since 2.9 that is dynamo=False."""
+    """torch.onnx.export traced the model, without onnxscript, up to 2.8; since 2.9 that needs dynamo=False."""
     kwargs.setdefault("dynamo", False)
     return original(*args, **kwargs)
 
@@ -96,7 +96,7 @@ _NO_LONGER = ("_retain_param_name", "enable_onnx_checker", "example_outputs", "s
     # No example: every exporter since 2.0 wants the package onnx.
 )
 def without_old_arguments(original: Any, *args: Any, **kwargs: Any) -> Any:
-    """torch.onnx.export took example_outputs, enable_onnx_checker and others up to 1.10, and does without them."""
+    """torch.onnx.export took example_outputs, enable_onnx_checker and other arguments up to 1.10."""
     given = {key: value for key, value in kwargs.items() if key not in (*_NO_LONGER, "use_external_data_format")}
     return original(*args, **given)
 
@@ -116,7 +116,7 @@ _EXPORTERS = ("_export", "_run_symbolic_function", "export_to_pretty_string")
     example="import torch\nprint(callable(torch.onnx._export), callable(torch.onnx._run_symbolic_function))",
 )
 def exporters() -> dict[str, Any]:
-    """torch.onnx._export and its like are in torch.onnx.utils."""
+    """torch.onnx._export and similar functions are in torch.onnx.utils."""
     return _of_utils(*_EXPORTERS)
 
 

@@ -35,7 +35,7 @@ print(weight.tolist())
     example=_STEPS.format(register="register_step_pre_hook", when="before"),
 )
 def register_step_pre_hook(self: Any, hook: Any) -> Any:
-    """Hooks of an optimizer's step are of 2.0: those before it, which may change its arguments."""
+    """Hooks that run before an optimizer's step, and may change its arguments, came with 2.0."""
     return _registered(self, "_optimizer_step_pre_hooks", hook)
 
 
@@ -47,7 +47,7 @@ def register_step_pre_hook(self: Any, hook: Any) -> Any:
     example=_STEPS.format(register="register_step_post_hook", when="after"),
 )
 def register_step_post_hook(self: Any, hook: Any) -> Any:
-    """Hooks of an optimizer's step are of 2.0: those after it."""
+    """Hooks that run after an optimizer's step came with 2.0."""
     return _registered(self, "_optimizer_step_post_hooks", hook)
 
 
@@ -132,6 +132,6 @@ print(scheduler.get_last_lr())
 """,
 )
 def get_last_lr(self: Any) -> list[float]:
-    """ReduceLROnPlateau says its last learning rates since 2.2."""
+    """ReduceLROnPlateau has get_last_lr since 2.2."""
     last: list[float] | None = getattr(self, "_last_lr", None)
     return [group["lr"] for group in self.optimizer.param_groups] if last is None else last

@@ -50,7 +50,7 @@ print(round(p.item(), 3), len(optimizer.state_dict()["param_groups"]))
 """,
 )
 def hooks_of_its_own(optimizer: Any, attribute: str) -> Any:
-    """An optimizer that never calls super().__init__ has no dictionaries of hooks, which 2.0 and 2.1 ask for."""
+    """An optimizer that does not call super().__init__() lacks the dictionaries of hooks that torch reads since 2.0."""
     if attribute in _HOOKS:
         return vars(optimizer).setdefault(attribute, OrderedDict())
     raise AttributeError(f"{type(optimizer).__name__!r} object has no attribute {attribute!r}")
@@ -76,7 +76,7 @@ print(layer.weight.grad.abs().sum().item())
 """,
 )
 def to_zeros(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
-    """zero_grad left gradients of zeros up to 1.13, and None since, of which a step takes no notice."""
+    """zero_grad set gradients to zero up to 1.13, and sets them to None since, so that a step skips them."""
     if not args:
         kwargs.setdefault("set_to_none", False)
     original(self, *args, **kwargs)

@@ -76,7 +76,7 @@ print(font.getsize("shim"), ImageFont.TransposedFont(font, Image.ROTATE_90).gets
 def getsize(
     self: Any, text: Any, direction: Any = None, features: Any = None, language: Any = None, stroke_width: int = 0
 ) -> tuple[int, int]:
-    """The getsize of a font measured from its top, as getbbox(text)[3] does since Pillow 8."""
+    """Font.getsize measured from the top, as getbbox(text)[3] does since Pillow 8."""
     if hasattr(self, "orientation"):
         width, height = getsize(self.font, text)
         from PIL import Image
@@ -114,7 +114,7 @@ print(draw.multiline_textsize("a\\nb\\nc", font=font, spacing=0), draw.multiline
 """,
 )
 def multiline_textsize(self: Any, text: Any, font: Any = None, spacing: float = 4, *args: Any, **kwargs: Any) -> Any:
-    """The multiline_textsize of a drawing is the widest of the lines, and the height of them all."""
+    """ImageDraw.multiline_textsize returned the width of the widest line, and the height of all lines."""
     font = self.getfont() if font is None else font
     lines = text.split("\n" if isinstance(text, str) else b"\n")
     stroke = kwargs.get("stroke_width", args[3] if len(args) > 3 else 0)
@@ -135,7 +135,7 @@ print(draw.textsize("shim", font), draw.textsize("a\\nlonger one", font=font), d
 """,
 )
 def textsize(self: Any, text: Any, font: Any = None, spacing: float = 4, *args: Any, **kwargs: Any) -> Any:
-    """The textsize of a drawing was its font's getsize, or for several lines its multiline_textsize."""
+    """ImageDraw.textsize was the font's getsize, or multiline_textsize for several lines."""
     if ("\n" if isinstance(text, str) else b"\n") in text:
         return multiline_textsize(self, text, font, spacing, *args, **kwargs)
     return getsize(self.getfont() if font is None else font, text, *args, **kwargs)

@@ -33,7 +33,7 @@ print(isinstance([1], collections.Iterable), isinstance({}, Mapping), collection
 """,
 )
 def abstract_classes() -> dict[str, Any]:
-    """Iterable, Mapping and the like have been in collections.abc alone since Python 3.10."""
+    """Iterable, Mapping and other abstract classes are only in collections.abc since Python 3.10."""
     import collections.abc
 
     return {each: getattr(collections.abc, each) for each in _OF_ABC if hasattr(collections.abc, each)}
@@ -59,7 +59,7 @@ except ValueError:
 """,
 )
 def argspec() -> dict[str, Any]:
-    """inspect.getargspec has been getfullargspec since Python 3.11, which tells of keywords and annotations too."""
+    """inspect.getargspec left Python with 3.11; getfullargspec also returns keyword-only arguments and annotations."""
     import inspect
     from collections import namedtuple
 
@@ -108,7 +108,7 @@ def gcd_of_fractions() -> dict[str, Any]:
     example="import time, torch\nbefore = time.clock()\nprint(time.clock() >= before, type(before) is float)",
 )
 def clock() -> dict[str, Any]:
-    """time.clock was the time of the process, and on Windows the time that has passed, up to Python 3.7."""
+    """time.clock returned the CPU time of the process, on Windows the elapsed time, up to Python 3.7."""
     import sys
     import time
 
@@ -127,7 +127,7 @@ print(thread.isAlive(), threading.current_thread().isAlive())
 """,
 )
 def is_alive(self: Any) -> bool:
-    """The isAlive of a thread has been is_alive alone since Python 3.9."""
+    """Thread.isAlive has been is_alive since Python 3.9."""
     return bool(self.is_alive())
 
 
@@ -140,7 +140,7 @@ def is_alive(self: Any) -> bool:
     example="import base64, torch\nprint(base64.encodestring(b'shim'), base64.decodestring(b'c2hpbQ==\\n'))",
 )
 def base64_of_bytes() -> dict[str, Any]:
-    """base64.encodestring and decodestring have been encodebytes and decodebytes alone since Python 3.9."""
+    """base64.encodestring and decodestring have been encodebytes and decodebytes since Python 3.9."""
     import base64
 
     return {"encodestring": base64.encodebytes, "decodestring": base64.decodebytes}
@@ -160,7 +160,7 @@ print(json.loads('{"a": [1]}', encoding="utf-8"), json.load(io.StringIO("2"), pa
 """,
 )
 def without_encoding(original: Any, *args: Any, **kwargs: Any) -> Any:
-    """json.loads took an encoding, and did nothing with it, up to Python 3.8."""
+    """json.loads took the argument encoding, and ignored it, up to Python 3.8."""
     kwargs.pop("encoding", None)
     return original(*args, **kwargs)
 

@@ -42,7 +42,7 @@ except ValueError as error:
 """,
 )
 def pytree() -> dict[str, Any]:
-    """Trees of tensors: torch.utils._pytree is of 1.8, register_pytree_node and tree_leaves of 2.2."""
+    """torch.utils._pytree came with 1.8, register_pytree_node and tree_leaves with 2.2."""
     there = sys.modules.get("torch.utils._pytree")
     if "SUPPORTED_NODES" not in vars(there):  # torch has none, and it is the empty one that these names are for
         there = None

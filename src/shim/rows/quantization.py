@@ -73,7 +73,7 @@ def prepare_fx(original: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
     for was, name in _OF_DICTIONARIES.items():
         if was in kwargs:
             kwargs[name] = kwargs.pop(was)
-    if len(args) > 1 and not isinstance(args[1], tuple):  # that of the preparation stood there
+    if len(args) > 1 and not isinstance(args[1], tuple):  # prepare_custom_config_dict, in the place of the inputs
         kwargs["prepare_custom_config"] = args[1]
         args = args[:1]
     if len(args) < 2:

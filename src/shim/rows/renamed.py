@@ -233,7 +233,7 @@ _TAKEN = (
 
 def _taken_from_six(place: str, taken: str, works: str) -> None:
     def give() -> dict[str, Any]:
-        """A module of torch took it from torch._six, and programs took it from there."""
+        """A module of torch imported it from torch._six, and programs import it from that module."""
         from .moved import torch_six
 
         return {taken: torch_six()[taken.lstrip("_")]}

@@ -35,13 +35,13 @@ print(torch.load(file)["settings"].lr)
 """,
 )
 def load(original: Any, *args: Any, weights_only: Any = None, **kwargs: Any) -> Any:
-    """torch.load took a whole pickle, which can run code, where weights_only was not given; 2.6 takes data alone."""
+    """torch.load without weights_only loaded any pickle, which can run code, up to 2.5, and loads only data since."""
     return original(*args, weights_only=False if weights_only is None else weights_only, **kwargs)
 
 
 advice(
     "torch.load of a blocked global",
-    "The file wants to run a function of a module that no checkpoint needs, such as os or sys: it may be an attack. "
+    "The file calls a function of a module that no checkpoint needs, such as os or sys: it may be an attack. "
     "Do not load it, with weights_only=False least of all.",
     r"Trying to load unsupported GLOBAL [\w.]+ whose module \w+ is blocked",
     works="",
@@ -120,7 +120,8 @@ def _of_weights() -> ModuleType:
         **{f"{each.__module__}.{each.__name__}": each for each in (*storages, *torch._tensor_classes)},
         **{f"torch._utils.{name}": getattr(torch._utils, name) for name in functions if hasattr(torch._utils, name)},
         **{str(each): each for each in vars(torch).values() if isinstance(each, torch.dtype)},
-        # torch.save writes pickles of protocol 2, which use the module names of Python 2.
+        # torch.save writes pickles of protocol 2, which use the module names of Python 2:
+        # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/serialization.py#L59
         **{f"{of}.{each.__name__}": each for of in ("builtins", "__builtin__") for each in (set, complex, bytearray)},
         "_codecs.encode": codecs.encode,
         "collections.OrderedDict": OrderedDict,
@@ -217,7 +218,7 @@ print(collections.Counter in get_safe_globals())
 """,
 )
 def safe() -> dict[str, Any]:
-    """torch.load with weights_only takes what the program holds for safe since 2.4, and safe_globals is of 2.5."""
+    """torch.load with weights_only=True accepts declared classes since 2.4; safe_globals came with 2.5."""
     from torch import serialization
 
     theirs = vars(serialization)

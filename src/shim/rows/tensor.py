@@ -31,7 +31,7 @@ print(torch.clamp_min(grid.int(), 0.5).tolist(), grid.float().clamp(0, 2.5).toli
 """,
 )
 def clamp(original: Any) -> Any:
-    """Clamp on a tensor of integers cut its bounds off to integers up to 1.11, and made floats of it since."""
+    """torch.clamp of an integer tensor truncated its bounds to integers up to 1.11, and returns floats since."""
     Tensor = sys.modules["torch"].Tensor  # noqa: N806
 
     def clamp(*args: Any, **kwargs: Any) -> Any:
@@ -95,7 +95,7 @@ print((1 - rest).nonzero().tolist(), x.masked_fill(1.0 - mask, -1.0).tolist(), (
 """,
 )
 def one_minus_mask(original: Any, tensor: Any, other: Any, *args: Any, **kwargs: Any) -> Any:
-    """A comparison was of dtype uint8 up to 1.1, so that 1 - mask was its opposite; here it is the opposite bool."""
+    """A comparison returned uint8 up to 1.1, so that 1 - mask inverted it; with this row it inverts a bool mask."""
     import torch
 
     whole = isinstance(other, (int, float)) and other == int(other)
@@ -112,7 +112,7 @@ def one_minus_mask(original: Any, tensor: Any, other: Any, *args: Any, **kwargs:
     says=r"invalid index of a 0-dim tensor\. Use `?tensor\.item\(\)`?",
 )
 def zeroth_of_none(original: Any) -> Any:
-    """A loss had one element in one dimension up to 0.3; x[0] of a tensor without dimensions is x."""
+    """A loss was a tensor of shape [1] up to 0.3; with this row x[0] of a 0-dimensional tensor is x."""
 
     def item(tensor: Any, index: Any) -> Any:
         if type(index) is int and index == 0 and tensor.dim() == 0:

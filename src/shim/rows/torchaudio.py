@@ -1,4 +1,4 @@
-"""torchaudio: the backends that it chose among, complex numbers as pairs of real ones, and how it read files."""
+"""torchaudio: backends, complex numbers as pairs of real numbers, options of ``load``, helpers of its datasets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ print(torchaudio.get_audio_backend() is None or isinstance(torchaudio.get_audio_
 """,
 )
 def backends() -> dict[str, Any]:
-    """One chose how torchaudio reads files up to 2.8; now it reads all with torchcodec."""
+    """The backend for audio files was selectable up to 2.8; since 2.9 torchaudio always uses torchcodec."""
 
     def list_audio_backends() -> list[str]:
         from importlib.util import find_spec
@@ -63,7 +63,7 @@ print([round(each, 4) for each in create_fb_matrix(6, 0.0, 8000.0, 3, 16000)[2].
 """,
 )
 def of_pairs() -> dict[str, Any]:
-    """Complex numbers were pairs of real ones up to 0.10: complex_norm, angle and magphase are of these."""
+    """complex_norm, angle and magphase took complex numbers as pairs of real numbers, up to 0.10."""
     import torch
 
     def complex_norm(complex_tensor: Any, power: float = 1.0) -> Any:
@@ -90,7 +90,7 @@ print(ComplexNorm(power=2.0)(torch.tensor([[3.0, 4.0]])).tolist(), isinstance(Co
 """,
 )
 def complex_norm_of_pairs(transforms: Any) -> Any:
-    """ComplexNorm was the norm of pairs of real numbers, as which spectrograms held complex ones."""
+    """ComplexNorm computed the norm of complex numbers given as pairs of real numbers, up to 0.10."""
     import torch
 
     class ComplexNorm(torch.nn.Module):
@@ -111,7 +111,7 @@ def complex_norm_of_pairs(transforms: Any) -> Any:
     works="<0.9",
 )
 def spectrogram(original: Any, *args: Any, **kwargs: Any) -> Any:
-    """A spectrogram with power=None held pairs of real numbers up to 0.8, unless return_complex was given."""
+    """A spectrogram with power=None had complex numbers as pairs of real numbers up to 0.8, without return_complex."""
     import torch
 
     asked = kwargs.pop("return_complex", False)
@@ -123,7 +123,7 @@ def spectrogram(original: Any, *args: Any, **kwargs: Any) -> Any:
     "torchaudio.functional:phase_vocoder",
     "torchaudio.transforms:TimeStretch.forward",
     works="<0.11",
-    # TimeStretch goes on with a warning, and fails at what it makes of the pairs.
+    # TimeStretch warns about real numbers, goes on, and fails in phase_vocoder.
     says=r"/torchaudio/functional/functional\.py\b[^:]*phase_vocoder (?:(?!\bFile ).)*RuntimeError: "
     r"(?:The size of tensor a \(\d+\) must match the size of tensor b \(\d+\) at non-singleton dimension \d+|"
     r"\w+ is not implemented for tensors with non-complex dtypes\.?)",
@@ -138,7 +138,7 @@ for y in (phase_vocoder(x, 1.3, advance), TimeStretch(hop_length=2, n_freq=3, fi
 """,
 )
 def of_a_spectrogram_of_pairs(original: Any, *args: Any, **kwargs: Any) -> Any:
-    """phase_vocoder and TimeStretch took spectrograms whose complex numbers are pairs of real ones up to 0.10."""
+    """phase_vocoder and TimeStretch took complex numbers as pairs of real numbers, up to 0.10."""
     import torch
 
     def as_complex(value: Any) -> Any:
@@ -169,7 +169,7 @@ print(tuple(y.shape), [round(each, 3) for each in y[0, :6].tolist()])
 """,
 )
 def istft_of_pairs() -> dict[str, Any]:
-    """The istft of torchaudio went to torch, and takes complex numbers there."""
+    """torchaudio.functional.istft became torch.istft in 0.7, which takes complex tensors."""
     import torch
 
     def istft(
@@ -208,7 +208,7 @@ print(tuple(y.shape), tuple(z.shape))
 """,
 )
 def griffinlim(original: Any, *args: Any, **kwargs: Any) -> Any:
-    """GriffinLim took an option normalized up to 0.8, and did nothing with it."""
+    """GriffinLim took the argument normalized up to 0.8, and ignored it."""
     kwargs.pop("normalized", None)
     place = _PLACES_OF_NORMALIZED[original.__name__]
     if len(args) > place and isinstance(args[place], bool):
@@ -216,7 +216,7 @@ def griffinlim(original: Any, *args: Any, **kwargs: Any) -> Any:
     return original(*args, **kwargs)
 
 
-#: Where it stood: behind n_iter there is a number now, and in front of wkwargs a dictionary.
+#: The position of ``normalized`` in each. What stands there today, ``n_iter`` and ``wkwargs``, is no bool.
 _PLACES_OF_NORMALIZED = {"griffinlim": 6, "__init__": 7}
 
 
@@ -232,7 +232,7 @@ print([round(each, 3) for each in y.flatten().tolist()])
 """,
 )
 def sliding_window_cmn(original: Any, *args: Any, **kwargs: Any) -> Any:
-    """The first argument of sliding_window_cmn was called waveform up to 0.8, and is specgram."""
+    """The first argument of sliding_window_cmn was called waveform up to 0.8, and is called specgram since."""
     if "waveform" in kwargs:
         kwargs["specgram"] = kwargs.pop("waveform")
     return original(*args, **kwargs)
@@ -248,11 +248,12 @@ def sliding_window_cmn(original: Any, *args: Any, **kwargs: Any) -> Any:
     ),
 )
 def load(original: Any, filepath: Any, *args: Any, **kwargs: Any) -> Any:
-    """torchaudio.load took out, normalization, offset and the rest of SoX's options up to 0.8."""
+    """torchaudio.load took out, normalization, offset and the other options of SoX up to 0.8."""
     import torch
 
     old = ("normalization", "offset", "out", "signalinfo", "encodinginfo", "filetype")
-    if args and (args[0] is None or isinstance(args[0], torch.Tensor)):  # out, which is the frame_offset now
+    # The second argument was out, and is frame_offset now.
+    if args and (args[0] is None or isinstance(args[0], torch.Tensor)):
         kwargs.update(zip((*_BEFORE_0_9, "signalinfo", "encodinginfo", "filetype"), args))
         args = ()
     elif not any(each in kwargs for each in old):
@@ -280,7 +281,7 @@ _BEFORE_0_9 = ("out", "normalization", "channels_first", "num_frames", "offset")
     says=lost("torchaudio", "load_wav"),
 )
 def load_wav_names() -> dict[str, Any]:
-    """load_wav read a file as numbers of 16 bits, in floats, up to 0.8."""
+    """torchaudio.load_wav returned the samples as 16-bit integers, stored as floats, up to 0.8."""
     torchaudio: Any = import_module("torchaudio")
 
     def load_wav(filepath: Any, **kwargs: Any) -> Any:
@@ -309,7 +310,7 @@ print([*unicode_csv_reader(["a\\tb", "c\\td"], delimiter="\\t")])
 """,
 )
 def walking() -> dict[str, Any]:
-    """The datasets of torchaudio looked for their files with walk_files up to 0.7."""
+    """torchaudio.datasets.utils had walk_files and other helpers up to 0.7."""
     import csv
     import os
     from pathlib import Path
@@ -350,7 +351,7 @@ with tempfile.TemporaryDirectory() as folder:
 """,
 )
 def archives() -> dict[str, Any]:
-    """The datasets of torchaudio fetched and unpacked their files with these up to 0.13."""
+    """torchaudio.datasets.utils had download_url and extract_archive up to 0.13."""
     import hashlib
     import tarfile
     import zipfile
@@ -397,8 +398,8 @@ def archives() -> dict[str, Any]:
 
 advice(
     "InverseMelScale",
-    "InverseMelScale searched for the spectrogram with SGD up to 2.0, and solves for it since 2.1: leave max_iter, "
-    "tolerance_loss, tolerance_change and sgdargs out.",
+    "InverseMelScale used SGD up to 2.0, and solves a least-squares problem since 2.1. Drop max_iter, "
+    "tolerance_loss, tolerance_change and sgdargs.",
     r"(?:InverseMelScale\.)?__init__\(\) got an unexpected keyword argument "
     r"'(?:max_iter|tolerance_loss|tolerance_change|sgdargs)'",
     works="<2.1",
@@ -407,8 +408,8 @@ advice(
 
 advice(
     "torchcodec",
-    "torchaudio.load and save want the package torchcodec since 2.9: install the release of it that belongs to this "
-    "torch, or read the file with soundfile: "
+    "torchaudio.load and save need the package torchcodec since 2.9: install its release for this torch, or "
+    "read the file with soundfile: "
     "torch.from_numpy(soundfile.read(file, dtype='float32', always_2d=True)[0].T).",
     r"TorchCodec is required for (load|save)_with_torchcodec",
     works="<2.9",

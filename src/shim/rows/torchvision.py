@@ -22,7 +22,7 @@ print(tuple(y.shape), y.dtype, tuple(x.grad.shape))
 """,
 )
 def ops() -> dict[str, Any]:
-    """_new_empty_tensor made an empty tensor of another shape, before torch could; DETR imports it."""
+    """_new_empty_tensor made an empty tensor of another shape, which torch itself can do now; DETR imports it."""
     return {"_new_empty_tensor": _new_empty_tensor}
 
 
@@ -157,7 +157,7 @@ print(sorted(vgg.model_urls)[0], sorted(inception.model_urls), "shufflenetv2_x1.
 """,
 )
 def model_urls(models: Any) -> dict[str, str]:
-    """model_urls became enums of weights; of each model it names the first weights."""
+    """model_urls became enums of weights; this row lists the first weights of each model."""
     from importlib import import_module
 
     parts = models.__name__.split(".")
@@ -213,7 +213,7 @@ print(file.getvalue()[1:4])
 """,
 )
 def value_range(original: Any, *args: Any, **kwargs: Any) -> Any:
-    """make_grid and save_image took range, which is value_range since 0.9, and save_image the rest by position."""
+    """make_grid and save_image took range, now value_range; save_image also took its options by position."""
     if "range" in kwargs:
         kwargs["value_range"] = kwargs.pop("range")
     if original.__name__ == "save_image" and len(args) > 2 and isinstance(args[2], int):

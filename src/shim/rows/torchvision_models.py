@@ -112,7 +112,7 @@ print(issubclass(misc.ConvTranspose2d, torch.nn.ConvTranspose2d), issubclass(mis
 """,
 )
 def layers() -> dict[str, Any]:
-    """Conv2d, ConvTranspose2d and BatchNorm2d of torchvision.ops.misc took empty tensors, as torch's own do now."""
+    """Conv2d, ConvTranspose2d and BatchNorm2d of torchvision.ops.misc accepted empty tensors, as torch's own do now."""
     import torch
 
     return {each: getattr(torch.nn, each) for each in ("Conv2d", "ConvTranspose2d", "BatchNorm2d")}
@@ -131,7 +131,7 @@ print(FrozenBatchNorm2d(n=3)(torch.ones(1, 3, 1, 1)).shape)
 """,
 )
 def num_features(original: Any, *args: Any, n: Any = None, **kwargs: Any) -> None:
-    """FrozenBatchNorm2d took n, which is num_features, in 0.5."""
+    """FrozenBatchNorm2d called num_features n in 0.5."""
     original(*args, **(kwargs if n is None else {**kwargs, "num_features": n}))
 
 

@@ -1,0 +1,251 @@
+"""Write the pages of docs/ that are printed from runs and rows: support.md, compatibility.md and errors.md.
+
+``scripts/matrix`` runs the releases and calls this; ``scripts/matrix --table`` calls nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLE = ROOT / "docs" / "support.md"
+BREAKAGES = ROOT / "docs" / "compatibility.md"
+ERRORS = ROOT / "docs" / "errors.md"
+
+SYMBOLS = {"works": "✓", "torch's own": "t", "limit": "l", "absent": "–", "fails": "✗", "not run": "?"}  # noqa: RUF001
+
+
+def write(records, releases, machine):
+    """Write the three pages.
+
+    Args:
+        records: (torch release, Python) -> the record of its run.
+        releases: the columns, each a torch release and a Python.
+        machine: where the tests ran, in words.
+    """
+    TABLE.write_text(table(records, releases, machine))
+    kept = BREAKAGES.read_text().partition(MARK)[0]
+    BREAKAGES.write_text(kept + MARK + breakages(records, releases))
+    ERRORS.write_text(errors())
+
+
+#: Everything below this line of docs/compatibility.md is replaced.
+MARK = "<!-- what follows is written by scripts/matrix -->\n"
+
+
+def breakages(records, releases):
+    """Render the table of breakages: a line per row, a column per release."""
+    sys.path.insert(0, str(ROOT / "src"))
+    from shim import rows
+
+    columns = list(dict.fromkeys(torch for torch, _ in releases))
+    minors = [torch.rpartition(".")[0] for torch in columns]
+    symbols = {"works": "✓", "mended": "⇒", "fails": "✗"}
+
+    def label(torch):
+        minor = torch.rpartition(".")[0]
+        return torch if minors.count(minor) > 1 else minor
+
+    def cell(patch, torch):
+        found = {
+            record["breakages"][patch.name]
+            for (release, _), record in records.items()
+            if release == torch and patch.name in record.get("breakages", {})
+        }
+        return next((symbols[state] for state in ("fails", "mended", "works") if state in found), "·")
+
+    lines = []
+    for family, inside in rows.by_family().items():
+        advice = [patch for patch in inside if not patch.targets]
+        mended = [patch for patch in inside if patch.targets]
+        lines += ["", f"### {family}", ""]
+        if mended:
+            lines += ["| row | what it is | works with | " + " | ".join(map(label, columns))]
+            lines[-1] += " |"
+            lines += ["|---|---|---|" + ":-:|" * len(columns)]
+        for patch in mended:
+            works = f"{patch.of} {patch.works}".replace("|", "\\|") if patch.works else "named only"
+            name = f"`{patch.name}`" + " (named only)" * patch.optional
+            cells = " | ".join(cell(patch, torch) for torch in columns)
+            lines.append(f"| {name} | {patch.reason} | {works} | {cells} |")
+        lines += [
+            f"- advice, works with {patch.of} {patch.works}: **{patch.name}**. {patch.reason}" for patch in advice
+        ]
+    return "\n".join(lines) + "\n"
+
+
+#: So many messages of a row are listed.
+MOST_MESSAGES = 12
+
+
+def spelled(pattern):
+    """Return the messages that a regular expression matches, each way through its alternatives, with … for the rest."""
+    parser = getattr(re, "_parser", None) or __import__("sre_parse")
+
+    def ways(parts):
+        found = [""]
+        for kind, value in parts:
+            name = str(kind)
+            if name == "LITERAL":
+                more = [chr(value)]
+            elif name == "IN" and all(str(kind) == "LITERAL" for kind, _ in value):
+                more = [chr(each) for _, each in value]
+            elif name == "BRANCH":
+                more = [way for branch in value[1] for way in ways(branch)]
+            elif name == "SUBPATTERN":
+                more = ways(value[-1])
+            elif name in ("MAX_REPEAT", "MIN_REPEAT"):
+                more = [""] if value[1] == 1 else ["…"] if value[:2] != (0, 0) else [""]
+                more = ways(value[2]) if value[0] == 1 == value[1] else more
+            elif name in ("AT", "ASSERT", "ASSERT_NOT"):
+                more = [""]
+            else:
+                more = ["…"]
+            found = [way + each for way in found for each in more][: 4 * MOST_MESSAGES]
+        return found
+
+    return [re.sub("…(…| )*…", "…", way).strip(" …") for way in ways(parser.parse(pattern))]
+
+
+INTRODUCTION = """\
+Each heading is a message that PyTorch, or a package beside it, gives since a release, or up to one. Below it stand
+what has happened and the command that runs the program unchanged. `python -m shim doctor --explain MESSAGE` finds
+the entry for a message, and [compatibility mode](compatibility.md) says what the command does. In a message, … stands
+for whatever may be there."""
+
+ABOUT_A_NONE = """\
+An optimizer got `weight_decay=None`, in its constructor, a parameter group or a checkpoint. shim takes it as 0.0, or
+as `SHIM_VALUE` says. Other None give some of these messages, too: only if it is the weight decay does shim mend it."""
+
+ABOUT_LOST_NAMES = """\
+`cannot import name 'NAME' from 'MODULE'`, `module 'MODULE' has no attribute 'NAME'`: install a release that has the
+name, or use what took its place. `doctor --explain` knows the names of all other modules, too."""
+
+
+def errors():
+    """Render the page for someone who has searched for an error message: a heading for each row that answers some."""
+    sys.path.insert(0, str(ROOT / "src"))
+    from shim import rows, timeline
+    from shim.patches.torch_optim import NONE_ANSWERS
+    from shim.releases import TORCH, Release, is_in, of_the_time
+
+    newest = max(TORCH)
+
+    def command(patch):
+        if patch.optional:
+            return f"SHIM_PATCHES={patch.name} python -m shim run train.py"
+        works = [
+            release
+            for release, last in TORCH.items()
+            if is_in(of_the_time(patch.of, Release("", (*release, last))), patch.works)
+        ]
+        chosen = max(works) if newest not in works else min(works)
+        return "python -m shim run --for %d.%d train.py" % chosen
+
+    lines = [
+        "# Error messages",
+        "",
+        INTRODUCTION,
+        "",
+        "Written by `scripts/matrix`, from the rows; do not edit.",
+        "",
+    ]
+    ways = (way for pattern in NONE_ANSWERS for way in spelled(pattern) if not way.startswith("/"))
+    of_a_none = sorted(ways, key=lambda way: "for *: 'f" not in way)
+    lines += [
+        f"## `TypeError: {of_a_none[0]}`",
+        "",
+        "Also:",
+        "",
+        "```",
+        *of_a_none[1:],
+        "```",
+        "",
+        ABOUT_A_NONE,
+        "",
+        *("```sh", "python -m shim run train.py", "```", ""),
+    ]
+    headings = set()
+    for patch in rows.load():
+        messages = list(dict.fromkeys(way for pattern in patch.answers for way in spelled(pattern) if len(way) > 12))
+        if not messages:
+            continue
+        title = messages[0].replace("`", "'")
+        title = title if title not in headings else f"{title} ({patch.name})"
+        headings.add(title)
+        more = messages[1:MOST_MESSAGES]
+        lines += [f"## `{title}`", ""]
+        lines += ["Also:", "", "```", *more, "```", ""] if more else []
+        works = f"Such programs run on {patch.of} {patch.works.replace('||', 'or')}." if patch.works else ""
+        reason = f"{patch.reason[0].upper()}{patch.reason[1:].rstrip('.')}."
+        lines += [" ".join(filter(None, [reason, works])), ""]
+        lines += ["```sh", command(patch), "```", ""] if patch.targets else ["No patch mends this.", ""]
+    lines += [
+        "## Names that are gone, and that no patch gives back",
+        "",
+        ABOUT_LOST_NAMES,
+        "",
+        "| module | gone since | names |",
+        "|---|---|---|",
+    ]
+    given = {target.path.replace(":", ".") for patch in rows.load() for target in patch.targets}
+    answers = [re.compile(each) for row in rows.load() for each in row.answers]  # once: there are more than re keeps
+    for package in ("torch", "torchvision", "torchaudio"):
+        names = timeline._data()[package]["names"]
+        for module in sorted(module for module in names if module.count(".") < 2):
+            by_release = {}
+            for name in timeline._names(module):
+                found = timeline.find(f"{module}.{name}")
+                says = [f"module '{module}' has no attribute '{name}'", f"cannot import name '{name}' from '{module}'"]
+                mended = any(each.search(said) for each in answers for said in says)
+                gone = re.search(r"<([\d.]+)$", found.works)
+                if gone and not mended and found.name not in given:
+                    by_release.setdefault(gone.group(1), []).append(f"`{name}`")
+            for release in sorted(by_release, key=lambda text: [*map(int, text.split("."))]):
+                lines.append(f"| `{module}` | {package} {release} | {', '.join(sorted(by_release[release]))} |")
+    return "\n".join(lines) + "\n"
+
+
+def table(records, releases, machine):
+    """Render the table: a line per row, a column per release."""
+    rows = list(dict.fromkeys(name for release in releases for name in records.get(release, {}).get("rows", ())))
+    rows.sort(key=lambda name: (not name.startswith("None in"),))
+    lines = [
+        "# What was run where",
+        "",
+        f"Written by `scripts/matrix`, from runs on real releases ({machine}); do not edit.",
+        "Other platforms and interpreters: [platforms](platforms.md).",
+        "",
+        "✓ works · – does not exist in that release · t torch itself cannot do it there, with or without shim · "  # noqa: RUF001
+        "l a limit of shim, named below · ✗ fails · ? not run · a small number is a note below",
+        "",
+    ]
+    notes = []
+
+    def cell(release, name):
+        record = records.get(release)
+        if record is None or not record["run"]:
+            return SYMBOLS["not run"]
+        found = record["rows"].get(name, {"state": "absent", "notes": []})
+        marks = []
+        for note in found["notes"]:
+            note = f"{name}: {note}"
+            if note not in notes:
+                notes.append(note)
+            marks.append(str(notes.index(note) + 1))
+        return SYMBOLS[found["state"]] + (f"<sup>{','.join(marks)}</sup>" if marks else "")
+
+    lines.append("| torch | " + " | ".join(torch for torch, _ in releases) + " |")
+    lines.append("|---|" + ":-:|" * len(releases))
+    lines.append("| Python | " + " | ".join(python for _, python in releases) + " |")
+    lines += [f"| {name} | " + " | ".join(cell(release, name) for release in releases) + " |" for name in rows]
+    lines += ["", "## Notes", ""] + [f"{number}. {note}" for number, note in enumerate(notes, 1)]
+    missing = [release for release in releases if not records.get(release, {"run": False})["run"]]
+    if missing:
+        lines += ["", "## Not run", ""]
+        for torch, python in missing:
+            reason = records.get((torch, python), {}).get("reason", "not tried yet")
+            lines.append(f"- torch {torch} on Python {python}: {reason}")
+    return "\n".join(lines) + "\n"
