@@ -24,7 +24,7 @@ def script(tmp_path):
 
 def interpreters():
     """Find a Python of each supported minor release on this machine."""
-    for minor in range(8, 14):
+    for minor in range(8, 16):
         name = f"3.{minor}"
         pyenv = sorted(Path.home().glob(f".pyenv/versions/{name}.*/bin/python"))
         found = str(pyenv[-1]) if pyenv else shutil.which("python" + name)
@@ -107,7 +107,9 @@ class TestSwitches:
     def test_disable_turns_everything_off(self, python, script):
         off = {"SHIM_DISABLE": "1"}
         code = "import sys; print(sorted(sys.modules), [type(finder) for finder in sys.meta_path])"
-        assert python(code, env=off).stdout.replace("'sitecustomize', ", "") == python(code, door=None).stdout
+        outputs = [python(code, **door).stdout for door in ({"env": off}, {"door": None})]
+        ours, bare = (output.replace("'sitecustomize', ", "") for output in outputs)  # some systems have one, too
+        assert ours == bare
         call = "import shim; shim.activate(); print(shim.status().door)"
         assert python(call, door="src", env=off).stdout == "None\n"
         for door in ("sitecustomize", "src"):

@@ -322,6 +322,28 @@ def test_importing_shim_loads_neither_plugins_nor_torch_nor_wrapt(python, tmp_pa
     assert python(code, door="src").stdout == "set()\n"
 
 
+@pytest.mark.parametrize(
+    "release, gil, taken", [("1.16.0", False, ["Python"]), ("1.17.0", False, ["C"]), ("1.16.0", True, ["C"])]
+)
+def test_an_old_wrapt_does_not_turn_the_gil_of_a_free_threaded_python_on(
+    python, tmp_path, checkout, release, gil, taken
+):
+    place = tmp_path / "wrapt"
+    place.mkdir()
+    (place / "_wrappers.py").write_text("FunctionWrapper = 'C'")  # in place of the extension
+    form = "try:\n    from ._wrappers import FunctionWrapper\nexcept ImportError:\n    FunctionWrapper = 'Python'\n"
+    (place / "__init__.py").write_text(form)
+    metadata = tmp_path / f"wrapt-{release}.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: wrapt\nVersion: {release}\n")
+    code = f"import sys\nsys._is_gil_enabled = lambda: {gil}\n"
+    code += "from shim import targets\nprint([targets._function_wrapper()])"
+
+    said = python(code, env={"PYTHONPATH": f"{tmp_path}:{checkout / 'src'}"})
+
+    assert said.stdout == f"{taken}\n", said.stderr
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory, request):
     """Install the example as a user would, into a directory of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import sys
@@ -15,6 +16,7 @@ from .layout import weight_decay_of
 from .lookalike import is_plain, wrap_like
 from .modules import add_to_class, can_be_imported, fill_when_asked, is_being_imported
 from .record import Record
+from .releases import is_in, release
 from .replace import Undos
 
 
@@ -393,9 +395,23 @@ class Wrapper(Kind):
             return type(value)(wrap_like(value.__func__, target.how, lambda: switch.on, method, self._exact))
         if is_plain(value):
             return wrap_like(value, target.how, lambda: switch.on, in_class, self._exact)
-        from wrapt import FunctionWrapper
+        return _function_wrapper()(value, target.how, enabled=lambda: switch.on)
 
-        return FunctionWrapper(value, target.how, enabled=lambda: switch.on)
+
+def _function_wrapper() -> Any:
+    """Import wrapt's class of this name.
+
+    Before 1.17, wrapt's extension turns the GIL of a free-threaded Python on. There it is imported without.
+    """
+    if "wrapt" not in sys.modules and not getattr(sys, "_is_gil_enabled", lambda: True)():
+        from importlib.metadata import PackageNotFoundError, version
+
+        with contextlib.suppress(PackageNotFoundError):  # a copy of it, without its metadata
+            if is_in(release(version("wrapt")).numbers, "<1.17"):
+                sys.modules["wrapt._wrappers"] = None  # type: ignore[assignment]  # it then takes its form in Python
+    from wrapt import FunctionWrapper
+
+    return FunctionWrapper
 
 
 KINDS: dict[str, Kind] = {

@@ -481,7 +481,9 @@ class Worker(torch.utils.data.Dataset):
         other.step()
         return threads() - alone, float(q[0] < 1)
 
-workers = [[float(n) for n in row] for row in torch.utils.data.DataLoader(Worker(), num_workers=2, batch_size=None)]
+# Forked, with the threads of this process, even where that is no longer the default (Python 3.14).
+loader = torch.utils.data.DataLoader(Worker(), num_workers=2, batch_size=None, multiprocessing_context="fork")
+workers = [[float(n) for n in row] for row in loader]
 print(counts, workers, runtimes() == loaded, len(loaded))
 """
 

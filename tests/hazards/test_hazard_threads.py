@@ -89,6 +89,52 @@ def test_threads_that_activate_and_deactivate_leave_torch_as_it_was(python):
     assert done.stdout == "True [] []\n", done.stderr
 
 
+def test_two_threads_that_step_two_optimizers_at_once_give_the_numbers_of_one(python):
+    body = """
+        import sys
+
+        has_gil = getattr(sys, "_is_gil_enabled", lambda: True)
+        before = has_gil()
+        sys.modules["triton"] = None  # torch's first optimizer imports it, and it turns the GIL on
+
+        import threading, warnings, torch
+        from shim.adopt import ADOPT
+
+        warnings.simplefilter("ignore")
+        sys.setswitchinterval(1e-6)  # threads come between each other's steps wherever they can
+        start = threading.Barrier(4)
+
+        def train(cls, seed, wait=lambda: None):
+            generator = torch.Generator()
+            generator.manual_seed(seed)
+            parameters = [torch.nn.Parameter(torch.randn(n, generator=generator)) for n in (1, 33, 4_000)]
+            groups = [{"params": [parameter]} for parameter in parameters]
+            groups[0]["weight_decay"] = None
+            wait()
+            optimizer = cls(groups, lr=0.1, weight_decay=0.1)
+            for _ in range(30):
+                for parameter in parameters:
+                    parameter.grad = torch.randn(parameter.shape, generator=generator)
+                optimizer.param_groups[1]["weight_decay"] = None
+                optimizer.step()
+            return torch.cat([parameter.detach() for parameter in parameters])
+
+        works = [(cls, seed) for cls in (ADOPT, torch.optim.AdamW) for seed in (1, 2)]
+        alone = {work: train(*work) for work in works}
+        beside = {}
+
+        def run(work):
+            beside[work] = train(*work, wait=start.wait)
+
+        threads = [threading.Thread(target=run, args=[work]) for work in works]
+        [thread.start() for thread in threads]
+        [thread.join(120) for thread in threads]
+        print([bool((alone[work] == beside[work]).all()) for work in works], has_gil() == before)
+        """
+    done = python(program(body))
+    assert done.stdout == "[True, True, True, True] True\n", done.stderr
+
+
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 @pytest.mark.parametrize("door", ["armed", "late"])
 def test_a_worker_is_guarded_however_it_is_started(python, tmp_path, method, door):
