@@ -177,3 +177,28 @@ def test_gradcheck_agrees():
 
     x = torch.tensor([0.5, -1.5], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: Cube()(x), (x,))
+
+
+@pytest.mark.skipif(release(torch.__version__).numbers < (1, 8, 0), reason="1.7 changes the views themselves")
+def test_parts_of_a_tensor_can_all_be_changed_in_place():
+    shim.activate("in-place on views of several")
+    try:
+        x = torch.ones(2, 4, requires_grad=True)
+        gates = (x * 1).chunk(2, 1)
+        (gates[0].sigmoid_() * gates[1].tanh_()).sum().backward()
+        parts = torch.split(torch.ones(5, 2, requires_grad=True) * 2, (2, 3), dim=0)
+        shapes = [tuple(part.mul_(2).shape) for part in parts]
+    finally:
+        shim.deactivate()
+    # what 1.4.0 printed
+    assert [round(value, 4) for value in x.grad.flatten().tolist()] == [
+        0.1497,
+        0.1497,
+        0.307,
+        0.307,
+        0.1497,
+        0.1497,
+        0.307,
+        0.307,
+    ]
+    assert shapes == [(2, 2), (3, 2)] and parts[1].requires_grad

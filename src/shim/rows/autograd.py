@@ -239,15 +239,6 @@ def views_of_their_own(original: Any) -> Any:
     called="in-place on views of several",
     works="<1.5",
     versions=">=1.8",
-    example="""
-import torch
-x = torch.ones(2, 4, requires_grad=True)
-gates = (x * 1).chunk(2, 1)
-(gates[0].sigmoid_() * gates[1].tanh_()).sum().backward()
-print([round(value, 4) for value in x.grad.flatten().tolist()])
-parts = torch.split(torch.ones(5, 2, requires_grad=True) * 2, (2, 3), dim=0)
-print([tuple(part.mul_(2).shape) for part in parts], parts[1].requires_grad, len(torch.ones(3).split(2)))
-""",
 )
 def views_apart(original: Any) -> Any:
     """All that chunk or split gave could be changed in place up to 1.4, and stood apart from the whole."""
