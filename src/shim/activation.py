@@ -245,7 +245,8 @@ def apply(module: str, just_run: bool) -> None:
         if PROCESS.layout is None or module == "torch" or module.startswith("torch.optim"):
             PROCESS.layout = probe()
         layout = PROCESS.layout
-        if not layout.known:
+        if not layout.known and str(layout.version) not in PROCESS.complained:
+            PROCESS.complained.add(str(layout.version))
             _log.warning(
                 "torch %s is newer than any that shim was run on; it is guarded like torch %d.%d, where it is the same",
                 layout.version,

@@ -31,7 +31,7 @@ class Process:
         #: The entry points of other packages are loaded, and there are some.
         self.plugins_loaded = False
         self.has_plugins = False
-        #: The wrong values of environment variables that were reported. Each is reported once.
+        #: What was reported: wrong values of environment variables, a torch that is too new. Each is reported once.
         self.complained: set[str] = set()
 
 
