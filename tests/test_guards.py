@@ -555,7 +555,17 @@ class TestValue:
         with warned:
             assert HandsOn([one_parameter()], weight_decay=None).param_groups[0]["weight_decay"] == 0.01
 
-    @pytest.mark.parametrize("text", ["nonsense", "-0.01", "nan", "inf", "0,01", "²", "\udcff", "None", "1 2"])
+    @pytest.mark.parametrize("text", ["-0.0", "-0", "-0e5", "-1e-400", "+0.0"])
+    def test_zero_has_no_sign(self, text, monkeypatch, caplog):
+        monkeypatch.setenv("SHIM_VALUE", text)
+        with pytest.warns(shim.NoneWeightDecayWarning, match=r"shim goes on with 0\.0 "):
+            value = build(weight_decay=None).param_groups[0]["weight_decay"]
+        assert str(value) == "0.0" and not caplog.records
+
+    GARBAGE = ("nonsense", "None", "0,01", "1 2", "1_0", "\u00b2", "\u0660.\u0665", "\udcff")
+    OUT_OF_RANGE = ("-0.01", "nan", "-nan", "inf", "-inf", "1e400")
+
+    @pytest.mark.parametrize("text", [*GARBAGE, *OUT_OF_RANGE], ids=ascii)
     def test_garbage_is_said_once_and_zero_is_used(self, text, monkeypatch, caplog):
         monkeypatch.setenv("SHIM_VALUE", text)
         for _ in range(3):

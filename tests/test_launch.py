@@ -167,6 +167,22 @@ class TestBadInput:
             assert "is a PEX file" in result.stderr and "import preimport" in result.stderr
         assert python(["-m", "shim", "run", "plain.pyz"], door="src").stdout == "PEX-INFO\n"
 
+    def test_a_pex_is_known_behind_a_long_boot_script_in_a_directory_and_on_path(self, python, tmp_path):
+        (tmp_path / "bin").mkdir()
+        app = tmp_path / "bin" / "train"  # as `pex --sh-boot` writes it
+        with app.open("wb") as file:
+            file.write(b"#!/bin/sh\n" + b"# a boot script\n" * 1000)
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.writestr("PEX-INFO", "{}")
+        app.chmod(0o755)
+        (tmp_path / "loose").mkdir()
+        for name in ("PEX-INFO", "__main__.py", "pex"):
+            (tmp_path / "loose" / name).write_text("#!/usr/bin/env python3\n")
+        env = {"PATH": str(app.parent) + os.pathsep + os.environ["PATH"]}
+        for command in ("train", "bin/train", "./bin/train", "loose", "loose/pex", "loose/__main__.py"):
+            result = python(["-m", "shim", "run", command], door="src", env=env)
+            assert result.returncode == 2 and "is a PEX file" in result.stderr, command
+
     def test_a_python_without_torch_is_told_so_by_python_itself(self, python, tmp_path):
         venv.create(str(tmp_path / "bare"))
         bare = tmp_path / "bare" / "bin" / "python"

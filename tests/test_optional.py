@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import collections.abc
 import copy
 import functools
 import importlib
@@ -397,6 +398,21 @@ class TestResume:
             optimizer.load_state_dict({"state": {}, "param_groups": []})
 
 
+def numpy_float(number):
+    return pytest.importorskip("numpy").float64(number)
+
+
+class Pair(collections.abc.Sequence):
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index]
+
+
 class TestNumbers:
     @pytest.mark.parametrize(
         "name, given, meant",
@@ -442,7 +458,6 @@ class TestNumbers:
             " ( 5e-1 , .75, ) ",
             ["0.5", "0.75"],
             ["0.5", 0.75],
-            collections.UserList([0.5, 0.75]),
             collections.UserList(["0.5", "0.75"]),
             collections.deque([0.5, "0.75"]),
         ],
@@ -526,6 +541,38 @@ class TestNumbers:
         assert spelled == before_it
         assert all(as_it_is.param_groups[1][key] is value for key, value in more.items())
 
+    @pytest.mark.parametrize(
+        "make",
+        [list, tuple, collections.UserList, collections.deque, lambda pair: [*map(numpy_float, pair)], Pair],
+        ids=["list", "tuple", "UserList", "deque", "numpy", "Sequence"],
+    )
+    @pytest.mark.parametrize("name", ["Adam", "AdamW", "NAdam", "Adamax"])
+    def test_a_sequence_that_torch_takes_stays_the_very_object(self, mended, name, make):
+        if not hasattr(torch.optim, name):
+            pytest.skip(f"this torch has no {name}")
+        cls, betas = getattr(torch.optim, name), make([0.5, 0.75])
+
+        def taken():
+            optimizers = [cls(parameters(), betas=betas), cls([{"params": parameters(), "betas": betas}])]
+            optimizers[1].add_param_group({"params": parameters(), "betas": betas})
+            for optimizer in optimizers:
+                step(optimizer)
+            groups = [group["betas"] for optimizer in optimizers for group in optimizer.param_groups]
+            return [(type(each), each is betas) for each in groups]
+
+        before_it = taken()
+        mended("numbers")
+        assert taken() == before_it
+
+    def test_milestones_that_torch_takes_stay_the_very_object(self, mended):
+        mended("numbers")
+        schedulers = torch.optim.lr_scheduler
+        if not hasattr(schedulers, "SequentialLR"):
+            pytest.skip("this torch has no SequentialLR")
+        optimizer, milestones = torch.optim.SGD(parameters(), lr=0.1), collections.UserList([2])
+        parts = [schedulers.ExponentialLR(optimizer, gamma=0.5) for _ in range(2)]
+        assert schedulers.SequentialLR(optimizer, parts, milestones)._milestones is milestones
+
     def test_a_list_that_torch_takes_stays_the_very_list(self, mended):
         mended("numbers")
         betas = [0.5, 0.75]
@@ -541,11 +588,19 @@ class TestNumbers:
         assert [group[name] for name in options] == [5, 6, 7, "strong_wolfe"]
         assert type(group["max_iter"]) is int
 
-    @pytest.mark.parametrize("value", ["fast", "nan", "inf", "", "None", "0,1", b"1"], ids=str)
+    #: Python's float() takes some of these; no config means a number by them.
+    NO_NUMBERS = ("fast", "nan", "inf", "", "None", "0,1", "1_0", "1e-1_0", "\u0660.\u0665", "\uff11", "\u20091", b"1")
+
+    @pytest.mark.parametrize("value", NO_NUMBERS, ids=ascii)
     def test_what_is_no_number_is_torchs_error(self, mended, value):
         mended("numbers")
         with pytest.raises(TypeError):
             torch.optim.Adam(parameters(), lr=value)
+        for betas in ([value, "0.5"], f"{value}, 0.5"):
+            with pytest.raises((TypeError, ValueError)):
+                torch.optim.Adam(parameters(), betas=betas)
+        with pytest.raises(TypeError):
+            step(torch.optim.Adam([{"params": parameters(), "lr": value}]))
 
     SCHEDULERS = (
         ("ReduceLROnPlateau", {"min_lr": "1e-6", "factor": "0.5", "patience": "0"}, {"min_lr": 1e-6, "factor": 0.5}),

@@ -247,8 +247,23 @@ def test_the_release_after_the_newest_that_is_known_is_taken():
 
 
 def test_an_unknown_patch_is_an_error_that_lists_the_names():
-    with pytest.raises(ValueError, match="there is no patch 'no such patch'; there are: .*adam.*torch._six"):
-        shim.activate("no such patch")
+    for act in (shim.activate, shim.plan):
+        with pytest.raises(ValueError, match="there is no patch 'no such patch'; there are: .*adam.*torch._six"):
+            act("no such patch", written_for="1.7")
+    assert shim.status().written_for is None, "nothing was done"
+
+
+@pytest.mark.parametrize("odd", [3, 2.10, None, b"verbose", ["verbose"], len])
+def test_what_is_not_a_string_is_named_by_every_entry_point(odd):
+    for act in (shim.activate, shim.plan):
+        with pytest.raises(TypeError, match="names of optional patches as strings, 'verbose', not .*written_for='1.7'"):
+            act("verbose", odd, written_for="1.7")
+        if odd is not None:
+            with pytest.raises(TypeError, match="write the release of torch as a string, '1.7', not "):
+                act(written_for=odd)
+    with pytest.raises(TypeError, match=r"shim\.guard takes a subclass of torch\.optim\.Optimizer, not "):
+        shim.guard(odd)
+    assert shim.status().written_for is None, "nothing was done"
 
 
 #: Looks at every module that is loaded, and at the classes that it defines; tells what is another object than before.

@@ -34,7 +34,8 @@ def activate(*patches: str, written_for: str | None = None) -> None:
             work with the installed torch works again, as with ``--for`` and SHIM_FOR.
 
     Raises:
-        ValueError: if there is no patch of such a name, or no such release of torch.
+        ValueError: if there is no patch of such a name, or no such release of torch. Then nothing was done.
+        TypeError: if a name or the release is not a string.
 
     Examples:
         >>> import shim
@@ -43,16 +44,26 @@ def activate(*patches: str, written_for: str | None = None) -> None:
     """
     if written_for is not None:
         releases.written_for(written_for)
+    _check_names(patches)
+    if written_for is not None:
         bootstrap.state["written_for"] = written_for
     if patches or written_for is not None:
         _add_rows({*patches}, every=written_for is not None)
-        unknown = [name for name in patches if not is_known(name)]
-        if unknown:
-            raise ValueError(f"there is no patch {unknown[0]!r}; there are: {known_names()}")
     PROCESS.named.update(patches)
     if "torch.optim" in sys.modules:
         import torch.optim  # noqa: F401  # without our lock, waits for another thread that may be importing it
     bootstrap.arm("activate", written_for)
+
+
+def _check_names(patches: tuple[str, ...]) -> None:
+    for name in patches:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"give the names of optional patches as strings, 'verbose', not {name!r}; "
+                "the release of torch that the program was written for is another argument, written_for='1.7'"
+            )
+        if not is_known(name):
+            raise ValueError(f"there is no patch {name!r}; there are: {known_names()}")
 
 
 def deactivate() -> None:
@@ -128,7 +139,8 @@ def plan(*patches: str, written_for: str | None = None) -> tuple[Outcome, ...]:
 
     Raises:
         RuntimeError: if torch.optim has not been imported in this process.
-        ValueError: if ``written_for`` is not a release of torch.
+        ValueError: if there is no patch of such a name, or no such release of torch.
+        TypeError: if a name or the release is not a string.
 
     Examples:
         >>> import torch, shim
@@ -138,6 +150,7 @@ def plan(*patches: str, written_for: str | None = None) -> tuple[Outcome, ...]:
     layout = probe()
     _load_plugins()
     program = release_written_for() if written_for is None else releases.written_for(written_for)
+    _check_names(patches)
     chosen = choice()
     planned = Choice(chosen.left_out, chosen.named | {*patches}, program)
     with PROCESS.lock:
@@ -220,7 +233,8 @@ def apply(module: str, just_run: bool) -> None:
         if PROCESS.layout is None or module == "torch" or module.startswith("torch.optim"):
             PROCESS.layout = probe()
         layout = PROCESS.layout
-        if not layout.known:
+        if not layout.known and str(layout.version) not in PROCESS.complained:
+            PROCESS.complained.add(str(layout.version))
             _log.warning(
                 "torch %s is newer than any that shim was run on; it is guarded like torch %d.%d, where it is the same",
                 layout.version,

@@ -234,13 +234,19 @@ def _refuse_a_pex(path: "List[str]") -> "None":
 
 
 def _holds_pex_info(path: "str") -> "bool":
+    if not os.path.exists(path):
+        path = which(path) or path
     if os.path.isdir(path):
         return os.path.isfile(os.path.join(path, "PEX-INFO"))
-    if not path.endswith((".pex", ".pyz", ".zip")) and "python" not in " ".join(first_line(path)):
-        return False
+    if os.path.basename(path) in ("pex", "__main__.py") and os.path.isfile(
+        os.path.join(os.path.dirname(path), "PEX-INFO")
+    ):
+        return True
     try:
         with open(path, "rb") as file:
-            if b"PK\x03\x04" not in file.read(4096):  # there is no archive, also not after a #! line
+            # An archive has its directory at its end. In front of it there may be a long program of the shell.
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 0x10000 - 22))
+            if b"PK\x05\x06" not in file.read():
                 return False
         from zipfile import ZipFile
 

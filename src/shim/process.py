@@ -36,7 +36,7 @@ class Process:
         self.has_plugins = False
         #: The exception that ends this process is watched for.
         self.watched = False
-        #: The wrong values of environment variables that were reported. Each is reported once.
+        #: What was reported: wrong values of environment variables, a torch that is too new. Each is reported once.
         self.complained: set[str] = set()
 
 

@@ -10,7 +10,7 @@ import os
 
 from .bootstrap import switched_on
 
-__all__ = ["SWITCHES", "names", "switched_off", "switched_on", "text"]
+__all__ = ["SWITCHES", "finite", "names", "switched_off", "switched_on", "text"]
 
 #: What can be set, and what it does.
 SWITCHES = {
@@ -39,3 +39,16 @@ def names(name: str) -> list[str]:
 def switched_off(name: str) -> bool:
     """Tell whether a variable is 0, false, no or off. Any other value counts as not set."""
     return text(name).lower() in ("0", "false", "no", "off")
+
+
+def finite(text: str) -> float | None:
+    """Return the finite number that a text spells as a config does; None for 1_0 and for digits of another script.
+
+    >>> finite("1e-5"), finite("nan"), finite("1_0")
+    (1e-05, None, None)
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if abs(number) < float("inf") and text.isascii() and "_" not in text else None

@@ -110,13 +110,9 @@ def _chosen_value(default: float | None) -> tuple[float, bool]:
     text = switches.text("SHIM_VALUE")
     if text.lower() == "default":
         return (0.0, False) if default is None else (default, True)
-    try:
-        value = float(text or 0.0)
-        # Only what every optimizer accepts, written as in a config: not 1_0, and no digits of another script.
-        if 0.0 <= value < float("inf") and text.isascii() and "_" not in text:
-            return value, False
-    except ValueError:
-        pass
+    value = switches.finite(text or "0")
+    if value is not None and value >= 0.0:  # only what every optimizer accepts
+        return abs(value), False  # not -0.0
     if text not in FOUND.refused:
         FOUND.refused.add(text)
         logging.getLogger("shim").warning(

@@ -241,6 +241,86 @@ def test_what_does_not_fit_is_named_and_nothing_is_changed(name):
     assert all(torch.equal(b[n], state[n]) for b, state in zip(before, optimizer.state.values()) for n in b)
 
 
+#: Where something else may stand in a checkpoint, or nothing.
+PLACES = {
+    "all": (),
+    "state": ("state",),
+    "groups": ("param_groups",),
+    "group": ("param_groups", 1),
+    "params": ("param_groups", 1, "params"),
+    "param": ("param_groups", 1, "params", 0),
+    "betas": ("param_groups", 1, "betas"),
+    "entry": ("state", 1),
+    "moment": ("state", 1, "exp_avg_sq"),
+    "average": ("state", 1, "exp_avg"),
+    "step": ("state", 1, "step"),
+}
+ABSENT = object()
+OTHERS = [
+    ABSENT,
+    None,
+    5,
+    0.5,
+    "x",
+    b"x",
+    True,
+    [],
+    [5],
+    [[5]],
+    {},
+    {"x": 5},
+    {5: 5},
+    (),
+    ([5],),
+    set(),
+    object(),
+    iter("x"),
+]
+
+
+def with_another(container, path, other):
+    """Return a container in which another object stands in a place."""
+    if not path:
+        return other
+    changed = copy.copy(container)
+    if path[1:]:
+        other = with_another(container[path[0]], path[1:], other)
+    if other is ABSENT:
+        del changed[path[0]]
+    else:
+        changed[path[0]] = other
+    return changed
+
+
+@pytest.mark.parametrize("without", [None, "exp_avg", "step"])
+@pytest.mark.parametrize("place", PLACES)
+def test_whatever_stands_in_a_checkpoint_it_loads_or_the_error_says_what_is_wrong(place, without):
+    refused = 0
+    for other in OTHERS:
+        optimizer = trained()
+        saved = optimizer.state_dict()
+        saved["state"] = {number: dict(state) for number, (_, state) in enumerate(saved["state"].items())}
+        for number, group in enumerate(saved["param_groups"]):
+            group.update(params=[number], lr=0.125)
+        if without and without not in PLACES[place]:
+            del saved["state"][1][without]
+        before = [{n: t.clone() for n, t in state.items()} for state in optimizer.state.values()]
+        if other is ABSENT and not PLACES[place]:
+            continue
+        try:
+            optimizer.load_state_dict(with_another(saved, PLACES[place], other))
+        except (ValueError, TypeError) as error:
+            refused += 1
+            words = str(error)
+            assert "state_dict" in words or "state dict" in words or "Load the model only" in words, (other, words)
+            assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.5]
+            assert all(torch.equal(b[n], s[n]) for b, s in zip(before, optimizer.state.values()) for n in b)
+        else:
+            assert [group["lr"] for group in optimizer.param_groups] == [0.125, 0.125]
+
+    assert refused
+
+
 @pytest.mark.torch_from(2, 1, "no hooks of load_state_dict")
 def test_hooks_see_a_state_before_it_is_checked_and_after_it_is_loaded():
     optimizer, other = trained(), trained()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -43,8 +43,14 @@ class Loading:
     """
 
     def __init__(self, state_dict: dict[str, Any], present: list[dict[str, Any]]) -> None:
+        check_dict(state_dict)  # a hook of the user may have returned it
+        saved = _entry(state_dict, "param_groups", Collection, "the state_dict")
+        ids = [
+            _entry(group, "params", Collection, f"param_groups[{i}] of the state_dict") for i, group in enumerate(saved)
+        ]
+        # What is left of it at the end belongs to no parameter that is present.
+        self._others = dict(_entry(state_dict, "state", Mapping, "the state_dict"))
         self._given = state_dict
-        saved = state_dict["param_groups"]
         self.groups = [
             # torch itself refuses a different number of groups
             _converted_group(group, present[i] if i < len(present) else present[-1], i)
@@ -55,8 +61,7 @@ class Loading:
             group["clip_lambda"] if "clip_lambda" not in old else None for group, old in zip(self.groups, saved)
         ]
         self._states: list[tuple[Tensor, dict[str, Any]]] = []
-        self._others = dict(state_dict["state"])  # what is left at the end belongs to no parameter that is present
-        if [len(group["params"]) for group in saved] != [len(group["params"]) for group in present]:
+        if [len(group) for group in ids] != [len(group["params"]) for group in present]:
             return  # torch refuses it
         number = 0
         for group, new, old in zip(saved, self.groups, present):
@@ -64,7 +69,11 @@ class Loading:
             for k, (param_id, param) in enumerate(zip(group["params"], old["params"])):
                 where = f"parameter {number}" + (f" ({names[k]!r})" if k < len(names) else "")
                 number += 1
-                if param_id in self._others:
+                try:
+                    has_state = param_id in self._others
+                except TypeError:
+                    raise ValueError(f"{where} has no key in the state_dict, but {param_id!r}") from None
+                if has_state:
                     state = _converted_state(self._others.pop(param_id), group, where)
                     self._states.append((param, _state_of(param, state, new, where)))
 
@@ -83,6 +92,26 @@ class Loading:
                 group["clip_lambda"] = clip
         optimizer.state.update(self._others)
         optimizer.state.update(self._states)
+
+
+def check_dict(state_dict: object) -> None:
+    """Raise if a state_dict is not a dict, with the words of torch.nn.Module."""
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
+
+
+def _entry(container: Any, key: str, kind: type, where: str) -> Any:
+    """Return an entry of a dict, or raise if there is none of this kind."""
+    wrong = ""
+    if not isinstance(container, Mapping):
+        wrong = f"{where} is not a dict, but of type {type(container).__name__}"
+    elif key not in container:
+        wrong = f"{where} has no {key!r}"
+    elif not isinstance(container[key], kind):
+        wrong = f"{key!r} of {where} is not a {kind.__name__.lower()}, but of type {type(container[key]).__name__}"
+    if wrong:
+        raise ValueError(wrong)
+    return container[key]
 
 
 def _state_of(param: Tensor, state: dict[str, Any], group: dict[str, Any], where: str) -> dict[str, Any]:
@@ -173,7 +202,7 @@ def _converted_state(saved: dict[str, Any], group: dict[str, Any], where: str) -
     state = {name: value for name, value in saved.items() if value is not None}
     if "exp_avg_sq" not in state:
         return {}  # a step needs v, so this parameter starts with an empty state
-    if "exp_avg" not in state:
+    if "exp_avg" not in state and isinstance(state["exp_avg_sq"], Tensor):  # anything else is refused below
         state["exp_avg"] = torch.zeros_like(state["exp_avg_sq"])
     # pytorch_optimizer counts the steps in the group. If there is no count at all, v shows that one step was made.
     step = state.get("step", group.get("step"))

@@ -37,9 +37,11 @@ def _waits(step: Any, lr: float | Tensor, grad: Tensor) -> Any:
 
 
 def _power(step: float, exponent: float) -> float:
-    """Return the clip; NaN for a negative step, for which Python's own power would be complex."""
+    """Return the clip; inf if it overflows, NaN for a negative step, for which Python's own power would be complex."""
     try:
         return math.pow(step, exponent)
+    except OverflowError:
+        return math.inf
     except ValueError:
         return math.nan
 

@@ -12,6 +12,7 @@ from .form import Clip
 from .fused import _fused_adopt
 from .memory import on_cpu
 from .multi import _multi_tensor_adopt
+from .options import as_number
 from .single import _single_tensor_adopt
 
 __all__ = ["adopt"]
@@ -63,6 +64,16 @@ def adopt(
     # This check is slow during compilation.
     if not _torch.is_compiling() and not all(isinstance(t, Tensor) for t in state_steps):
         raise RuntimeError("API has changed, `state_steps` argument must contain a list of singleton tensors")
+
+    if not _torch.is_compiling():  # else they are constants of the graph
+        decouple, maximize, capturable, differentiable = map(bool, (decouple, maximize, capturable, differentiable))
+        beta1, beta2, lr, clip_exp, weight_decay, eps = (
+            as_number(name, value, differentiable)
+            for name, value in (
+                *(("beta1", beta1), ("beta2", beta2), ("lr", lr)),
+                *(("clip_exp", clip_exp), ("weight_decay", weight_decay), ("eps", eps)),
+            )
+        )
 
     if foreach is None and fused is None:
         foreach, fused = _default_form(params, lr, capturable, differentiable)

@@ -41,7 +41,7 @@ def step_lists(lists: Lists, options: Options) -> None:
         if lr.numel() != 1:
             raise ValueError("Tensor lr must be 1-element")
     if differentiable:
-        raise AssertionError("_foreach ops don't support autograd")
+        raise RuntimeError("`foreach` does not support `differentiable`")
     if _found_inf(found_inf, capturable):
         return
     written = (exp_avgs, exp_avg_sqs, state_steps, compensations or ())

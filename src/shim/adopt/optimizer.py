@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from . import _torch, native
-from .checkpoint import Loading
+from .checkpoint import Loading, check_dict
 from .common import _NO_TENSOR_LR, _check_weight_decay
 from .form import Clip
 from .functional import _form_in_words, adopt
@@ -234,10 +234,13 @@ class ADOPT(Optimizer):
 
         Raises:
             ValueError: if the state is that of another optimizer, or of an ADOPT that computes something else; if a
-                tensor or a step does not fit its parameter; or if an option of a group has a value that no step can
-                use, or excludes another one. The message names the parameter or the group.
+                tensor or a step does not fit its parameter; if an option of a group has a value that no step can
+                use, or excludes another one; or if a part of the state is missing or no dict or list. The message
+                names the parameter or the group.
+            TypeError: if it is not a dict.
 
         """
+        check_dict(state_dict)
         loading: list[Loading] = []
 
         def before(_: Optimizer, given: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""The checks of the options: of a new optimizer, of a parameter group, and of a state that is loaded."""
+"""The checks of the options: of a new optimizer, of a parameter group, of a step, and of a state that is loaded."""
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import torch
@@ -24,9 +25,9 @@ def check_values(group: dict[str, Any]) -> None:
         raise ValueError(f"Invalid epsilon value: {group['eps']}")
     if len(betas) != 2:
         raise ValueError(f"betas must be two numbers, but got {betas!r}")
-    if isinstance(betas[0], Tensor) or isinstance(betas[1], Tensor):
-        raise ValueError("betas as Tensors are not supported, please use floats")
     for index, beta in enumerate(betas):
+        if isinstance(beta, Tensor):
+            raise ValueError("betas as Tensors are not supported, please use floats")
         if not 0.0 <= beta < 1.0:
             raise ValueError(f"Invalid beta parameter at index {index}: {beta}")
     if decay is not None and not decay >= 0.0:
@@ -67,3 +68,21 @@ def check_rounding(rounding: object) -> None:
     """Raise if there is no such rounding."""
     if rounding not in ROUNDINGS:
         raise ValueError(f"rounding must be one of {', '.join(map(repr, ROUNDINGS))}, but got {rounding!r}")
+
+
+def as_number(name: str, value: Any, differentiable: bool) -> Any:
+    """Return an option of a step as a float; None, and a tensor that must not be read, unchanged.
+
+    A program may set anything in a group. torch's operations differ in what they take as a number, and round in its
+    type; with a float all forms compute the same. An array takes what the kernel takes: not a string, as float() does.
+    """
+    if value is None and name in ("clip_exp", "weight_decay"):  # no clip; and the forms say what to write
+        return None
+    if isinstance(value, Tensor) and (name == "lr" or differentiable or value.device.type != "cpu"):
+        if name == "lr" and value.numel() != 1:
+            raise ValueError("Tensor lr must be 1-element")
+        return value
+    try:
+        return array("d", [value])[0]
+    except TypeError:
+        raise TypeError(f"{name} must be a number, but got {value!r}") from None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
 import re
 import sys
 from collections.abc import Sequence
 from numbers import Real
+from operator import is_
 from typing import Any, Callable
 
-from .. import guards
+from .. import guards, switches
 from ..lookalike import parameters_of
 from ..patches.messages import of_an_optimizer, raised_in_optim
 from .row import row
@@ -34,8 +34,10 @@ def numbers(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], 
         default = parameters[name].default if name in parameters else None
         if of_optimizer:
             return _meant(value, _like(name, default), floats=floats and name == "betas")
-        # A scheduler's argument without a default is a number, or an object that no string can stand for.
-        return _meant(value, 0 if default in (None, inspect.Parameter.empty) else default, lists=True)
+        # A scheduler's argument without a default is a number, or an object that no string can stand for. Where a list
+        # stands for a number, it takes no other sequence.
+        number = 0 if default in (None, inspect.Parameter.empty) else default
+        return _meant(value, number, lists=Sequence if name == "milestones" else (list, tuple))
 
     positional = [meant(name, value) for name, value in zip(parameters, args)]
     return wrapped(
@@ -60,24 +62,28 @@ def _group(group: Any, defaults: dict[str, Any]) -> Any:
     return group
 
 
-def _meant(value: Any, like: Any, lists: bool = False, floats: bool = False) -> Any:
+def _meant(value: Any, like: Any, lists: Any = None, floats: bool = False) -> Any:
     """Return the number in a string, or the numbers in a sequence; the same object if torch accepts it.
 
     Args:
         value: the argument.
         like: its default. Only if that is a number, or a tuple of numbers, the argument is one.
-        lists: a number may also be a list, with an item for each group.
+        lists: in place of a number, torch takes these sequences, too, with an item for each group.
         floats: a tuple must not hold ints.
     """
     if isinstance(like, (list, tuple)):
         parts = _parts(value)
-        return value if parts is None or len(parts) != len(like) else _all_meant(value, parts, tuple, False, floats)
+        if parts is None or len(parts) != len(like):
+            return value
+        return _all_meant(value, parts, tuple, taken=Sequence, floats=floats)  # torch takes any sequence of two
     if isinstance(like, bool) or not isinstance(like, (int, float)):
         return value
     whole = isinstance(like, int)
     number = _spelled(value, whole)
     parts = _parts(value) if lists and number is value else None
-    return number if parts is None else _all_meant(value, parts, tuple if isinstance(value, tuple) else list, whole)
+    if parts is None:
+        return number
+    return _all_meant(value, parts, tuple if isinstance(value, tuple) else list, taken=lists, whole=whole)
 
 
 def _parts(value: Any) -> list[Any] | None:
@@ -93,13 +99,15 @@ def _parts(value: Any) -> list[Any] | None:
         return None
 
 
-def _all_meant(value: Any, parts: list[Any], kind: type, whole: bool, floats: bool = False) -> Any:
+def _all_meant(
+    value: Any, parts: list[Any], kind: type, *, taken: Any, whole: bool = False, floats: bool = False
+) -> Any:
     found = [_spelled(part, whole) for part in parts]
     if not all(each is None or (isinstance(each, Real) and not isinstance(each, bool)) for each in found):
         return value
     if floats and all(isinstance(each, (int, float)) for each in found):
-        found = [float(each) for each in found]
-    same = isinstance(value, (list, tuple)) and all(new is old for new, old in zip(found, parts))
+        found = [float(each) if isinstance(each, int) else each for each in found]
+    same = not isinstance(value, str) and isinstance(value, taken) and all(map(is_, found, parts))
     return value if same else kind(found)
 
 
@@ -107,13 +115,10 @@ def _spelled(value: Any, whole: bool) -> Any:
     """Return the number in a string, as an int if ``whole`` and possible; anything else unchanged."""
     if not isinstance(value, str):
         return value
-    try:
-        number = float(value)
-        if math.isfinite(number):
-            return int(value) if whole and re.fullmatch(r"\s*[+-]?[0-9]+\s*", value) else number
-    except ValueError:
-        pass
-    return value
+    number = switches.finite(value)
+    if number is None:
+        return value
+    return int(value) if whole and re.fullmatch(r"\s*[+-]?[0-9]+\s*", value) else number
 
 
 row(
