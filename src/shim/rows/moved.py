@@ -9,17 +9,6 @@ from .row import module, name, names
 
 
 @module(
-    "torch.cuda.error",
-    works="<2.9",
-    says=gone("torch.cuda.error"),
-    example="import torch.cuda.error\nprint([each for each in vars(torch.cuda.error) if not each.startswith('_')])",
-)
-def cuda_error() -> dict[str, Any]:
-    """The module torch.cuda.error, which was empty, went in 2.9."""
-    return {}
-
-
-@module(
     "torch._six",
     works="<1.9",
     says=(
@@ -113,6 +102,17 @@ def accumulate(iterable: Any, fn: Any = None) -> Any:
     import itertools
 
     return itertools.accumulate(iterable, fn)
+
+
+@module(
+    "torch.cuda.error",
+    works="<2.9",
+    says=gone("torch.cuda.error"),
+    example="import torch.cuda.error\nprint([each for each in vars(torch.cuda.error) if not each.startswith('_')])",
+)
+def cuda_error() -> dict[str, Any]:
+    """The module torch.cuda.error, which was empty, went in 2.9."""
+    return {}
 
 
 @names(

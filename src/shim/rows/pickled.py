@@ -111,12 +111,13 @@ _lacks(
     "upsampling",
     "Upsample UpsamplingBilinear2d UpsamplingNearest2d",
     called="pickled.Upsample of 1.5",
-    works="<1.6 || >=2.1",  # since 2.1, torch itself treats an object without the attribute as one of 1.5
+    works="<1.6",
     recompute_scale_factor=lambda state: None if state.get("scale_factor") is None else True,
     example="""
 x = torch.arange(5.0).reshape(1, 1, 5)
-y = unpickled(nn.Upsample(scale_factor=1.5, mode="linear", align_corners=False), "recompute_scale_factor")(x)
-print([round(v, 3) for v in y.flatten().tolist()])
+for options in ({"size": (7,)}, {"scale_factor": 1.5}):
+    layer = unpickled(nn.Upsample(**options, mode="linear", align_corners=False), "recompute_scale_factor")
+    print([round(v, 3) for v in layer(x).flatten().tolist()])
 """,
 )
 _lacks(
