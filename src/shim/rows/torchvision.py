@@ -200,7 +200,7 @@ _SAVED = ("nrow", "padding", "normalize", "value_range", "scale_each", "pad_valu
     "torchvision.utils:make_grid",
     "torchvision.utils:save_image",
     called="torchvision.utils.make_grid.range",
-    works="<0.15",
+    works="<0.14",  # 0.14 still accepts it, and does not use it
     says=r"\b(make_grid|save_image)\(\) got an unexpected keyword argument 'range'",
     example="""
 import io, torch
