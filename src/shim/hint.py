@@ -122,7 +122,7 @@ def _is_about(package: str, error: Exception, frame: FrameType) -> bool:
     import re
 
     found = re.match(r"'(\w+)' object has no|(\w+)\.__init__\(\)", str(error))
-    if found is None:
+    if found is None or _package(frame) == package:  # its own code asks the program's subclass for an attribute
         return True
     name = found[1] or found[2]
     if found[1]:

@@ -360,6 +360,18 @@ STILL_SAID = {
 }
 
 
+@pytest.mark.skipif(HERE < (1, 11, 0), reason="before, no code of torch asked for it")
+def test_said_of_an_attribute_that_torch_asks_of_the_programs_subclass(python, script):
+    script.write_text(
+        "import torch\nclass Around(torch.optim.Optimizer):\n"
+        "    def __init__(self, optimizer):\n        self.param_groups = optimizer.param_groups\n"
+        "Around(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)).zero_grad()\n"
+    )
+    assert "--for 1.10 " in the_command(python([script]))
+    script.write_text(script.read_text().replace("zero_grad()", "defaults"))  # here the program asks
+    assert said(python([script])) == []
+
+
 @pytest.mark.parametrize("case", STILL_SAID)
 def test_said(python, script, case):
     before, options = STILL_SAID[case]

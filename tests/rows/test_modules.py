@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -275,3 +276,28 @@ def test_a_plateau_takes_verbose_as_it_did_before_the_other_schedulers(of_1_4, c
     assert capsys.readouterr().out == "Epoch 00002: reducing learning rate of group 0 to 1.0000e-01.\n"
     with pytest.raises(TypeError, match="verbose"):
         torch.optim.lr_scheduler.StepLR(optimizer, 1, verbose=True)
+
+
+def test_an_optimizer_that_hands_on_what_it_lacks_keeps_the_defaults_of_the_other(of_1_4):
+    class Around(torch.optim.Optimizer):
+        def __init__(self, optimizer):
+            self.optimizer, self.param_groups, self.state = optimizer, optimizer.param_groups, {}
+
+        def __getattr__(self, attribute):
+            return getattr(self.optimizer, attribute)
+
+    optimizer = Around(torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.5))
+    optimizer.zero_grad()
+    optimizer.__setstate__({})
+    assert "defaults" not in vars(optimizer) and optimizer.defaults["lr"] == 0.5
+
+
+@pytest.mark.filterwarnings("ignore:inspect.getargspec")
+def test_getargspec_leaves_out_what_came_to_torch_later_and_no_other_keyword(of_1_4):
+    def of_the_program(a, *, b=1):
+        pass
+
+    assert inspect.getargspec(torch.optim.SGD.__init__).args[:3] == ["self", "params", "lr"]
+    assert inspect.getargspec(nn.Linear.__init__).varargs is None
+    with pytest.raises(ValueError, match="keyword-only parameters or annotations"):
+        inspect.getargspec(of_the_program)

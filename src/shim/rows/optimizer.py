@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-from ..patches.messages import IN_THIS_LINE
+from ..patches.messages import IN_THIS_LINE, raised_in_optim
 from .row import behaviour, name
 
 #: The dictionaries of hooks that Optimizer.__init__ makes.
@@ -54,6 +54,33 @@ def hooks_of_its_own(optimizer: Any, attribute: str) -> Any:
     if attribute in _HOOKS:
         return vars(optimizer).setdefault(attribute, OrderedDict())
     raise AttributeError(f"{type(optimizer).__name__!r} object has no attribute {attribute!r}")
+
+
+@behaviour(
+    "torch.optim.optimizer:Optimizer.zero_grad",
+    "torch.optim.optimizer:Optimizer.__setstate__",
+    called="Optimizer.defaults",
+    works="<1.11",
+    says=raised_in_optim(r"object has no attribute 'defaults'"),
+    example="""
+import torch
+
+class Lookahead(torch.optim.Optimizer):
+    def __init__(self, optimizer):
+        self.optimizer, self.param_groups, self.state = optimizer, optimizer.param_groups, {}
+
+p = torch.nn.Parameter(torch.ones(1))
+optimizer = Lookahead(torch.optim.SGD([p], lr=0.5))
+p.sum().backward()
+optimizer.zero_grad()
+print(len(optimizer.param_groups), not p.grad)
+""",
+)
+def defaults_of_its_own(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+    """An optimizer that never calls super().__init__ has no defaults, which zero_grad has asked for since 1.11."""
+    if not hasattr(self, "defaults"):
+        self.defaults = {}
+    original(self, *args, **kwargs)
 
 
 @behaviour(

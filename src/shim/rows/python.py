@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from ..patches.messages import lost
-from .row import advice, argument, name, names
+from .row import advice, argument, behaviour, name, names
 
 _OF_ABC = re.findall(
     r"\w+",
@@ -67,7 +67,7 @@ def argspec() -> dict[str, Any]:
 
     def getargspec(func: Any) -> Any:
         args, varargs, keywords, defaults, keyword_only, _, annotations = inspect.getfullargspec(func)
-        if keyword_only or annotations:
+        if (keyword_only or annotations) and not _is_of_torch(func):
             raise ValueError(
                 "Function has keyword-only parameters or annotations, use inspect.signature() API which can support "
                 "them"
@@ -75,6 +75,29 @@ def argspec() -> dict[str, Any]:
         return ArgSpec(args, varargs, keywords, defaults)
 
     return {"ArgSpec": ArgSpec, "getargspec": getargspec}
+
+
+def _is_of_torch(func: Any) -> bool:
+    return str(getattr(func, "__module__", "")).partition(".")[0] == "torch"
+
+
+@behaviour(
+    "inspect:getargspec",
+    called="inspect.getargspec(torch)",
+    works="<1.11",
+    of="torch",
+    says=r"ValueError: Function has keyword-only parameters or annotations, use ",
+    only_if="the function is one of torch, such as the __init__ of an optimizer",
+    # No example: since Python 3.11 it dies with the message of the row above, which does this, too.
+)
+def argspec_of_torch(original: Any, func: Any) -> Any:
+    """The optimizers and functions of torch had neither annotations nor keyword-only parameters up to 1.10."""
+    if not _is_of_torch(func):
+        return original(func)
+    import inspect
+
+    old: Any = inspect
+    return old.ArgSpec(*inspect.getfullargspec(func)[:4])
 
 
 @names(
