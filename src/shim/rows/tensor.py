@@ -110,7 +110,7 @@ def one_minus_mask(original: Any, tensor: Any, other: Any, *args: Any, **kwargs:
     # 0.4 was the last one, and warned. None of these releases can be installed today, so there is no recorded output.
     works="<0.5",
     says=r"invalid index of a 0-dim tensor\. Use `?tensor\.item\(\)`?",
-    more="While this row is on, torch.tensor([x]) of a tensor x without dimensions fails: torch takes x for a sequence.",
+    more="While this row is on, torch.tensor([x]) fails for an x without dimensions, which torch takes for a sequence.",
 )
 def zeroth_of_none(original: Any) -> Any:
     """A loss was a tensor of shape [1] up to 0.3; with this row x[0] of a 0-dimensional tensor is x."""
