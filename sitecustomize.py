@@ -20,8 +20,10 @@ def _arm(here):
     if not os.path.exists(os.path.join(_shim, "bootstrap.py")):
         _shim = os.path.join(here, "src", "shim")  # a checkout: this file is at the top
     root = os.path.dirname(_shim)
-    # shim is installed into the environment of another interpreter: this one is not to be changed.
-    if os.path.basename(root) in ("site-packages", "dist-packages") and root not in sys.path:
+    # shim is installed into the environment of another interpreter: this one is not to be changed. But one that was
+    # enabled is, though shim may be where it looks later (--system-site-packages) or not at all (--user, with -I).
+    installed = os.path.basename(root) in ("site-packages", "dist-packages")
+    if installed and root not in sys.path and __name__ != "enabled":
         return
     if not any(hasattr(finder, "_shim") for finder in sys.meta_path):  # of another copy of shim
         sys.meta_path.insert(0, _finder)

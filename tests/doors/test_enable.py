@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sysconfig
@@ -90,6 +91,17 @@ def test_an_environment_that_is_not_writable_is_one_line(environment, tmp_path):
         if command == "enable" or refused.returncode:
             assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
             assert str(environment.pth) in refused.stderr
+
+
+def test_a_shim_that_is_installed_where_python_looks_later_or_not_at_all(environment, checkout, tmp_path):
+    """As in an environment with --system-site-packages, whose .pth files come first, and under -I with pip's --user."""
+    elsewhere = tmp_path / "elsewhere" / "site-packages"
+    shutil.copytree(str(checkout / "src" / "shim"), str(elsewhere / "shim"))
+    environment("-m", "shim", "enable", PYTHONPATH=str(elsewhere))
+    for options in ((), ("-I",)):
+        assert environment(*options, "-c", DIES).stdout == "0.0\n"
+    (environment.site_packages / "zz_later.pth").write_text(f"{elsewhere}\n")
+    assert environment("-c", STATUS).stdout == "enabled None\n"
 
 
 def test_what_is_left_of_a_shim_that_was_removed_does_nothing(environment):
