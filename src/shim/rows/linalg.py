@@ -86,7 +86,8 @@ def symeig(input: Any, eigenvectors: bool = False, upper: bool = True, *, out: A
     triangle = "U" if upper else "L"
     if eigenvectors:
         return _filled(_symeig(*torch.linalg.eigh(input, UPLO=triangle)), out)
-    return _filled(_symeig(torch.linalg.eigvalsh(input, UPLO=triangle), input.new_empty(0)), out)
+    no_vectors = input.new_empty(0 if input.numel() else input.shape)
+    return _filled(_symeig(torch.linalg.eigvalsh(input, UPLO=triangle), no_vectors), out)
 
 
 @name(

@@ -164,6 +164,33 @@ def recomputed(original: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 @behaviour(
+    "torch.nn.functional:nll_loss",
+    "torch.nn.functional:cross_entropy",
+    called="nll_loss of ignored targets",
+    works="<1.11",
+    example="""
+import torch
+x = torch.eye(2, requires_grad=True)
+loss = torch.nn.functional.cross_entropy(x, torch.tensor([-100, -100]))
+loss.backward()
+print(loss.item(), x.grad.tolist(), torch.nn.NLLLoss(ignore_index=0)(x, torch.tensor([0, 0])).item())
+""",
+)
+def zero_without_targets(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """On a CPU, the mean loss of targets that are all ignored was 0 up to 1.10, and is NaN since."""
+    loss = original(*args, **kwargs)
+    if loss.dim() or loss.device.type != "cpu" or loss.item() == loss.item():
+        return loss
+    given = inspect.signature(original).bind(*args, **kwargs)
+    given.apply_defaults()
+    target = given.arguments["target"]
+    if target.is_floating_point() or not target.numel() or (target != given.arguments["ignore_index"]).any():
+        return loss
+    given.arguments.update(reduction="sum", size_average=None, reduce=None)
+    return original(*given.args, **given.kwargs)
+
+
+@behaviour(
     "torch.nn.functional:binary_cross_entropy",
     works="<1.7",
     says=r"Using a target size \([^)]*\)?\) that is different to the input size \([^)]*\)?\) is deprecated\.",
