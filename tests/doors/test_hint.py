@@ -529,7 +529,8 @@ class TestChildren:
         script.write_text(
             f"import torch.distributed.elastic.multiprocessing.errors\n{record}def main():\n    {BREAKS}\nmain()\n"
         )
-        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+        # Once torchrun sees that one rank died, it kills the other, which may be rank 0.
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--monitor_interval=4"]
         died = python([*torchrun, script, "-x"], env={"OMP_NUM_THREADS": "1"})
         assert died.returncode == 1
         assert died.stderr.count("\nshim: ") == 1
