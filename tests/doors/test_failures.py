@@ -246,7 +246,7 @@ print(json.dumps([in_a_fork(at)[:-1] for at in range(1, points + 1)]))
 class TestAnyPointOfTheImport:
     #: They only call a function whose body is in a try. A MemoryError in their own lines is like one in Python's import
     #: system.
-    HAND_ON = ("find_spec", "create_module", "exec_module", "arrived", "_failed", "switched_on")
+    HAND_ON = ("find_spec", "hand_over", "create_module", "exec_module", "arrived", "_failed", "switched_on")
 
     @pytest.mark.parametrize("fault", ["KeyboardInterrupt", "MemoryError"])
     def test_a_fault_in_us_is_not_the_programs_and_a_ctrl_c_is(self, python, tmp_path, fake_torch, fault):
