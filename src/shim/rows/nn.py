@@ -101,7 +101,7 @@ def _without_what_is_not_known(original: Any, *args: Any, **kwargs: Any) -> None
 
 
 #: Arguments of TransformerEncoder, and the releases that added them.
-_HOW = {"enable_nested_tensor": "1.12", "mask_check": "2.0"}
+_HOW = {"enable_nested_tensor": "1.12", "mask_check": "1.13"}
 for _argument, _since in _HOW.items():
     row(
         "around",
