@@ -159,7 +159,6 @@ def group(nodeid):
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the markers
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
 def pytest_collection_modifyitems(config, items):
     """Mark the slow tests (``-m "not slow"`` is the quick part), and the groups of ``--dist loadgroup``."""
     for item in items:
