@@ -72,9 +72,11 @@ def wrap_all():
             if module is not None:
                 wrap(module, path, part)
 
-armed = [finder for finder in sys.meta_path if hasattr(finder, "awaited")]
+armed = [finder for finder in sys.meta_path if hasattr(finder, "_shim")]
 if armed:
-    bootstrap = sys.modules[type(armed[0]).__module__]._load()
+    bootstrap = sys.modules[type(armed[0]).__module__]
+    if hasattr(bootstrap, "_load"):  # the door's own finder; with SHIM_FOR it has handed over already
+        bootstrap = bootstrap._load()
     import_ours = bootstrap._import_ours
     def then_wrap(name):
         module = import_ours(name)
