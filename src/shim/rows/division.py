@@ -204,14 +204,14 @@ def power(original: Any) -> Any:
     Tensor = sys.modules["torch"].Tensor  # noqa: N806
     in_place = original.__name__ == "pow_"
 
-    def power(tensor: Any, exponent: Any, **kwargs: Any) -> Any:
-        cut_off = type(exponent) is float and isinstance(tensor, Tensor) and _whole(tensor)
+    def power(input: Any, exponent: Any, **kwargs: Any) -> Any:
+        cut_off = type(exponent) is float and isinstance(input, Tensor) and _whole(input)
         if not cut_off or kwargs or by_torch():
-            return original(tensor, exponent, **kwargs)
+            return original(input, exponent, **kwargs)
         if exponent.is_integer() and exponent >= 0:
-            return original(tensor, int(exponent))
-        found = (tensor.double() ** exponent).long().to(tensor.dtype)
-        return tensor.copy_(found) if in_place else found
+            return original(input, int(exponent))
+        found = (input.double() ** exponent).long().to(input.dtype)
+        return input.copy_(found) if in_place else found
 
     return power
 
@@ -233,6 +233,30 @@ def power_of_a_number(original: Any) -> Any:
 
 
 @often(
+    *("torch:remainder", "torch:Tensor.remainder", "torch:Tensor.remainder_", "torch:Tensor.__mod__"),
+    *("torch:fmod", "torch:Tensor.fmod", "torch:Tensor.fmod_", "torch:Tensor.__imod__"),
+    works="<1.8",
+    says=rf"(%=|\b(fmod|remainder)_\(){IN_THIS_LINE}"
+    r"RuntimeError: result type Float can't be cast to the desired output type [A-Z]\w+",
+    example="""
+import torch
+x = torch.tensor([7, -7, 5])
+print((x % 2.5).tolist(), torch.fmod(x, 2.5).tolist(), x.remainder(-2.5).dtype, (x.float() % 2.5).tolist())
+x %= 2.5
+print(x.tolist(), x.fmod_(1.5).tolist())
+""",
+)
+def remainder(original: Any) -> Any:
+    """The remainder of integers by a float truncated the float to an integer up to 1.7, and is a float since 1.8."""
+
+    def remainder(input: Any, other: Any, **kwargs: Any) -> Any:
+        cut_off = type(other) is float and _whole(input) and not by_torch()
+        return original(input, int(other) if cut_off else other, **kwargs)
+
+    return remainder
+
+
+@often(
     "torch:addcdiv",
     "torch:Tensor.addcdiv",
     "torch:Tensor.addcdiv_",
@@ -251,18 +275,18 @@ def addcdiv(original: Any) -> Any:
     in_place = original.__name__ == "addcdiv_"
     rounds_already = release(torch.__version__).numbers < (1, 8, 0)  # floor_divide, towards zero
 
-    def addcdiv(tensor: Any, *args: Any, **kwargs: Any) -> Any:
-        if not _whole(tensor):
-            return original(tensor, *args, **kwargs)
-        *value, one, other = args if len(args) > 1 else (tensor, 0.0)
+    def addcdiv(input: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _whole(input):
+            return original(input, *args, **kwargs)
+        *value, one, other = args if len(args) > 1 else (input, 0.0)
         if not (_whole(one) and _whole(other)) or kwargs.keys() - {"value"} or by_torch():
-            return original(tensor, *args, **kwargs)
+            return original(input, *args, **kwargs)
         value = value[0] if value else kwargs.get("value", 1)
         if rounds_already:
             found = torch.floor_divide(one * value, other)
         else:
             found = torch.div(one * value, other, rounding_mode="trunc")
-        return tensor.add_(found) if in_place else tensor + found
+        return input.add_(found) if in_place else input + found
 
     return addcdiv
 
