@@ -17,7 +17,7 @@ def _arm(here):
 
     global _shim
     _shim = os.path.dirname(here)  # installed: this file is in shim/site
-    if not os.path.exists(os.path.join(_shim, "bootstrap.py")):
+    if not os.path.exists(os.path.join(_shim, "import_hook.py")):
         _shim = os.path.join(here, "src", "shim")  # a checkout: this file is at the top
     root = os.path.dirname(_shim)
     # shim is installed into the environment of another interpreter: this one is not to be changed. But one that was
@@ -27,7 +27,7 @@ def _arm(here):
         return
     if not any(hasattr(finder, "_shim") for finder in sys.meta_path):  # of another copy of shim
         sys.meta_path.insert(0, _finder)
-        # A program written for another torch may want names of Python itself before torch (bootstrap.OF_PYTHON).
+        # A program written for another torch may want names of Python itself before torch (import_hook.OF_PYTHON).
         for_another = os.environ.get("SHIM_FOR", written_for) or os.environ.get("SHIM_PATCHES")
         if for_another or "torch.optim" in sys.modules:  # imported by a .pth file
             _finder.hand_over()
@@ -51,17 +51,17 @@ class Finder(object):
     def hand_over(self):
         """Load shim's real finder, which replaces this one; return it, or None after an error."""
         try:
-            bootstrap = _load()
-            if self in sys.meta_path and bootstrap.FINDER not in sys.meta_path:
-                sys.meta_path[sys.meta_path.index(self)] = bootstrap.FINDER
+            import_hook = _load()
+            if self in sys.meta_path and import_hook.FINDER not in sys.meta_path:
+                sys.meta_path[sys.meta_path.index(self)] = import_hook.FINDER
             import os
 
-            bootstrap.arm(__name__, "" if "SHIM_FOR" in os.environ else written_for)
+            import_hook.arm(__name__, "" if "SHIM_FOR" in os.environ else written_for)
         except Exception as error:
             if sys.stderr is not None:
                 sys.stderr.write("shim: torch goes on unguarded, because of %s: %s\n" % (type(error).__name__, error))
             return None
-        return bootstrap.FINDER
+        return import_hook.FINDER
 
     def __deepcopy__(self, memo):
         return self
@@ -78,9 +78,9 @@ def _load():
     from _frozen_importlib import module_from_spec
     from _frozen_importlib_external import spec_from_file_location
 
-    name = "shim.bootstrap"
+    name = "shim.import_hook"
     if name not in sys.modules:
-        spec = spec_from_file_location(name, os.path.join(_shim, "bootstrap.py"))
+        spec = spec_from_file_location(name, os.path.join(_shim, "import_hook.py"))
         module = module_from_spec(spec)
         spec.loader.exec_module(module)
         sys.modules.setdefault(name, module)  # if two threads import torch, both use the module of the first

@@ -3,7 +3,7 @@
     python benchmarks/activation.py [--rounds N]
 
 Each round imports torch in a fresh process three times, in a new random order: without shim, armed, and armed with
-``SHIM_FOR=1.7``. The time is that of the importing thread inside ``shim.bootstrap.arrived``, which is called when a
+``SHIM_FOR=1.7``. The time is that of the importing thread inside ``shim.import_hook.arrived``, which is called when a
 module arrives that shim waits for. All figures are medians; the ratio is to the CPU time of the plain ``import torch``.
 """
 
@@ -22,13 +22,13 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 #: The parts, and the functions whose time they are. If one calls another, the time is counted once.
 PARTS = {
-    "importing shim": ("bootstrap:_import_ours",),
+    "importing shim": ("import_hook:_import_ours",),
     "loading the table of breakages": ("process:table",),
     "looking at torch": ("activation:probe",),
     "replacing in all modules": ("replace:everywhere",),
     "writing guards and rows": ("registry:Registry.apply",),
     "entry points": ("activation:_load_plugins",),
-    "the rest": ("bootstrap:arrived",),
+    "the rest": ("import_hook:arrived",),
 }
 
 #: Without the variable that keeps Python from storing bytecode: it would compile shim anew for each measurement.
@@ -74,15 +74,15 @@ def wrap_all():
 
 armed = [finder for finder in sys.meta_path if hasattr(finder, "_shim")]
 if armed:
-    bootstrap = sys.modules[type(armed[0]).__module__]
-    if hasattr(bootstrap, "_load"):  # the door's own finder; with SHIM_FOR it has handed over already
-        bootstrap = bootstrap._load()
-    import_ours = bootstrap._import_ours
+    import_hook = sys.modules[type(armed[0]).__module__]
+    if hasattr(import_hook, "_load"):  # the door's own finder; with SHIM_FOR it has handed over already
+        import_hook = import_hook._load()
+    import_ours = import_hook._import_ours
     def then_wrap(name):
         module = import_ours(name)
         wrap_all()
         return module
-    bootstrap._import_ours = then_wrap
+    import_hook._import_ours = then_wrap
     wrap_all()
 began = time.process_time()
 import torch

@@ -3,6 +3,6 @@
 If torch is imported already, the patches are applied now, and ``shim.status().late`` is True.
 """
 
-from shim import bootstrap
+from shim import import_hook
 
-bootstrap.arm("preimport")
+import_hook.arm("preimport")

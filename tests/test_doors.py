@@ -252,7 +252,7 @@ class TestFailure:
         return make
 
     def test_a_bootstrap_that_does_not_load(self, python, broken):
-        result = python("print('fine')", env=broken("bootstrap.py", "raise MemoryError('x')"))
+        result = python("print('fine')", env=broken("import_hook.py", "raise MemoryError('x')"))
         assert (result.stdout, result.stderr, result.returncode) == ("fine\n", "", 0)
 
     def test_a_layout_that_does_not_load(self, python, broken):

@@ -66,8 +66,8 @@ def test_so_have_other_modules(record_property):
     [
         ("torch.rfft", "<1.8", "torch.rfft is gone since torch 1.8"),
         ("torch.func.vmap", ">=2.0", "torch.func came with torch 2.0"),
-        ("torch.Assert", ">=1.7,<1.8", "torch.Assert is in torch 1.7 alone"),
-        ("torch.is_deterministic", ">=1.7,<1.10", "torch.is_deterministic is in torch 1.7 to 1.9 alone"),
+        ("torch.Assert", ">=1.7,<1.8", "torch.Assert exists only in torch 1.7"),
+        ("torch.is_deterministic", ">=1.7,<1.10", "torch.is_deterministic exists only in torch 1.7 to 1.9"),
     ],
 )
 def test_a_lifetime_is_a_specifier_and_a_sentence(name, works, sentence):

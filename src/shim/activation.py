@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING, Iterable, Iterator, TypeVar
 
-from . import bootstrap, plugins, releases, switches, watch
+from . import import_hook, plugins, releases, switches, uncaught
 from .layout import NEWEST_KNOWN, probe
 from .modules import is_being_imported
 from .patches.torch_optim import newcomers
@@ -46,13 +46,13 @@ def activate(*patches: str, written_for: str | None = None) -> None:
         releases.written_for(written_for)
     _check_names(patches)
     if written_for is not None:
-        bootstrap.state["written_for"] = written_for
+        import_hook.state["written_for"] = written_for
     if patches or written_for is not None:
         _add_rows({*patches}, every=written_for is not None)
     PROCESS.named.update(patches)
     if "torch.optim" in sys.modules:
-        import torch.optim  # noqa: F401  # without our lock, waits for another thread that may be importing it
-    bootstrap.arm("activate", written_for)
+        import torch.optim  # noqa: F401  # waits for another thread that imports it, before our lock is taken
+    import_hook.arm("activate", written_for)
 
 
 def _check_names(patches: tuple[str, ...]) -> None:
@@ -78,7 +78,7 @@ def deactivate() -> None:
         True
     """
     with PROCESS.lock:
-        bootstrap.disarm()
+        import_hook.disarm()
         REGISTRY.restore()
         if PROCESS.active and "torch._dynamo" in sys.modules and probe().compiled_reads_closures:
             # Code that was compiled with guards raises an error without them.
@@ -100,7 +100,7 @@ def activated() -> Iterator[None]:
         >>> with shim.activated():
         ...     pass  # train
     """
-    before = bootstrap.state["door"]
+    before = import_hook.state["door"]
     activate()
     try:
         yield
@@ -121,11 +121,11 @@ def status() -> Status:
     from .report import Fired, Status
     from .warning import FOUND
 
-    error = bootstrap.state["error"]
+    error = import_hook.state["error"]
     return Status(
         active=PROCESS.active,
-        door=bootstrap.state["door"],
-        late=bootstrap.state["late"],
+        door=import_hook.state["door"],
+        late=import_hook.state["late"],
         layout=probe() if "torch.optim" in sys.modules else None,
         outcomes=REGISTRY.outcomes(),
         written_for=None if (program := release_written_for()) is None else str(program),
@@ -205,7 +205,7 @@ def guard(optimizer: _Class) -> _Class:
     with PROCESS.lock:
         targets = tuple(Target(kind, path, optimizer) for kind in ("constructor", "step"))
         REGISTRY.extend(Patch(path, "registered by shim.guard()", targets))
-        if not bootstrap.switched_on("SHIM_DISABLE"):
+        if not import_hook.switched_on("SHIM_DISABLE"):
             REGISTRY.apply(probe(), choice(), [path])
     return optimizer
 
@@ -228,7 +228,7 @@ def apply(module: str, just_run: bool) -> None:
             # A package that is imported before torch, or without it.
             beside = [row for row in REGISTRY if row.works and row.of != "torch"]
             REGISTRY.apply(None, chosen, [row.name for row in beside])
-            bootstrap.AWAITED.update(target.module for row in beside for target in row.targets)
+            import_hook.AWAITED.update(target.module for row in beside for target in row.targets)
             return
         if PROCESS.layout is None or module == "torch" or module.startswith("torch.optim"):
             PROCESS.layout = probe()
@@ -236,7 +236,7 @@ def apply(module: str, just_run: bool) -> None:
         if not layout.known and str(layout.version) not in PROCESS.complained:
             PROCESS.complained.add(str(layout.version))
             _log.warning(
-                "torch %s is newer than any that shim was run on; it is guarded like torch %d.%d, where it is the same",
+                "torch %s is newer than any that shim was tested with; the guards for %d.%d are used where they fit",
                 layout.version,
                 *NEWEST_KNOWN,
             )
@@ -245,11 +245,11 @@ def apply(module: str, just_run: bool) -> None:
                 REGISTRY.add(patch)
         try:
             REGISTRY.apply(layout, chosen, _due(module), module if just_run else "")
-            _await({"torch", *REGISTRY.modules()} - bootstrap.AWAITED)
+            _await({"torch", *REGISTRY.modules()} - import_hook.AWAITED)
             for outcome in REGISTRY.outcomes():
                 level = {"failed": logging.WARNING, "applied": logging.INFO}.get(outcome.state, logging.DEBUG)
                 _log.log(level, "%s: %s (%s)", outcome.patch, outcome.state, outcome.reason)
-            if not PROCESS.active and bootstrap.switched_on("SHIM_REPORT"):
+            if not PROCESS.active and import_hook.switched_on("SHIM_REPORT"):
                 atexit.register(_report)
         except BaseException:  # also a Ctrl-C: either all patches are applied or none
             if not PROCESS.active:
@@ -262,8 +262,8 @@ def apply(module: str, just_run: bool) -> None:
 
 def _watch_for_the_hint() -> None:
     """Start to watch for the exception that ends this process. That needs multiprocessing, which torch imports."""
-    if bootstrap.state["door"] not in (None, "activate"):
-        watch.watch()
+    if import_hook.state["door"] not in (None, "activate"):
+        uncaught.watch()
 
 
 def _due(module: str) -> list[str]:
@@ -304,7 +304,7 @@ def _load_plugins() -> None:
 
 def _await(modules: set[str]) -> None:
     """Wait for modules that are not imported yet, and for those that are being imported now and import torch."""
-    bootstrap.AWAITED.update(modules)
+    import_hook.AWAITED.update(modules)
     for name in filter(_is_being_imported, modules):
         spec = sys.modules[name].__spec__
         if type(spec) is ModuleSpec:
@@ -340,13 +340,13 @@ def _import_completed(name: str) -> None:
     """Apply what is left to be applied to a module whose import was in progress when it was awaited."""
     if name == "torch":
         _watch_for_the_hint()
-        if bootstrap.state["door"] is None:
+        if import_hook.state["door"] is None:
             return
         _load_plugins()
         # The guards are applied by now. Only patches of other packages and rows of the table can be left.
         if not (PROCESS.has_plugins or PROCESS.rows):
             return
-    bootstrap.arrived(name)  # without just_run: by now the import system has moved it to the end of sys.modules
+    import_hook.arrived(name)  # not just_run: see replace.everywhere
 
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")

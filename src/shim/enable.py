@@ -84,7 +84,7 @@ def _disable(place: Path) -> int:
         return 0
     place.unlink()
     _record(place, there=False)
-    _say(f"A plain Python of {sys.prefix} is not guarded any more: removed {place}")
+    _say(f"Python in {sys.prefix} starts without shim again: removed {place}")
     return 0
 
 

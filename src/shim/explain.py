@@ -27,7 +27,7 @@ _FRAME = re.compile(r"^\s*File (?:\"([^\"]+)\", line \d+|(\S+?):\d+, in )")
 _ARROW = re.compile(r"^-+> *\d+ (.*)")
 
 
-#: So many characters at the end of a message are searched, because the time may be quadratic.
+#: Only so many characters at the end of a message are searched: some expressions take quadratic time.
 LONGEST = 20_000
 
 
@@ -86,7 +86,7 @@ def explain(message: str, answers: list[Answer] | None = None) -> list[Answer]:
     return held + list(_of_lost_names(text)) if answers is None else held
 
 
-#: An expression, compiled once: there are more than ``re`` keeps.
+#: Compiles an expression once. There are more of them than the cache of ``re`` holds.
 _compiled = lru_cache(maxsize=None)(re.compile)
 
 

@@ -39,14 +39,15 @@ class Guarded:
     """What is guarded in this process."""
 
     def __init__(self) -> None:
-        #: The innermost functions of the guarded classes' ``step``, and the classes -> an object for each guard.
+        #: The guarded classes, and the innermost functions of their ``step`` -> an object for each of their guards. A
+        #: class or function is removed with its last guard.
         self.steps: dict[Any, set[object]] = {}
         #: The classes, and the names of functional forms, that SHIM_SKIP leaves out. They may share a step, a
         #: constructor or a form with a guarded one: since torch 2.7, AdamW shares them with Adam.
         self.left_out: dict[Any, None] = {}
         #: The module torch, once the step pre-hook is registered.
         self.torch: Any = None
-        #: torch's handle of the step pre-hook, and an object for each class that uses it.
+        #: torch's handle of the step pre-hook, and an object for each class that uses it. It is removed with the last.
         self.hook: Any = None
         self.hooked: set[object] = set()
 

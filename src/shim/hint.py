@@ -1,7 +1,7 @@
 """The hint: the text that is printed below the traceback of a program that died of a known breakage.
 
-It says what the reason is, and which command runs the program. ``watch`` calls ``hint`` when a process dies, and drops
-an error of this module.
+It says what the reason is, and which command runs the program. ``uncaught`` calls ``hint`` when a process dies, and
+drops an error of this module.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Iterator
 
-from . import bootstrap
+from . import import_hook
 from .record import Record
 
 if TYPE_CHECKING:
@@ -118,11 +118,11 @@ def _of_a_lost_name(error: Exception, said: str) -> tuple[str, _Command | None] 
 
 
 def _is_about(package: str, error: Exception, frame: FrameType) -> bool:
-    """Tell whether a message is of this package's class: a program may have a class of the same name."""
+    """Tell whether the class that a message names is the package's, and not the program's own of the same name."""
     import re
 
     found = re.match(r"'(\w+)' object has no|(\w+)\.__init__\(\)", str(error))
-    if found is None or _package(frame) == package:  # its own code asks the program's subclass for an attribute
+    if found is None or _package(frame) == package:  # the package reads an attribute of the program's subclass
         return True
     name = found[1] or found[2]
     if found[1]:
@@ -264,7 +264,7 @@ def _run_reaches(words: list[str]) -> bool:
 
     options, _ = interpreter.split(words[1:])
     locked_out = any(not option.startswith("--") and {*option} & {*"IES"} for option in options)
-    return bootstrap.state["door"] != "preimport" and __package__ == "shim" and not locked_out
+    return import_hook.state["door"] != "preimport" and __package__ == "shim" and not locked_out
 
 
 def _started_with() -> list[str]:

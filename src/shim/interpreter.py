@@ -83,7 +83,7 @@ def which(command: "str") -> "str | None":
 
 
 def is_ours(python: "str") -> "bool":
-    """Tell whether an interpreter is the one that runs this process: python3 and python3.11 of an environment are."""
+    """Tell whether it is the interpreter of this process, under any of its names: python3, python3.11."""
     ours = sys.executable or ""
     python = os.path.abspath(python)
     return os.path.dirname(python) == os.path.dirname(ours) and os.path.realpath(python) == os.path.realpath(ours)

@@ -96,8 +96,8 @@ def complain(message: "object") -> "None":
 def python_path() -> "str":
     """Return PYTHONPATH with shim's directory in front, once. The user's entries stay as they are.
 
-    So does an empty entry, which means the current directory. ``PYTHONPATH=$PYTHONPATH:/mine`` may add one by accident,
-    but the program may depend on it.
+    An empty entry, which means the current directory, is kept, too: ``PYTHONPATH=$PYTHONPATH:/mine`` may add one by
+    accident, but the program may depend on it.
 
     Raises:
         RefusalError: if shim's directory cannot be on PYTHONPATH.
@@ -244,7 +244,8 @@ def _holds_pex_info(path: "str") -> "bool":
         return True
     try:
         with open(path, "rb") as file:
-            # An archive has its directory at its end. In front of it there may be a long program of the shell.
+            # A zip archive has its directory at its end, and may begin with a long shell script. The record that ends
+            # the directory has 22 bytes and a comment of at most 0xFFFF.
             file.seek(max(0, file.seek(0, os.SEEK_END) - 0x10000 - 22))
             if b"PK\x05\x06" not in file.read():
                 return False
@@ -264,7 +265,7 @@ def _say_if_out_of_reach(executable: "str", argv: "List[str]", environment: "Dic
         python = first_line(executable)
     if not python or not is_python(python[0]):
         return
-    from .bootstrap import switched_on
+    from .import_hook import switched_on
 
     option = locked_out(python[1:])
     if switched_on("SHIM_DISABLE") or (is_ours(python[0]) and not option):

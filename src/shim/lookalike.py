@@ -193,7 +193,7 @@ def wrap_like(original: Any, how: How, enabled: Callable[[], bool], method: bool
     args, kwargs = (_free(name, taken.names) for name in ("args", "kwargs"))
     packed = taken._replace(taken=f"*{args}, **{kwargs}", handed_on=f"*{args}, **{kwargs}", args=args, kwargs=kwargs)
     function = _generated(original, packed, lines, held, original.__globals__)
-    # Visible, not used.
+    # For inspect only: the new function takes *args and **kwargs.
     function.__defaults__, function.__kwdefaults__ = original.__defaults__, original.__kwdefaults__
     functools.update_wrapper(function, original)
     with contextlib.suppress(TypeError, ValueError):
@@ -220,7 +220,7 @@ def _generated(
     def text(name: str) -> str:
         return f"def written({', '.join(values)}):\n    def {name}({taken.taken}):\n{body}    return {name}\n"
 
-    nameless = text("guard")
+    nameless = text("guard")  # so that functions with the same parameters share their code
     if nameless not in _compiled:
         _compiled[nameless] = compile(nameless, "<shim>", "exec", dont_inherit=True)
     defined: dict[str, Any] = {}

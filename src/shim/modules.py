@@ -9,18 +9,20 @@ from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any, Callable
 
-from . import bootstrap
+from . import import_hook
 from .replace import Undos
 
 
 def is_being_imported(module: Any) -> bool:
     """Tell whether the import of a module is not complete; False for None."""
-    if module is None or type(module).__name__ == "_LazyModule":  # of importlib.util.LazyLoader: not begun yet
-        return module is not None
-    name = getattr(module, "__name__", None)
-    if name in bootstrap.ARRIVING:
+    if module is None:
         return False
-    return name in bootstrap.RUNNING or bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
+    if type(module).__name__ == "_LazyModule":  # of importlib.util.LazyLoader, and not executed yet
+        return True
+    name = getattr(module, "__name__", None)
+    if name in import_hook.ARRIVING:
+        return False
+    return name in import_hook.RUNNING or bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
 def can_be_imported(name: str) -> bool:

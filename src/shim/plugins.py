@@ -107,9 +107,10 @@ def _entry_points() -> Iterable[EntryPoint]:
 
 
 def _may_be_named() -> bool:
-    """Tell whether any package may name the group. Most environments have none, and importlib.metadata is slow.
+    """Tell whether an installed package may have an entry point of the group.
 
-    The same places are searched. If there are archives, or finders other than Python's own, the answer is yes.
+    Most environments have none, and importlib.metadata is slow. This searches the same directories. The answer is yes
+    if there are archives, or finders other than Python's own, which cannot be searched here.
     """
     others = (finder for finder in sys.meta_path if finder is not PathFinder)
     if any(hasattr(finder, "find_distributions") for finder in others):

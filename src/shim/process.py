@@ -7,7 +7,7 @@ import os
 import threading
 from typing import Iterable
 
-from . import bootstrap, releases, switches
+from . import import_hook, releases, switches
 from .layout import Layout
 from .patches import PATCHES
 from .registry import Choice, Patch, Registry
@@ -18,7 +18,7 @@ REGISTRY = Registry(PATCHES)
 
 
 class Process:
-    """What was done in this process. How it was armed is in ``bootstrap.state``."""
+    """What was done in this process. How it was armed is in ``import_hook.state``."""
 
     def __init__(self) -> None:
         #: Held by the thread that activates or deactivates.
@@ -31,8 +31,9 @@ class Process:
         self.named: set[str] = set()
         #: The names of the rows of the table of breakages that were added to the registry.
         self.rows: list[str] = []
-        #: The entry points of other packages are loaded, and there are some.
+        #: The entry points of other packages were looked for.
         self.plugins_loaded = False
+        #: There are such entry points.
         self.has_plugins = False
         #: The exception that ends this process is watched for.
         self.watched = False
@@ -68,7 +69,7 @@ def choice() -> Choice:
 
 def release_written_for() -> Release | None:
     """Return the release of torch that the program was written for; None if it was not given."""
-    text = bootstrap.state["written_for"] or switches.text("SHIM_FOR")
+    text = import_hook.state["written_for"] or switches.text("SHIM_FOR")
     if not text:
         return None
     try:
@@ -78,8 +79,8 @@ def release_written_for() -> Release | None:
             from .rank import is_rank_0
 
             PROCESS.complained.add(text)
-            # Through a door of the environment, torchrun itself has warned before it started the ranks.
-            by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ and bootstrap.state["door"] in (
+            # If shim came with the environment, torchrun was armed, too, and has warned before it started the ranks.
+            by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ and import_hook.state["door"] in (
                 "sitecustomize",
                 "enabled",
             )

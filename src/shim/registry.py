@@ -170,6 +170,7 @@ class Registry:
         for name in list(self._patches) if names is None else names:
             changes += self._apply_one(self._patches[name], layout, choice)
         swaps = [change for change in changes if change.swap]
+        # Only modules that were imported after the one that has just run can hold its objects.
         inside = all(f"{change.target.module}.".startswith(arriving + ".") for change in swaps)
         replace.everywhere(((change.old, change.new) for change in swaps), arriving if inside else "")
 
@@ -200,7 +201,7 @@ class Registry:
             verdict = _verdict(patch, layout, choice)
             if verdict is not None:
                 self._outcomes[patch.name] = verdict
-                if patch.name in choice.left_out:
+                if patch.name in choice.left_out:  # its classes may share a step or a form with a guarded one
                     guards.GUARDED.left_out.update(dict.fromkeys(targets.guarded_by(patch.targets)))
                 return []
             for target, kind, found in _found(patch):

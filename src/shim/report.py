@@ -57,7 +57,7 @@ def _in_words(status: Status) -> Iterator[str]:
     if status.written_for:
         yield f"written for: torch {status.written_for}"
     if status.layout:
-        known = "" if status.layout.known else ", newer than any that shim was run on"
+        known = "" if status.layout.known else ", newer than any that shim was tested with"
         yield f"torch: {status.layout.version}{known}"
     width = max(len(outcome.patch) for outcome in status.outcomes)
     states = max(len(outcome.state) for outcome in status.outcomes)

@@ -1,14 +1,14 @@
 """The environment variables that control shim, and how their values are read.
 
-``bootstrap`` and ``site/sitecustomize.py`` run before this module can be imported. So they read SHIM_DISABLE, SHIM_FOR
-and SHIM_PATCHES themselves.
+``import_hook`` and ``site/sitecustomize.py`` run before this module can be imported. So they read SHIM_DISABLE,
+SHIM_FOR and SHIM_PATCHES themselves.
 """
 
 from __future__ import annotations
 
 import os
 
-from .bootstrap import switched_on
+from .import_hook import switched_on
 
 __all__ = ["SWITCHES", "finite", "names", "switched_off", "switched_on", "text"]
 
@@ -42,7 +42,7 @@ def switched_off(name: str) -> bool:
 
 
 def finite(text: str) -> float | None:
-    """Return the finite number that a text spells as a config does; None for 1_0 and for digits of another script.
+    """Return the finite number that a text spells in ASCII, as a config does; None for ``1_0``, which float() accepts.
 
     >>> finite("1e-5"), finite("nan"), finite("1_0")
     (1e-05, None, None)

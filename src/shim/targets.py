@@ -33,16 +33,18 @@ class Target(Record):
       calls ``how(package)``;
     - ``"names"``: the module ``path`` (without an attribute) gets those names of the dictionary ``how()`` that it
       lacks;
-    - ``"module"``: the same; if there is no such module, it is made;
+    - ``"module"``: like ``"names"``, but a module that does not exist is made;
     - ``"callable"``: the module ``path`` (without an attribute) can be called, and calls ``how``;
     - ``"name"``: the attribute is set to ``how``, unless the program has set it itself;
-    - ``"made"``: the same with the result of ``how(owner)``;
+    - ``"made"``: the attribute is set to the result of ``how(owner)``, unless the program has set it itself;
     - ``"attribute"``: the attribute is set to the result of ``how(owner)``, whatever it was before;
     - ``"around"``: ``how(original, *args, **kwargs)`` is called in place of a function, in every module that holds it;
-    - ``"instead"``: the same with the result of ``how(original)``, which is a function, for one that is called often;
-    - ``"wrapper"``: ``how(wrapped, instance, args, kwargs)`` is called in place of the function, as in wrapt;
-    - ``"arguments"``: the same with all arguments, also those that the caller left out, and with the original's
-      signature.
+    - ``"instead"``: ``how(original)`` returns the function that takes its place, in every module that holds it. A call
+      is faster than with ``"around"``;
+    - ``"wrapper"``: ``how(wrapped, instance, args, kwargs)`` is called in place of the function, as in wrapt. ``args``
+      and ``kwargs`` are as the caller gave them;
+    - ``"arguments"``: like ``"wrapper"``, but ``args`` and ``kwargs`` are all arguments, also those that the caller
+      left out, and the function keeps the original's signature.
 
     Examples:
         >>> import shim
@@ -249,8 +251,9 @@ class Names(Kind):
     def change(
         self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
     ) -> Change:
-        """Give the module the names that it lacks, after ``how()``, which may make it add some on demand (PEP 562)."""
+        """Give the module the names that it lacks."""
         module = found[1]
+        # how() comes first: it may make the module's own __getattr__ (PEP 562) add a name.
         given = {name: value for name, value in target.how().items() if name not in vars(module)}
         for name, value in given.items():
             replace.attribute(module, name, value, undos)
@@ -347,7 +350,7 @@ class Around(Kind):
 
 
 class Instead(Around):
-    """The same, but without a call of its own: ``how`` has made the function that is called."""
+    """Like ``Around``, but ``how(original)`` returns the function itself, which saves a call."""
 
     def new(self, how: Any, original: Any) -> Any:
         """Return the function that is called."""
@@ -401,14 +404,14 @@ class Wrapper(Kind):
 def _function_wrapper() -> Any:
     """Import wrapt's class of this name.
 
-    Before 1.17, wrapt's extension turns the GIL of a free-threaded Python on. There it is imported without.
+    The C extension of wrapt before 1.17 turns the GIL of a free-threaded Python on. There wrapt is imported without it.
     """
     if "wrapt" not in sys.modules and not getattr(sys, "_is_gil_enabled", lambda: True)():
         from importlib.metadata import PackageNotFoundError, version
 
         with contextlib.suppress(PackageNotFoundError):  # a copy of it, without its metadata
             if is_in(release(version("wrapt")).numbers, "<1.17"):
-                sys.modules["wrapt._wrappers"] = None  # type: ignore[assignment]  # it then takes its form in Python
+                sys.modules["wrapt._wrappers"] = None  # type: ignore[assignment]  # wrapt then uses its Python code
     from wrapt import FunctionWrapper
 
     return FunctionWrapper

@@ -1,7 +1,7 @@
-"""Which public name is in which release of torch, torchvision and torchaudio: what came after the oldest, or went.
+"""The releases in which each public name of torch, torchvision and torchaudio exists.
 
-``timeline.json`` is written by ``scripts/api_timeline``, from the sources in the wheels of all releases. A name that is
-in all of them is not in it, nor is one that never was.
+``timeline.json`` is written by ``scripts/api_timeline``, from the sources in the wheels of all releases. It does not
+have the names that exist in all of them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Lifetime(NamedTuple):
 
     #: With its module: ``torch.rfft``.
     name: str
-    #: Whose releases are counted.
+    #: The package whose releases ``spans`` names.
     package: str
     #: The first and the last release of each time: ``(("1.4", "1.7"),)``.
     spans: tuple[tuple[str, str], ...]
@@ -63,7 +63,7 @@ class Lifetime(NamedTuple):
             if last == known[-1]:
                 return f"{self.name} came with {self.package} {first}"
         times = [first if first == last else f"{first} to {last}" for first, last in self.spans]
-        return f"{self.name} is in {self.package} {' and '.join(times)} alone"
+        return f"{self.name} exists only in {self.package} {' and '.join(times)}"
 
     @property
     def remedy(self) -> str:

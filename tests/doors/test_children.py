@@ -199,7 +199,7 @@ show(Actor.options(runtime_env=WORK).remote().work.remote())
 class TestAnotherPython:
     """PYTHONPATH reaches every Python; in one of another environment shim prints and changes nothing."""
 
-    LOOK = "import sys; print(len(sys.meta_path), 'shim.bootstrap' in sys.modules, sys.path[1:]); import json"
+    LOOK = "import sys; print(len(sys.meta_path), 'shim.import_hook' in sys.modules, sys.path[1:]); import json"
 
     def pythons():
         for name in ("2.7", "3.6", "3.7", "3.8", "3.13"):

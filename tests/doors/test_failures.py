@@ -102,7 +102,7 @@ SWEEP = """
 import json, sys, warnings
 import torch, torch.optim
 import shim
-from shim import activation, bootstrap
+from shim import activation, import_hook
 
 warnings.simplefilter("ignore")
 fault = {"KeyboardInterrupt": KeyboardInterrupt, "MemoryError": MemoryError}[sys.argv[1]]
@@ -131,7 +131,7 @@ class Tracer:
     def __init__(self, at):
         self.left = at
     def __call__(self, frame, event, arg):
-        if not frame.f_code.co_filename.startswith(bootstrap.PACKAGE):
+        if not frame.f_code.co_filename.startswith(import_hook.PACKAGE):
             return None
         if event in kinds:
             self.left -= 1
@@ -157,8 +157,8 @@ before = originals()
 problems, points, number, outcomes = [], 0, 2, set()  # the first is that we are called at all
 sys.stderr = None
 while True:
-    bootstrap.state["door"] = "sitecustomize"
-    outcome, past_the_end = attempt(lambda: bootstrap.arrived("torch.optim"), number)
+    import_hook.state["door"] = "sitecustomize"
+    outcome, past_the_end = attempt(lambda: import_hook.arrived("torch.optim"), number)
     if past_the_end:
         break
     points += 1
@@ -191,7 +191,7 @@ import json, os, sys
 import importlib.metadata, logging, typing  # what ours import: not once more in every fork
 
 fault = {"KeyboardInterrupt": KeyboardInterrupt, "MemoryError": MemoryError}[sys.argv[1]]
-OURS = ("/sitecustomize.py", "/shim/bootstrap.py")
+OURS = ("/sitecustomize.py", "/shim/import_hook.py")
 
 class Tracer:
     def __init__(self, at):
@@ -262,7 +262,7 @@ class TestAnyPointOfTheImport:
         assert [each for each in found if each[1:] != [*ends, "original", "SourceFileLoader", True]] == []
 
     def test_a_bootstrap_that_does_not_load(self, python, copy, fake_torch):
-        (copy / "src" / "shim" / "bootstrap.py").write_text("raise MemoryError('no memory for shim')\n")
+        (copy / "src" / "shim" / "import_hook.py").write_text("raise MemoryError('no memory for shim')\n")
         env = {"PYTHONPATH": os.pathsep.join(map(str, [copy, fake_torch]))}
         result = python("import torch.optim; print(torch.optim.mark)", env=env)
         assert (result.stdout, result.returncode) == ("torch.optim runs\noriginal\n", 0)
@@ -280,8 +280,8 @@ class TestAnyPointOfTheImport:
             import torch
             print("not reached")
         """
-        late = f"try:\n    {RUNS.partition(';')[0]}\nexcept KeyboardInterrupt:\n    from shim import bootstrap\n"
-        result = python(late + "    print(type(bootstrap.state['error']).__name__)", env={"PYTHONPATH": str(copy)})
+        late = f"try:\n    {RUNS.partition(';')[0]}\nexcept KeyboardInterrupt:\n    from shim import import_hook\n"
+        result = python(late + "    print(type(import_hook.state['error']).__name__)", env={"PYTHONPATH": str(copy)})
         assert result.stdout == "KeyboardInterrupt\n", result.stderr
         assert python(code, env={"PYTHONPATH": str(copy)}).stdout == ""
 

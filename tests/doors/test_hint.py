@@ -645,7 +645,7 @@ def test_a_program_that_has_not_died_has_loaded_nothing_for_it_and_keeps_its_hoo
 def test_without_torch_nothing_is_registered(python):
     code = textwrap.dedent("""
         import atexit, sys
-        print(atexit._ncallbacks(), "shim.watch" in sys.modules)
+        print(atexit._ncallbacks(), "shim.uncaught" in sys.modules)
         {}["fused"]
     """)
     plain, ours = python(code, door=None), python(code)

@@ -15,7 +15,7 @@ import zipfile
 
 import pytest
 
-from shim.bootstrap import PACKAGE
+from shim.import_hook import PACKAGE
 from shim.launch import SITE
 
 CHECKOUT = os.path.dirname(os.path.dirname(PACKAGE))
@@ -240,7 +240,9 @@ class TestWhatTheProgramSees:
         (tmp_path / "preimport.py").touch()
         plain = python(command, door="src")
         out = (
-            without_us(through.stdout).replace("'shim', 'shim.bootstrap', ", "").replace(f", '{CHECKOUT}/src/shim'", "")
+            without_us(through.stdout)
+            .replace("'shim', 'shim.import_hook', ", "")
+            .replace(f", '{CHECKOUT}/src/shim'", "")
         )
         assert out == without_us(plain.stdout)
 

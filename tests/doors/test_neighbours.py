@@ -27,8 +27,8 @@ print("weight decay", optimizer.defaults["weight_decay"])
 ANNOUNCE = """
 import sys
 if any(hasattr(finder, "_shim") for finder in sys.meta_path):
-    from shim import bootstrap
-    bootstrap.arrived = lambda name, just_run: print("arrived:", name)
+    from shim import import_hook
+    import_hook.arrived = lambda name, just_run: print("arrived:", name)
 """
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from shutil import which
 from typing import Any, Iterator, NamedTuple
 
-from .. import __version__, bootstrap, interpreter, launch, releases, switches
+from .. import __version__, import_hook, interpreter, launch, releases, switches
 
 #: The directory from which the package can be imported: site-packages, or the src of a checkout.
-ROOT = str(Path(bootstrap.PACKAGE).parent)
+ROOT = str(Path(import_hook.PACKAGE).parent)
 
 LOOK = (Path(__file__).parent / "look.py").read_text()
 TRAIN = (Path(__file__).parent / "train.py").read_text()
@@ -308,7 +308,7 @@ def _unknown_names(variable: str, patches: list[str]) -> list[str]:
 def _another_shim() -> Path | None:
     """Return the module or package in the current directory that ``python -m shim`` runs in place of ours."""
     theirs = next((path for path in (Path("shim", "__init__.py"), Path("shim.py")) if path.exists()), None)
-    return None if theirs is None or theirs.resolve().parent == Path(bootstrap.PACKAGE) else theirs
+    return None if theirs is None or theirs.resolve().parent == Path(import_hook.PACKAGE) else theirs
 
 
 def _private_environment() -> str:

@@ -1,7 +1,7 @@
 """Python's standard library: names that 3.8 to 3.12 removed, and that programs with torch use.
 
-The names of a module of ``bootstrap.OF_PYTHON`` are given when one of them is asked for. The other patches are applied
-when torch, NumPy, Pillow, torchvision or torchaudio is imported, not before.
+The names of a module of ``import_hook.OF_PYTHON`` are given when one of them is asked for. The other patches are
+applied when torch, NumPy, Pillow, torchvision or torchaudio is imported, not before.
 """
 
 from __future__ import annotations

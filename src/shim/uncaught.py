@@ -14,13 +14,14 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import bootstrap
+from . import import_hook
 from .process import PROCESS
 
 if TYPE_CHECKING:
     from types import CodeType
 
-#: The outermost frame of an uncaught exception: of a script or ``-c``; of ``-m``, a directory or an archive.
+#: The module and the function of an uncaught exception's outermost frame: first for a script and ``-c``, then for
+#: ``-m``, a directory and an archive.
 _OUTERMOST = (("__main__", "<module>"), ("runpy", "_run_module_as_main"))
 
 
@@ -33,7 +34,7 @@ def watch() -> None:
         atexit.register(_at_exit)
         from multiprocessing import util  # torch imports it, too
 
-        util.register_after_fork(bootstrap.FINDER, _watch_worker)  # a forked worker drops its parent's finalizers
+        util.register_after_fork(import_hook.FINDER, _watch_worker)  # a forked worker drops its parent's finalizers
         _watch_worker()
     except Exception:
         pass
@@ -44,12 +45,12 @@ def _watch_worker(_: object = None) -> None:
     from multiprocessing import process, util
 
     main: Any = process.BaseProcess._bootstrap  # type: ignore[attr-defined]
-    # It calls the finalizers before it prints the exception:
+    # Up to Python 3.12 this function calls the finalizers before it prints the exception:
     # https://github.com/python/cpython/blob/v3.11.7/Lib/multiprocessing/process.py#L317
     if "_exit_function" in main.__code__.co_names:
         util.Finalize(None, _of_worker, exitpriority=0)
     elif process.parent_process() is not None or "--multiprocessing-fork" in sys.orig_argv:
-        # Since Python 3.13 it calls them after that:
+        # Since Python 3.13 it calls them after it has printed the exception:
         # https://github.com/python/cpython/blob/v3.13.0/Lib/multiprocessing/process.py#L323
         _watch_lines(main.__code__)
 
@@ -129,7 +130,7 @@ def _is_wanted() -> bool:
 
     if switched_off("SHIM_HINT"):
         return False
-    if bootstrap.state["door"] in (None, "activate") or sys.flags.inspect or hasattr(sys, "ps1"):
+    if import_hook.state["door"] in (None, "activate") or sys.flags.inspect or hasattr(sys, "ps1"):
         return False
     from .rank import is_rank_0
 

@@ -32,12 +32,12 @@ BESIDE_TORCH = ("numpy", "PIL", "torchvision", "torchaudio")
 #: every process uses these modules, so that the patches wait until a name is asked for that is missing.
 OF_PYTHON = ("base64", "collections", "fractions", "inspect", "time")
 
-#: The awaited modules that are being executed. The spec of a module that is imported lazily does not tell.
+#: The awaited modules that are being executed. With importlib.util.LazyLoader, the spec of a module does not tell.
 RUNNING: "Set[str]" = set()
 #: The awaited modules that have been executed and are being patched. The import system still treats them as unfinished.
 ARRIVING: "Set[str]" = set()
 
-#: The module of Python that was asked for a name which it lacks, while that is looked up in the table of breakages.
+#: Holds the name of a module in OF_PYTHON while a name that it lacks is looked up in the table of breakages.
 ANSWERING: "Set[str]" = set()
 
 #: How this process was armed: the door, whether torch.optim was loaded before, and the release of torch that the
@@ -93,7 +93,7 @@ def arrived(name: "str", just_run: "bool" = False) -> "None":
     if name in OF_PYTHON and name not in ANSWERING and "torch.optim" not in sys.modules:
         _answer_for(sys.modules[name])
         return
-    import gc  # built in, and torch has loaded it
+    import gc  # built in; few processes come here
 
     # A collection would search all objects that torch has made, and take longer than everything else here. Nothing that
     # is made here is garbage.
@@ -151,7 +151,7 @@ def _import_ours(submodule: "str") -> "Any":
     if spec is not None and not _is_a_copy(spec):
         name = "_torch_shim"
     if name not in sys.modules:
-        sys.modules[name + ".bootstrap"] = sys.modules[__name__]
+        sys.modules[name + ".import_hook"] = sys.modules[__name__]
         own = _own_spec(name)
         package = _frozen_importlib.module_from_spec(own)
         sys.modules[name] = package
