@@ -202,8 +202,8 @@ _ON_A_VIEW_OF_SEVERAL = (
 @often(
     *_PARTS,
     called="in-place on a view of several",
-    works=">=1.5,<1.8",
-    versions=">=1.8",
+    works=">=1.7,<1.9",
+    versions=">=1.9",
     says=_ON_A_VIEW_OF_SEVERAL,
     example="""
 import torch
@@ -218,7 +218,7 @@ print([tuple(part.shape) for part in parts], parts[1].requires_grad)
 """,
 )
 def views_of_their_own(original: Any) -> Any:
-    """What chunk or split gave under autograd could be changed in place up to 1.7; here each is a view of its own."""
+    """What chunk or split gave under autograd could be changed in place up to 1.8; here each is a view of its own."""
     torch: Any = sys.modules["torch"]
 
     def split(*args: Any, **kwargs: Any) -> Any:
@@ -237,11 +237,11 @@ def views_of_their_own(original: Any) -> Any:
 @often(
     *_PARTS,
     called="in-place on views of several",
-    works="<1.5",
+    works="<1.7",
     versions=">=1.8",
 )
 def views_apart(original: Any) -> Any:
-    """All that chunk or split gave could be changed in place up to 1.4, and stood apart from the whole."""
+    """All that chunk or split gave could be changed in place up to 1.6, and stood apart from the whole."""
     torch: Any = sys.modules["torch"]
 
     def split(*args: Any, **kwargs: Any) -> Any:

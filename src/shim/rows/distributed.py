@@ -180,6 +180,7 @@ def object_to_tensor_on_a_device(original: Any, obj: Any, device: Any, group: An
     f"{_C10D}:_tensor_to_object",
     called="_tensor_to_object",
     works=">=1.7,<2.3",
+    versions=">=1.7",
     example="""
 import pickle, torch
 from torch.distributed.distributed_c10d import _tensor_to_object

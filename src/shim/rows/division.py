@@ -183,10 +183,15 @@ print(x.tolist(), first.tolist())
 )
 def floor_divide_into_another(original: Any) -> Any:
     """The //= of a tensor made a new tensor up to 1.4, which could be float, and changes the tensor in place since."""
-    div = sys.modules["torch"]._C._VariableFunctions.div
+    torch: Any = sys.modules["torch"]
+    functions: Any = torch._C._VariableFunctions
+    if release(torch.__version__).numbers < (1, 8, 0):  # which has no rounding_mode; floor_divide is towards zero there
+        into_another = functions.floor_divide
+    else:
+        into_another = functools.partial(functions.div, rounding_mode="trunc")
 
     def divide(tensor: Any, other: Any) -> Any:
-        return original(tensor, other) if by_torch() else div(tensor, other, rounding_mode="trunc")
+        return original(tensor, other) if by_torch() else into_another(tensor, other)
 
     return divide
 

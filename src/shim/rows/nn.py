@@ -77,6 +77,7 @@ def pack_padded_sequence(original: Any, input: Any, lengths: Any, *args: Any, **
     "torch.nn.modules.transformer:TransformerEncoder.__init__",
     called="enable_nested_tensor",
     works=">=1.9,<1.12",  # batch_first came with 1.9, and without it all positions are computed
+    versions=">=1.9",
     example="""
 import torch
 from torch import nn
@@ -126,6 +127,7 @@ print(len(stack.layers))
     "torch.nn.modules.transformer:TransformerEncoder.forward",
     called="padded positions",
     works=">=1.9,<1.12 || >=2.1",  # batch_first came with 1.9, and without it nothing was cut off
+    versions=">=1.9",
     example="""
 import torch
 from torch import nn

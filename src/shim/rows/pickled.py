@@ -112,6 +112,7 @@ _lacks(
     "Upsample UpsamplingBilinear2d UpsamplingNearest2d",
     called="pickled.Upsample of 1.5",
     works="<1.6",
+    versions=">=1.11",  # before, the class did not read it, and the row of F.interpolate is all that is needed
     recompute_scale_factor=lambda state: None if state.get("scale_factor") is None else True,
     example="""
 x = torch.arange(5.0).reshape(1, 1, 5)
@@ -162,6 +163,7 @@ _lacks(
     "TransformerEncoder",
     # It is read if the layers have batch_first, which came with 1.9. Since 2.1, torch itself does without it.
     works=">=1.9,<1.12 || >=2.1",
+    versions=">=1.9",
     enable_nested_tensor=False,
     example="""
 stack = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 4, 0.0, batch_first=True), 1)
