@@ -8,6 +8,7 @@ import importlib
 import inspect
 import io
 import logging
+import os
 import pickle
 import sys
 import textwrap
@@ -479,6 +480,18 @@ class TestAGuardRaisesNothing:
         with shim.activated(), warned:
             assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
         assert shim.status().written_for is None
+
+    @pytest.mark.parametrize("environment", [None, 3, {"RANK": 1, "SHIM_VALUE": 0.5}, {"SHIM_STRICT": None}], ids=str)
+    def test_what_a_program_puts_in_place_of_the_environment(self, environment, monkeypatch):
+        with warned:
+            monkeypatch.setattr(os, "environ", environment)
+            assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
+            monkeypatch.undo()
+
+    def test_shim_is_removed_while_the_process_runs(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, f"{shim.__name__}.rank", None)
+        with shim.activated():
+            assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
 
 
 class TestLeftOut:

@@ -308,6 +308,14 @@ class TestResume:
         second.load_state_dict(state_dict=saved)
         assert added <= set(second.param_groups[0])
 
+    def test_what_a_program_keeps_in_the_state_stays(self, mended):
+        mended("resume")
+        optimizer = torch.optim.Adam(parameters(), lr=0.1)
+        saved = optimizer.state_dict()
+        saved["state"]["history"] = {"step": 7}
+        optimizer.load_state_dict(saved)
+        assert type(optimizer.state["history"]["step"]) is int
+
     @pytest.mark.parametrize("name", ["Adam", "SGD"])
     @pytest.mark.parametrize("missing", ["lr", "weight_decay"])
     def test_any_other_key_that_is_missing_is_torchs_error(self, mended, name, missing):
@@ -643,6 +651,7 @@ class TestNumbers:
         assert torch.optim.lr_scheduler.LambdaLR(optimizer, rates).lr_lambdas == rates
         milestones = range(3)
         assert sorted(torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones).milestones) == [0, 1, 2]
+        assert list(torch.optim.lr_scheduler.MultiStepLR(optimizer, "3").milestones) == ["3"]
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "max", threshold_mode="abs")
         assert (plateau.mode, plateau.threshold_mode) == ("max", "abs")
         with pytest.raises(ValueError, match="mode 1 is unknown"):

@@ -45,9 +45,17 @@ ANSWERING: "Set[str]" = set()
 state: "Dict[str, Any]" = {"door": None, "late": False, "error": None, "written_for": None}
 
 
+def text(name: "str") -> "str":
+    """Return an environment variable without white space around it; an empty string if it is not set."""
+    try:
+        return os.environ.get(name, "").strip()
+    except Exception:  # a test may put any object in the place of os.environ, with any values
+        return ""
+
+
 def switched_on(name: "str") -> "bool":
     """Tell whether the environment variable ``name`` is 1, true, yes or on. Any other value counts as not set."""
-    return os.environ.get(name, "").strip().lower() in ("1", "true", "t", "yes", "y", "on")
+    return text(name).lower() in ("1", "true", "t", "yes", "y", "on")
 
 
 def arm(door: "str", written_for: "Optional[str]" = None) -> "None":
@@ -66,7 +74,7 @@ def arm(door: "str", written_for: "Optional[str]" = None) -> "None":
         sys.meta_path.insert(0, FINDER)
     if written_for:
         state["written_for"] = written_for
-    if written_for or os.environ.get("SHIM_FOR") or os.environ.get("SHIM_PATCHES"):
+    if written_for or text("SHIM_FOR") or text("SHIM_PATCHES"):
         AWAITED.update(BESIDE_TORCH, OF_PYTHON)
         for name in BESIDE_TORCH + OF_PYTHON:
             if name in sys.modules:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
+
+from .import_hook import text
 
 #: The environment variables in which launchers set the rank. The first one that holds a number counts.
 RANKS = (
@@ -34,6 +35,6 @@ def is_rank_0() -> bool:
             return bool(distributed.get_rank() == 0)
     except Exception:  # it is being imported, or is another object under this name
         pass
-    numbers = (os.environ.get(name, "").strip() for name in RANKS)
+    numbers = map(text, RANKS)
     rank = next((number for number in numbers if number.isascii() and number.isdigit()), "0")
     return not rank.strip("0")

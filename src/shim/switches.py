@@ -6,9 +6,7 @@ SHIM_FOR and SHIM_PATCHES themselves.
 
 from __future__ import annotations
 
-import os
-
-from .import_hook import switched_on
+from .import_hook import switched_on, text
 
 __all__ = ["SWITCHES", "finite", "names", "switched_off", "switched_on", "text"]
 
@@ -26,14 +24,9 @@ SWITCHES = {
 }
 
 
-def text(name: str) -> str:
-    """Return the value of a variable without white space around it; an empty string if it is not set."""
-    return os.environ.get(name, "").strip()
-
-
 def names(name: str) -> list[str]:
     """Return the names that a variable lists, separated by commas."""
-    return [each.strip() for each in os.environ.get(name, "").split(",") if each.strip()]
+    return [each.strip() for each in text(name).split(",") if each.strip()]
 
 
 def switched_off(name: str) -> bool:

@@ -65,16 +65,13 @@ def _value_for(owner: Any, where: str) -> float:
     level, frame = _users_frame()
     key = (name, where, f"{frame.f_code.co_filename}:{frame.f_lineno}")
     FOUND.times[key] = FOUND.times.get(key, 0) + 1
-    from .rank import is_rank_0  # few processes find a None
-
-    if is_rank_0():
-        _warn(
-            f"{name} got weight_decay=None in {where}; shim goes on with {with_value}{own}. "
-            "Put the number you mean where the None comes from, and this warning goes away.",
-            key,
-            level,
-            frame,
-        )
+    _warn(
+        f"{name} got weight_decay=None in {where}; shim goes on with {with_value}{own}. "
+        "Put the number you mean where the None comes from, and this warning goes away.",
+        key,
+        level,
+        frame,
+    )
     return value
 
 
@@ -122,19 +119,21 @@ def _chosen_value(default: float | None) -> tuple[float, bool]:
 
 
 def _warn(message: str, key: tuple[str, str, str], level: int, frame: FrameType) -> None:
-    """Warn at the user's line, once for each place, unless the program's filters ask for more or less.
+    """Warn at the user's line on rank 0, once for each place, unless the program's filters ask for more or less.
 
     Python's own record of shown warnings is cleared when the filters change, and torch changes them while it is
     imported: https://github.com/python/cpython/blob/v3.11.7/Lib/warnings.py#L337
     """
     try:
-        action = _action(message, frame)
+        from .rank import is_rank_0  # few processes find a None
+
+        action = _action(message, frame) if is_rank_0() else "ignore"
         if action != "ignore" and (key not in FOUND.warned or action in ("error", "always", "all")):
             FOUND.warned.add(key)
             warnings.warn(message, NoneWeightDecayWarning, stacklevel=level + 1)
     except Warning:
         raise
-    except Exception:  # the warning cannot be shown: for example, the stream is closed
+    except Exception:  # for example, the stream is closed, or shim was removed while the process runs
         pass
 
 

@@ -36,6 +36,8 @@ def numbers(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], 
             return _meant(value, _like(name, default), floats=floats and name == "betas")
         # A scheduler's argument without a default is a number, or an object that no string can stand for. Where a list
         # stands for a number, it takes no other sequence.
+        if name == "milestones" and isinstance(value, str) and _parts(value) is None:
+            return value  # one number is no list of milestones
         number = 0 if default in (None, inspect.Parameter.empty) else default
         return _meant(value, number, lists=Sequence if name == "milestones" else (list, tuple))
 
@@ -198,9 +200,10 @@ def resume(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], k
     wrapped(*(_with_what_is_added(instance, each) for each in args), **given)
     usual = _usual_step(type(instance))
     if usual is not None:
-        for state in instance.state.values():
+        is_tensor = sys.modules["torch"].is_tensor
+        for key, state in instance.state.items():
             # A program may store other objects there: optimizer.state["epoch"] = 3.
-            if isinstance(state, dict) and "step" in state:
+            if is_tensor(key) and isinstance(state, dict) and "step" in state:
                 state["step"] = usual(state["step"])
 
 
