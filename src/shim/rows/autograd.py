@@ -194,7 +194,7 @@ def _has_a_history(value: Any, base: Any) -> bool:
 _PARTS = tuple(f"torch:{owner}{each}" for owner in ("Tensor.", "") for each in ("chunk", "split"))
 _ON_A_VIEW_OF_SEVERAL = (
     r"Output \d+ of Split\w* is a view and is being modified in-?place\. "
-    r"This view is the output of a function that returns multiple views",
+    r"This view is (?:the|an) output of a function that returns multiple views",
     r"diff_view_meta->output_nr_ == 0 ?INTERNAL ASSERT FAILED",
 )
 

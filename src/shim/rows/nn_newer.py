@@ -51,7 +51,7 @@ def load_state_dict(original: Any, self: Any, state_dict: Any, *args: Any, assig
     "torch.nn.utils.parametrizations:weight_norm",
     called="weight_norm",
     works=">=2.1",
-    versions=">=1.9",
+    versions=">=1.10",
     says=(
         r"cannot import name 'weight_norm' from 'torch\.nn\.utils\.parametrizations'",
         r"module 'torch\.nn\.utils\.parametrizations' has no attribute 'weight_norm'",
