@@ -211,7 +211,7 @@ x = torch.arange(4.0, requires_grad=True)
 y = x * 1
 first, second = y.chunk(2)
 first.mul_(3)
-(first.sum() + y.sum()).backward()
+first.sum().backward()
 print(x.grad.tolist(), y.tolist(), second.tolist())
 parts = torch.split(torch.ones(5, 2, requires_grad=True) * 2, (2, 3), dim=0)
 print([tuple(part.shape) for part in parts], parts[1].requires_grad)

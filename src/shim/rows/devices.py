@@ -54,8 +54,9 @@ def xpu() -> dict[str, Any]:
     example="""
 import torch
 here = torch.cuda.is_available()
-print(torch.accelerator.is_available() == here, torch.accelerator.device_count() == torch.cuda.device_count())
-print(here or torch.accelerator.current_accelerator() is None or torch.accelerator.current_accelerator().type != "cpu")
+print(torch.accelerator.is_available() == here)
+print(not here or torch.accelerator.device_count() == torch.cuda.device_count())
+print(not here or torch.accelerator.current_accelerator().type == "cuda")
 """,
 )
 def accelerator() -> dict[str, Any]:

@@ -37,9 +37,9 @@ _C10D = "torch.distributed.distributed_c10d"
 _WERE: tuple[tuple[str, str, str, str, dict[str, _Make]], ...] = (
     (
         "torch",
-        "<1.12",
+        "<1.11",
         "",
-        "the bases of the classes of storages are these classes themselves since 1.12",
+        "the bases of the classes of storages are these classes themselves since 1.11",
         {f"{each}Base": _of("torch", each) for each in ("HalfStorage", "QInt32Storage", "QInt8Storage")},
     ),
     (

@@ -118,7 +118,7 @@ def cuda_error() -> dict[str, Any]:
 @names(
     "torch.storage",
     called="torch.storage._UntypedStorage",
-    works=">=1.11,<1.13",
+    works=">=1.12,<1.13",
     versions=">=1.13",
     says=(
         r"module 'torch(\.storage)?' has no attribute '_(Unt|T)ypedStorage'",
@@ -130,7 +130,7 @@ print(torch.storage._TypedStorage is not None, torch.storage._UntypedStorage(4).
 """,
 )
 def storages() -> dict[str, Any]:
-    """UntypedStorage and TypedStorage had an underscore in 1.11 and 1.12."""
+    """UntypedStorage and TypedStorage of torch.storage had an underscore in 1.12."""
     import torch
 
     here: Any = torch.storage

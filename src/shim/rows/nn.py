@@ -76,7 +76,7 @@ def pack_padded_sequence(original: Any, input: Any, lengths: Any, *args: Any, **
 @behaviour(
     "torch.nn.modules.transformer:TransformerEncoder.__init__",
     called="enable_nested_tensor",
-    works=">=1.9,<1.12",  # batch_first came with 1.9, and without it all positions are computed
+    works=">=1.9,<1.13",  # batch_first came with 1.9, and without it all positions are computed
     versions=">=1.9",
     example="""
 import torch
@@ -89,7 +89,7 @@ print(tuple(y.shape), (y != 0).all(2).tolist())
 """,
 )
 def without_nested_tensors(original: Any, *args: Any, **kwargs: Any) -> None:
-    """In eval mode, TransformerEncoder skips padded positions since 1.12, and removed them up to 2.0."""
+    """In eval mode, TransformerEncoder skips padded positions since 1.13, and removed them up to 2.0."""
     parameters = inspect.signature(original).parameters
     if "enable_nested_tensor" in parameters and len(args) <= [*parameters].index("enable_nested_tensor"):
         kwargs.setdefault("enable_nested_tensor", False)
@@ -126,7 +126,7 @@ print(len(stack.layers))
 @behaviour(
     "torch.nn.modules.transformer:TransformerEncoder.forward",
     called="padded positions",
-    works=">=1.9,<1.12 || >=2.1",  # batch_first came with 1.9, and without it nothing was cut off
+    works=">=1.9,<1.13 || >=2.1",  # batch_first came with 1.9, and without it nothing was cut off
     versions=">=1.9",
     example="""
 import torch
@@ -138,7 +138,7 @@ with torch.no_grad():
 """,
 )
 def with_padded_positions(original: Any, stack: Any, src: Any, *args: Any, **kwargs: Any) -> Any:
-    """In eval mode, TransformerEncoder of 1.12 to 2.0 removed the positions that are padding in the whole batch."""
+    """In eval mode, TransformerEncoder of 1.13 and 2.0 removed the positions that are padding in the whole batch."""
     import torch
 
     output = original(stack, src, *args, **kwargs)
