@@ -564,9 +564,14 @@ class TestValue:
             def __init__(self, params, **options):
                 super().__init__(params, **options)
 
+        class HandsNoneOn(torch.optim.AdamW):
+            def __init__(self, params, weight_decay=None):
+                super().__init__(params, weight_decay=weight_decay)
+
         monkeypatch.setenv("SHIM_VALUE", "Default")
-        with warned:
-            assert HandsOn([one_parameter()], weight_decay=None).param_groups[0]["weight_decay"] == 0.01
+        for cls in (HandsOn, HandsNoneOn):
+            with warned:
+                assert cls([one_parameter()], weight_decay=None).param_groups[0]["weight_decay"] == 0.01
 
     @pytest.mark.parametrize("text", ["-0.0", "-0", "-0e5", "-1e-400", "+0.0"])
     def test_zero_has_no_sign(self, text, monkeypatch, caplog):

@@ -94,9 +94,10 @@ def _name_and_default(owner: Any) -> tuple[str, float | None]:
         optim = getattr(sys.modules.get("torch.optim"), "__dict__", {})
         values = [*optim.values(), *FOUND.forms.get(owner, {}).values()]
         owner = next((each for each in values if isinstance(each, type) and each.__name__.lower() == name), None)
-    for base in getattr(owner, "__mro__", ()):  # the first class that names weight_decay among its parameters
+    for base in getattr(owner, "__mro__", ()):  # the first class whose constructor has a default for weight_decay
         place = weight_decay_of(vars(base).get("__init__"))
-        if place is not None:
+        # A subclass with None for its default hands it on.
+        if place is not None and place.default is not None:
             number = isinstance(place.default, (int, float)) and 0.0 <= place.default < float("inf")
             return name, place.default if number else None
     return name, None

@@ -655,6 +655,23 @@ def test_a_clip_that_turns_gradients_on_is_an_error_in_every_form(form):
         steps([p], [torch.ones(3)] * 2, clip_lambda=clip, foreach=form)
 
 
+@pytest.mark.filterwarnings("ignore:clip_lambda=<lambda> cannot be pickled")
+@pytest.mark.parametrize(
+    "clip",
+    [lambda t: torch.tensor(0.5), lambda t: torch.tensor([0.5]), lambda t: torch.full((3,), 0.5), lambda t: True],
+    ids=["0-dim tensor", "tensor of one", "tensor of all", "bool"],
+)
+def test_a_clip_that_is_no_float_is_taken_by_every_form(clip):
+    found = []
+    for form in (None, True, False):
+        p = torch.nn.Parameter(torch.ones(3))
+        steps(
+            [p], [torch.full((3,), 1.0), torch.full((3,), 4.0), torch.full((3,), 2.0)], clip_lambda=clip, foreach=form
+        )
+        found.append(p.detach())
+    assert torch.allclose(found[0], found[2]) and torch.allclose(found[1], found[2])
+
+
 SHARDED = """
 import torch, torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh

@@ -175,7 +175,7 @@ def foreach_clamp_(tensors: Tensors, clip: Any) -> None:
     """Do the same as :func:`clamp` for many tensors, in place."""
     if _is_nan(clip):
         torch._foreach_mul_(tensors, clip)
-    elif hasattr(torch, "_foreach_clamp_min_"):
+    elif isinstance(clip, (int, float)) and hasattr(torch, "_foreach_clamp_min_"):  # it takes no tensor for a number
         torch._foreach_clamp_min_(tensors, -clip)
         torch._foreach_clamp_max_(tensors, clip)
     else:
