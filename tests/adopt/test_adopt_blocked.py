@@ -69,3 +69,17 @@ def test_who_asks_for_another_form_gets_it(sizes, form, small_blocks):
     optim.step()
 
     assert sizes == [[20]]
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_a_gradient_that_shares_memory_with_its_parameter(offset, small_blocks):
+    found = []
+    for options in ({"foreach": False}, {}):
+        memory = torch.linspace(-1.0, 1.0, 21)
+        p = torch.nn.Parameter(memory[offset : 20 + offset])
+        optim = ADOPT([p], lr=0.1, **options)
+        for _ in range(4):
+            p.grad = memory[:20]
+            optim.step()
+        found.append(memory)
+    assert torch.equal(*found)

@@ -131,6 +131,15 @@ def begin_together(columns: Columns) -> bool:
         return True
 
 
+def are_apart(tensors: Sequence[Tensor]) -> bool:
+    """Say whether no two of these tensors, which have no gaps, share memory."""
+    try:
+        spans = sorted((t.data_ptr(), t.data_ptr() + t.numel() * t.element_size()) for t in tensors)
+    except RuntimeError:  # no memory of its own
+        return False
+    return all(end <= start for (_, end), (start, _) in zip(spans, spans[1:]))
+
+
 def _plain(column: Sequence[Any]) -> Iterator[Any]:
     return compress(column, map({*PLAIN}.__contains__, map(type, column)))
 
