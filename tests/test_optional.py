@@ -309,12 +309,16 @@ class TestResume:
         assert added <= set(second.param_groups[0])
 
     def test_what_a_program_keeps_in_the_state_stays(self, mended):
+        def loaded():
+            optimizer = torch.optim.Adam(parameters(), lr=0.1)
+            saved = optimizer.state_dict()
+            saved["state"]["history"] = {"step": 7}
+            optimizer.load_state_dict(saved)
+            return repr(optimizer.state["history"])  # torch 1.12 to 2.0 converts it, too
+
+        before_it = loaded()
         mended("resume")
-        optimizer = torch.optim.Adam(parameters(), lr=0.1)
-        saved = optimizer.state_dict()
-        saved["state"]["history"] = {"step": 7}
-        optimizer.load_state_dict(saved)
-        assert type(optimizer.state["history"]["step"]) is int
+        assert loaded() == before_it
 
     @pytest.mark.parametrize("name", ["Adam", "SGD"])
     @pytest.mark.parametrize("missing", ["lr", "weight_decay"])
