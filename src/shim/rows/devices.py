@@ -34,11 +34,12 @@ def mps() -> dict[str, Any]:
     "torch.xpu",
     works=">=2.3",
     says=_missing("xpu"),
-    example="import torch\nprint(torch.xpu.is_available(), torch.xpu.device_count())",
+    example="import torch\ntorch.manual_seed(0)\nprint(torch.xpu.is_available(), torch.xpu.device_count())",
 )
 def xpu() -> dict[str, Any]:
     """torch.xpu came with 2.3."""
     return {
+        "_is_in_bad_fork": lambda: False,  # torch.manual_seed of 2.2 calls it
         "device_count": _none,
         "empty_cache": _nothing,
         "is_available": lambda: False,

@@ -119,8 +119,8 @@ def fused(original: Any, *args: Any, fused: Any = None, **kwargs: Any) -> None:
 @name(
     "torch.optim.lr_scheduler:ReduceLROnPlateau.get_last_lr",
     called="ReduceLROnPlateau.get_last_lr",
-    works=">=2.2",
-    says=r"'ReduceLROnPlateau' object has no attribute 'get_last_lr'",
+    works=">=2.3",
+    says=r"'ReduceLROnPlateau' object has no attribute '(get_last_lr|_last_lr)'",
     example="""
 import torch
 optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
@@ -132,6 +132,6 @@ print(scheduler.get_last_lr())
 """,
 )
 def get_last_lr(self: Any) -> list[float]:
-    """ReduceLROnPlateau has get_last_lr since 2.2."""
+    """ReduceLROnPlateau has get_last_lr since 2.2, before its first step since 2.3."""
     last: list[float] | None = getattr(self, "_last_lr", None)
     return [group["lr"] for group in self.optimizer.param_groups] if last is None else last
