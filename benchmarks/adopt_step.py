@@ -7,8 +7,8 @@ All are optimizers of the same parameters and gradients in one process, each wit
 once, in a new random order, so that other load on the machine affects all of them alike, and none finds its tensors in
 the cache. A time is the median over all rounds, a ratio that of the medians. The machine's bandwidth is measured in the
 same rounds by a loop that only adds: it reads four arrays and writes three, as a step does. The extra memory is the
-increase of the peak memory of the process by a step. With one thread the benchmark shows a floor: a step of torch's own
-operations that does only what no optimizer can do without (class Floor).
+increase of the peak memory of the process by a step. With one thread the benchmark shows a floor: a step that asks for
+the gradients and states, and calls ADOPT's kernel without ADOPT's checks (class Floor).
 
 On a busy machine, use ``--cpu-time``: it measures the CPU time of one thread, not wall time. ``--compile`` adds the
 forms that inductor compiles, ours and HeavyBall's; that takes minutes. Other implementations that cannot be imported

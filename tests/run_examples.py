@@ -60,7 +60,7 @@ def fork(patch, program):
         written = []
         for name in names:
             with open(name, encoding="utf-8", errors="replace") as stream:
-                # torch 2.10 prints "[Gloo] Rank 0 is connected to ..." to stdout.
+                # torch 2.8 to 2.10 print "[Gloo] Rank 0 is connected to ..." to stdout.
                 written.append("".join(line for line in stream if not line.startswith("[Gloo]")))
         return [code, *written]
 

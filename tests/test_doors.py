@@ -251,7 +251,7 @@ class TestFailure:
 
         return make
 
-    def test_a_bootstrap_that_does_not_load(self, python, broken):
+    def test_an_import_hook_that_does_not_load(self, python, broken):
         result = python("print('fine')", env=broken("import_hook.py", "raise MemoryError('x')"))
         assert (result.stdout, result.stderr, result.returncode) == ("fine\n", "", 0)
 

@@ -346,7 +346,9 @@ def _import_completed(name: str) -> None:
         # The guards are applied by now. Only patches of other packages and rows of the table can be left.
         if not (PROCESS.has_plugins or PROCESS.rows):
             return
-    import_hook.arrived(name)  # not just_run: see replace.everywhere
+    # Not just_run: by now the import system has moved the module to the end of sys.modules, behind those that hold its
+    # objects (replace.everywhere).
+    import_hook.arrived(name)
 
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")

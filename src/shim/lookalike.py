@@ -193,12 +193,18 @@ def wrap_like(original: Any, how: How, enabled: Callable[[], bool], method: bool
     args, kwargs = (_free(name, taken.names) for name in ("args", "kwargs"))
     packed = taken._replace(taken=f"*{args}, **{kwargs}", handed_on=f"*{args}, **{kwargs}", args=args, kwargs=kwargs)
     function = _generated(original, packed, lines, held, original.__globals__)
-    # For inspect only: the new function takes *args and **kwargs.
-    function.__defaults__, function.__kwdefaults__ = original.__defaults__, original.__kwdefaults__
     functools.update_wrapper(function, original)
-    with contextlib.suppress(TypeError, ValueError):
-        vars(function)["__signature__"] = inspect.signature(original)
+    show_parameters(original, function)
     return function
+
+
+def show_parameters(original: FunctionType, function: Any) -> None:
+    """Give a function with ``*args, **kwargs`` the parameters of another one for inspect. Calls do not use them."""
+    with contextlib.suppress(TypeError, ValueError):  # it wraps a builtin without a signature
+        own, shown = (inspect.signature(original, follow_wrapped=follows) for follows in (False, True))
+        if [*own.parameters] == [*shown.parameters]:  # it is no wrapper with *args, **kwargs itself
+            vars(function)["__signature__"] = own
+            function.__defaults__, function.__kwdefaults__ = original.__defaults__, original.__kwdefaults__
 
 
 def _generated(

@@ -13,7 +13,7 @@ from typing import Any, Iterator
 
 from . import guards, replace
 from .layout import weight_decay_of
-from .lookalike import is_plain, wrap_like
+from .lookalike import is_plain, show_parameters, wrap_like
 from .modules import add_to_class, can_be_imported, fill_when_asked, is_being_imported
 from .record import Record
 from .releases import is_in, release
@@ -330,7 +330,7 @@ class Around(Kind):
         # pickle finds a function by its name. The name of torch.clamp is one in torch._C, which is another object.
         around.__module__, around.__qualname__ = target.path.split(":")
         if isinstance(original, FunctionType):
-            _show_parameters_of(original, around)
+            show_parameters(original, around)
         # TorchScript cannot compile this. From 2.3 on, this attribute tells it what to compile instead:
         # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/jit/_script.py#L1201
         vars(around)["__prepare_scriptable__"] = lambda: original
@@ -349,15 +349,6 @@ class Around(Kind):
         # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_jit_internal.py#L390
         names = getattr(original, "__globals__", None)
         return around if names is None else FunctionType(around.__code__, names, closure=around.__closure__)
-
-
-def _show_parameters_of(original: FunctionType, around: Any) -> None:
-    """Give a function with ``*args, **kwargs`` the parameters of another one for inspect. Calls do not use them."""
-    with contextlib.suppress(TypeError, ValueError):  # it wraps a builtin without a signature
-        own, shown = (inspect.signature(original, follow_wrapped=follows) for follows in (False, True))
-        if [*own.parameters] == [*shown.parameters]:  # it is no wrapper with *args, **kwargs itself
-            vars(around)["__signature__"] = own
-            around.__defaults__, around.__kwdefaults__ = original.__defaults__, original.__kwdefaults__
 
 
 class Instead(Around):

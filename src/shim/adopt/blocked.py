@@ -25,17 +25,18 @@ def step_each_block(lists: Lists, options: Options) -> None:
     everything: Any = list(lists)
     whole = []
     for i, (*tensors, step, c) in enumerate(zip(*everything)):
-        columns = [[t] for t in (*tensors, c) if t is not None]
+        dense = [t for t in (*tensors, c) if t is not None]
+        columns = [[t] for t in dense]
         # With lr 0, a first step depends on whether all of a gradient is zero, which one block does not tell.
         if (
             tensors[0].numel() <= size
             or options.lr == 0
             or not (_torch.is_plain_eager() and memory_of(columns) and is_elementwise(columns))
-            or not are_apart([*(t for (t,) in columns), step])
+            or not are_apart([*dense, step])
         ):
             whole.append(i)
             continue
-        blocks = [t.as_strided((t.numel(),), (1,)).split(size) for (t,) in columns]
+        blocks = [t.as_strided((t.numel(),), (1,)).split(size) for t in dense]
         steps = [step.clone() for _ in blocks[0]]  # the form adds 1 to the step of each block
         params, grads, exp_avgs, exp_avg_sqs, *compensations = blocks
         step_each(Lists(params, grads, exp_avgs, exp_avg_sqs, steps, *(compensations or [None])), options)

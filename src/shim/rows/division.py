@@ -44,6 +44,19 @@ def _whole(value: Any) -> bool:
     return isinstance(value, Integral)
 
 
+def _truncated() -> Any:
+    """Return the division that rounds towards zero: div with rounding_mode since 1.8, floor_divide before.
+
+    Not torch.div and torch.floor_divide, which may be patched themselves.
+    """
+    torch: Any = sys.modules["torch"]
+    functions = torch._C._VariableFunctions
+    if release(torch.__version__).numbers < (1, 8, 0):
+        return functions.floor_divide
+    return functools.partial(functions.div, rounding_mode="trunc")
+
+
+_NO_FLOAT = r"RuntimeError: result type Float can't be cast to the desired output type [A-Z]\w+"
 _NO_INDICES = r"IndexError: tensors used as indices must be long, (?:int, )?byte or bool tensors"
 _BY_DIVISION = rf"\[[^:]*?[\w)\]] ?/ ?[\w(]{IN_THIS_LINE}{_NO_INDICES}"
 
@@ -57,8 +70,7 @@ _BY_DIVISION = rf"\[[^:]*?[\w)\]] ?/ ?[\w(]{IN_THIS_LINE}{_NO_INDICES}"
     works="<1.6",
     says=(
         r"Integer division of tensors using div or / is no longer supported",
-        rf"(/=|\bdiv_\(){IN_THIS_LINE}"
-        r"RuntimeError: result type Float can't be cast to the desired output type [A-Z]\w+",
+        rf"(/=|\bdiv_\(){IN_THIS_LINE}{_NO_FLOAT}",
         _BY_DIVISION,
     ),
     example="""
@@ -183,15 +195,10 @@ print(x.tolist(), first.tolist())
 )
 def floor_divide_into_another(original: Any) -> Any:
     """The //= of a tensor made a new tensor up to 1.4, which could be float, and changes the tensor in place since."""
-    torch: Any = sys.modules["torch"]
-    functions: Any = torch._C._VariableFunctions
-    if release(torch.__version__).numbers < (1, 8, 0):  # which has no rounding_mode; floor_divide is towards zero there
-        into_another = functions.floor_divide
-    else:
-        into_another = functools.partial(functions.div, rounding_mode="trunc")
+    truncated = _truncated()
 
     def divide(tensor: Any, other: Any) -> Any:
-        return original(tensor, other) if by_torch() else into_another(tensor, other)
+        return original(tensor, other) if by_torch() else truncated(tensor, other)
 
     return divide
 
@@ -241,8 +248,7 @@ def power_of_a_number(original: Any) -> Any:
     *("torch:remainder", "torch:Tensor.remainder", "torch:Tensor.remainder_", "torch:Tensor.__mod__"),
     *("torch:fmod", "torch:Tensor.fmod", "torch:Tensor.fmod_", "torch:Tensor.__imod__"),
     works="<1.8",
-    says=rf"(%=|\b(fmod|remainder)_\(){IN_THIS_LINE}"
-    r"RuntimeError: result type Float can't be cast to the desired output type [A-Z]\w+",
+    says=rf"(%=|\b(fmod|remainder)_\(){IN_THIS_LINE}{_NO_FLOAT}",
     example="""
 import torch
 x = torch.tensor([7, -7, 5])
@@ -276,9 +282,8 @@ print(x.clone().addcdiv_(2, x, y).tolist(), torch.addcdiv(x.float(), x.float(), 
 )
 def addcdiv(original: Any) -> Any:
     """torch.addcdiv of integer tensors truncated the quotient up to 1.5, and raises an error since."""
-    torch: Any = sys.modules["torch"]
+    truncated = _truncated()
     in_place = original.__name__ == "addcdiv_"
-    rounds_already = release(torch.__version__).numbers < (1, 8, 0)  # floor_divide, towards zero
 
     def addcdiv(input: Any, *args: Any, **kwargs: Any) -> Any:
         if not _whole(input):
@@ -287,10 +292,7 @@ def addcdiv(original: Any) -> Any:
         if not (_whole(one) and _whole(other)) or kwargs.keys() - {"value"} or by_torch():
             return original(input, *args, **kwargs)
         value = value[0] if value else kwargs.get("value", 1)
-        if rounds_already:
-            found = torch.floor_divide(one * value, other)
-        else:
-            found = torch.div(one * value, other, rounding_mode="trunc")
+        found = truncated(one * value, other)
         return input.add_(found) if in_place else input + found
 
     return addcdiv
