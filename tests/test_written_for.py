@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -204,6 +205,37 @@ def test_a_row_that_is_left_out_says_so(python):
 def test_without_a_release_no_row_is_imported(python):
     code = "import torch, sys; print([name for name in sys.modules if name.startswith('shim.rows')])"
     assert python(code).stdout == "[]\n"
+
+
+def test_a_file_of_rows_is_imported_only_if_they_may_be_needed(python):
+    """Those about a package wait for it, and those of what is newer serve newer programs alone."""
+    code = """
+        import sys, torch
+        imported = {name.rpartition(".")[2] for name in sys.modules if name.startswith("shim.rows.")} - {"row"}
+        import shim.rows
+        shim.rows.by_family()
+        conditions = shim.rows.FAMILIES
+        hold = {conditions[family] for family in imported}
+        print(sorted(hold), imported == {family for family, condition in conditions.items() if condition in hold})
+    """
+    assert python(code, env={"SHIM_FOR": "1.4"}).stdout == "[''] True\n"
+    assert python(code, env={"SHIM_FOR": "2.16"}).stdout == "['', 'newer'] True\n"
+
+
+def test_the_conditions_of_the_files_are_true():
+    of_packages = {"PIL", "torchvision", "torchaudio"}
+    assert {*rows.FAMILIES.values()} == {"", "newer", "advice", *of_packages}
+    for family, patches in rows.by_family().items():
+        condition = rows.FAMILIES[family]
+        if condition == "newer":  # of no use to a program that was written for an older torch, or for this one
+            assert {patch.of for patch in patches} == {"torch"} and all(
+                re.fullmatch(r">=[\d.]+", patch.works) for patch in patches if patch.targets
+            )
+        elif condition == "advice":
+            assert not any(patch.targets for patch in patches)
+        elif condition in of_packages:
+            assert {patch.of for patch in patches} == {condition}
+            assert all(target.module.startswith(condition) for patch in patches for target in patch.targets)
 
 
 @pytest.mark.parametrize("text", ["1.99", "old", "1.7.9", "2.99", "3.0"])

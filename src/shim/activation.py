@@ -14,7 +14,7 @@ from . import import_hook, plugins, releases, switches, uncaught
 from .layout import NEWEST_KNOWN, probe
 from .modules import is_being_imported
 from .patches.torch_optim import newcomers
-from .process import PROCESS, REGISTRY, choice, is_known, known_names, release_written_for, rows_for
+from .process import PROCESS, REGISTRY, choice, is_known, known_names, release_written_for, rows_for, table
 from .registry import Choice, Outcome, Patch, Registry
 from .targets import Target
 
@@ -154,7 +154,8 @@ def plan(*patches: str, written_for: str | None = None) -> tuple[Outcome, ...]:
     chosen = choice()
     planned = Choice(chosen.left_out, chosen.named | {*patches}, program)
     with PROCESS.lock:
-        more = Registry(row for row in rows_for(program, planned.named) if row.name not in REGISTRY)
+        rows = rows_for(None, planned.named) if program is None else table()
+        more = Registry(row for row in rows if row.name not in REGISTRY)
         return (*REGISTRY.plan(layout, planned), *more.plan(layout, planned))
 
 

@@ -57,14 +57,15 @@ def choice() -> Choice:
     """Return what the user has chosen, by environment variables and by ``activate``."""
     named = {*PROCESS.named, *switches.names("SHIM_PATCHES")}
     left_out = {*switches.names("SHIM_SKIP")}
-    for row in table() if named or (left_out and release_written_for()) else ():
+    program = release_written_for()
+    for row in table() if named else needed_by(program) if left_out and program else ():
         # A name also selects the rows whose names begin with it: `torchvision` for `torchvision.transforms.Scale`.
         family = {row.name[:end] for end, letter in enumerate(row.name) if letter == "."}
         if not row.optional and named & family:
             named.add(row.name)
         if left_out & family:
             left_out.add(row.name)
-    return Choice(dict.fromkeys(left_out, "left out by SHIM_SKIP"), frozenset(named), release_written_for())
+    return Choice(dict.fromkeys(left_out, "left out by SHIM_SKIP"), frozenset(named), program)
 
 
 def release_written_for() -> Release | None:
@@ -107,9 +108,18 @@ def table() -> tuple[Patch, ...]:
     return load()
 
 
+def needed_by(program: Release) -> tuple[Patch, ...]:
+    """Return the rows that a program written for a release of torch may need."""
+    from . import rows
+
+    return rows.needed_by(program)
+
+
 def rows_for(program: Release | None, named: Iterable[str]) -> list[Patch]:
-    """Return the rows to register: all, if the program was written for another torch; else the named ones."""
+    """Return the rows to register: those that the program needs, and the named ones."""
     named = {*named}
-    if program is None and all(name in REGISTRY for name in named):
-        return []
-    return [row for row in table() if program is not None or row.name in named]
+    needed = () if program is None else needed_by(program)
+    if all(name in REGISTRY for name in named):
+        return list(needed)
+    names = named.union(row.name for row in needed)
+    return [row for row in table() if row.name in names]

@@ -44,7 +44,9 @@ def look(root: str) -> dict[str, Any]:
         status = shim.status()
         found["error"] = status.error
         found["written_for"] = status.written_for
-        found["patches"] = [row(outcome) for outcome in status.outcomes]
+        # The plan also has the rows that are imported only with their package, or not applied at all.
+        outcomes = {outcome.patch: outcome for outcome in (*shim.plan(), *status.outcomes)}
+        found["patches"] = [row(outcome) for outcome in outcomes.values()]
         assert status.layout is not None
         found["known"] = status.layout.known
     except BaseException as error:
@@ -74,9 +76,10 @@ def patched_by_others() -> list[str]:
 
 def row(outcome: Any) -> dict[str, Any]:
     """Return the data of a patch. If its module is not imported yet, say whether it can be."""
-    from shim.process import REGISTRY
+    from shim.process import REGISTRY, table
 
-    patch = next((patch for patch in REGISTRY if patch.name == outcome.patch), None)
+    patches = REGISTRY if outcome.patch in REGISTRY else table()
+    patch = next((patch for patch in patches if patch.name == outcome.patch), None)
     row = {**outcome._asdict(), "works": patch.works if patch else ""}
     row["optional"] = patch is not None and (patch.optional or bool(patch.works) or not patch.targets)
     if patch is None or outcome.state != "skipped" or _is_left_out(patch):
