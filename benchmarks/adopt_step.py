@@ -195,7 +195,7 @@ class Floor(ADOPT):
     def step(self) -> None:
         for group in self.param_groups:
             grads = list(map(attrgetter("grad"), group["params"]))
-            states = list(map(self.state.get, group["params"]))
+            states = list(self.state.values())  # in the order of the parameters: no lookup, which would hash a tensor
             written = [list(map(getter, states)) for getter in self.getters]
             _torch.increment_version(chain(group["params"], *written))
             table, options = self.table.buffer_info()[0], self.options.buffer_info()[0]

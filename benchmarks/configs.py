@@ -3,7 +3,7 @@
 
     python benchmarks/configs.py [FILES [BYTES]]
 
-Writes FILES (2000) configs into a temporary directory, a quarter in each format, and checks them as the command
+Writes FILES (2000) configs into a temporary directory, as many in each format, and checks them as the command
 does. Then, for each format and shape of file, checks a file of 1 kB, 10 kB, ... up to BYTES (10 MB; the largest Python
 file that is parsed has 1 MB), each in a process of its own, and prints the exponent with which the time grows: 1 is
 linear.
@@ -79,7 +79,13 @@ def deep(size: int) -> str:
     return f'{{"{key}":' * 100 + '{"optimizer": {"weight_decay": null}}' + "}" * 100
 
 
-MAKERS = {"yaml": yaml, "json": as_json, "toml": toml, "py": python}
+MAKERS: dict[str, Callable[[int], str]] = {
+    "yaml": yaml,
+    "json": as_json,
+    "jsonc": lambda size: as_json(size).replace("\n    ", "  // as before\n    "),
+    "toml": toml,
+    "py": python,
+}
 SHAPES: dict[str, Callable[[int], str]] = {
     "yaml: as nanotron's": yaml,
     "yaml: optimizers": lambda n: lines("o{i}: {{_target_: torch.optim.AdamW, lr: 1.0, weight_decay: null}}\n", n),
@@ -123,7 +129,7 @@ def throughput(files: int) -> None:
         for suffix, make in MAKERS.items():
             inner = Path(folder, suffix)
             inner.mkdir()
-            text = make({"yaml": 2000, "json": 2000, "toml": 1000, "py": 1200}[suffix])
+            text = make({"yaml": 2000, "json": 2000, "jsonc": 2000, "toml": 1000, "py": 1200}[suffix])
             for index in range(files // len(MAKERS)):
                 (inner / f"{index}.{suffix}").write_text(text)
             start = time.process_time()

@@ -55,7 +55,9 @@ def main() -> None:
         for name in random.sample(list(ROWS), len(ROWS)):
             taken = run(options.python, ROWS[name])
             times[name] += [taken] * (number > 0)
-    print(f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {options.rounds} rounds")
+    versions = "import platform, torch; print(f'Python {platform.python_version()}, torch {torch.__version__}')"
+    of = subprocess.run([options.python, "-c", versions], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    print(f"{platform.system()} {platform.machine()}, {of}, {options.rounds} rounds")
     clocks, cpus = ({name: statistics.median(each[n] for each in times[name]) for name in ROWS} for n in (0, 1))
     for name in ROWS:
         ratio, cpu = clocks[name] / clocks["import torch"], cpus[name] / cpus["import torch"]

@@ -46,6 +46,25 @@ def shortened(p):
 
 
 @pytest.mark.torch_from(2, 0, "no untyped storage")
+@pytest.mark.parametrize("victim", ["param", "grad", "exp_avg", "exp_avg_sq"])
+@pytest.mark.parametrize("form", [{}, {"foreach": True}, {"foreach": False}], ids=str)
+def test_memory_that_a_clip_frees_is_missed_before_it_is_touched(form, victim):
+    def clip(step):
+        for p in params:
+            freed({"param": p, "grad": p.grad, **optim.state[p]}[victim])
+        return 1.0
+
+    params = [torch.nn.Parameter(torch.ones(100_000)) for _ in range(3)]
+    optim = ADOPT(params, clip_lambda=clip, **form)
+    for p in params:
+        p.grad = torch.ones_like(p)
+    optim.step()  # the first one asks for no clip
+
+    with pytest.raises(RuntimeError, match="its storage was freed"):
+        optim.step()
+
+
+@pytest.mark.torch_from(2, 0, "no untyped storage")
 @pytest.mark.parametrize("change", [swapped, freed, shortened])
 def test_what_user_code_does_between_the_look_and_the_kernel_is_seen(change, monkeypatch):
     if native._look is None:

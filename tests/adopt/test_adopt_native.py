@@ -338,7 +338,6 @@ def test_autograd_notices_that_a_parameter_was_changed(count):
     assert p.grad._version == 0, "the gradient is only read"
 
 
-@pytest.mark.filterwarnings("ignore:clip_lambda=<lambda> cannot be pickled")
 def test_a_clip_gets_each_step_once(refused):
     seen = []
     params = as_parameters(ordinary())
@@ -643,7 +642,6 @@ def test_an_option_that_no_constructor_takes_does_the_same_in_every_form(option,
         assert torch.allclose(default, single, equal_nan=True)
 
 
-@pytest.mark.filterwarnings("ignore:clip_lambda=clip cannot be pickled")
 @pytest.mark.parametrize("form", [None, False])
 def test_a_clip_that_turns_gradients_on_is_an_error_in_every_form(form):
     def clip(step):
@@ -655,7 +653,6 @@ def test_a_clip_that_turns_gradients_on_is_an_error_in_every_form(form):
         steps([p], [torch.ones(3)] * 2, clip_lambda=clip, foreach=form)
 
 
-@pytest.mark.filterwarnings("ignore:clip_lambda=<lambda> cannot be pickled")
 @pytest.mark.parametrize(
     "clip",
     [lambda t: torch.tensor(0.5), lambda t: torch.tensor([0.5]), lambda t: torch.full((3,), 0.5), lambda t: True],

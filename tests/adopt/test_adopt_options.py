@@ -54,6 +54,10 @@ def test_the_forms_have_one_parameter_list():
         ({"differentiable": True, "foreach": True}, RuntimeError, "does not support `differentiable`"),
         ({"differentiable": True, "capturable": True}, RuntimeError, "does not support `differentiable`"),
         ({"weight_decay": None}, TypeError, "weight_decay=0.0"),
+        *(
+            ({name: torch.ones(2)}, TypeError, f"{name} must be True or False")
+            for name in ("decouple", "maximize", "differentiable")
+        ),
     ],
     ids=str,
 )

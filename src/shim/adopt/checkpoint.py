@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -154,7 +155,7 @@ def _step(value: Any, where: str) -> float:
     wrong = f"step of {where} in the state_dict is not a number of steps: {value!r}"
     value = value.to_local() if hasattr(value, "to_local") else value
     try:
-        step = float(value)
+        step: float = array("d", [value])[0]  # not a string, as float() would
     except (TypeError, ValueError, OverflowError, RuntimeError):  # more than one number, or none on meta
         raise ValueError(wrong) from None
     if not math.isfinite(step) or step < 0 or step != math.floor(step):

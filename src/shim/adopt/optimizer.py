@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from typing import Any, Callable, Iterable
 
@@ -64,7 +63,7 @@ class ADOPT(Optimizer):
     Adam's ``amsgrad``            not needed
     an Adam checkpoint            refused: its moments mean something else
     the reference ADOPT           same names and order; its checkpoints load
-    ``clip_lambda=lambda t: ..``  works; ``clip_exp=0.25`` is the default, and can be saved
+    ``clip_lambda=lambda t: ..``  works; ``clip_exp=0.25`` is the default, and is saved
     ``clip_lambda=None``          works (no clip), as does ``clip_exp=None``
     timm's ``clip_exp=0.333``     ``clip_exp=0.333``; its ``decoupled`` is ``decouple``; checkpoints load
     ============================  ====================================================================
@@ -84,8 +83,8 @@ class ADOPT(Optimizer):
             gradients (default: (0.9, 0.9999)).
         eps (float): floor for the denominator (default: 1e-6).
         clip_lambda (callable or None): c as a function of the step, which it gets as a float; None for no
-            clip (default: not given, c(t) is ``t ** clip_exp``). It is saved with the group if it can be pickled;
-            a lambda cannot, and stays with this optimizer.
+            clip (default: not given, c(t) is ``t ** clip_exp``). It is code, and stays with this optimizer:
+            ``state_dict()`` leaves it out.
         weight_decay (float): weight decay λ (default: 0.0).
         decouple (bool): decay the parameter itself, as AdamW does, not the gradient (default: False).
         clip_exp (float or None): the exponent of the default clip; None for no clip (default: 0.25).
@@ -183,11 +182,11 @@ class ADOPT(Optimizer):
             self._step_supports_amp_scaling = True
         if foreach:
             check_foreach(capturable)
-        unsaved = [clip for clip in (group["clip_lambda"] for group in self.param_groups) if not _can_be_saved(clip)]
-        if unsaved:
+        unsaved = next((group["clip_lambda"] for group in self.param_groups if group["clip_lambda"] is not None), None)
+        if unsaved is not None:
             warnings.warn(
-                f"clip_lambda={getattr(unsaved[0], '__name__', type(unsaved[0]).__name__)} cannot be pickled, so that "
-                "state_dict() leaves it out: give it to the optimizer that loads the state, too. clip_exp is saved.",
+                f"clip_lambda={getattr(unsaved, '__name__', type(unsaved).__name__)} is code, so state_dict() leaves "
+                "it out: give it to the optimizer that loads the state, too. clip_exp is saved.",
                 stacklevel=2,
             )
 
@@ -215,12 +214,13 @@ class ADOPT(Optimizer):
     def state_dict(self) -> dict[str, Any]:
         """Return the state, as of any optimizer.
 
-        A `clip_lambda` that cannot be pickled is left out: the optimizer that loads the state goes on with its own.
+        A `clip_lambda` is left out: the optimizer that loads the state goes on with its own. Many callables cannot be
+        pickled, and ``torch.load`` refuses all of them by default since torch 2.6.
         """
         state_dict: dict[str, Any] = super().state_dict()
         groups = [
             {key: value for key, value in group.items() if key not in ("clip_lambda", "clip_exp")}
-            if isinstance(group, dict) and not _can_be_saved(group.get("clip_lambda"))
+            if isinstance(group, dict) and group.get("clip_lambda") is not None
             else group
             for group in state_dict["param_groups"]
         ]
@@ -398,14 +398,6 @@ class ADOPT(Optimizer):
             )
 
         return loss
-
-
-def _can_be_saved(clip: Clip | None) -> bool:
-    try:
-        pickle.dumps(clip)
-    except Exception:  # whatever its own pickling raises
-        return False
-    return True
 
 
 def _zeros_like(p: Tensor, dtype: torch.dtype) -> Tensor:

@@ -39,7 +39,12 @@ def check_values(group: dict[str, Any]) -> None:
 
 
 def check_exclusive(group: dict[str, Any]) -> None:
-    """Raise if two options exclude each other."""
+    """Raise if two options exclude each other, or if one that is on or off is neither."""
+    for name in ("decouple", "maximize", "foreach", "capturable", "differentiable", "fused"):
+        try:
+            bool(group[name])
+        except Exception:  # an array, for example
+            raise TypeError(f"{name} must be True or False, but got {group[name]!r}") from None
     if group["clip_lambda"] is not None:
         if group["clip_exp"] is not None:
             raise ValueError("clip_lambda and clip_exp cannot be given together: both define the clip")

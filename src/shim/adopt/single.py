@@ -8,7 +8,16 @@ import torch
 from torch import Tensor
 
 from . import _torch
-from .common import _check_capturable, _check_weight_decay, _found_inf, _power, _real, _to_scalar, _waits
+from .common import (
+    _check_capturable,
+    _check_storages,
+    _check_weight_decay,
+    _found_inf,
+    _power,
+    _real,
+    _to_scalar,
+    _waits,
+)
 from .form import Lists, Options, form
 from .low_precision import is_widened, narrow_, widen
 
@@ -86,7 +95,9 @@ def step_each(lists: Lists, options: Options) -> None:
             denom = exp_avg_sq.sqrt().clamp_(min=eps)
         normed_grad = grad / denom
         if clip_lambda is not None:
-            normed_grad = _torch.clamp(normed_grad, clip_lambda(float(step)))
+            clip = clip_lambda(float(step))  # any code: it may have freed what is written below
+            _check_storages([(param, grads[i], exp_avg, exp_avg_sq, step_t, compensation)])
+            normed_grad = _torch.clamp(normed_grad, clip)
         elif clip_exp is not None and not masked:
             normed_grad = _torch.clamp(normed_grad, _power(step, clip_exp))
         elif clip_exp is not None:
