@@ -7,8 +7,8 @@ All are optimizers of the same parameters and gradients in one process, each wit
 once, in a new random order, so that other load on the machine affects all of them alike, and none finds its tensors in
 the cache. A time is the median over all rounds, a ratio that of the medians. The machine's bandwidth is measured in the
 same rounds by a loop that only adds: it reads four arrays and writes three, as a step does. The extra memory is the
-increase of the peak memory of the process by a step. With one thread the benchmark shows a floor: a step that asks for
-the gradients and states, and calls ADOPT's kernel without ADOPT's checks (class Floor).
+increase of the peak memory of the process by a step. With one thread the benchmark shows a floor: a step that finds the
+gradients, the states and their memory, and calls ADOPT's kernel without ADOPT's checks (class Floor).
 
 On a busy machine, use ``--cpu-time``: it measures the CPU time of one thread, not wall time. ``--compile`` adds the
 forms that inductor compiles, ours and HeavyBall's; that takes minutes. Other implementations that cannot be imported
@@ -40,7 +40,7 @@ from typing import Any, Callable, Iterable
 
 import torch
 
-from shim.adopt import ADOPT, _torch, native
+from shim.adopt import ADOPT, native
 
 ALL = os.cpu_count() or 1
 REFERENCE = "torch Adam, fused"
@@ -157,6 +157,15 @@ void add(float *p, float *m, float *v, const float *g, long size, int threads,
     Job job = {p, m, v, g, size, parallel ? threads : 1, 0};
     parallel && threads > 1 ? parallel(work, &job, threads, 0) : work(&job);
 }
+/* Finds where each tensor has its memory, and tells autograd of those that are written, which come first. */
+void find(char *const *tensors, int n, int written, void (*bump)(const void *), const long *at, void **memory) {
+    for (int i = 0; i < n; i++) {
+        char *const *impl = (char *const *)(tensors[i] + at[0]);
+        memory[i] = *(void **)(*(char **)(*impl + at[1]) + at[2]);
+        if (i < written)
+            bump(impl);
+    }
+}
 """
 
 
@@ -174,32 +183,40 @@ def library(folder: str) -> ctypes.CDLL | None:
 class Floor(ADOPT):
     """What no step on one thread can do without, if its state is where torch's optimizers have theirs.
 
-    It goes through torch's own step, asks each parameter for its gradient and its state, tells autograd of each tensor
-    that is written, and calls the kernel with addresses that it is given.
+    It goes through torch's own step, asks each parameter for its gradient and its state, finds where each tensor has
+    its memory, tells autograd of each tensor that is written, and calls the kernel. It checks nothing.
     """
 
-    def prepare(self) -> None:
-        """Look at the tensors, once and for all. The state has been made."""
+    def prepare(self, library: ctypes.CDLL) -> None:
+        """Inspect the tensors, once and for all. The state has been made."""
         params = self.param_groups[0]["params"]
         names = ("exp_avg", "exp_avg_sq", "step")
         *columns, steps = [[self.state[p][name] for p in params] for name in names]
-        columns = [params, [p.grad for p in params], *columns, [None] * len(params), steps]
-        self.kind, self.table, _ = (native._look_in_c if native._look else native._look_from_python)(columns)
+        seen = native._inspect([params, [p.grad for p in params], *columns, [None] * len(params), steps])
+        assert seen is not None
+        self.kind, self.table, self.held = seen
         group = self.param_groups[0]
         names = ("lr", "clip_exp", "weight_decay", "decouple", "eps", "maximize")
         beta1, beta2 = group["betas"]
         self.options = native._options(None, beta1=beta1, beta2=beta2, **{name: group[name] for name in names})
         self.getters = [itemgetter(name) for name in ("exp_avg", "exp_avg_sq", "step")]
+        python, tensors = native._python, [*params, *chain(*columns), *steps, *(p.grad for p in params)]
+        count, written, bump = len(tensors), len(tensors) - len(params), ctypes.c_void_p(python.bump)
+        objects, memory = (ctypes.c_void_p * count)(*map(id, tensors)), (ctypes.c_void_p * count)()
+        offsets = (ctypes.c_long * 3)(python.impl_at, python.storage_at, python.data_at)
+        self.find = lambda: library.find(objects, count, written, bump, offsets, memory)
 
     @torch.no_grad()
     def step(self) -> None:
         for group in self.param_groups:
-            grads = list(map(attrgetter("grad"), group["params"]))
+            list(map(attrgetter("grad"), group["params"]))
             states = list(self.state.values())  # in the order of the parameters: no lookup, which would hash a tensor
-            written = [list(map(getter, states)) for getter in self.getters]
-            _torch.increment_version(chain(group["params"], *written))
+            columns = [list(map(getter, states)) for getter in self.getters]
+            self.find()
             table, options = self.table.buffer_info()[0], self.options.buffer_info()[0]
-            native._kernel(self.kind, len(grads), table, options, None, 1, None, None, ctypes.byref(native._python))
+            native._kernel(
+                self.kind, len(columns[0]), table, options, None, 1, None, None, ctypes.byref(native._python)
+            )
 
 
 def adding(size: int, device: str, add: ctypes.CDLL | None) -> tuple[Callable[[], None], int, str]:
@@ -282,11 +299,11 @@ def measure(
         memory[name] = extra_memory(optimizer.step, device)
     with tempfile.TemporaryDirectory() as folder:
         add = library(folder)
-    if native._kernel is not None and device == "cpu" and threads == 1:
+    if native._kernel is not None and native._python.bump and add is not None and device == "cpu" and threads == 1:
         floor = Floor(params, fused=True)
         for _ in range(3):
             ADOPT.step(floor)
-        floor.prepare()
+        floor.prepare(add)
         steps[FLOOR], moved[FLOOR], memory[FLOOR] = floor.step, traffic(floor, params), None
     size = min(max(sum(p.numel() for p in params), 2**20), 2**26)
     steps["add"], moved["add"], pattern = adding(size, device, add)

@@ -453,12 +453,12 @@ def main():
         del torch.Tensor.__dlpack_c_exchange_api__
     if options.exchange:
         tensor_impl.description_offsets = no_description
-    native._look, native._python = native._load_look()
+    native._inspects, native._python = native._load_python()
     faulthandler.enable()
     warnings.simplefilter("ignore")
     if options.python:
-        native._look = None
-    print(f"torch {torch.__version__}, {native.in_words()}, look in C: {native._look is not None}")
+        native._inspects = False
+    print(f"torch {torch.__version__}, {native.in_words()}, look in C: {native._inspects}")
     if options.beyond:
         go_beyond()
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from operator import or_
 from typing import Any, Callable, Iterable, List, Tuple, TypeVar, Union
 
 import torch
@@ -35,23 +36,34 @@ _in_inference_mode: Callable[[], bool] = getattr(torch, "is_inference_mode_enabl
 _dispatch_modes: Callable[[], int] = getattr(torch._C, "_len_torch_dispatch_stack", _never)
 
 
-def _redirections() -> tuple[Callable[[], bool], ...]:
-    """Return functions that tell whether this thread's operations are traced, or transformed as by vmap.
+def _redirections() -> Callable[[], int]:
+    """Return a function that tells whether this thread's operations are traced, or transformed as by vmap.
 
     The keys: https://github.com/pytorch/pytorch/blob/v2.13.0/c10/core/DispatchKey.h#L241
     """
+    names = ("FuncTorchDynamicLayerFrontMode", "Functionalize", "Tracer", "PreDispatch")
+    parse: Any = getattr(torch._C, "_dispatch_key_parse", str)  # a call with the name would parse it each time
     included: Any = getattr(torch._C, "_dispatch_tls_is_dispatch_key_included", None)
     found = []
-    for key in ("FuncTorchDynamicLayerFrontMode", "Functionalize", "Tracer", "PreDispatch"):
+    for name in names:
         try:
+            key = parse(name)
             included(key)
         except (TypeError, RuntimeError):  # this torch has no such function, or no such key
             continue
-        found.append(functools.partial(included, key))
-    return tuple(found)
+        found.append(key)
+    if not found:
+        return _never
+    try:  # the set as a number, which torch 2.10 returns
+        every: Any = torch._C._dispatch_tls_local_include_set
+        bits = functools.reduce(or_, (torch._C.DispatchKeySet(key).raw_repr() for key in found))
+        every().raw_repr()
+    except (AttributeError, TypeError):
+        return lambda: any(map(included, found))
+    return lambda: every().raw_repr() & bits
 
 
-_redirected = _redirections()
+_is_redirected = _redirections()
 
 
 def in_dual_level() -> bool:
@@ -68,7 +80,7 @@ def is_plain_eager() -> bool:
         or _in_inference_mode()
         or _dispatch_modes()
         or in_dual_level()
-        or any(redirected() for redirected in _redirected)
+        or _is_redirected()
     )
 
 

@@ -13,9 +13,9 @@ It may if the memory of each tensor is its value. Such a tensor
   state.
 
 `_torch.is_plain_eager` checks that nothing records, compiles or transforms operations. The kernel checks that no two
-tensors share memory. Where torch's objects can be read from C, native.c checks all of the above (`shim_adopt_look_4`,
-with `native_tensor.h`), and again right before the kernel, when no other code can run in between. The functions below
-check it from Python.
+tensors share memory. Where torch's objects can be read from C, native.c checks all of the above (`inspect`, with
+`native_tensor.h`) right before the kernel, when no other code can run in between. The functions below check it from
+Python.
 
 They take columns: the list of parameters, the list of their gradients, and the lists of their state, in the same order.
 They map functions that are written in C over a column, because a group may have many small tensors, and a few lines of

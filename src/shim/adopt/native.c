@@ -258,16 +258,55 @@ static int64_t bytes_of(int column, int kind, int64_t size) {
     return column == STEP ? (int64_t)sizeof(float) : each * size;
 }
 
-/* Whether the tensors still have the addresses in the table. */
-static int as_seen(int kind, int64_t count, void *const *columns, const int64_t *table, const Python *python) {
-    for (int64_t i = 0; i < count; i++)
+/* Inspects columns of tensors and fills the table. The columns are lists of `count` tensors in the same order; only that
+ * of the compensations may be null. Returns the kind of all parameters; -1 if the kernel cannot take them all. */
+static int inspect(int64_t count, void *const *columns, int64_t *table, const Python *python) {
+    enum { CPU = 1, FLOAT = 2, SOON = 4 };
+    int kind = -1;
+    for (int64_t i = 0; i < count; i++) {
+        Tensor tensors[COLUMNS], *param = &tensors[PARAM], *step = &tensors[STEP];
+        for (int behind = 0; behind < 2; behind++)
+            for (int k = 0, j = i + (behind ? SOON : 2 * SOON); k < COLUMNS && j < count; k++)
+                if (columns[k])
+                    prefetch_tensor(python->at(columns[k], j), python, behind);
         for (int k = 0; k < COLUMNS; k++) {
             void *tensor = columns[k] ? python->at(columns[k], i) : 0;
-            if (columns[k] && !(tensor && holds(tensor, python, k != GRAD, table[(k + 1) * count + i],
-                                                bytes_of(k, kind, table[i]))))
-                return 0;
+            if (tensor ? !is_plain(tensor, python, k != GRAD) : columns[k] || k != COMPENSATION)
+                return -1;
+            if (tensor && (describe(tensor, python, &tensors[k]) || tensors[k].device_type != CPU))
+                return -1;
+            table[(k + 1) * count + i] = tensor ? (intptr_t)(tensors[k].data + tensors[k].byte_offset) : 0;
         }
-    return 1;
+        for (int k = 0; kind < 0 && k < KIND_COUNT; k++)
+            if (has_dtype(param, KINDS[k].code, KINDS[k].param_bytes) && (k == BFLOAT16) == (columns[COMPENSATION] != 0))
+                kind = k;
+        if (kind < 0 || !has_dtype(param, KINDS[kind].code, KINDS[kind].param_bytes))
+            return -1;
+        for (int k = GRAD; k <= COMPENSATION; k++) {
+            int code = k == GRAD ? KINDS[kind].code : FLOAT;
+            int64_t bytes = k == GRAD ? KINDS[kind].param_bytes : KINDS[kind].state_bytes;
+            if (columns[k] && (!has_dtype(&tensors[k], code, bytes) || !same_layout(param, &tensors[k])))
+                return -1;
+        }
+        table[i] = size_of(param);
+        if (table[i] < 0 || !is_dense(param, table[i]) || !has_dtype(step, FLOAT, sizeof(float)) || size_of(step) != 1)
+            return -1;
+        for (int k = 0; k < COLUMNS; k++) {
+            int64_t address = table[(k + 1) * count + i];
+            if (columns[k] && (address % bytes_of(k, kind, 1) || !holds(python->at(columns[k], i), python, k != GRAD,
+                                                                        address, bytes_of(k, kind, table[i]))))
+                return -1;
+        }
+    }
+    return kind;
+}
+
+/* Tells autograd that the tensors are written. Their objects are in the cache after `inspect`. */
+static void count_versions(int64_t count, void *const *columns, const Python *python) {
+    for (int64_t i = 0; i < count; i++)
+        for (int k = 0; k < COLUMNS; k++)
+            if (columns[k] && k != GRAD)
+                python->bump((const char *)python->at(columns[k], i) + python->impl_at);
 }
 
 static int all_zero(int kind, const Row *row) {
@@ -312,25 +351,26 @@ static int64_t read_table(Row *rows, int kind, int64_t count, const int64_t *tab
     return row - rows;
 }
 
-/* Performs a step. Returns 0; or 1 if another form must do it, because tensors overlap, a clip is NaN, there is not
- * enough memory, or a tensor has moved since it was inspected. Then nothing has changed. Must be called with the GIL,
- * which it releases for the work.
+/* Performs a step. Returns 0; or 1 if another form must do it, because a tensor is not plain, tensors overlap, a clip is
+ * NaN, or there is not enough memory. Then no value has changed. Must be called with the GIL, which it releases for the
+ * work.
  *
  * `table` has the sizes of all parameters, then the addresses of all parameters, and so on in the order of the
  * columns. `clips` has the clip of each parameter if it does not follow from clip_exp, else it is null. `parallel`
- * is GOMP_parallel of torch's OpenMP runtime, or null. `columns` are those that shim_adopt_look_4 has inspected;
- * null if Python has inspected the tensors, and keeps their memory alive. The number in the name is the version of
- * this interface, so that the library of an older build is not called. */
-EXPORT int shim_adopt_3(int kind, int64_t count, const int64_t *table, const Options *options, const double *clips,
+ * is GOMP_parallel of torch's OpenMP runtime, or null. If `columns` is not null, the tensors are inspected here, which
+ * fills the table, and no other code runs in this thread until the step is done: no signal handler, no finalizer. Else
+ * Python has inspected them, has filled the table, and keeps their memory alive. The number in the name is the version
+ * of this interface, so that the library of an older build is not called. */
+EXPORT int shim_adopt_4(int kind, int64_t count, int64_t *table, const Options *options, const double *clips,
                  int threads, void (*parallel)(void (*)(void *), void *, unsigned, unsigned), void *const *columns,
                  const Python *python) {
     Row *rows = malloc((size_t)count * (sizeof(Row) + 12 * sizeof(Span)) + 1);
-    if (!rows)
-        return 1;
-    /* A signal handler or the garbage collector may have run other code since the tensors were inspected. From here on
-     * no other code runs in this thread. */
-    int refused = columns && !as_seen(kind, count, columns, table, python);
+    if (rows && columns)
+        kind = inspect(count, columns, table, python);
+    int refused = !rows || kind < 0;
     if (!refused) {
+        if (columns && python->bump)
+            count_versions(count, columns, python);
         void *thread = python->release_gil();
         int64_t found = read_table(rows, kind, count, table, options, clips);
         refused = found < 0 || !disjoint(rows, found, kind, (Span *)(rows + count));
@@ -350,48 +390,4 @@ EXPORT int shim_adopt_3(int kind, int64_t count, const int64_t *table, const Opt
     }
     free(rows);
     return refused;
-}
-
-/* Inspects columns of tensors and fills the table for shim_adopt_3. The columns are lists of `count` tensors in the
- * same order; only that of the compensations may be null. Returns the kind of all parameters; -1 if the kernel
- * cannot take them all. Must be called with the GIL. */
-EXPORT int shim_adopt_look_4(int64_t count, void *const *columns, int64_t *table, const Python *python) {
-    enum { CPU = 1, FLOAT = 2, SOON = 3 };
-    int kind = -1;
-    for (int64_t i = 0; i < count; i++) {
-        Tensor tensors[COLUMNS], *param = &tensors[PARAM], *step = &tensors[STEP];
-        for (int behind = 0; behind < 2; behind++)
-            for (int k = 0, j = i + (behind ? SOON : 2 * SOON); k < COLUMNS && j < count; k++)
-                if (columns[k])
-                    prefetch_tensor(python->at(columns[k], j), python, behind);
-        for (int k = 0; k < COLUMNS; k++) {
-            void *tensor = columns[k] ? python->at(columns[k], i) : 0;
-            if (tensor ? !is_plain(tensor, python, k != GRAD) : columns[k] || k != COMPENSATION)
-                return -1;
-            if (tensor && (describe(tensor, python, &tensors[k]) || tensors[k].device_type != CPU))
-                return -1;
-            table[(k + 1) * count + i] = tensor ? (intptr_t)(tensors[k].data + tensors[k].byte_offset) : 0;
-        }
-        for (int k = 0; kind < 0 && k < KIND_COUNT; k++)
-            if (has_dtype(param, KINDS[k].code, KINDS[k].param_bytes) && (k == BFLOAT16) == (columns[COMPENSATION] != 0))
-                kind = k;
-        if (kind < 0 || !has_dtype(param, KINDS[kind].code, KINDS[kind].param_bytes))
-            return -1;
-        for (int k = GRAD; k <= COMPENSATION; k++) {
-            int code = k == GRAD ? KINDS[kind].code : FLOAT;
-            int64_t bytes = k == GRAD ? KINDS[kind].param_bytes : KINDS[kind].state_bytes;
-            if (columns[k] && (!has_dtype(&tensors[k], code, bytes) || !same_layout(param, &tensors[k])))
-                return -1;
-        }
-        table[i] = size_of(param);
-        if (table[i] < 0 || !is_dense(param, table[i]) || !has_dtype(step, FLOAT, sizeof(float)) || size_of(step) != 1)
-            return -1;
-        for (int k = 0; k < COLUMNS; k++) {
-            int64_t address = table[(k + 1) * count + i];
-            if (columns[k] && (address % bytes_of(k, kind, 1) || !holds(python->at(columns[k], i), python, k != GRAD,
-                                                                        address, bytes_of(k, kind, table[i]))))
-                return -1;
-        }
-    }
-    return kind;
 }

@@ -47,13 +47,14 @@ class _Python(ctypes.Structure):
         ("keys", ctypes.c_uint64),
         *((name, ctypes.c_int64) for name in ("class_at", "impl_at", "keys_at", "storage_at", "data_at", "bytes_at")),
         *((name, ctypes.c_int64) for name in ("sizes_at", "offset_at", "dtype_at", "owned_at")),
+        ("bump", ctypes.c_void_p),
     )
 
 
 def _load() -> tuple[Callable[..., int] | None, str]:
     """Return the kernel; or None, and the reason."""
     try:
-        kernel = ctypes.PyDLL(str(LIBRARY)).shim_adopt_3  # which releases the GIL itself
+        kernel = ctypes.PyDLL(str(LIBRARY)).shim_adopt_4  # which releases the GIL itself
     except OSError:
         return None, "it was not built, which installing does where there is a C compiler"
     except AttributeError:
@@ -63,13 +64,12 @@ def _load() -> tuple[Callable[..., int] | None, str]:
     return kernel, ""
 
 
-def _load_look() -> tuple[Callable[[int, int, int], int] | None, _Python]:
-    """Return the function that inspects tensors in C, or None if this torch does not allow it, and its struct."""
+def _load_python() -> tuple[bool, _Python]:
+    """Return whether the library can inspect the tensors of this torch, and its struct."""
     api = ctypes.pythonapi
     calls = (api.PyList_GetItem, api.PyEval_SaveThread, api.PyEval_RestoreThread)
     python = _Python(*(ctypes.cast(call, ctypes.c_void_p) for call in calls))
     try:
-        look = ctypes.PyDLL(str(LIBRARY)).shim_adopt_look_4
         python.plain = (ctypes.c_void_p * len(PLAIN))(*map(id, PLAIN))
         offsets = tensor_impl.offsets()
         if hasattr(Tensor, "__dlpack_c_exchange_api__"):
@@ -82,10 +82,10 @@ def _load_look() -> tuple[Callable[[int, int, int], int] | None, _Python]:
         for name, offset in offsets.items():
             setattr(python, name, offset)
         python.keys = tensor_impl.keys(torch.zeros(()))
+        python.bump = tensor_impl.version_counter(offsets["impl_at"])
     except (AttributeError, OSError, LookupError, TypeError, ValueError, RuntimeError):
-        return None, python
-    look.argtypes = [ctypes.c_int64, *[ctypes.c_void_p] * 3]
-    return lambda count, columns, table: int(look(count, columns, table, ctypes.byref(python))), python
+        return False, python
+    return True, python
 
 
 def _find_parallel() -> int | None:
@@ -100,7 +100,7 @@ def _find_parallel() -> int | None:
 
 
 _kernel, _missing = _load()
-_look, _python = _load_look()
+_inspects, _python = _load_python()
 _parallel = _find_parallel()
 
 
@@ -135,7 +135,8 @@ def step_(
     packed = _options(grad_scale, **options)
     if packed is None:
         return list(range(len(params)))
-    everything: Columns = (params, grads, exp_avgs, exp_avg_sqs, compensations, state_steps)
+    # Copies keep the tensors alive, even if the caller's lists change.
+    everything = [list(column) for column in (params, grads, exp_avgs, exp_avg_sqs, compensations, state_steps)]
     by_dtype: dict[torch.dtype, list[int]] = {}
     for i, dtype in enumerate(map(_dtype, params)):
         by_dtype.setdefault(dtype, []).append(i)
@@ -162,7 +163,7 @@ def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]]) ->
     if (
         not _torch.is_plain_eager()
         or _kernel is None
-        or _look is None
+        or not _inspects
         or not (group["fused"] or group["fused"] is group["foreach"] is None)
         or group["capturable"]
         or group["differentiable"]
@@ -191,7 +192,7 @@ def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]]) ->
     beta1, beta2 = group["betas"]
     names = ("lr", "clip_exp", "weight_decay", "decouple", "eps", "maximize")
     options = _options(None, beta1=beta1, beta2=beta2, **{name: group[name] for name in names})
-    columns = (params, grads, exp_avgs, exp_avg_sqs, compensations, steps)
+    columns = (list(params), grads, exp_avgs, exp_avg_sqs, compensations, steps)
     return options is not None and _run(columns, options, None)
 
 
@@ -224,9 +225,8 @@ def _options(
 
 
 def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float], float] | None) -> bool:
-    """Run the kernel on these parameters, or return False and change no value."""
+    """Run the kernel on these parameters, or return False and change no value. No other code may change the lists."""
     assert _kernel is not None
-    columns = [list(column) for column in columns]  # keeps the tensors alive, even if the caller's lists change
     if len(set(map(len, columns))) != 1:  # the library would read beyond a shorter list. Other forms raise the error
         return False
     clips = None
@@ -239,44 +239,52 @@ def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float],
             return False
         if not _torch.is_plain_eager():  # clip_lambda may have changed the mode
             return False
-    look = _look_from_python if _look is None else _look_in_c
-    plain: Columns | None = columns
-    seen = look(columns)
-    if seen is None:
-        plain = _local(columns)
-        seen = None if plain is None else look(plain)
-    if plain is None or seen is None:
+    if _step(columns, options, clips):
+        return True
+    local = _local(columns)
+    if local is None or not _step(local, options, clips):
         return False
-    kind, table, held = seen
-    # Before the kernel, which evicts the tensor objects from the cache. If it refuses, another form writes the tensors.
-    for params, _, *state in (columns,) if plain is columns else (columns, plain):
-        _torch.increment_version(chain(params, *(column for column in state if column[0] is not None)))
-    refused = _kernel(
-        *(kind, len(plain[0]), table.buffer_info()[0], options.buffer_info()[0], clips and clips.buffer_info()[0]),
-        *(torch.get_num_threads(), _parallel),
-        *(held.buffer_info()[0] if isinstance(held, array) else None, ctypes.byref(_python)),
-    )
+    _count_versions(columns)  # of the DTensors. That of their local parts does not tell autograd enough
+    return True
+
+
+def _step(columns: Columns, options: array[float], clips: array[float] | None) -> bool:
+    """Run the kernel on these tensors, or return False."""
+    assert _kernel is not None
+    count, kind, addresses = len(columns[0]), -1, None
+    if _inspects:
+        addresses = array("q", [0 if column[0] is None else id(column) for column in columns])
+        table = array("q", bytes(addresses.itemsize * count * (len(columns) + 1)))  # which the library fills
+    else:
+        seen = _inspect(columns)
+        if seen is None:
+            return False
+        kind, table, _held = seen  # keeps the memory alive
+        _count_versions(columns)  # before the kernel, which evicts the tensor objects from the cache
+    try:
+        refused = _kernel(
+            *(kind, count, table.buffer_info()[0], options.buffer_info()[0], clips and clips.buffer_info()[0]),
+            *(torch.get_num_threads(), _parallel),
+            *(addresses and addresses.buffer_info()[0], ctypes.byref(_python)),
+        )
+    except Exception:  # DLPack refuses tensors without memory: sparse ones, or on another device
+        return False
+    if _inspects and not _python.bump and not refused:
+        _count_versions(columns)
     return not refused
 
 
-def _look_in_c(columns: Columns) -> tuple[int, array[int], array[int]] | None:
-    """Return the index in KINDS of all these parameters, the kernel's table, and the addresses of the lists.
+def _count_versions(columns: Columns) -> None:
+    """Tell autograd that the tensors are written."""
+    params, _, *state = columns
+    _torch.increment_version(chain(params, *(column for column in state if column[0] is not None)))
+
+
+def _inspect(columns: Columns) -> tuple[int, array[int], object] | None:
+    """Return the index in KINDS of all these parameters, the kernel's table, and what keeps the memory alive.
 
     None if the kernel cannot take them.
     """
-    assert _look is not None
-    addresses = array("q", [0 if column[0] is None else id(column) for column in columns])
-    count = len(columns[0])
-    table = array("q", bytes(addresses.itemsize * count * (len(columns) + 1)))
-    try:
-        kind = _look(count, addresses.buffer_info()[0], table.buffer_info()[0])
-    except Exception:  # DLPack refuses tensors without memory: sparse ones, or on another device
-        return None
-    return None if kind < 0 else (kind, table, addresses)
-
-
-def _look_from_python(columns: Columns) -> tuple[int, array[int], object] | None:
-    """Return the same, inspected from Python, with the storages in place of the addresses."""
     *tensors, compensations, steps = columns
     if not {*PLAIN}.issuperset(map(type, chain(*tensors, steps))):
         return None

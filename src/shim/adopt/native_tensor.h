@@ -16,6 +16,7 @@ typedef struct {
     /* They describe a tensor without a call of torch; zero if they were not found. `describe` is null before 2.10. */
     int64_t sizes_at, offset_at, dtype_at; /* in the TensorImpl: sizes_and_strides_ (ndim, 5 sizes, 5 strides), ... */
     int64_t owned_at;                      /* in the StorageImpl: the context in data_ptr_, see owns_its_memory */
+    void (*bump)(const void *);            /* torch::autograd::impl::bump_version, or null: native.py counts instead */
 } Python;
 
 #define FIELD(type, object, offset) (*(type const *)((const char *)(object) + (offset)))

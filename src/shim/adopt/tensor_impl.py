@@ -157,6 +157,23 @@ def _place_of_the_keys() -> int:
     return places[0]
 
 
+def version_counter(impl_at: int) -> int | None:
+    """Return the address of ``bump_version``, which tells autograd that a tensor was written; None if it is not found.
+
+    It takes a reference to a tensor, which is the address of the pointer in the Python object. Visual C++ gives it
+    another name: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/csrc/autograd/variable.h#L173
+    """
+    try:
+        bump = ctypes.CDLL(torch._C.__file__)._ZN5torch8autograd4impl12bump_versionERKN2at6TensorE
+    except (AttributeError, OSError):
+        return None
+    bump.argtypes, bump.restype = [ctypes.c_void_p], None
+    tensor = torch.zeros(3)
+    before = tensor._version
+    bump(id(tensor) + impl_at)
+    return ctypes.cast(bump, ctypes.c_void_p).value if tensor._version == before + 1 else None
+
+
 def description_offsets(storage_at: int, data_at: int, **_: int) -> dict[str, int]:
     """Find what the exchange would return: sizes, strides, offset and dtype, and whether a storage owns its memory.
 
