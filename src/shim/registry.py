@@ -6,10 +6,11 @@ import re
 import sys
 from typing import Any, Iterable, Iterator, Mapping
 
-from . import guards, releases, replace, targets
+from . import guards, releases, replace
 from .layout import Layout
 from .record import Record
-from .targets import Change, Target
+from .target_kinds import KINDS, Change, Kind, guarded_by
+from .targets import Target, expanded
 
 
 class Patch(Record):
@@ -202,7 +203,7 @@ class Registry:
             if verdict is not None:
                 self._outcomes[patch.name] = verdict
                 if patch.name in choice.left_out:  # its classes may share a step or a form with a guarded one
-                    guards.GUARDED.left_out.update(dict.fromkeys(targets.guarded_by(patch.targets)))
+                    guards.GUARDED.left_out.update(dict.fromkeys(guarded_by(patch.targets)))
                 return []
             for target, kind, found in _found(patch):
                 alike = [change for change in applied.changes + new if change.target.kind == target.kind]
@@ -301,10 +302,10 @@ def installed_release(package: str) -> releases.Release | None:
     return None if version is None else releases.release(version)
 
 
-def _found(patch: Patch) -> Iterator[tuple[Target, targets.Kind, tuple[Any, Any]]]:
+def _found(patch: Patch) -> Iterator[tuple[Target, Kind, tuple[Any, Any]]]:
     """Yield the targets that exist, each with its kind, and with its owner and value."""
-    for target in targets.expanded(patch.targets):
-        kind = targets.KINDS[target.kind]
+    for target in expanded(patch.targets):
+        kind = KINDS[target.kind]
         found = kind.find(target)
         if found is not None:
             yield target, kind, found

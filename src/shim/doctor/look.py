@@ -57,7 +57,7 @@ def look(root: str) -> dict[str, Any]:
 def patched_by_others() -> list[str]:
     """List the targets that another tool has replaced, before shim patches them."""
     from shim.process import REGISTRY
-    from shim.targets import find
+    from shim.target_kinds import find
 
     foreign = []
     for target in (target for patch in REGISTRY for target in patch.targets):
