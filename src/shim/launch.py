@@ -259,10 +259,7 @@ def _holds_pex_info(path: "str") -> "bool":
 
 def _say_if_out_of_reach(executable: "str", argv: "List[str]", environment: "Dict[str, str]") -> "None":
     """Print a line if the Python that the command, or the first line of the script, names would not be armed."""
-    if is_python(executable):
-        python = [executable, *split(argv[1:])[0]]
-    else:
-        python = first_line(executable)
+    python = [executable, *split(argv[1:])[0]] if is_python(executable) else first_line(executable)
     if not python or not is_python(python[0]):
         return
     from .import_hook import switched_on
@@ -275,11 +272,19 @@ def _say_if_out_of_reach(executable: "str", argv: "List[str]", environment: "Dic
             "%s is not guarded: its first line starts Python with %s, and Python then reads no sitecustomize. "
             "Drop the option there, or write `import preimport` below it" % (argv[0], option)
         )
-        return
+    elif _is_not_armed(python, environment):
+        complain(
+            "%s is not guarded: it is a Python of another environment, or older than 3.8. Install shim for it, or "
+            "start the job with a Python that has shim" % " ".join(python)
+        )
+
+
+def _is_not_armed(python: "List[str]", environment: "Dict[str, str]") -> "bool":
+    """Start this Python, and tell whether its process is not armed. False if it cannot be started or does not end."""
     import subprocess
 
     try:
-        asked = subprocess.run(
+        ran = subprocess.run(
             [*python, "-c", IS_ARMED],
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -288,12 +293,8 @@ def _say_if_out_of_reach(executable: "str", argv: "List[str]", environment: "Dic
             timeout=10,
         )
     except (OSError, subprocess.SubprocessError):
-        return
-    if asked.stdout.split()[-1:] == [b"False"]:
-        complain(
-            "%s is not guarded: it is a Python of another environment, or older than 3.8. Install shim for it, or "
-            "start the job with a Python that has shim" % " ".join(python)
-        )
+        return False
+    return ran.stdout.split()[-1:] == [b"False"]
 
 
 def refuse_a_private_environment() -> "None":
