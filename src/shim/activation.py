@@ -11,7 +11,7 @@ from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING, Iterable, Iterator, TypeVar
 
 from . import import_hook, plugins, releases, switches, uncaught
-from .layout import NEWEST_KNOWN, probe
+from .layout import NEWEST_KNOWN, Layout, probe
 from .modules import is_being_imported
 from .patches.torch_optim import newcomers
 from .process import PROCESS, REGISTRY, choice, is_known, known_names, release_written_for, rows_for, table
@@ -226,30 +226,16 @@ def apply(module: str, just_run: bool) -> None:
         chosen = choice()
         _add_rows(chosen.named, every=chosen.written_for is not None)
         if not torch_is_there:
-            # A package that is imported before torch, or without it.
-            beside = [row for row in REGISTRY if row.works and row.of != "torch"]
-            REGISTRY.apply(None, chosen, [row.name for row in beside])
-            import_hook.AWAITED.update(target.module for row in beside for target in row.targets)
+            _apply_without_torch(chosen)
             return
-        if PROCESS.layout is None or module == "torch" or module.startswith("torch.optim"):
-            PROCESS.layout = probe()
-        layout = PROCESS.layout
-        if not layout.known and str(layout.version) not in PROCESS.complained:
-            PROCESS.complained.add(str(layout.version))
-            _log.warning(
-                "torch %s is newer than any that shim was tested with; the guards for %d.%d are used where they fit",
-                layout.version,
-                *NEWEST_KNOWN,
-            )
+        layout = _layout_after(module)
         for patch in newcomers(layout):
             if patch.name not in REGISTRY:
                 REGISTRY.add(patch)
         try:
             REGISTRY.apply(layout, chosen, _due(module), module if just_run else "")
             _await({"torch", *REGISTRY.modules()} - import_hook.AWAITED)
-            for outcome in REGISTRY.outcomes():
-                level = {"failed": logging.WARNING, "applied": logging.INFO}.get(outcome.state, logging.DEBUG)
-                _log.log(level, "%s: %s (%s)", outcome.patch, outcome.state, outcome.reason)
+            _log_outcomes()
             if not PROCESS.active and import_hook.switched_on("SHIM_REPORT"):
                 atexit.register(_report)
         except BaseException:  # also a Ctrl-C: either all patches are applied or none
@@ -259,6 +245,37 @@ def apply(module: str, just_run: bool) -> None:
         PROCESS.active = True
     if not _is_being_imported("torch"):
         _watch_for_the_hint()
+
+
+def _apply_without_torch(chosen: Choice) -> None:
+    """Apply the rows of the packages that are imported before torch, or without it, and wait for their modules."""
+    rows = [row for row in REGISTRY if row.works and row.of != "torch"]
+    REGISTRY.apply(None, chosen, [row.name for row in rows])
+    import_hook.AWAITED.update(target.module for row in rows for target in row.targets)
+
+
+def _layout_after(module: str) -> Layout:
+    """Return the layout of the loaded torch, probed anew if this module may have changed it.
+
+    A torch that is newer than any known one is reported once.
+    """
+    if PROCESS.layout is None or module == "torch" or module.startswith("torch.optim"):
+        PROCESS.layout = probe()
+    layout = PROCESS.layout
+    if not layout.known and str(layout.version) not in PROCESS.complained:
+        PROCESS.complained.add(str(layout.version))
+        _log.warning(
+            "torch %s is newer than any that shim was tested with; the guards for %d.%d are used where they fit",
+            layout.version,
+            *NEWEST_KNOWN,
+        )
+    return layout
+
+
+def _log_outcomes() -> None:
+    for outcome in REGISTRY.outcomes():
+        level = {"failed": logging.WARNING, "applied": logging.INFO}.get(outcome.state, logging.DEBUG)
+        _log.log(level, "%s: %s (%s)", outcome.patch, outcome.state, outcome.reason)
 
 
 def _watch_for_the_hint() -> None:
