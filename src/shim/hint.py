@@ -16,11 +16,28 @@ from .record import Record
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
-    from .registry import Patch
+    from .registry import Choice, Patch
     from .releases import Release
 
 #: What a launcher raises when a child process has died. The child has printed the hint itself.
 _OF_CHILDREN = ("CalledProcessError", "ChildFailedError")
+
+
+class _Command(Record):
+    """What the command that runs the program needs."""
+
+    #: The release for ``--for``; empty for none.
+    release: str = ""
+    #: The name to add to SHIM_PATCHES; empty for none.
+    patch: str = ""
+
+
+class _Advice(Record):
+    """The text of a hint, and the command below it, if there is one."""
+
+    text: str
+    command: _Command | None = None
+
 
 # --- the text of the hint -------------------------------------------------------------------------------------------
 
@@ -32,38 +49,52 @@ def hint(error: Exception, last: TracebackType) -> str:
         error: the exception.
         last: its traceback.
     """
-    import linecache
     import traceback
 
     kind = type(error)
     if kind.__name__ in _OF_CHILDREN or hasattr(kind.__str__, "__code__"):  # a __str__ written in Python may run code
         return ""
     frames = list(traceback.walk_tb(last))
-    said = f"{kind.__name__}: {error}"
-    if "Traceback (most recent call last)" in said:  # of a worker. Its lines of source code are left out
-        if kind is KeyError:
-            return ""
-        said = "\n".join(line for line in said.splitlines() if not line.startswith("    "))
-    else:  # TorchScript quotes the source code that it cannot compile, and the messages in it
-        said = said.partition('\n  File "')[0]
-    frame, line = frames[-1]
     while last.tb_next is not None:
         last = last.tb_next
-    if _is_said_by_the_program(frame, last.tb_lasti) or (kind is KeyError and _package(frame) != "torch"):
+    if _is_raised_by_the_program(last) or (kind is KeyError and _package(last.tb_frame) != "torch"):
         return ""
+    message = _message(error)
+    if not message:
+        return ""
+    advice = _advice(error, message, frames)
+    return "\n".join(_paragraph(advice)) if advice is not None else ""
+
+
+def _message(error: Exception) -> str:
+    """Return the type and the message of an exception, without the source code that the message quotes.
+
+    The quoted code may contain messages, too. The result is empty for a KeyError of a DataLoader's worker: torch raises
+    it again in this process, so it is not known whether the program's own code has raised it.
+    """
+    message = f"{type(error).__name__}: {error}"
+    if "Traceback (most recent call last)" in message:  # the traceback of a worker
+        lines = [] if type(error) is KeyError else message.splitlines()
+        return "\n".join(line for line in lines if not line.startswith("    "))
+    return message.partition('\n  File "')[0]  # TorchScript quotes the source code that it cannot compile
+
+
+def _advice(error: Exception, message: str, frames: list[tuple[FrameType, int]]) -> _Advice | None:
+    """Return what to say about the exception; None if nothing is known about it."""
+    import linecache
+
+    frame, line = frames[-1]
     where = [f'  File "{each.f_code.co_filename}", line {number}, in {each.f_code.co_name}' for each, number in frames]
     code = linecache.getline(frame.f_code.co_filename, line, frame.f_globals).strip()
-    for patch in _patches_for("\n".join([*where, f"    {code}", said])):
-        advice = _advice(patch) if _is_about(patch.of, error, frame) else None
+    for patch in _patches_for("\n".join([*where, f"    {code}", message])):
+        advice = _about_patch(patch) if _is_about(patch.of, error, frame) else None
         if advice is not None:
-            return "\n".join(_paragraph(*advice))
-    advice = _of_a_lost_name(error, said) if _is_about("torch", error, frame) else None
+            return advice
+    advice = _about_lost_name(error, message) if _is_about("torch", error, frame) else None
     if advice is not None:
-        return "\n".join(_paragraph(*advice))
-    optimizer = _unguarded(said, [each for each, _ in frames])
-    if optimizer:
-        return "\n".join(_paragraph(_ON_GUARD.format(optimizer), None))
-    return ""
+        return advice
+    optimizer = _unguarded(message, [each for each, _ in frames])
+    return _Advice(_ON_GUARD.format(optimizer)) if optimizer else None
 
 
 _ON_GUARD = (
@@ -76,12 +107,17 @@ def _package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__")).partition(".")[0]
 
 
-def _is_said_by_the_program(frame: FrameType, instruction: int) -> bool:
-    """Tell whether the program's own code raised the exception, whose message may then mean anything."""
+def _is_raised_by_the_program(innermost: TracebackType) -> bool:
+    """Tell whether the program's own code raised the exception, whose message may then mean anything.
+
+    Args:
+        innermost: the last entry of the exception's traceback.
+    """
     import opcode
     from pathlib import Path
 
-    if frame.f_code.co_code[instruction] != opcode.opmap["RAISE_VARARGS"]:
+    frame = innermost.tb_frame
+    if frame.f_code.co_code[innermost.tb_lasti] != opcode.opmap["RAISE_VARARGS"]:
         return False
     path = Path(frame.f_code.co_filename)
     of_python = Path(os.__file__).parent in path.parents or path.name.startswith("<frozen ")
@@ -99,21 +135,21 @@ def _patches_for(text: str) -> Iterator[Patch]:
         yield patches[answer.name]
 
 
-def _of_a_lost_name(error: Exception, said: str) -> tuple[str, _Command | None] | None:
-    """Return what is to be said of a name that the installed release lacks and others have."""
+def _about_lost_name(error: Exception, message: str) -> _Advice | None:
+    """Return what to say about a name that the installed release lacks and others have."""
     from . import explain
     from .releases import is_in
 
     if not isinstance(error, (ImportError, AttributeError)):
         return None
-    for name, patch in explain.lost_names(" ".join(said.split())):
+    for name, patch in explain.lost_names(" ".join(message.split())):
         installed = _installed(name.package)
         if installed is None or is_in(installed, name.works):
             continue
         if patch is not None:
-            return _advice(patch)
+            return _about_patch(patch)
         here = f"and this is {name.package} {'.'.join(map(str, installed))}"
-        return f"{name.sentence}, {here}. No patch gives it back: {name.remedy}.", None
+        return _Advice(f"{name.sentence}, {here}. No patch gives it back: {name.remedy}.")
     return None
 
 
@@ -133,52 +169,49 @@ def _is_about(package: str, error: Exception, frame: FrameType) -> bool:
     return not named or any(base.__module__.partition(".")[0] in (package, "builtins") for base in named)
 
 
-class _Command(Record):
-    """What the command that runs the program needs."""
-
-    #: The release for ``--for``; empty for none.
-    release: str = ""
-    #: The name to add to SHIM_PATCHES; empty for none.
-    patch: str = ""
-
-
-def _advice(patch: Patch) -> tuple[str, _Command | None] | None:
-    """Return the text about a patch that answers the message, and what the command needs.
-
-    None for a patch that is on already, or that would not help here.
-    """
+def _about_patch(patch: Patch) -> _Advice | None:
+    """Return what to say about a patch that answers the message; None if it would not help."""
     from .process import choice
-    from .releases import is_in, of_the_time
 
-    installed = _installed(patch.of)
-    if installed is None:
-        return None
-    here = f"and this is {patch.of} {'.'.join(map(str, installed))}"
-    chosen = choice()
-    family = {patch.name[:end] for end, letter in enumerate(patch.name + ".") if letter == "."}
-    if patch.name in chosen.named or family & {*chosen.left_out} or not is_in(installed, patch.versions):
-        return None
-    if patch.works and is_in(installed, patch.works):
+    installed, chosen = _installed(patch.of), choice()
+    if installed is None or not _would_help(patch, installed, chosen):
         return None
     about = f"{patch.reason.rstrip('.')}."
     if not about.lower().startswith(patch.name.lower()):
         about = f"{patch.name}: {about}"
     if patch.optional:
         risk = f" ({patch.note})" if patch.note else ""
-        return f"{about} This patch is off unless you name it{risk}:", _Command(patch=patch.name)
-    if not patch.works:
-        return None
+        return _Advice(f"{about} This patch is off unless you name it{risk}:", _Command(patch=patch.name))
     if not patch.targets:
-        return about, None
-    if chosen.written_for is not None and is_in(of_the_time(patch.of, chosen.written_for), patch.works):
-        return None
+        return _Advice(about)
+    here = f"and this is {patch.of} {'.'.join(map(str, installed))}"
     nearest = _nearest(patch, chosen.written_for)
     if nearest is None:
-        return f"{about} It works with {patch.of} {patch.works}, {here}. This runs it:", _Command(patch=patch.name)
+        text = f"{about} It works with {patch.of} {patch.works}, {here}. This runs it:"
+        return _Advice(text, _Command(patch=patch.name))
     release, older = nearest
     bounds = f"up to {release}" if older else f"from {release} on"
     works = f"torch {bounds}" if patch.of == "torch" else f"{patch.of} {patch.works}"
-    return f"{about} Such programs run on {works}, {here}. This runs it as on torch {release}:", _Command(release)
+    text = f"{about} Such programs run on {works}, {here}. This runs it as on torch {release}:"
+    return _Advice(text, _Command(release))
+
+
+def _would_help(patch: Patch, installed: tuple[int, int, int], chosen: Choice) -> bool:
+    """Tell whether the patch is of use on this release of its package, and is neither on already nor left out."""
+    from .releases import is_in, of_the_time
+
+    family = {patch.name[:end] for end, letter in enumerate(patch.name + ".") if letter == "."}
+    if patch.name in chosen.named or family & {*chosen.left_out} or not is_in(installed, patch.versions):
+        return False
+    if patch.works and is_in(installed, patch.works):
+        return False
+    if patch.optional:
+        return True
+    if not patch.works:  # it is on wherever shim is on
+        return False
+    if not patch.targets or chosen.written_for is None:
+        return True
+    return not is_in(of_the_time(patch.of, chosen.written_for), patch.works)
 
 
 def _nearest(patch: Patch, written_for: Release | None = None) -> tuple[str, bool] | None:
@@ -190,10 +223,10 @@ def _nearest(patch: Patch, written_for: Release | None = None) -> tuple[str, boo
     from .releases import TORCH, Release
 
     here = (_installed("torch") or (0, 0, 0))[:2]
-    said = here if written_for is None else written_for.numbers[:2]
+    asked = here if written_for is None else written_for.numbers[:2]
     runs = [(a, b) for (a, b), last in TORCH.items() if _works(patch, Release("", (a, b, last)))]
-    older = [release for release in runs if release <= said <= here]
-    newer = [release for release in runs if release > said >= here]
+    older = [release for release in runs if release <= asked <= here]
+    newer = [release for release in runs if release > asked >= here]
     nearest = max(older) if older else min(newer, default=None)
     return None if nearest is None else ("%d.%d" % nearest, bool(older))
 
@@ -218,16 +251,16 @@ def _works(patch: Patch, torch: Release) -> bool:
     return is_in(of_the_time(patch.of, torch), patch.works)
 
 
-def _paragraph(text: str, command: _Command | None) -> list[str]:
+def _paragraph(advice: _Advice) -> list[str]:
     """Return at most five lines: the text in at most four, or three and a command."""
     import textwrap
 
-    most, text = (4 if command else 5), "shim: " + text
+    most, text = (4 if advice.command else 5), "shim: " + advice.text
     width = 100
     while len(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)) > most:
         width += 20
     lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
-    return [*lines, "    " + _in_a_shell(command)] if command else lines
+    return [*lines, "    " + _in_a_shell(advice.command)] if advice.command else lines
 
 
 # --- the command ----------------------------------------------------------------------------------------------------
@@ -290,7 +323,7 @@ def _started_with() -> list[str]:
 # --- a None that no guard covers ------------------------------------------------------------------------------------
 
 
-def _unguarded(said: str, frames: list[FrameType]) -> str:
+def _unguarded(message: str, frames: list[FrameType]) -> str:
     """Return the name of the unguarded optimizer class in which a weight_decay of None caused the error."""
     import re
 
@@ -299,7 +332,7 @@ def _unguarded(said: str, frames: list[FrameType]) -> str:
     from .patches.torch_optim import NONE_ANSWERS
 
     base = getattr(sys.modules.get("torch.optim"), "Optimizer", None)
-    if base is None or not any(re.search(pattern, said) for pattern in NONE_ANSWERS):
+    if base is None or not any(re.search(pattern, message) for pattern in NONE_ANSWERS):
         return ""
     for frame in reversed(frames):
         values = frame.f_locals
