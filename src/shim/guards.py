@@ -103,33 +103,33 @@ def constructor(cls: type, switch: Switch, layout: Layout, undos: Undos) -> None
             return value_for(type(optimizer), "its arguments")
         return None
 
-    taken = parameters_of(original)
-    guard = lookalike(original, _for_none(original, taken), {"value": value}, taken=taken)
+    parameters = parameters_of(original)
+    guard = lookalike(original, _for_none(original, parameters), {"value": value}, parameters=parameters)
     replace.attribute(cls, "__init__", guard, undos)
 
 
-def _for_none(original: Any, taken: Parameters, form: bool = False) -> str:
+def _for_none(original: Any, parameters: Parameters, form: bool = False) -> str:
     """Return the lines of a guard that replace a weight_decay of None by ``value(first)``.
 
     Args:
         original: the guarded function.
-        taken: its parameters.
+        parameters: its parameters.
         form: it is a functional form.
     """
-    if WEIGHT_DECAY in taken.names:
+    if WEIGHT_DECAY in parameters.names:
         # The function accepts None as its default. A None that was given cannot be told from one that was left out.
-        if taken.defaults.get(WEIGHT_DECAY, 0.0) is None:
+        if parameters.defaults.get(WEIGHT_DECAY, 0.0) is None:
             return ""
         # Since torch 2.7, AdamW calls the forms of Adam with decoupled_weight_decay=True:
         # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/adamw.py#L180
-        which = ", decoupled_weight_decay" if form and "decoupled_weight_decay" in taken.names else ""
+        which = ", decoupled_weight_decay" if form and "decoupled_weight_decay" in parameters.names else ""
         return f"if weight_decay is None:\n    weight_decay = {{value}}({{first}}{which})\n"
     lines = ""
-    if taken.kwargs:
+    if parameters.kwargs:
         lines += 'if {kwargs}.get("weight_decay", 0.0) is None:\n    {kwargs}["weight_decay"] = {value}({first})\n'
-    place = weight_decay_of(original) if taken.args else None
+    place = weight_decay_of(original) if parameters.args else None
     if place is not None and place.position is not None:
-        index = place.position - taken.positional
+        index = place.position - parameters.positional
         lines += f"if len({{args}}) > {index} and {{args}}[{index}] is None:\n"
         lines += f"    {{args}} = (*{{args}}[:{index}], {{value}}({{first}}), *{{args}}[{index + 1}:])\n"
     return lines
@@ -281,7 +281,7 @@ def _replaced(optimizer: Any) -> Iterator[None]:
 # --- functional -----------------------------------------------------------------------------------------------------
 
 
-def hands_on(function: Any) -> bool:
+def is_dispatcher(function: Any) -> bool:
     """Tell whether a functional form only calls one of the _single_tensor_, _multi_tensor_ and _fused_ forms.
 
     These have guards of their own, which also act if a program has bound the calling form early. Without a guard in
@@ -307,8 +307,9 @@ def functional(original: Any, switch: Switch, layout: Layout) -> Any:
     # TorchScript compiles the source of the function in __wrapped__, but looks names up in the globals of the function
     # that it was given. So the guard has the globals of the original, and uses none of them:
     # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_sources.py#L24
-    taken = parameters_of(original)
-    guard = lookalike(original, _for_none(original, taken, form=True), {"value": value}, function.__globals__, taken)
+    parameters = parameters_of(original)
+    lines = _for_none(original, parameters, form=True)
+    guard = lookalike(original, lines, {"value": value}, function.__globals__, parameters)
     # Dynamo does not trace fused forms: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_dynamo/eval_frame.py#L2780
     if getattr(original, "_torchdynamo_disable", False):
         guard = sys.modules["torch._dynamo"].disable(guard)

@@ -34,10 +34,10 @@ class Parameters(Record):
     #: Name -> default.
     defaults: dict[str, Any]
     #: The text between the parentheses of the ``def``, without defaults.
-    taken: str
+    parameter_list: str
     #: The text between the parentheses of a call that passes all of them on.
-    handed_on: str
-    #: An expression for the first one.
+    argument_list: str
+    #: An expression for the first argument.
     first: str
     #: The names of ``*args`` and of ``**kwargs``; empty if there are none.
     args: str
@@ -54,8 +54,9 @@ def parameters_of(original: Any) -> Parameters:
         if _can_be_generated(names):
             packed = iter(names[every:])
             args = next(packed) if packs_args else ""
-            return _as_text(names[:every], code.co_posonlyargcount, positional, args, next(packed, ""), original)
-    return _as_text((), 0, 0, "args", "kwargs", original)
+            kwargs = next(packed, "")
+            return _parameters_from(names[:every], code.co_posonlyargcount, positional, args, kwargs, original)
+    return _parameters_from((), 0, 0, "args", "kwargs", original)
 
 
 def _can_be_generated(names: tuple[str, ...]) -> bool:
@@ -72,35 +73,40 @@ def _is_normal(text: str) -> bool:
     return unicodedata.normalize("NFKC", text) == text
 
 
-def _as_text(
+def _parameters_from(
     names: tuple[str, ...], positional_only: int, positional: int, args: str, kwargs: str, original: Any
 ) -> Parameters:
-    taken, handed_on = list(names[:positional]), list(names[:positional])
+    in_def, in_call = list(names[:positional]), list(names[:positional])
     if positional_only:
-        taken.insert(positional_only, "/")
+        in_def.insert(positional_only, "/")
     if args:
-        taken.append("*" + args)
-        handed_on.append("*" + args)
+        in_def.append("*" + args)
+        in_call.append("*" + args)
     elif len(names) > positional:
-        taken.append("*")
-    taken += names[positional:]
-    handed_on += [f"{name}={name}" for name in names[positional:]]
+        in_def.append("*")
+    in_def += names[positional:]
+    in_call += [f"{name}={name}" for name in names[positional:]]
     if kwargs:
-        taken.append("**" + kwargs)
-        handed_on.append("**" + kwargs)
-    if names:
-        first = names[0]
-    else:
-        named = f"{kwargs}.get({_first_of_what_is_wrapped(original)!r})" if kwargs else "None"
-        first = f"({args}[0] if {args} else {named})" if args else named
+        in_def.append("**" + kwargs)
+        in_call.append("**" + kwargs)
     defaults: dict[str, Any] = {}
     if names:
         given = original.__defaults__ or ()
         defaults = {**dict(zip(names[positional - len(given) : positional], given)), **(original.__kwdefaults__ or {})}
-    return Parameters(names, positional, defaults, ", ".join(taken), ", ".join(handed_on), first, args, kwargs)
+    first = names[0] if names else _first_of_packed(args, kwargs, original)
+    return Parameters(names, positional, defaults, ", ".join(in_def), ", ".join(in_call), first, args, kwargs)
 
 
-def _first_of_what_is_wrapped(original: Any) -> str:
+def _first_of_packed(args: str, kwargs: str, original: Any) -> str:
+    """Return an expression for the first argument of a function that takes only ``*args`` and ``**kwargs``.
+
+    A caller may give it by name. It is then the first parameter of the function that ``original`` wraps.
+    """
+    by_name = f"{kwargs}.get({_first_name_of_wrapped(original)!r})" if kwargs else "None"
+    return f"({args}[0] if {args} else {by_name})" if args else by_name
+
+
+def _first_name_of_wrapped(original: Any) -> str:
     try:
         code = inspect.unwrap(original).__code__
         return str(code.co_varnames[0]) if code.co_argcount else ""
@@ -113,7 +119,7 @@ def lookalike(
     before: str,
     held: Mapping[str, Any],
     in_globals: dict[str, Any] | None = None,
-    taken: Parameters | None = None,
+    parameters: Parameters | None = None,
 ) -> FunctionType:
     """Generate a function with the parameters of ``original`` that runs some lines, and then calls ``original``.
 
@@ -124,18 +130,18 @@ def lookalike(
             becomes a name that no parameter has. It is the object of that name in ``held``, or a variable.
         held: the objects that the lines use.
         in_globals: the globals of the new function, which uses none of them; by default those of this module.
-        taken: the parameters of the original, if they are known already.
+        parameters: the parameters of the original, if they are known already.
 
     Returns:
         The function. Its defaults are the same objects as those of the original.
     """
-    taken = taken or parameters_of(original)
-    call = "{original}({handed_on})"  # in a template, as the other lines
-    if len(taken.names) > taken.positional and not taken.args and not taken.kwargs:
+    parameters = parameters or parameters_of(original)
+    call = "{original}({argument_list})"  # in a template, as the other lines
+    if len(parameters.names) > parameters.positional and not parameters.args and not parameters.kwargs:
         held = {**held, "by_position": _by_position(original)}
-        call = "{by_position}(%s)" % ", ".join(taken.names)
-    function = _generated(original, taken, before + "return {call}\n", held, in_globals, call)
-    if taken.names:
+        call = "{by_position}(%s)" % ", ".join(parameters.names)
+    function = _generated(original, parameters, before + "return {call}\n", held, in_globals, call)
+    if parameters.names:
         function.__defaults__, function.__kwdefaults__ = original.__defaults__, original.__kwdefaults__
     functools.update_wrapper(function, original)
     return function
@@ -172,30 +178,46 @@ def wrap_like(original: Any, how: How, enabled: Callable[[], bool], method: bool
             gave them, and the parameters of the original are visible to ``inspect`` and in ``co_varnames`` only.
     """
     held = {"how": how, "enabled": enabled}
-    taken = parameters_of(original)
-    if exact and (taken.positional or taken.args or not method):
-        positional = [*taken.names[bool(method) : taken.positional]]
-        if taken.args:
-            positional.append(f"*{taken.args}" + "[1:]" * (method and not taken.positional))
-        by_name = [f'"{name}": {name}' for name in taken.names[taken.positional :]]
-        by_name += [f"**{taken.kwargs}"] * bool(taken.kwargs)
-        wrapped, instance = ("{original}.__get__({first})", "{first}") if method else ("{original}", "None")
-        arguments = f"({''.join(each + ', ' for each in positional)}), {{{{{', '.join(by_name)}}}}}"
-        lines = f"if {{enabled}}():\n    return {{how}}({wrapped}, {instance}, {arguments})\n"
-        return lookalike(original, lines, held, original.__globals__, taken)
+    parameters = parameters_of(original)
+    if exact and (parameters.positional or parameters.args or not method):  # else a method's instance has no name
+        lines = _lines_for_all_arguments(parameters, method)
+        return lookalike(original, lines, held, original.__globals__, parameters)
+    lines = _lines_for_given_arguments(parameters, method)
+    function = _generated(original, _packed(parameters), lines, held, original.__globals__)
+    functools.update_wrapper(function, original)
+    show_parameters(original, function)
+    return function
+
+
+def _lines_for_all_arguments(parameters: Parameters, method: bool) -> str:
+    """Return the lines that call the wrapper with all arguments, also those that the caller left out."""
+    positional = [*parameters.names[bool(method) : parameters.positional]]
+    if parameters.args:
+        positional.append(f"*{parameters.args}" + "[1:]" * (method and not parameters.positional))
+    by_name = [f'"{name}": {name}' for name in parameters.names[parameters.positional :]]
+    by_name += [f"**{parameters.kwargs}"] * bool(parameters.kwargs)
+    wrapped, instance = ("{original}.__get__({first})", "{first}") if method else ("{original}", "None")
+    arguments = f"({''.join(each + ', ' for each in positional)}), {{{{{', '.join(by_name)}}}}}"
+    return f"if {{enabled}}():\n    return {{how}}({wrapped}, {instance}, {arguments})\n"
+
+
+def _lines_for_given_arguments(parameters: Parameters, method: bool) -> str:
+    """Return the lines that call the wrapper with the arguments as the caller gave them, packed."""
     lines = (
         "if {enabled}() and {args}:\n    return {how}({original}.__get__({args}[0]), {args}[0], {args}[1:], {kwargs})\n"
         if method
         else "if {enabled}():\n    return {how}({original}, None, {args}, {kwargs})\n"
     ) + "return {call}\n"
-    if taken.names:  # never reached. It puts the names into co_varnames
-        lines += " = ".join(taken.names) + " = None\n"
-    args, kwargs = (_free(name, taken.names) for name in ("args", "kwargs"))
-    packed = taken._replace(taken=f"*{args}, **{kwargs}", handed_on=f"*{args}, **{kwargs}", args=args, kwargs=kwargs)
-    function = _generated(original, packed, lines, held, original.__globals__)
-    functools.update_wrapper(function, original)
-    show_parameters(original, function)
-    return function
+    if parameters.names:  # never reached. It puts the names into co_varnames
+        lines += " = ".join(parameters.names) + " = None\n"
+    return lines
+
+
+def _packed(parameters: Parameters) -> Parameters:
+    """Return the parameters ``*args, **kwargs``, under names that none of ``parameters`` has."""
+    args, kwargs = (_free(name, parameters.names) for name in ("args", "kwargs"))
+    both = f"*{args}, **{kwargs}"
+    return parameters._replace(parameter_list=both, argument_list=both, args=args, kwargs=kwargs)
 
 
 def show_parameters(original: FunctionType, function: Any) -> None:
@@ -209,14 +231,14 @@ def show_parameters(original: FunctionType, function: Any) -> None:
 
 def _generated(
     original: Any,
-    taken: Parameters,
+    parameters: Parameters,
     lines: str,
     held: Mapping[str, Any],
     in_globals: dict[str, Any] | None,
-    call: str = "{original}({handed_on})",
+    call: str = "{original}({argument_list})",
 ) -> FunctionType:
-    """Return a function with the parameters ``taken`` that runs the lines, a template as in ``lookalike``."""
-    fields = _Fields(taken)
+    """Return a function with these parameters that runs the lines, a template as in ``lookalike``."""
+    fields = _Fields(parameters)
     fields["call"] = call.format_map(fields)
     values = {fields[name]: value for name, value in {"original": original, **held}.items()}
     name = getattr(original, "__name__", "")
@@ -224,7 +246,8 @@ def _generated(
     body = "".join([f"        {line}\n" for line in lines.format_map(fields).splitlines()])
 
     def text(name: str) -> str:
-        return f"def written({', '.join(values)}):\n    def {name}({taken.taken}):\n{body}    return {name}\n"
+        inner = f"    def {name}({parameters.parameter_list}):\n{body}"
+        return f"def written({', '.join(values)}):\n{inner}    return {name}\n"
 
     nameless = text("guard")  # so that functions with the same parameters share their code
     if nameless not in _compiled:
@@ -248,9 +271,14 @@ _compiled: dict[str, CodeType] = {}
 class _Fields(dict):  # type: ignore[type-arg]  # Dict[str, str], which takes time
     """The fields of a template. A field that is not about the parameters becomes a name that no parameter has."""
 
-    def __init__(self, taken: Parameters) -> None:
-        super().__init__(first=taken.first, args=taken.args, kwargs=taken.kwargs, handed_on=taken.handed_on)
-        self._others = {*taken.names, taken.args, taken.kwargs}
+    def __init__(self, parameters: Parameters) -> None:
+        super().__init__(
+            first=parameters.first,
+            args=parameters.args,
+            kwargs=parameters.kwargs,
+            argument_list=parameters.argument_list,
+        )
+        self._others = {*parameters.names, parameters.args, parameters.kwargs}
 
     def __missing__(self, field: str) -> str:
         self[field] = name = _free("_shim_" + field, self._others)

@@ -88,7 +88,7 @@ class Functional(Kind):
     def is_done(self, target: Target, found: tuple[Any, Any], changes: list[Change]) -> bool:
         """Tell whether the function is guarded already, or the function that torch has wrapped in it."""
         value = found[1]
-        if guards.hands_on(value):
+        if guards.is_dispatcher(value):
             return True
         while value is not None:
             if any(value is change.new or value is change.old for change in changes):
