@@ -320,7 +320,7 @@ class TestOncePerPlace:
 
     @pytest.fixture(autouse=True)
     def nothing_was_said(self, monkeypatch):
-        monkeypatch.setattr(shim.warning.FOUND, "warned", set())
+        monkeypatch.setattr(shim.warning.NONES, "warned", set())
 
     @pytest.mark.parametrize("action", ["default", "module", "once"])
     @pytest.mark.parametrize("name", ["AdamW", "SGD"])
@@ -535,7 +535,7 @@ class TestValue:
 
     @pytest.fixture(autouse=True)
     def nothing_was_refused(self, monkeypatch):
-        monkeypatch.setattr(shim.warning.FOUND, "refused", set())
+        monkeypatch.setattr(shim.warning.NONES, "refused", set())
 
     @pytest.mark.parametrize("cls", OPTIMIZERS)
     @pytest.mark.parametrize("text, value", [("0.01", 0.01), ("1e-2", 0.01), (" 0.5 ", 0.5), ("", 0.0), ("0", 0.0)])

@@ -167,7 +167,7 @@ class TestTheHint:
             for name in timeline._names(module):
                 found = timeline.find(f"{module}.{name}")
                 [answer] = explain(f"module '{module}' has no attribute '{name}'") or [None]
-                if answer and not answer.option and not answer.answers and not is_in(HERE, found.works):
+                if answer and not answer.option and not answer.messages and not is_in(HERE, found.works):
                     return module, name, found
         raise AssertionError("this torch has every name")
 

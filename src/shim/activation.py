@@ -118,8 +118,8 @@ def status() -> Status:
         ...     {outcome.patch: outcome.state for outcome in shim.status().outcomes}["adam"]
         'applied'
     """
-    from .report import Fired, Status
-    from .warning import FOUND
+    from .report import FoundNone, Status
+    from .warning import NONES
 
     error = import_hook.state["error"]
     return Status(
@@ -129,7 +129,7 @@ def status() -> Status:
         layout=probe() if "torch.optim" in sys.modules else None,
         outcomes=REGISTRY.outcomes(),
         written_for=None if (program := release_written_for()) is None else str(program),
-        fired=tuple(Fired(name, where, line, times) for (name, where, line), times in list(FOUND.times.items())),
+        fired=tuple(FoundNone(name, where, line, times) for (name, where, line), times in list(NONES.times.items())),
         error=None if error is None else f"{type(error).__name__}: {error}",
     )
 

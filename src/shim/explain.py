@@ -40,9 +40,9 @@ class Answer(NamedTuple):
 
     #: The name of the patch, or of a family of patches that have one answer.
     name: str
-    #: The messages, as regular expressions. Before they are searched for, each run of spaces and line breaks in the
-    #: message becomes one space, and backslashes in paths become slashes.
-    answers: tuple[str, ...]
+    #: The error messages, as regular expressions. Before they are searched for, each run of spaces and line breaks in
+    #: the program's message becomes one space, and backslashes in paths become slashes.
+    messages: tuple[str, ...]
     reason: str
     #: How it is turned on, as text.
     switch: str
@@ -73,17 +73,17 @@ def explain(message: str, answers: list[Answer] | None = None) -> list[Answer]:
     starts = list(accumulate((len(line) + 1 for line in words), initial=0))
     found = []
     for answer in known() if answers is None else answers:
-        for pattern in answer.answers:
+        for pattern in answer.messages:
             matches = list(_compiled(pattern).finditer(text))
             if matches:
-                said_in = bisect_right(starts, matches[-1].start()) - 1
-                named = {name: said or "..." for name, said in matches[-1].groupdict().items()}
-                full = f"{answer.reason}; {answer.more.format(**named)}" if answer.more else answer.reason
-                said_of = answer._replace(reason=full)
-                found.append(_as_it_holds(said_of, pattern, matches[-1].group(), lines[:said_in]))
+                match = matches[-1]
+                line = bisect_right(starts, match.start()) - 1
+                named = {name: value or "..." for name, value in match.groupdict().items()}
+                reason = f"{answer.reason}; {answer.more.format(**named)}" if answer.more else answer.reason
+                found.append(_if_it_applies(answer._replace(reason=reason), pattern, match.group(), lines[:line]))
                 break
     held = [answer for answer in found if answer is not None]
-    return held + list(_of_lost_names(text)) if answers is None else held
+    return held + list(_answers_about_lost_names(text)) if answers is None else held
 
 
 #: Compiles an expression once. There are more of them than the cache of ``re`` holds.
@@ -96,13 +96,13 @@ def known() -> list[Answer]:
 
     guards = Answer(
         name="the guards",
-        answers=torch_optim.NONE_ANSWERS,
+        messages=torch_optim.NONE_ANSWERS,
         reason="an optimizer got weight_decay=None, in the constructor, a parameter group or a checkpoint; shim takes "
         "it as 0.0",
         switch="on with shim",
         parameter="weight_decay",
     )
-    return [guards, *(_of_patch(patch) for patch in _patches() if patch.answers)]
+    return [guards, *(_answer_of(patch) for patch in _patches() if patch.answers)]
 
 
 def _patches() -> Any:
@@ -118,7 +118,7 @@ def _patches() -> Any:
     return patches
 
 
-def _of_patch(patch: Any) -> Answer:
+def _answer_of(patch: Any) -> Answer:
     reason = f"only if {patch.only_if}: {patch.reason}" if patch.only_if else patch.reason
     if not patch.targets:
         return Answer(patch.name, patch.answers, reason, NO_PATCH, mends=False)
@@ -127,10 +127,10 @@ def _of_patch(patch: Any) -> Answer:
     return Answer(patch.name, patch.answers, reason, switch, option, patch.versions, more=patch.more)
 
 
-def _of_lost_names(text: str) -> Iterator[Answer]:
+def _answers_about_lost_names(text: str) -> Iterator[Answer]:
     for name, patch in lost_names(text):
         if patch is not None:
-            yield _of_patch(patch)._replace(reason=name.sentence)
+            yield _answer_of(patch)._replace(reason=name.sentence)
         else:
             yield Answer(name.name, (), name.sentence, f"{NO_PATCH}: {name.remedy}", mends=False)
 
@@ -173,7 +173,7 @@ OTHER_PARAMETERS = frozenset(
 _WEIGHT_DECAYS = frozenset(("weight_decay", "wd"))
 
 
-def _as_it_holds(answer: Answer, pattern: str, said: str, before: list[str]) -> Answer | None:
+def _if_it_applies(answer: Answer, pattern: str, said: str, before: list[str]) -> Answer | None:
     """Return the answer to a message with these lines before it, or with its condition; None if it does not apply."""
     of_1_4 = "takes 1 positional argument" in said  # torch 1.4 raises this for a string, too
     if not answer.parameter or (answer.parameter in pattern and not of_1_4):

@@ -19,14 +19,18 @@ from . import replace
 from .layout import Layout, weight_decay_of
 from .lookalike import Parameters, lookalike, parameters_of
 from .replace import Undos
-from .warning import FOUND, module_name, value_for
+from .warning import NONES, module_name, value_for
 
 #: The key in a parameter group, and the name of the parameter everywhere in torch.
 WEIGHT_DECAY = "weight_decay"
 
 
-class Switch:
-    """Whether the guards of one patch act. If torch has wrapped a guard, it is still called after it was undone."""
+class PatchSwitch:
+    """Whether one patch is on.
+
+    Other code may hold its functions, or have wrapped them. If they are called after the patch was undone, they only
+    call the originals.
+    """
 
     def __init__(self) -> None:
         self.on = True
@@ -84,7 +88,7 @@ def _is_left_out(cls: type) -> bool:
 # --- constructor ----------------------------------------------------------------------------------------------------
 
 
-def constructor(cls: type, switch: Switch, layout: Layout, undos: Undos) -> None:
+def constructor(cls: type, switch: PatchSwitch, layout: Layout, undos: Undos) -> None:
     """Guard the constructor of an optimizer class.
 
     Args:
@@ -138,7 +142,7 @@ def _for_none(original: Any, parameters: Parameters, form: bool = False) -> str:
 # --- step -----------------------------------------------------------------------------------------------------------
 
 
-def step(cls: type, switch: Switch, layout: Layout, undos: Undos) -> None:
+def step(cls: type, switch: PatchSwitch, layout: Layout, undos: Undos) -> None:
     """Guard the ``step`` of an optimizer class: a None in a parameter group is replaced before the step reads it.
 
     Subclasses without a step of their own are guarded as well, also those that exist already.
@@ -238,7 +242,7 @@ for {group} in {first}.param_groups:
 """
 
 
-def _replace_step(cls: type, switch: Switch, layout: Layout, undos: Undos) -> None:
+def _replace_step(cls: type, switch: PatchSwitch, layout: Layout, undos: Undos) -> None:
     original = cls.step  # type: ignore[attr-defined]
     # On torch 2.0 to 2.2 dynamo replaces a hooked step by the function inside the hook, so the guard goes inside, too:
     # https://github.com/pytorch/pytorch/blob/v2.0.1/torch/_dynamo/eval_frame.py#L792
@@ -291,13 +295,13 @@ def is_dispatcher(function: Any) -> bool:
     return "_single_tensor_" + original.__name__ in original.__globals__
 
 
-def functional(original: Any, switch: Switch, layout: Layout) -> Any:
+def functional(original: Any, switch: PatchSwitch, layout: Layout) -> Any:
     """Return the guard of a functional form (``adam``, ``_single_tensor_adam``, …), for every module that holds it."""
     function = inspect.unwrap(original)
     name = original.__name__
     for form in ("_single_tensor_", "_multi_tensor_", "_fused_"):
         name = name[len(form) :] if name.startswith(form) else name
-    FOUND.forms.setdefault(name, function.__globals__)
+    NONES.forms.setdefault(name, function.__globals__)
 
     def value(params: Any, decoupled: bool = False) -> float | None:
         """Return the number that replaces a None. A call without parameters does nothing, and keeps its None."""

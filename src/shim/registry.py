@@ -79,7 +79,7 @@ class Choice(Record):
 
 
 class _Applied(Record):
-    switch: guards.Switch
+    switch: guards.PatchSwitch
     changes: list[Change]
     undos: replace.Undos
 
@@ -190,13 +190,13 @@ class Registry:
             return self._outcomes[patch.name]
         try:
             verdict = _verdict(patch, layout, choice)
-            return verdict or _outcome(patch, "planned", [target for target, _, _ in _found(patch)])
+            return verdict or _outcome(patch, "planned", [target for target, _, _ in _existing(patch)])
         except Exception as error:
             return Outcome(patch.name, "failed", in_words(error))
 
     def _apply_one(self, patch: Patch, layout: Layout | None, choice: Choice) -> list[Change]:
         """Apply a patch, and return its changes. ``apply`` replaces the old objects of all patches at once."""
-        applied = self._applied.get(patch.name) or _Applied(guards.Switch(), [], [])
+        applied = self._applied.get(patch.name) or _Applied(guards.PatchSwitch(), [], [])
         new: list[Change] = []
         try:
             verdict = _verdict(patch, layout, choice)
@@ -205,7 +205,7 @@ class Registry:
                 if patch.name in choice.left_out:  # its classes may share a step or a form with a guarded one
                     guards.GUARDED.left_out.update(dict.fromkeys(guarded_by(patch.targets)))
                 return []
-            for target, kind, found in _found(patch):
+            for target, kind, found in _existing(patch):
                 alike = [change for change in applied.changes + new if change.target.kind == target.kind]
                 if not kind.is_done(target, found, alike):
                     new.append(kind.change(target, found, applied.switch, layout, applied.undos))
@@ -302,7 +302,7 @@ def installed_release(package: str) -> releases.Release | None:
     return None if version is None else releases.release(version)
 
 
-def _found(patch: Patch) -> Iterator[tuple[Target, Kind, tuple[Any, Any]]]:
+def _existing(patch: Patch) -> Iterator[tuple[Target, Kind, tuple[Any, Any]]]:
     """Yield the targets that exist, each with its kind, and with its owner and value."""
     for target in expanded(patch.targets):
         kind = KINDS[target.kind]

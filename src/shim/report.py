@@ -10,7 +10,7 @@ from .record import Record
 from .registry import Outcome
 
 
-class Fired(Record):
+class FoundNone(Record):
     """A place where a guard found a None."""
 
     optimizer: str
@@ -37,7 +37,7 @@ class Status(Record):
     #: The release of torch that the program was written for; None if it was not given.
     written_for: str | None
     #: Where the guards found a None so far: optimizer, place, the program's line, how often.
-    fired: tuple[Fired, ...]
+    fired: tuple[FoundNone, ...]
     #: The last error in shim itself, or None.
     error: str | None
 

@@ -57,7 +57,7 @@ class Kind:
         return any(found[0] is change.owner and target.attribute == change.target.attribute for change in changes)
 
     def change(
-        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+        self, target: Target, found: tuple[Any, Any], switch: guards.PatchSwitch, layout: Any, undos: Undos
     ) -> Change:
         """Change the target. ``undos`` gets what undoes it, except for a swap."""
         raise NotImplementedError
@@ -74,7 +74,7 @@ class Guard(Kind):
         return any(found[1] is change.old for change in changes)
 
     def change(
-        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+        self, target: Target, found: tuple[Any, Any], switch: guards.PatchSwitch, layout: Any, undos: Undos
     ) -> Change:
         """Guard the class."""
         owner, value = found
@@ -97,7 +97,7 @@ class Functional(Kind):
         return False
 
     def change(
-        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+        self, target: Target, found: tuple[Any, Any], switch: guards.PatchSwitch, layout: Any, undos: Undos
     ) -> Change:
         """Make the guard, which the registry swaps in."""
         owner, value = found
@@ -112,7 +112,7 @@ class Attribute(Kind):
         return owner, vars(owner).get(name)
 
     def change(
-        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+        self, target: Target, found: tuple[Any, Any], switch: guards.PatchSwitch, layout: Any, undos: Undos
     ) -> Change:
         """Set the attribute."""
         owner, value = found
@@ -137,7 +137,7 @@ class Submodule(Kind):
         return (owner, module) if owner and module and target.attribute not in vars(owner) else None
 
     def change(
-        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+        self, target: Target, found: tuple[Any, Any], switch: guards.PatchSwitch, layout: Any, undos: Undos
     ) -> Change:
         """Give the class of the package the attribute, and the submodule a call."""
         owner, module = found
@@ -166,7 +166,7 @@ class Name(Kind):
         return None if theirs else (owner, held)
 
     def change(
-        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+        self, target: Target, found: tuple[Any, Any], switch: guards.PatchSwitch, layout: Any, undos: Undos
     ) -> Change:
         """Set the attribute. A stub is replaced in every module that holds it."""
         owner, stub = found
@@ -200,7 +200,7 @@ class Names(Kind):
         return any(target.path == change.target.path for change in changes)
 
     def change(
-        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+        self, target: Target, found: tuple[Any, Any], switch: guards.PatchSwitch, layout: Any, undos: Undos
     ) -> Change:
         """Give the module the names that it lacks."""
         module = found[1]
@@ -224,7 +224,7 @@ class Module(Names):
         return None if can_be_imported(target.path) else (package, None)
 
     def change(
-        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+        self, target: Target, found: tuple[Any, Any], switch: guards.PatchSwitch, layout: Any, undos: Undos
     ) -> Change:
         """Make the module, or give an existing one the names that it lacks."""
         package, module = found
@@ -252,7 +252,7 @@ class CallableModule(Names):
     """A module that was a function in older releases."""
 
     def change(
-        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+        self, target: Target, found: tuple[Any, Any], switch: guards.PatchSwitch, layout: Any, undos: Undos
     ) -> Change:
         """Make the module callable."""
         module = found[1]
@@ -272,7 +272,7 @@ class Around(Kind):
         return owner, inspect.getattr_static(owner, name)
 
     def change(
-        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+        self, target: Target, found: tuple[Any, Any], switch: guards.PatchSwitch, layout: Any, undos: Undos
     ) -> Change:
         """Call ``how`` with the original in its place."""
         owner, held = found
@@ -333,7 +333,7 @@ class Wrapper(Kind):
         self._exact = exact
 
     def change(
-        self, target: Target, found: tuple[Any, Any], switch: guards.Switch, layout: Any, undos: Undos
+        self, target: Target, found: tuple[Any, Any], switch: guards.PatchSwitch, layout: Any, undos: Undos
     ) -> Change:
         """Wrap the function."""
         owner, value = found
@@ -345,7 +345,7 @@ class Wrapper(Kind):
         replace.attribute(owner, target.attribute, new, undos)
         return Change(target, owner, value, new)
 
-    def _wrapped(self, value: Any, target: Target, switch: guards.Switch, in_class: bool) -> Any:
+    def _wrapped(self, value: Any, target: Target, switch: guards.PatchSwitch, in_class: bool) -> Any:
         if isinstance(value, (staticmethod, classmethod)) and is_plain(value.__func__):
             method = isinstance(value, classmethod)
             return type(value)(wrap_like(value.__func__, target.how, lambda: switch.on, method, self._exact))

@@ -41,14 +41,14 @@ def watch() -> None:
 
 
 def _watch_worker(_: object = None) -> None:
-    """Have ``_of_worker`` called in a worker before multiprocessing prints the exception that ends it."""
+    """Have ``_at_worker_exit`` called in a worker before multiprocessing prints the exception that ends it."""
     from multiprocessing import process, util
 
     main: Any = process.BaseProcess._bootstrap  # type: ignore[attr-defined]
     # Up to Python 3.12 this function calls the finalizers before it prints the exception:
     # https://github.com/python/cpython/blob/v3.11.7/Lib/multiprocessing/process.py#L317
     if "_exit_function" in main.__code__.co_names:
-        util.Finalize(None, _of_worker, exitpriority=0)
+        util.Finalize(None, _at_worker_exit, exitpriority=0)
     elif process.parent_process() is not None or "--multiprocessing-fork" in sys.orig_argv:
         # Since Python 3.13 it calls them after it has printed the exception:
         # https://github.com/python/cpython/blob/v3.13.0/Lib/multiprocessing/process.py#L323
@@ -56,16 +56,16 @@ def _watch_worker(_: object = None) -> None:
 
 
 def _watch_lines(code: CodeType) -> None:
-    """Call ``_of_worker`` at the first line of a function that runs while an exception is being handled."""
+    """Call ``_at_worker_exit`` at the first line of a function that runs while an exception is being handled."""
     monitoring: Any = sys.monitoring  # type: ignore[attr-defined, unused-ignore]
     tool = next((number for number in (4, 3) if monitoring.get_tool(number) is None), None)
     if tool is None:
         return
 
     def line(code: CodeType, number: int) -> None:
-        if _that_ends_a_worker() is not None and monitoring.get_tool(tool) == "shim":
+        if _worker_exception() is not None and monitoring.get_tool(tool) == "shim":
             monitoring.free_tool_id(tool)
-            _of_worker()
+            _at_worker_exit()
 
     monitoring.use_tool_id(tool, "shim")
     monitoring.register_callback(tool, monitoring.events.LINE, line)
@@ -94,10 +94,10 @@ def _at_exit() -> None:
         pass
 
 
-def _of_worker() -> None:
+def _at_worker_exit() -> None:
     """Print the hint for the exception that is about to end a multiprocessing worker; only in the first worker."""
     try:
-        error = _that_ends_a_worker()
+        error = _worker_exception()
         if error is None or not _is_wanted():
             return
         from multiprocessing import process
@@ -115,7 +115,7 @@ def _of_worker() -> None:
         pass
 
 
-def _that_ends_a_worker() -> Exception | None:
+def _worker_exception() -> Exception | None:
     """Return the exception that a worker's function raised, not one that its parent was handling at the fork."""
     from multiprocessing import process
 

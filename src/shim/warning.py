@@ -25,7 +25,7 @@ class NoneWeightDecayWarning(UserWarning):
     """
 
 
-class Found:
+class Nones:
     """The Nones that were found in this process."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Found:
         self.forms: dict[str, dict[str, Any]] = {}
 
 
-FOUND = Found()
+NONES = Nones()
 
 
 def _value_for(owner: Any, where: str) -> float:
@@ -64,7 +64,7 @@ def _value_for(owner: Any, where: str) -> float:
         )
     level, frame = _users_frame()
     key = (name, where, f"{frame.f_code.co_filename}:{frame.f_lineno}")
-    FOUND.times[key] = FOUND.times.get(key, 0) + 1
+    NONES.times[key] = NONES.times.get(key, 0) + 1
     _warn(
         f"{name} got weight_decay=None in {where}; shim goes on with {with_value}{own}. "
         "Put the number you mean where the None comes from, and this warning goes away.",
@@ -92,7 +92,7 @@ def _name_and_default(owner: Any) -> tuple[str, float | None]:
     name = owner if isinstance(owner, str) else owner.__name__
     if isinstance(owner, str):
         optim = getattr(sys.modules.get("torch.optim"), "__dict__", {})
-        values = [*optim.values(), *FOUND.forms.get(owner, {}).values()]
+        values = [*optim.values(), *NONES.forms.get(owner, {}).values()]
         owner = next((each for each in values if isinstance(each, type) and each.__name__.lower() == name), None)
     for base in getattr(owner, "__mro__", ()):  # the first class whose constructor has a default for weight_decay
         place = weight_decay_of(vars(base).get("__init__"))
@@ -111,8 +111,8 @@ def _chosen_value(default: float | None) -> tuple[float, bool]:
     value = switches.finite(text or "0")
     if value is not None and value >= 0.0:  # only what every optimizer accepts
         return abs(value), False  # not -0.0
-    if text not in FOUND.refused:
-        FOUND.refused.add(text)
+    if text not in NONES.refused:
+        NONES.refused.add(text)
         logging.getLogger("shim").warning(
             "SHIM_VALUE is %r, which is neither 'default' nor a number from 0 on; a None becomes 0.0", text
         )
@@ -129,8 +129,8 @@ def _warn(message: str, key: tuple[str, str, str], level: int, frame: FrameType)
         from .rank import is_rank_0  # few processes find a None
 
         action = _action(message, frame) if is_rank_0() else "ignore"
-        if action != "ignore" and (key not in FOUND.warned or action in ("error", "always", "all")):
-            FOUND.warned.add(key)
+        if action != "ignore" and (key not in NONES.warned or action in ("error", "always", "all")):
+            NONES.warned.add(key)
             warnings.warn(message, NoneWeightDecayWarning, stacklevel=level + 1)
     except Warning:
         raise

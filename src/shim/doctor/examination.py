@@ -96,7 +96,7 @@ def examine(python: str | None = None, written_for: str | None = None) -> dict[s
     if written_for is not None and _no_release(written_for):
         raise NoReleaseError(f"--for: {_no_release(written_for)}")
     environment = {} if written_for is None else {"SHIM_FOR": written_for}
-    command = [sys.executable, *interpreter.own_options()] if python is None else [_found(python)]
+    command = [sys.executable, *interpreter.own_options()] if python is None else [_executable(python)]
     version = sys.version.split()[0] if python is None else _version(command)
     doors = [
         door._replace(environment={**door.environment, **environment})
@@ -132,7 +132,7 @@ def examine(python: str | None = None, written_for: str | None = None) -> dict[s
     return found
 
 
-def _found(python: str) -> str:
+def _executable(python: str) -> str:
     path = which(python)
     if path is None:
         raise NoPythonError(f"{python} is not an executable file")
