@@ -216,7 +216,7 @@ def apply(module: str, just_run: bool) -> None:
 
     Args:
         module: the name of that module.
-        just_run: its import has just completed, so that the program does not hold anything of it yet.
+        just_run: it has just been executed, so that the program does not hold anything of it yet.
     """
     _set_up_logging()
     torch_is_there = "torch.optim" in sys.modules and not _is_being_imported("torch.optim")
@@ -364,8 +364,8 @@ def _import_completed(name: str) -> None:
         # The guards are applied by now. Only patches of other packages and rows of the table can be left.
         if not (PROCESS.has_plugins or PROCESS.rows):
             return
-    # Not just_run: by now the import system has moved the module to the end of sys.modules, behind those that hold its
-    # objects (replace.everywhere).
+    # Without just_run: by now the import system has moved the module to the end of sys.modules, behind the modules that
+    # hold its objects, so replace.everywhere must look through all of them.
     import_hook.arrived(name)
 
 

@@ -288,8 +288,9 @@ def _replaced(optimizer: Any) -> Iterator[None]:
 def is_dispatcher(function: Any) -> bool:
     """Tell whether a functional form only calls one of the _single_tensor_, _multi_tensor_ and _fused_ forms.
 
-    These have guards of their own, which also act if a program has bound the calling form early. Without a guard in
-    between there is one graph break less on torch 2.0 to 2.2, where dynamo disables the forms that are called.
+    These have guards of their own, which also act if a program has imported the dispatcher before it could be guarded.
+    Without a guard on the dispatcher there is one graph break less on torch 2.0 to 2.2, where dynamo disables the forms
+    that it calls.
     """
     original = inspect.unwrap(function)
     return "_single_tensor_" + original.__name__ in original.__globals__

@@ -162,7 +162,7 @@ def _is_about(package: str, error: Exception, frame: FrameType) -> bool:
         return True
     name = found[1] or found[2]
     if found[1]:
-        owner = type(error.obj) if hasattr(error, "obj") else None  # Python 3.10 keeps it
+        owner = type(error.obj) if hasattr(error, "obj") else None  # since Python 3.10
     else:
         owner = {**frame.f_globals, **frame.f_locals}.get(name)
     named = [base for base in owner.__mro__ if base.__name__ == name] if isinstance(owner, type) else []

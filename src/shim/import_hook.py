@@ -28,8 +28,9 @@ AWAITED: "Set[str]" = {"torch.optim", "shim.adopt"}
 #: or SHIM_PATCHES is set.
 BESIDE_TORCH = ("numpy", "PIL", "torchvision", "torchaudio")
 
-#: Modules of Python that such a program imports first of all, and takes names from that they no longer have. Nearly
-#: every process uses these modules, so that the patches wait until a name is asked for that is missing.
+#: Modules of the standard library. A program written for another torch may take names from them that they no longer
+#: have, before it imports torch. Nearly every process uses these modules, so they are patched only when a name that
+#: they lack is looked up.
 OF_PYTHON = ("base64", "collections", "fractions", "inspect", "time")
 
 #: The awaited modules that are being executed. With importlib.util.LazyLoader, the spec of a module does not tell.
@@ -41,7 +42,7 @@ ARRIVING: "Set[str]" = set()
 ANSWERING: "Set[str]" = set()
 
 #: How this process was armed: the door, whether torch.optim was loaded before, and the release of torch that the
-#: program was written for, if the door or ``activate`` names one.
+#: program was written for, if the door or ``activate`` names one. ``error`` is the last error in shim itself.
 state: "Dict[str, Any]" = {"door": None, "late": False, "error": None, "written_for": None}
 
 
@@ -123,7 +124,7 @@ def arrived(name: "str", just_run: "bool" = False) -> "None":
 
 
 def _answer_for(module: "ModuleType") -> "None":
-    """Apply the patches for a module of Python when a name is asked for that it lacks (PEP 562)."""
+    """Apply the patches for a module of OF_PYTHON when a name that it lacks is looked up (PEP 562)."""
     name = module.__name__
 
     def missing(attribute: "str") -> "Any":
@@ -137,7 +138,7 @@ def _answer_for(module: "ModuleType") -> "None":
             return vars(module)[attribute]
         raise AttributeError("module %r has no attribute %r" % (name, attribute))
 
-    # Up to Python 3.9 collections has its own, which still knows the names.
+    # Up to Python 3.9 collections has a __getattr__ of its own, which still finds the names.
     vars(module).setdefault("__getattr__", missing)
 
 
@@ -229,7 +230,8 @@ class Finder:
                 spec.loader = Loader(spec.loader)  # type: ignore[assignment]
             return spec
         if fullname in ("shim", "preimport"):
-            # A project's own module of this name is imported as usual. Of several copies of shim, the armed one serves.
+            # A project's own module of this name is imported as usual. Of several copies of shim, the one that
+            # armed this process is imported.
             busy = (fullname, _thread.get_ident()) in self._asking
             found = self.find_elsewhere(fullname, path, target)
             theirs = found is not None and (fullname == "preimport" or not _is_a_copy(found))

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 #: Tools that run a program in their own process, and take ``-m shim run train.py`` where they take ``train.py``.
 TOOLS = ("cProfile", "profile", "pdb", "coverage", "viztracer", "pyinstrument", "kernprof", "debugpy")
-#: The same, but they cannot be started again, because they do not overwrite their output file.
+#: Tools that run a program in their own process, but cannot be started again: they do not overwrite their output file.
 ONCE = ("memray",)
-#: Tools that watch a process from outside, and lose it when it is replaced.
+#: Tools that watch a process from outside, and lose it when the job replaces it.
 OUTSIDE = ("py-spy",)
 
 

@@ -107,6 +107,7 @@ def _first_of_packed(args: str, kwargs: str, original: Any) -> str:
 
 
 def _first_name_of_wrapped(original: Any) -> str:
+    """Return the first parameter's name of the innermost function that ``original`` wraps; empty if there is none."""
     try:
         code = inspect.unwrap(original).__code__
         return str(code.co_varnames[0]) if code.co_argcount else ""
@@ -286,6 +287,7 @@ class _Fields(dict):  # type: ignore[type-arg]  # Dict[str, str], which takes ti
 
 
 def _free(name: str, others: Collection[str]) -> str:
+    """Return the name with as many underscores in front as make it different from the others."""
     while name in others:
         name = "_" + name
     return name

@@ -202,7 +202,7 @@ class Registry:
             verdict = _verdict(patch, layout, choice)
             if verdict is not None:
                 self._outcomes[patch.name] = verdict
-                if patch.name in choice.left_out:  # its classes may share a step or a form with a guarded one
+                if patch.name in choice.left_out:  # the patch's classes may share a step or a form with guarded ones
                     guards.GUARDED.left_out.update(dict.fromkeys(guarded_by(patch.targets)))
                 return []
             for target, kind, found in _existing(patch):

@@ -44,11 +44,11 @@ class Kind:
         module = sys.modules.get(target.module)
         owner_path, _, name = target.path.partition(":")[2].rpartition(".")
         try:
-            return self.look(attrgetter(owner_path)(module) if owner_path else module, name)
+            return self.read(attrgetter(owner_path)(module) if owner_path else module, name)
         except (AttributeError, KeyError, TypeError):
             return None
 
-    def look(self, owner: Any, name: str) -> tuple[Any, Any] | None:
+    def read(self, owner: Any, name: str) -> tuple[Any, Any] | None:
         """Return the owner and its attribute of that name."""
         return owner, getattr(owner, name)
 
@@ -107,7 +107,7 @@ class Functional(Kind):
 class Attribute(Kind):
     """An attribute that is set to the result of ``how(owner)``."""
 
-    def look(self, owner: Any, name: str) -> tuple[Any, Any] | None:
+    def read(self, owner: Any, name: str) -> tuple[Any, Any] | None:
         """Return the owner and its own attribute, which is None if there is none yet."""
         return owner, vars(owner).get(name)
 
@@ -157,7 +157,7 @@ class Name(Kind):
     https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_linalg_utils.py#L74
     """
 
-    def look(self, owner: Any, name: str) -> tuple[Any, Any] | None:
+    def read(self, owner: Any, name: str) -> tuple[Any, Any] | None:
         """Return the owner and its own attribute, unless another package has set that."""
         held = vars(owner).get(name)
         package = (owner.__name__ if isinstance(owner, ModuleType) else owner.__module__).partition(".")[0]
@@ -267,7 +267,7 @@ class CallableModule(Names):
 class Around(Kind):
     """A function that accepts the arguments of another release, or behaves as it did in another release."""
 
-    def look(self, owner: Any, name: str) -> tuple[Any, Any] | None:
+    def read(self, owner: Any, name: str) -> tuple[Any, Any] | None:
         """Return the owner and the function itself, not bound to the owner."""
         return owner, inspect.getattr_static(owner, name)
 
@@ -278,11 +278,12 @@ class Around(Kind):
         owner, held = found
         original = held.__func__ if isinstance(held, (staticmethod, classmethod)) else held
         around = functools.wraps(original)(self.new(target.how, original))
-        # pickle finds a function by its name. The name of torch.clamp is one in torch._C, which is another object.
+        # pickle finds a function by its module and its name. Those of torch.clamp itself lead to an object in torch._C,
+        # which is not this one.
         around.__module__, around.__qualname__ = target.path.split(":")
         if isinstance(original, FunctionType):
             show_parameters(original, around)
-        # TorchScript cannot compile this. From 2.3 on, this attribute tells it what to compile instead:
+        # TorchScript cannot compile ``around``. Since torch 2.3, this attribute tells it what to compile instead:
         # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/jit/_script.py#L1201
         vars(around)["__prepare_scriptable__"] = lambda: original
         new: Any = type(held)(around) if original is not held else around

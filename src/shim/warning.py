@@ -83,7 +83,8 @@ setattr(_value_for, "_torchdynamo_disable" if switches.switched_on("SHIM_STRICT"
 
 # Dynamo of torch 2.0 stores the result in the globals of the frame that it compiles, under the name in the `def`:
 # https://github.com/pytorch/pytorch/blob/v2.0.1/torch/_dynamo/variables/functions.py#L331
-# So that name must not be the one by which guards calls the function. (Dynamo turns it into "sub_value_for".)
+# So that name must not be the one by which the module guards calls the function.
+# (Dynamo turns it into "sub_value_for".)
 value_for = _value_for
 
 
@@ -96,7 +97,7 @@ def _name_and_default(owner: Any) -> tuple[str, float | None]:
         owner = next((each for each in values if isinstance(each, type) and each.__name__.lower() == name), None)
     for base in getattr(owner, "__mro__", ()):  # the first class whose constructor has a default for weight_decay
         place = weight_decay_of(vars(base).get("__init__"))
-        # A subclass with None for its default hands it on.
+        # A subclass whose own default is None passes the None on to the next class.
         if place is not None and place.default is not None:
             number = isinstance(place.default, (int, float)) and 0.0 <= place.default < float("inf")
             return name, place.default if number else None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 WIDTH = 80
 LONG_NAME = 28
 
-#: What removes PYTHONPATH from the environment of an armed shell.
+#: The commands that remove PYTHONPATH from the environment of an armed shell.
 TAKEN_AWAY = "`sudo` (also with -E), `su -`, `sbatch --export=NONE` and a tmux server that is already running"
 
 

@@ -215,7 +215,7 @@ def names_of_1() -> dict[str, Any]:
         stream.flush()
 
     def deprecate(*args: Any, **kwargs: Any) -> Any:
-        """Return the function, or a decorator that does: what it announced has long come."""
+        """Return the function, or a decorator that does, without the warning that NumPy's deprecate added to it."""
         return args[0] if args else lambda function: function
 
     scalars = [each for each in vars(numpy).values() if isinstance(each, type) and issubclass(each, numpy.generic)]

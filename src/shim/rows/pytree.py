@@ -44,7 +44,7 @@ except ValueError as error:
 def pytree() -> dict[str, Any]:
     """torch.utils._pytree came with 1.8, register_pytree_node and tree_leaves with 2.2."""
     there = sys.modules.get("torch.utils._pytree")
-    if "SUPPORTED_NODES" not in vars(there):  # torch has none, and it is the empty one that these names are for
+    if "SUPPORTED_NODES" not in vars(there):  # the empty module that the row `pytree` has made for these names
         there = None
     names = vars(there) if there is not None else _trees()
     nodes, flatten = names["SUPPORTED_NODES"], names["tree_flatten"]

@@ -107,7 +107,8 @@ def one_minus_mask(original: Any, tensor: Any, other: Any, *args: Any, **kwargs:
 @often(
     "torch:Tensor.__getitem__",
     called="loss.data[0]",
-    # 0.4 was the last one, and warned. None of these releases can be installed today, so there is no recorded output.
+    # torch 0.4 was the last release on which this works, with a warning. None of these releases can be installed today,
+    # so there is no recorded output.
     works="<0.5",
     says=r"invalid index of a 0-dim tensor\. Use `?tensor\.item\(\)`?",
     more="While this row is on, torch.tensor([x]) fails for an x without dimensions, which torch takes for a sequence.",
