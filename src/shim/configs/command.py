@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gc
 import json
 import os
@@ -12,6 +11,7 @@ import sys
 import time
 from typing import Callable, Iterator, NamedTuple, Sequence, TextIO
 
+from ..output import CLEAN, FAILED, FOUND, run_command, say, shown
 from . import fix
 from .findings import Finding, find, may_hold_findings
 from .formats import FORMATS, Format, by_suffix
@@ -20,14 +20,12 @@ from .frameworks import RESEMBLES
 from .source import Source
 from .tree import Node, ParseError
 
-CLEAN, FOUND, FAILED = 0, 1, 2
 WHY_A_VALUE = (
     "--fix and --diff need --value V, because there is no neutral choice: a run that shim guards takes "
     "0.0 for a null, AdamW's own default is 0.01 (Muon's 0.1, other optimizers' 0)"
 )
 # The marks of jinja, erb and other template languages.
 TEMPLATE = re.compile(r"\{\{|\{%|<%|~\{")
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 # How often a file is checked again if it changes while it is being fixed.
 MOST_TRIES = 5
 # Directories with files of other projects.
@@ -207,33 +205,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run ``shim check`` with the arguments behind the word ``check``; return the exit code."""
-    return guarded("check", _main, argv)
-
-
-def guarded(name: str, run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
-    """Run a command that may print much; return its exit code, also where nobody reads it any more."""
-    try:
-        code = run(argv)
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
-        return code
-    except BrokenPipeError:  # the reader has closed the pipe, as head does
-        _mute()
-        return FAILED
-    except OSError as error:  # a full disk behind standard output
-        _mute()
-        with contextlib.suppress(OSError):
-            say(sys.stderr, f"shim {name}: the report cannot be written: {error.strerror or error}")
-        return FAILED
-
-
-def _mute() -> None:
-    """Point standard output at the null device, so that Python's own flush at exit does not fail."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+    return run_command("check", _main, argv)
 
 
 def _main(argv: Sequence[str]) -> int:
@@ -423,19 +395,3 @@ def _as_data(results: Sequence[Result], task: Task) -> dict[str, object]:
         "skipped": [{"file": result.name, "reason": result.skipped} for result in results if result.skipped],
         "diff": "".join(result.diff for result in results),
     }
-
-
-def shown(line: str) -> str:
-    """Escape control characters and those that reverse text, which a key or a file name may hold."""
-    return CONTROL.sub(lambda match: ascii(match.group())[1:-1], line)
-
-
-def say(out: TextIO | None, line: str) -> None:
-    """Print a line, on a terminal that cannot show all of it, too."""
-    if out is None:  # closed
-        return
-    try:
-        out.write(line + "\n")
-    except UnicodeEncodeError:  # a file name or a key that this terminal cannot show
-        codec = out.encoding or "ascii"
-        out.write(line.encode(codec, "backslashreplace").decode(codec) + "\n")

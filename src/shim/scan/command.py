@@ -8,9 +8,11 @@ import json
 import sys
 from typing import Iterator, NamedTuple, Sequence
 
-from ..configs import command, fix
+from ..configs import fix
+from ..configs.command import files_of
 from ..configs.source import Source
 from ..configs.tree import ParseError
+from ..output import CLEAN, FAILED, FOUND, run_command, say, shown
 from .facts import Fact, Here, facts_of, here, nearest, releases_for
 from .uses import PACKAGES, Use, uses
 
@@ -78,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run ``shim scan`` with the arguments after the word ``scan``, and return the exit code."""
-    return command.guarded("scan", _main, argv)
+    return run_command("scan", _main, argv)
 
 
 def _main(argv: Sequence[str]) -> int:
@@ -88,7 +90,7 @@ def _main(argv: Sequence[str]) -> int:
         place = here(options.torch)
     except ValueError as error:
         sys.stderr.write(f"shim scan: {error}\n")
-        return command.FAILED
+        return FAILED
     except SystemExit as stop:
         return int(stop.code or 0)
     gc.disable()  # syntax trees have no cycles, and the search for them takes a third of the time
@@ -96,20 +98,20 @@ def _main(argv: Sequence[str]) -> int:
     gc.enable()
     ending = _Ending(results, place)
     if options.json:
-        command.say(sys.stdout, json.dumps(_as_data(results, ending), indent=2))
+        say(sys.stdout, json.dumps(_as_data(results, ending), indent=2))
     else:
         _report(results, place, options.quiet)
         if not options.quiet:
             for line in ending.lines():
-                command.say(sys.stdout, line)
+                say(sys.stdout, line)
     if any(result.error for result in results):
-        return command.FAILED
-    return command.FOUND if any(not f.use.asked for result in results for f in result.findings) else command.CLEAN
+        return FAILED
+    return FOUND if any(not f.use.asked for result in results for f in result.findings) else CLEAN
 
 
 def _scan_all(paths: Sequence[str], place: Here) -> Iterator[Result]:
     unlisted: list[OSError] = []
-    for name, named in command.files_of(paths, unlisted.append):
+    for name, named in files_of(paths, unlisted.append):
         if named or name.endswith((".py", ".pyw")):
             yield scan(name, place, named=named)
     for error in unlisted:
@@ -122,12 +124,12 @@ def _report(results: list[Result], place: Here, quiet: bool) -> None:
             if not (quiet and use.asked):
                 note = "note: " * use.asked
                 line = f"{result.name}:{use.line}:{use.column}: {note}{fact.sentence}: {_remedy(fact, place)}"
-                command.say(sys.stdout, command.shown(line))
+                say(sys.stdout, shown(line))
         if result.skipped and not quiet:
-            command.say(sys.stderr, command.shown(f"{result.name}: skipped: {result.skipped}"))
+            say(sys.stderr, shown(f"{result.name}: skipped: {result.skipped}"))
         if result.error:
             line = f"{result.name}:{result.line}:{result.column}: error: {result.error}"
-            command.say(sys.stderr, command.shown(line))
+            say(sys.stderr, shown(line))
 
 
 def _remedy(fact: Fact, place: Here) -> str:
