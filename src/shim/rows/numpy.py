@@ -169,6 +169,41 @@ def names_of_1() -> dict[str, Any]:
         inexact = numpy.issubdtype(numpy.dtype(dtype), numpy.inexact)
         return numpy.asarray(a, dtype if inexact else numpy.float64)
 
+    def disp(mesg: Any, device: Any = None, linefeed: bool = True) -> None:
+        import sys
+
+        stream = sys.stdout if device is None else device
+        stream.write(f"{mesg}\n" if linefeed else f"{mesg}")
+        stream.flush()
+
+    def deprecate(*args: Any, **kwargs: Any) -> Any:
+        """Return the function, or a decorator that does, without the warning that NumPy's deprecate added to it."""
+        return args[0] if args else lambda function: function
+
+    made = {
+        "NINF": -numpy.inf,
+        "NZERO": -0.0,
+        "PZERO": 0.0,
+        "asfarray": asfarray,
+        "deprecate": deprecate,
+        "deprecate_with_doc": lambda msg: deprecate,
+        "disp": disp,
+        "fastCopyAndTranspose": lambda a: numpy.asarray(a).T.copy(),
+        "math": math,
+        "msort": lambda a: numpy.sort(numpy.array(a, subok=True, copy=True), axis=0),
+        "safe_eval": ast.literal_eval,
+        **_about_types(),
+        **_readers(),
+    }
+    renamed = {old: getattr(numpy, new) for old, new in _RENAMED.items()}
+    moved = {each: getattr(import_module(module), each, None) for each, module in _MOVED.items()}
+    return {**made, **renamed, **{each: value for each, value in moved.items() if value is not None}}
+
+
+def _about_types() -> dict[str, Any]:
+    """Make the names that tell about types, and convert to them."""
+    import numpy
+
     def is_type(rep: Any) -> bool:
         try:
             found = obj2sctype(rep)
@@ -195,28 +230,6 @@ def names_of_1() -> dict[str, Any]:
         if found is None:
             raise ValueError("unrecognized type")
         return str(numpy.dtype(found).char)
-
-    def recfromtxt(fname: Any, **kwargs: Any) -> Any:
-        kwargs.setdefault("dtype", None)
-        usemask = kwargs.get("usemask", False)
-        output = numpy.genfromtxt(fname, **kwargs)
-        return output.view(numpy.ma.mrecords.MaskedRecords if usemask else numpy.recarray)
-
-    def recfromcsv(fname: Any, **kwargs: Any) -> Any:
-        for key, value in {"case_sensitive": "lower", "names": True, "delimiter": ","}.items():
-            kwargs.setdefault(key, value)
-        return recfromtxt(fname, **kwargs)
-
-    def disp(mesg: Any, device: Any = None, linefeed: bool = True) -> None:
-        import sys
-
-        stream = sys.stdout if device is None else device
-        stream.write(f"{mesg}\n" if linefeed else f"{mesg}")
-        stream.flush()
-
-    def deprecate(*args: Any, **kwargs: Any) -> Any:
-        """Return the function, or a decorator that does, without the warning that NumPy's deprecate added to it."""
-        return args[0] if args else lambda function: function
 
     scalars = [each for each in vars(numpy).values() if isinstance(each, type) and issubclass(each, numpy.generic)]
     concrete = [each for each in dict.fromkeys(scalars) if _is_concrete(each)]
@@ -245,33 +258,35 @@ def names_of_1() -> dict[str, Any]:
         def __missing__(self, key: Any) -> Any:
             return numpy.dtype(key).itemsize
 
-    made = {
-        "NINF": -numpy.inf,
-        "NZERO": -0.0,
-        "PZERO": 0.0,
-        "asfarray": asfarray,
+    return {
         "cast": Cast(),
-        "deprecate": deprecate,
-        "deprecate_with_doc": lambda msg: deprecate,
-        "disp": disp,
-        "fastCopyAndTranspose": lambda a: numpy.asarray(a).T.copy(),
         "issctype": is_type,
         "issubclass_": issubclass_,
         "issubsctype": lambda arg1, arg2: issubclass(obj2sctype(arg1), obj2sctype(arg2)),
-        "math": math,
         "maximum_sctype": maximum_sctype,
-        "msort": lambda a: numpy.sort(numpy.array(a, subok=True, copy=True), axis=0),
         "nbytes": Sizes(),
         "obj2sctype": obj2sctype,
-        "recfromcsv": recfromcsv,
-        "recfromtxt": recfromtxt,
-        "safe_eval": ast.literal_eval,
         "sctype2char": sctype2char,
         "sctypes": sctypes,
     }
-    renamed = {old: getattr(numpy, new) for old, new in _RENAMED.items()}
-    moved = {each: getattr(import_module(module), each, None) for each, module in _MOVED.items()}
-    return {**made, **renamed, **{each: value for each, value in moved.items() if value is not None}}
+
+
+def _readers() -> dict[str, Any]:
+    """Make the functions that read a text file into an array of records."""
+    import numpy
+
+    def recfromtxt(fname: Any, **kwargs: Any) -> Any:
+        kwargs.setdefault("dtype", None)
+        usemask = kwargs.get("usemask", False)
+        output = numpy.genfromtxt(fname, **kwargs)
+        return output.view(numpy.ma.mrecords.MaskedRecords if usemask else numpy.recarray)
+
+    def recfromcsv(fname: Any, **kwargs: Any) -> Any:
+        for key, value in {"case_sensitive": "lower", "names": True, "delimiter": ","}.items():
+            kwargs.setdefault(key, value)
+        return recfromtxt(fname, **kwargs)
+
+    return {"recfromcsv": recfromcsv, "recfromtxt": recfromtxt}
 
 
 def _is_concrete(scalar: type) -> bool:
