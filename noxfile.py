@@ -6,7 +6,7 @@
 ``nox -s sanitize`` fuzzes ADOPT's kernel under AddressSanitizer and UBSan, ``-- --cases N`` with N cases.
 ``nox -s docs`` builds the documentation as a site into .site/, and fails for a broken link or any other warning.
 ``nox -s wheels`` builds the sdist and a wheel for every platform, and runs the kernels of those that can run here.
-``nox -s release`` does that, tries what was built in an environment of its own, and says what stands against a release.
+``nox -s release`` does that, tries what was built in an environment of its own, and says what prevents a release.
 ``nox -s launchers`` starts programs with every launcher of docs/children.md, ``-- torchrun ray`` some of them.
 Other arguments behind ``--`` go to pytest, or to scripts/matrix.
 """
@@ -106,14 +106,16 @@ def sanitize(session: nox.Session) -> None:
     env = {"LD_PRELOAD": " ".join(map(str.strip, found)), "ASAN_OPTIONS": "detect_leaks=0:exitcode=99"}
     fuzz = ("python", "tests/adopt/adopt_fuzz.py", "--library", library)
     session.run(*fuzz, "--beyond", env=env, success_codes=[99], silent=True)  # or it would see nothing
-    for threads, look in (
+    for threads, options in (
         ("1", ()),
         ("2", ()),
         ("1", ("--exchange",)),
         ("1", ("--no-exchange",)),
         ("1", ("--python",)),
     ):
-        session.run(*fuzz, *look, *(session.posargs or ("--cases", "10000")), env={**env, "OMP_NUM_THREADS": threads})
+        session.run(
+            *fuzz, *options, *(session.posargs or ("--cases", "10000")), env={**env, "OMP_NUM_THREADS": threads}
+        )
 
 
 @nox.session(python=False)
@@ -181,7 +183,7 @@ def wheels(session: nox.Session) -> None:
 
 @nox.session
 def release(session: nox.Session) -> None:
-    """Build what a release needs, try it as users get it, and say what stands against it. Nothing is uploaded."""
+    """Build what a release needs, try it as users get it, and say what prevents it. Nothing is uploaded."""
     built = build_wheels(session)
     session.install("-r", TORCH)
     session.install("-c", TORCH, "numpy")

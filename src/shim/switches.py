@@ -1,7 +1,7 @@
 """The environment variables that control shim, and how their values are read.
 
 ``import_hook`` and ``site/sitecustomize.py`` run before this module can be imported. So they read SHIM_DISABLE,
-SHIM_FOR and SHIM_PATCHES themselves.
+SHIM_FOR, SHIM_PATCHES and SHIM_LOG themselves.
 """
 
 from __future__ import annotations

@@ -440,7 +440,7 @@ def main():
     parser.add_argument("--cases", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--library", help="a build of native.c to use in place of the installed one")
-    parser.add_argument("--python", action="store_true", help="have Python look at the tensors, as before torch 2.0")
+    parser.add_argument("--python", action="store_true", help="have Python inspect the tensors, as before torch 2.0")
     parser.add_argument("--no-exchange", action="store_true", help="do without DLPack's, as before torch 2.10")
     parser.add_argument("--exchange", action="store_true", help="have DLPack's describe all tensors")
     parser.add_argument("--beyond", action="store_true", help="write where no tensor is, which sanitizers must see")
@@ -458,7 +458,7 @@ def main():
     warnings.simplefilter("ignore")
     if options.python:
         native._inspects = False
-    print(f"torch {torch.__version__}, {native.in_words()}, look in C: {native._inspects}")
+    print(f"torch {torch.__version__}, {native.in_words()}, inspected in C: {native._inspects}")
     if options.beyond:
         go_beyond()
         return

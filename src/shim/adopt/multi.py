@@ -1,6 +1,7 @@
 """The foreach form: all tensors of a group at once, operation by operation, with torch's list operations.
 
-The operations are in the same order as in single.py, so the two can be read side by side.
+The operations are in the same order as in single.py, so the two can be read side by side. Each is one
+function, because the order of the operations is the algorithm.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ HOMES: tuple[Home, ...] = (
         "DeepSpeed",
         DATA,
         path("optimizer", "params"),
-        on_null="DeepSpeed hands it to the optimizer: TypeError in its constructor or at the first step",
+        on_null="DeepSpeed passes it to the optimizer: TypeError in its constructor or at the first step",
         missing="default",
     ),
     Home(
