@@ -150,6 +150,29 @@ class TestAName:
         beside = NOW._replace(installed={"numpy": (2, 4, 0), "PIL": (12, 0, 0)})
         assert [name for _, _, name in found(code, beside)] == names
 
+    def test_of_the_standard_library_is_judged_by_the_python_that_is_here(self):
+        code = """
+            import collections, inspect, time, torch
+            from collections import Mapping, OrderedDict
+            import collections.abc
+            inspect.getargspec(f), inspect.signature(f), time.clock(), time.time(), collections.abc.Mapping
+            try:
+                from fractions import gcd
+            except ImportError:
+                from math import gcd
+        """
+        lost = {
+            (3, 7): [],
+            (3, 8): ["time.clock"],
+            (3, 11): ["collections.Mapping", "inspect.getargspec", "time.clock"],
+        }
+        for python, names in lost.items():
+            place = NOW._replace(installed={"python": (*python, 0)})
+            assert [name for _, _, name in found(code, place)] == names
+        (fact,) = facts_of(Use(1, 1, "inspect.getargspec"))
+        assert (fact.sentence, fact.row) == ("inspect.getargspec is gone since Python 3.11", "inspect.getargspec")
+        assert here().installed["python"] == sys.version_info[:3]
+
     def test_of_an_older_numpy_is_judged_by_that_numpy(self):
         code = "import numpy as np\nnp.bool, np.Inf"
         assert [name for _, _, name in found(code, NOW._replace(installed={"numpy": (1, 24, 4)}))] == ["numpy.bool"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from functools import lru_cache
 from typing import Any, NamedTuple, Sequence
 
@@ -97,7 +98,7 @@ def _of_argument(function: str, argument: str) -> Fact | None:
 def _rows() -> tuple[Any, ...]:
     from .. import rows
 
-    return tuple(row for row in rows.load() if row.of in PACKAGES)
+    return tuple(row for row in rows.load() if row.of in (*PACKAGES, "python"))
 
 
 def _answering(says: list[str], but_not: str = "") -> Any:
@@ -120,7 +121,7 @@ def _dotted(target: Any) -> str:
 
 def _since(name: str, package: str, works: str) -> str:
     """Return a sentence that says since which release a name is there, or gone."""
-    package = PACKAGES.get(package, package)
+    package = PACKAGES.get(package, package.capitalize())
     found = re.fullmatch(r"(<|>=)\s*([\d.]+)", works)
     if found is None:
         return f"{name} is in {package} {works} alone"
@@ -152,7 +153,7 @@ def here(torch: str = "") -> Here:
 
     if torch:
         return Here(written_for(torch), {})
-    found: dict[str, tuple[int, int, int]] = {}
+    found: dict[str, tuple[int, int, int]] = {"python": sys.version_info[:3]}
     for package, distribution in PACKAGES.items():
         try:
             found[package] = release(version(distribution)).numbers

@@ -1,6 +1,7 @@
-"""Which names of torch, torchvision, torchaudio, NumPy and Pillow a Python source uses.
+"""Which names of torch, torchvision, torchaudio, NumPy, Pillow and the standard library a Python source uses.
 
-A name counts if an import of the same file says that it belongs to one of these packages. A use behind a check
+A name counts if an import of the same file says that it belongs to one of these packages. Of the standard library,
+the modules count of which the table of breakages gives names back. A use behind a check
 (``try`` with ``except ImportError``, ``hasattr``, a comparison of versions) is marked: the program does without it.
 """
 
@@ -10,6 +11,8 @@ import ast
 import re
 from typing import Any, Iterator, NamedTuple, Sequence
 
+from ..import_hook import OF_PYTHON
+
 #: The packages whose names are judged, and what each is installed as.
 PACKAGES = {
     "torch": "torch",
@@ -18,6 +21,8 @@ PACKAGES = {
     "numpy": "numpy",
     "PIL": "pillow",
 }
+#: What begins the names that are judged.
+JUDGED = frozenset((*PACKAGES, *OF_PYTHON))
 #: Words of conditions and decorators with which a program checks whether a name is there.
 ASKS = re.compile(
     r"(?i)version|hasattr|getattr|available|supports?\b|_supports|\bhas_|_has_|legacy|torch_?(ge|gt|le|lt)\b|"
@@ -248,7 +253,7 @@ class _Reader:
     def _bind(self, name: str, path: str | None) -> None:
         """Bind a name in the innermost scope. A name that is bound to two different things counts as neither."""
         scope = self._scopes[0]
-        ours = path is not None and path.partition(".")[0] in PACKAGES
+        ours = path is not None and path.partition(".")[0] in JUDGED
         scope[name] = path if ours and scope.get(name, path) == path else None
 
     def _asks(self, node: ast.expr) -> bool:
@@ -260,7 +265,7 @@ class _Reader:
         return False
 
     def _use(self, node: Any, name: str, argument: str = "", how: str = "attribute") -> None:
-        if name.partition(".")[0] not in PACKAGES:
+        if name.partition(".")[0] not in JUDGED:
             return
         line = self._lines[node.lineno - 1] if node.lineno <= len(self._lines) else ""
         column = len(line.encode()[: node.col_offset].decode("utf-8", "replace")) + 1
