@@ -122,13 +122,18 @@ def status() -> Status:
     from .warning import NONES
 
     error = import_hook.state["error"]
+    program = release_written_for()
+    layout = probe() if "torch.optim" in sys.modules else None
+    outcomes = REGISTRY.outcomes()
+    if PROCESS.active and program is not None and layout is not None:
+        outcomes += _unregistered(table()).plan(layout, choice())
     return Status(
         active=PROCESS.active,
         door=import_hook.state["door"],
         late=import_hook.state["late"],
-        layout=probe() if "torch.optim" in sys.modules else None,
-        outcomes=REGISTRY.outcomes(),
-        written_for=None if (program := release_written_for()) is None else str(program),
+        layout=layout,
+        outcomes=outcomes,
+        written_for=None if program is None else str(program),
         fired=tuple(FoundNone(name, where, line, times) for (name, where, line), times in list(NONES.times.items())),
         error=None if error is None else f"{type(error).__name__}: {error}",
     )
@@ -154,9 +159,13 @@ def plan(*patches: str, written_for: str | None = None) -> tuple[Outcome, ...]:
     chosen = choice()
     planned = Choice(chosen.left_out, chosen.named | {*patches}, program)
     with PROCESS.lock:
-        rows = rows_for(None, planned.named) if program is None else table()
-        more = Registry(row for row in rows if row.name not in REGISTRY)
-        return (*REGISTRY.plan(layout, planned), *more.plan(layout, planned))
+        rows = table() if program is not None else rows_for(None, planned.named)
+        return (*REGISTRY.plan(layout, planned), *_unregistered(rows).plan(layout, planned))
+
+
+def _unregistered(rows: Iterable[Patch]) -> Registry:
+    """Return a registry of the rows that this process has not needed, so that each row has an outcome."""
+    return Registry(row for row in rows if row.name not in REGISTRY)
 
 
 def patch_adam_optimizer() -> bool:

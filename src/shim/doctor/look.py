@@ -44,9 +44,7 @@ def look(root: str) -> dict[str, Any]:
         status = shim.status()
         found["error"] = status.error
         found["written_for"] = status.written_for
-        # The plan also has the rows that are imported only with their package, or not applied at all.
-        outcomes = {outcome.patch: outcome for outcome in (*shim.plan(), *status.outcomes)}
-        found["patches"] = [row(outcome) for outcome in outcomes.values()]
+        found["patches"] = [row(outcome) for outcome in status.outcomes]
         assert status.layout is not None
         found["known"] = status.layout.known
     except BaseException as error:
