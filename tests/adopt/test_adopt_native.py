@@ -361,6 +361,24 @@ def test_in_a_batch_the_kernel_is_called_once_for_each_dtype(monkeypatch):
     assert calls == [(0, 3)] * 3
 
 
+def test_an_error_of_a_signal_handler_after_the_kernel_is_raised_and_the_step_is_made_once(monkeypatch):
+    kernel = native._kernel
+
+    def interrupted(*args):
+        assert kernel(*args) == 0
+        raise RuntimeError("time is up")  # as Python raises it when the call returns
+
+    p, q = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+    optim, _ = (steps([each], [torch.ones(3)], count, fused=True) for each, count in ((p, 2), (q, 3)))
+    p.grad = torch.full((3,), 3.0)
+
+    monkeypatch.setattr(native, "_kernel", interrupted)
+    with pytest.raises(RuntimeError, match="time is up"):
+        optim.step()
+
+    assert torch.equal(p, q) and int(optim.state[p]["step"]) == 3
+
+
 def test_the_gil_is_released(monkeypatch):
     kernel, inside = native._kernel, []
 

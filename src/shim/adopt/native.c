@@ -361,7 +361,7 @@ static int64_t read_table(Row *rows, int kind, int64_t count, const int64_t *tab
  * fills the table, and no other code runs in this thread until the step is done: no signal handler, no finalizer. Else
  * Python has inspected them, has filled the table, and keeps their memory alive. The number in the name is the version
  * of this interface, so that the library of an older build is not called. */
-EXPORT int shim_adopt_4(int kind, int64_t count, int64_t *table, const Options *options, const double *clips,
+EXPORT int shim_adopt_5(int kind, int64_t count, int64_t *table, const Options *options, const double *clips,
                  int threads, void (*parallel)(void (*)(void *), void *, unsigned, unsigned), void *const *columns,
                  const Python *python) {
     Row *rows = malloc((size_t)count * (sizeof(Row) + 12 * sizeof(Span)) + 1);

@@ -47,14 +47,14 @@ class _Python(ctypes.Structure):
         ("keys", ctypes.c_uint64),
         *((name, ctypes.c_int64) for name in ("class_at", "impl_at", "keys_at", "storage_at", "data_at", "bytes_at")),
         *((name, ctypes.c_int64) for name in ("sizes_at", "offset_at", "dtype_at", "owned_at")),
-        ("bump", ctypes.c_void_p),
+        *((name, ctypes.c_void_p) for name in ("bump", "clear_error")),
     )
 
 
 def _load() -> tuple[Callable[..., int] | None, str]:
     """Return the kernel; or None, and the reason."""
     try:
-        kernel = ctypes.PyDLL(str(LIBRARY)).shim_adopt_4  # which releases the GIL itself
+        kernel = ctypes.PyDLL(str(LIBRARY)).shim_adopt_5  # which releases the GIL itself
     except OSError:
         return None, "it was not built, which installing does where there is a C compiler"
     except AttributeError:
@@ -69,6 +69,7 @@ def _load_python() -> tuple[bool, _Python]:
     api = ctypes.pythonapi
     calls = (api.PyList_GetItem, api.PyEval_SaveThread, api.PyEval_RestoreThread)
     python = _Python(*(ctypes.cast(call, ctypes.c_void_p) for call in calls))
+    python.clear_error = ctypes.cast(api.PyErr_Clear, ctypes.c_void_p)
     try:
         python.plain = (ctypes.c_void_p * len(PLAIN))(*map(id, PLAIN))
         offsets = tensor_impl.offsets()
@@ -261,14 +262,11 @@ def _step(columns: Columns, options: array[float], clips: array[float] | None) -
             return False
         kind, table, _held = seen  # keeps the memory alive
         _count_versions(columns)  # before the kernel, which evicts the tensor objects from the cache
-    try:
-        refused = _kernel(
-            *(kind, count, table.buffer_info()[0], options.buffer_info()[0], clips and clips.buffer_info()[0]),
-            *(torch.get_num_threads(), _parallel),
-            *(addresses and addresses.buffer_info()[0], ctypes.byref(_python)),
-        )
-    except Exception:  # DLPack refuses tensors without memory: sparse ones, or on another device
-        return False
+    refused = _kernel(
+        *(kind, count, table.buffer_info()[0], options.buffer_info()[0], clips and clips.buffer_info()[0]),
+        *(torch.get_num_threads(), _parallel),
+        *(addresses and addresses.buffer_info()[0], ctypes.byref(_python)),
+    )
     if _inspects and not _python.bump and not refused:
         _count_versions(columns)
     return not refused

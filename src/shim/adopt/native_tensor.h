@@ -17,6 +17,7 @@ typedef struct {
     int64_t sizes_at, offset_at, dtype_at; /* in the TensorImpl: sizes_and_strides_ (ndim, 5 sizes, 5 strides), ... */
     int64_t owned_at;                      /* in the StorageImpl: the context in data_ptr_, see owns_its_memory */
     void (*bump)(const void *);            /* torch::autograd::impl::bump_version, or null: native.py counts instead */
+    void (*clear_error)(void);             /* PyErr_Clear */
 } Python;
 
 #define FIELD(type, object, offset) (*(type const *)((const char *)(object) + (offset)))
@@ -65,6 +66,14 @@ typedef struct {
     uint64_t byte_offset;
 } Tensor;
 
+/* Whether DLPack refuses to describe a tensor, as one that is sparse or on another device. Its error is not raised. */
+static int refuses(void *tensor, const Python *python, Tensor *t) {
+    if (python->describe(tensor, t) == 0)
+        return 0;
+    python->clear_error();
+    return 1;
+}
+
 /* Fills `t` from a tensor that is_plain, as DLPack does. Returns 0; another number if that is not possible. */
 static int describe(void *tensor, const Python *python, Tensor *t) {
     static const struct { uint16_t number; uint8_t code, bits; } DTYPES[] = {{6, 2, 32}, {7, 2, 64}, {15, 4, 16}};
@@ -75,7 +84,7 @@ static int describe(void *tensor, const Python *python, Tensor *t) {
     while (k < 3 && python->sizes_at && DTYPES[k].number != FIELD(uint16_t, impl, python->dtype_at))
         k++;
     if (!python->sizes_at || k == 3 || sizes[0] > 5 || !storage || !owns_its_memory(storage, python))
-        return python->describe ? python->describe(tensor, t) : 1;
+        return !python->describe || refuses(tensor, python, t);
     char *data = FIELD(char *, storage, python->data_at);
     uint64_t offset = data ? (uint64_t)FIELD(int64_t, impl, python->offset_at) * (DTYPES[k].bits / 8) : 0;
     *t = (Tensor){data, 1, 0, (int32_t)sizes[0], DTYPES[k].code, DTYPES[k].bits, 1, sizes + 1, sizes + 6, offset};
