@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from . import _torch
+from .form import Clip
 from .memory import reaches_beyond
 
 _NO_LAMBDA_ON_GPU = (
@@ -49,6 +50,13 @@ def _power(step: float, exponent: float) -> float:
 def _real(grad: Tensor) -> Tensor:
     """Return a complex gradient as pairs of reals, after a lazy conjugation."""
     return torch.view_as_real(grad.resolve_conj() if hasattr(grad, "resolve_conj") else grad)
+
+
+def _clip_of(clip_lambda: Clip, step: Any, lists: Iterable[Iterable[Tensor | None]]) -> Any:
+    """Return the clip of a step. The function is the user's, and may free the tensors that are written after it."""
+    clip = clip_lambda(float(step))
+    _check_storages(lists)
+    return clip
 
 
 def _check_storages(lists: Iterable[Iterable[Tensor | None]]) -> None:

@@ -15,8 +15,8 @@ from . import _torch
 from .common import (
     _NO_TENSOR_LR,
     _check_capturable,
-    _check_storages,
     _check_weight_decay,
+    _clip_of,
     _found_inf,
     _power,
     _real,
@@ -127,9 +127,7 @@ def step_lists(lists: Lists, options: Options) -> None:
         if negate:
             torch._foreach_neg_(normed_grads)
         if clip_lambda is not None:
-            clip = clip_lambda(float(step))  # any code: it may have freed what is written below
-            _check_storages((params, grads, *written))
-            _torch.foreach_clamp_(normed_grads, clip)
+            _torch.foreach_clamp_(normed_grads, _clip_of(clip_lambda, step, (params, grads, *written)))
         elif clip_exp is not None and not masked:
             _torch.foreach_clamp_(normed_grads, _power(step, clip_exp))
         elif clip_exp is not None:

@@ -10,8 +10,8 @@ from torch import Tensor
 from . import _torch
 from .common import (
     _check_capturable,
-    _check_storages,
     _check_weight_decay,
+    _clip_of,
     _found_inf,
     _power,
     _real,
@@ -95,9 +95,8 @@ def step_each(lists: Lists, options: Options) -> None:
             denom = exp_avg_sq.sqrt().clamp_(min=eps)
         normed_grad = grad / denom
         if clip_lambda is not None:
-            clip = clip_lambda(float(step))  # any code: it may have freed what is written below
-            _check_storages([(param, grads[i], exp_avg, exp_avg_sq, step_t, compensation)])
-            normed_grad = _torch.clamp(normed_grad, clip)
+            tensors = (param, grads[i], exp_avg, exp_avg_sq, step_t, compensation)
+            normed_grad = _torch.clamp(normed_grad, _clip_of(clip_lambda, step, [tensors]))
         elif clip_exp is not None and not masked:
             normed_grad = _torch.clamp(normed_grad, _power(step, clip_exp))
         elif clip_exp is not None:

@@ -35,6 +35,7 @@ def look(root: str) -> dict[str, Any]:
     try:
         sys.path.insert(0, root)
         import shim
+        from shim.process import REGISTRY, table
 
         # Moved to the end, so that what shim imports comes from the packages of this interpreter.
         sys.path.remove(root)
@@ -44,7 +45,8 @@ def look(root: str) -> dict[str, Any]:
         status = shim.status()
         found["error"] = status.error
         found["written_for"] = status.written_for
-        found["patches"] = [row(outcome) for outcome in status.outcomes]
+        patches = {patch.name: patch for patch in (*(table() if status.written_for else ()), *REGISTRY)}
+        found["patches"] = [row(outcome, patches.get(outcome.patch)) for outcome in status.outcomes]
         assert status.layout is not None
         found["known"] = status.layout.known
     except BaseException as error:
@@ -72,12 +74,11 @@ def patched_by_others() -> list[str]:
     return foreign
 
 
-def row(outcome: Any) -> dict[str, Any]:
-    """Return the data of a patch. If its module is not imported yet, say whether it can be."""
-    from shim.process import REGISTRY, table
+def row(outcome: Any, patch: Any) -> dict[str, Any]:
+    """Return the data of a patch, which is None if it could not be loaded.
 
-    patches = REGISTRY if outcome.patch in REGISTRY else table()
-    patch = next((patch for patch in patches if patch.name == outcome.patch), None)
+    If its module is not imported yet, say whether it can be.
+    """
     row = {**outcome._asdict(), "works": patch.works if patch else ""}
     row["optional"] = patch is not None and (patch.optional or bool(patch.works) or not patch.targets)
     if patch is None or outcome.state != "skipped" or _is_left_out(patch):

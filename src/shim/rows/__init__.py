@@ -67,12 +67,8 @@ def load() -> tuple[Patch, ...]:
 def needed_by(program: Release) -> tuple[Patch, ...]:
     """Return the rows that a program written for a release of torch may need with the packages that are loaded."""
     torch = installed_release("torch")
-    newer = torch is not None and program.numbers > torch.numbers
-    return _rows_of(
-        family
-        for family, condition in FAMILIES.items()
-        if not condition or condition in sys.modules or (newer and condition == "newer")
-    )
+    holds = {"": True, "newer": torch is not None and program.numbers > torch.numbers, "advice": False}
+    return _rows_of(family for family, condition in FAMILIES.items() if holds.get(condition, condition in sys.modules))
 
 
 def _rows_of(families: Iterable[str]) -> tuple[Patch, ...]:
