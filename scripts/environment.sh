@@ -5,6 +5,8 @@
 # Afterwards $python is the environment's interpreter.
 
 set -eu
+# Images of containers set it. Every process of the suite would then compile NumPy and shim anew: a second of each.
+unset PYTHONDONTWRITEBYTECODE
 checkout=$(cd "$(dirname "$0")/.." && pwd)
 base=${PYTHON:-python3}
 environment="$checkout/.venv${TORCH:+-$TORCH}"
