@@ -32,6 +32,7 @@ def _never() -> bool:
 is_compiling: Callable[[], bool] = getattr(getattr(torch, "compiler", None), "is_compiling", _never)
 
 
+_forward_ad = getattr(torch.autograd, "forward_ad", None)
 _in_inference_mode: Callable[[], bool] = getattr(torch, "is_inference_mode_enabled", _never)
 _dispatch_modes: Callable[[], int] = getattr(torch._C, "_len_torch_dispatch_stack", _never)
 
@@ -68,8 +69,7 @@ _is_redirected = _redirections()
 
 def in_dual_level() -> bool:
     """Say whether forward-mode AD is on, so that tensors may have a tangent, which operations would update."""
-    forward_ad = getattr(torch.autograd, "forward_ad", None)
-    return getattr(forward_ad, "_current_level", -1) >= 0
+    return getattr(_forward_ad, "_current_level", -1) >= 0
 
 
 def is_plain_eager() -> bool:

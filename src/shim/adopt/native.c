@@ -253,48 +253,50 @@ static void work(void *argument) {
 /* The columns of tensors. The table has the size of each parameter, and then the addresses of these. */
 enum { PARAM, GRAD, EXP_AVG, EXP_AVG_SQ, COMPENSATION, STEP, COLUMNS };
 
-static int64_t bytes_of(int column, int kind, int64_t size) {
-    int64_t each = column <= GRAD ? KINDS[kind].param_bytes : KINDS[kind].state_bytes;
-    return column == STEP ? (int64_t)sizeof(float) : each * size;
+/* Reads the objects of the columns. These are lists of `count` tensors; only that of the compensations may be null. */
+static void read_columns(int64_t count, void *const *columns, const Python *python, void **objects) {
+    for (int k = 0; k < COLUMNS; k++)
+        for (int64_t i = 0; i < count; i++)
+            objects[k * count + i] = columns[k] ? python->at(columns[k], i) : 0;
 }
 
-/* Inspects columns of tensors and fills the table. The columns are lists of `count` tensors in the same order; only that
- * of the compensations may be null. Returns the kind of all parameters; -1 if the kernel cannot take them all. */
-static int inspect(int64_t count, void *const *columns, int64_t *table, const Python *python) {
+/* Inspects the objects of the tensors and fills the table. Returns the kind of all parameters; -1 if the kernel cannot
+ * take them all. */
+static int inspect(int64_t count, void *const *objects, int64_t *table, const Python *python) {
     enum { CPU = 1, FLOAT = 2, SOON = 4 };
-    int kind = -1;
+    int kind = -1, compensated = count && objects[COMPENSATION * count];
     for (int64_t i = 0; i < count; i++) {
-        Tensor tensors[COLUMNS], *param = &tensors[PARAM], *step = &tensors[STEP];
+        Tensor param = {0};
         for (int behind = 0; behind < 2; behind++)
-            for (int k = 0, j = i + (behind ? SOON : 2 * SOON); k < COLUMNS && j < count; k++)
-                if (columns[k])
-                    prefetch_tensor(python->at(columns[k], j), python, behind);
+            for (int64_t k = 0, j = i + (behind ? SOON : 2 * SOON); k < COLUMNS && j < count; k++)
+                prefetch_tensor(objects[k * count + j], python, behind);
         for (int k = 0; k < COLUMNS; k++) {
-            void *tensor = columns[k] ? python->at(columns[k], i) : 0;
-            if (tensor ? !is_plain(tensor, python, k != GRAD) : columns[k] || k != COMPENSATION)
+            Tensor tensor;
+            const void *object = objects[k * count + i];
+            int64_t *address = &table[(k + 1) * count + i];
+            *address = 0;
+            if (k == COMPENSATION && !compensated && !object)
+                continue;
+            if (!object || !is_plain(object, python, k != GRAD) || describe(object, python, &tensor) ||
+                tensor.device_type != CPU)
                 return -1;
-            if (tensor && (describe(tensor, python, &tensors[k]) || tensors[k].device_type != CPU))
+            if (k == PARAM) {
+                param = tensor;
+                table[i] = size_of(&param);
+                for (int each = 0; kind < 0 && each < KIND_COUNT; each++)
+                    if (has_dtype(&param, KINDS[each].code, KINDS[each].param_bytes) &&
+                        (each == BFLOAT16) == compensated)
+                        kind = each;
+                if (kind < 0 || table[i] < 0 || !is_dense(&param, table[i]))
+                    return -1;
+            }
+            int64_t bytes = k == STEP ? (int64_t)sizeof(float) : k <= GRAD ? KINDS[kind].param_bytes : KINDS[kind].state_bytes;
+            if (!has_dtype(&tensor, k <= GRAD ? KINDS[kind].code : FLOAT, bytes))
                 return -1;
-            table[(k + 1) * count + i] = tensor ? (intptr_t)(tensors[k].data + tensors[k].byte_offset) : 0;
-        }
-        for (int k = 0; kind < 0 && k < KIND_COUNT; k++)
-            if (has_dtype(param, KINDS[k].code, KINDS[k].param_bytes) && (k == BFLOAT16) == (columns[COMPENSATION] != 0))
-                kind = k;
-        if (kind < 0 || !has_dtype(param, KINDS[kind].code, KINDS[kind].param_bytes))
-            return -1;
-        for (int k = GRAD; k <= COMPENSATION; k++) {
-            int code = k == GRAD ? KINDS[kind].code : FLOAT;
-            int64_t bytes = k == GRAD ? KINDS[kind].param_bytes : KINDS[kind].state_bytes;
-            if (columns[k] && (!has_dtype(&tensors[k], code, bytes) || !same_layout(param, &tensors[k])))
+            if (k == STEP ? size_of(&tensor) != 1 : k != PARAM && !same_layout(&param, &tensor))
                 return -1;
-        }
-        table[i] = size_of(param);
-        if (table[i] < 0 || !is_dense(param, table[i]) || !has_dtype(step, FLOAT, sizeof(float)) || size_of(step) != 1)
-            return -1;
-        for (int k = 0; k < COLUMNS; k++) {
-            int64_t address = table[(k + 1) * count + i];
-            if (columns[k] && (address % bytes_of(k, kind, 1) || !holds(python->at(columns[k], i), python, k != GRAD,
-                                                                        address, bytes_of(k, kind, table[i]))))
+            *address = (intptr_t)(tensor.data + tensor.byte_offset);
+            if (*address % bytes || !holds(object, python, *address, bytes * (k == STEP ? 1 : table[i])))
                 return -1;
         }
     }
@@ -302,11 +304,10 @@ static int inspect(int64_t count, void *const *columns, int64_t *table, const Py
 }
 
 /* Tells autograd that the tensors are written. Their objects are in the cache after `inspect`. */
-static void count_versions(int64_t count, void *const *columns, const Python *python) {
-    for (int64_t i = 0; i < count; i++)
-        for (int k = 0; k < COLUMNS; k++)
-            if (columns[k] && k != GRAD)
-                python->bump((const char *)python->at(columns[k], i) + python->impl_at);
+static void count_versions(int64_t count, void *const *objects, const Python *python) {
+    for (int64_t i = 0; i < count * COLUMNS; i++)
+        if (objects[i] && i / count != GRAD)
+            python->bump((const char *)objects[i] + python->impl_at);
 }
 
 static int all_zero(int kind, const Row *row) {
@@ -357,23 +358,29 @@ static int64_t read_table(Row *rows, int kind, int64_t count, const int64_t *tab
  *
  * `table` has the sizes of all parameters, then the addresses of all parameters, and so on in the order of the
  * columns. `clips` has the clip of each parameter if it does not follow from clip_exp, else it is null. `parallel`
- * is GOMP_parallel of torch's OpenMP runtime, or null. If `columns` is not null, the tensors are inspected here, which
- * fills the table, and no other code runs in this thread until the step is done: no signal handler, no finalizer. Else
- * Python has inspected them, has filled the table, and keeps their memory alive. The number in the name is the version
+ * is GOMP_parallel of torch's OpenMP runtime, or null. If `columns` is not null, the tensors are inspected here and
+ * `table` is not read, and no other code runs in this thread until the step is done: no signal handler, no finalizer.
+ * Else Python has inspected them, has filled the table, and keeps their memory alive. The number in the name is the version
  * of this interface, so that the library of an older build is not called. */
-EXPORT int shim_adopt_5(int kind, int64_t count, int64_t *table, const Options *options, const double *clips,
+EXPORT int shim_adopt_6(int kind, int64_t count, int64_t *table, const Options *options, const double *clips,
                  int threads, void (*parallel)(void (*)(void *), void *, unsigned, unsigned), void *const *columns,
                  const Python *python) {
-    Row *rows = malloc((size_t)count * (sizeof(Row) + 12 * sizeof(Span)) + 1);
-    if (rows && columns)
-        kind = inspect(count, columns, table, python);
+    size_t each = sizeof(Row) + 12 * sizeof(Span) + (columns ? (COLUMNS + 1) * sizeof *table : 0);
+    Row *rows = malloc((size_t)count * each + 1);
+    Span *spans = (Span *)(rows + count);
+    if (rows && columns) {
+        void **objects = (void **)spans; /* which are needed later */
+        table = (int64_t *)(spans + 12 * count);
+        read_columns(count, columns, python, objects);
+        kind = inspect(count, objects, table, python);
+        if (kind >= 0 && python->bump)
+            count_versions(count, objects, python);
+    }
     int refused = !rows || kind < 0;
     if (!refused) {
-        if (columns && python->bump)
-            count_versions(count, columns, python);
         void *thread = python->release_gil();
         int64_t found = read_table(rows, kind, count, table, options, clips);
-        refused = found < 0 || !disjoint(rows, found, kind, (Span *)(rows + count));
+        refused = found < 0 || !disjoint(rows, found, kind, spans);
         if (!refused && found) {
             int chosen = set < 0 ? shim_adopt_use_3(INT_MAX) : set;
             Job job = {rows, options, LOOPS[chosen][kind], found, rows[found - 1].end, 0};

@@ -54,7 +54,7 @@ class _Python(ctypes.Structure):
 def _load() -> tuple[Callable[..., int] | None, str]:
     """Return the kernel; or None, and the reason."""
     try:
-        kernel = ctypes.PyDLL(str(LIBRARY)).shim_adopt_5  # which releases the GIL itself
+        kernel = ctypes.PyDLL(str(LIBRARY)).shim_adopt_6  # which releases the GIL itself
     except OSError:
         return None, "it was not built, which installing does where there is a C compiler"
     except AttributeError:
@@ -191,8 +191,17 @@ def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]]) ->
         return False
     compensations = list(map(_compensation, states)) if params[0].dtype in LOW_PRECISION else [None] * len(params)
     beta1, beta2 = group["betas"]
-    names = ("lr", "clip_exp", "weight_decay", "decouple", "eps", "maximize")
-    options = _options(None, beta1=beta1, beta2=beta2, **{name: group[name] for name in names})
+    options = _options(
+        None,
+        beta1=beta1,
+        beta2=beta2,
+        lr=group["lr"],
+        clip_exp=group["clip_exp"],
+        weight_decay=group["weight_decay"],
+        decouple=group["decouple"],
+        eps=group["eps"],
+        maximize=group["maximize"],
+    )
     columns = (list(params), grads, exp_avgs, exp_avg_sqs, compensations, steps)
     return options is not None and _run(columns, options, None)
 
@@ -252,10 +261,9 @@ def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float],
 def _step(columns: Columns, options: array[float], clips: array[float] | None) -> bool:
     """Run the kernel on these tensors, or return False."""
     assert _kernel is not None
-    count, kind, addresses = len(columns[0]), -1, None
+    kind, table, addresses = -1, None, None
     if _inspects:
         addresses = array("q", [0 if column[0] is None else id(column) for column in columns])
-        table = array("q", bytes(addresses.itemsize * count * (len(columns) + 1)))  # which the library fills
     else:
         seen = _inspect(columns)
         if seen is None:
@@ -263,7 +271,8 @@ def _step(columns: Columns, options: array[float], clips: array[float] | None) -
         kind, table, _held = seen  # keeps the memory alive
         _count_versions(columns)  # before the kernel, which evicts the tensor objects from the cache
     refused = _kernel(
-        *(kind, count, table.buffer_info()[0], options.buffer_info()[0], clips and clips.buffer_info()[0]),
+        *(kind, len(columns[0]), table and table.buffer_info()[0]),
+        *(options.buffer_info()[0], clips and clips.buffer_info()[0]),
         *(torch.get_num_threads(), _parallel),
         *(addresses and addresses.buffer_info()[0], ctypes.byref(_python)),
     )

@@ -7,7 +7,7 @@ typedef struct {
     void *(*at)(void *, intptr_t);         /* PyList_GetItem */
     void *(*release_gil)(void);            /* PyEval_SaveThread */
     void (*take_gil)(void *);              /* PyEval_RestoreThread */
-    int (*describe)(void *, void *);       /* torch's dltensor_from_py_object_no_sync of DLPack, which fills a Tensor */
+    int (*describe)(const void *, void *); /* torch's dltensor_from_py_object_no_sync of DLPack, which fills a Tensor */
     const void *plain[2];                  /* the classes whose memory is the value: Tensor and Parameter */
     uint64_t keys;                         /* the dispatch keys of an ordinary tensor on the CPU */
     int64_t class_at, impl_at;             /* in a Python object: ob_type, and the pointer to the TensorImpl */
@@ -43,10 +43,8 @@ static int owns_its_memory(const void *storage, const Python *python) {
     return FIELD(const void *, storage, python->owned_at) == FIELD(const void *, storage, python->data_at);
 }
 
-/* Whether a tensor is plain, and its storage contains these bytes. A storage may be smaller than the sizes require. */
-static int holds(const void *tensor, const Python *python, int written, int64_t address, int64_t bytes) {
-    if (!is_plain(tensor, python, written))
-        return 0;
+/* Whether the storage of a tensor contains these bytes. A storage may be smaller than the sizes require. */
+static int holds(const void *tensor, const Python *python, int64_t address, int64_t bytes) {
     const void *storage = FIELD(const void *, FIELD(const void *, tensor, python->impl_at), python->storage_at);
     if (!storage || bytes == 0)
         return bytes == 0;
@@ -67,7 +65,7 @@ typedef struct {
 } Tensor;
 
 /* Whether DLPack refuses to describe a tensor, as one that is sparse or on another device. Its error is not raised. */
-static int refuses(void *tensor, const Python *python, Tensor *t) {
+static int refuses(const void *tensor, const Python *python, Tensor *t) {
     if (python->describe(tensor, t) == 0)
         return 0;
     python->clear_error();
@@ -75,7 +73,7 @@ static int refuses(void *tensor, const Python *python, Tensor *t) {
 }
 
 /* Fills `t` from a tensor that is_plain, as DLPack does. Returns 0; another number if that is not possible. */
-static int describe(void *tensor, const Python *python, Tensor *t) {
+static int describe(const void *tensor, const Python *python, Tensor *t) {
     static const struct { uint16_t number; uint8_t code, bits; } DTYPES[] = {{6, 2, 32}, {7, 2, 64}, {15, 4, 16}};
     char *impl = FIELD(char *, tensor, python->impl_at);
     const void *storage = FIELD(const void *, impl, python->storage_at);
