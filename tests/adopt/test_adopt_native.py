@@ -242,35 +242,52 @@ def functional(params, grads, exp_avgs, exp_avg_sqs, state_steps, **form):
         beta2=0.99,
         lr=0.1,
         clip_lambda=None,
-        weight_decay=0.0,
-        decouple=False,
-        **{"eps": 1e-6, "maximize": False, **form},
+        **{"weight_decay": 0.0, "decouple": False, "eps": 1e-6, "maximize": False, **form},
     )
 
 
+@pytest.mark.parametrize("form", ["fused", "foreach"])
 @pytest.mark.parametrize(
-    "shared", ["a step", "exp_avg and exp_avg_sq", "a parameter and the next one's gradient", "half of exp_avg"]
+    "shared",
+    [
+        "a step",
+        "exp_avg and exp_avg_sq",
+        "a parameter and the next one's gradient",
+        "half of exp_avg",
+        "half of a parameter",
+        "a corner of a parameter",
+        "half of a parameter and of the next one's gradient",
+        "nothing, but the parameters are interleaved",
+    ],
 )
-def test_state_that_is_shared_is_worked_through_one_after_the_other(shared):
+def test_tensors_that_share_memory_are_stepped_one_after_the_other(shared, form):
     def run(**form):
         params, grads, m, v = ([t.clone() for t in ordinary(seed)] for seed in range(4))
         v = [t.abs() for t in v]
         counts = [torch.tensor(2.0) for _ in params]
+        whole = torch.linspace(0.5, 1.5, 48).view(8, 6)
         if shared == "a step":
             counts = [counts[0]] * 3
         elif shared == "exp_avg and exp_avg_sq":
             m = v
         elif shared == "half of exp_avg":
-            whole = torch.ones(6, 3)
-            m[0], m[1] = whole[:4], whole[2:]
+            m[0], m[1] = whole[:4, :3], whole[2:6, :3]
+        elif shared == "half of a parameter":
+            params[0], params[1] = whole.view(-1)[:12].view(4, 3), whole.view(-1)[6:18].view(4, 3)
+        elif shared == "a corner of a parameter":
+            params[0], params[1] = whole[:4, :3], whole[3:7, 2:5]
+        elif shared == "half of a parameter and of the next one's gradient":
+            params[0], grads[1] = whole.view(-1)[:12].view(4, 3), whole.view(-1)[6:18].view(4, 3)
+        elif shared == "nothing, but the parameters are interleaved":
+            params[0], params[1] = whole[:4, ::2], whole[:4, 1::2]
         else:
             grads[1] = params[0]
         with torch.no_grad():
-            functional(params, grads, m, v, counts, **form)
+            functional(params, grads, m, v, counts, weight_decay=0.1, decouple=True, **form)
         return [*params, *m, *v, *counts]
 
-    for fused, single in zip(run(fused=True), run(foreach=False)):
-        assert_close(fused, single.detach(), 2e-6)
+    for other, single in zip(run(**{form: True}), run(foreach=False)):
+        assert_close(other, single.detach(), 2e-6)
 
 
 @pytest.mark.parametrize("seed", range(5))

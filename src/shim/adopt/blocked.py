@@ -12,7 +12,7 @@ import torch
 
 from . import _torch
 from .form import Lists, Options
-from .memory import are_apart, at, is_elementwise, memory_of
+from .memory import at, is_elementwise, memory_of, overlap
 from .single import step_each
 
 # The elements of a block, for one thread and for more. With gradients, state and temporaries they fit into the cache.
@@ -32,7 +32,7 @@ def step_each_block(lists: Lists, options: Options) -> None:
             tensors[0].numel() <= size
             or options.lr == 0
             or not (_torch.is_plain_eager() and memory_of(columns) and is_elementwise(columns))
-            or not are_apart([*dense, step])
+            or overlap([*columns, [step]])
         ):
             whole.append(i)
             continue

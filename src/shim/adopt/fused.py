@@ -12,7 +12,7 @@ from . import blocked, native
 from .common import _NO_LAMBDA_ON_GPU, _check_storages, _check_weight_decay, _found_inf, _real
 from .form import Clip, Lists, Options, form
 from .low_precision import is_widened
-from .memory import at, begin_together
+from .memory import at, overlap
 from .single import step_each
 
 
@@ -44,7 +44,7 @@ def step_fused(lists: Lists, options: Options) -> None:
             return
         columns = at(left, columns)
     _check_storages(columns)
-    step = step_each if stochastic or begin_together(columns) else blocked.step_each_block
+    step = step_each if stochastic or overlap(columns) else blocked.step_each_block
     step(Lists(*columns), options._replace(found_inf=None, capturable=False))
 
 

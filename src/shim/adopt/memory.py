@@ -25,7 +25,7 @@ Python for each of them would take as long as the step.
 from __future__ import annotations
 
 from functools import reduce
-from itertools import compress, repeat
+from itertools import chain, compress, repeat
 from operator import add, attrgetter, le, mul, not_, or_
 from typing import Any, Callable, Iterator, Sequence
 
@@ -118,26 +118,42 @@ def is_negated(columns: Columns) -> bool:
     return _is_negated is not None and any(any(map(_is_negated, _plain(column))) for column in columns)
 
 
-def begin_together(columns: Columns) -> bool:
-    """Say whether a plain tensor that is written starts at the address of another one, so that the order matters.
+def overlap(columns: Columns) -> bool:
+    """Say whether a plain tensor that is written shares memory with another one, so that the order matters.
 
-    The columns are parameters, gradients, and then everything else that is written.
+    The columns are parameters, gradients, and then everything else that is written. The answer may be True for
+    tensors that have gaps, if another one lies in these.
     """
     params, grads, *others = map(_plain, columns)
     try:
-        written = [address for column in (params, *others) for address in map(Tensor.data_ptr, column) if address]
-        return len(set(written)) < len(written) or not set(written).isdisjoint(map(Tensor.data_ptr, grads))
+        written, read = _spans([*params, *chain(*others)]), _spans([*grads])
     except RuntimeError:  # no memory of its own
         return True
-
-
-def are_apart(tensors: Sequence[Tensor]) -> bool:
-    """Say whether no two of these tensors, which have no gaps, share memory."""
-    try:
-        spans = sorted((t.data_ptr(), t.data_ptr() + t.numel() * t.element_size()) for t in tensors)
-    except RuntimeError:  # no memory of its own
+    starts, ends = map(sorted, zip(*written, *read)) if written or read else ([], [])
+    if all(map(le, ends, starts[1:])):  # no two share memory
         return False
-    return all(end <= start for (_, end), (start, _) in zip(spans, spans[1:]))
+    end = written_end = 0
+    for start, stop, is_written in sorted([(*span, True) for span in written] + [(*span, False) for span in read]):
+        if start < (end if is_written else written_end):
+            return True
+        end = max(end, stop)
+        written_end = max(written_end, stop) if is_written else written_end
+    return False
+
+
+def _spans(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """Return the first address of each tensor that has elements, and the one after its last."""
+    starts = list(map(Tensor.data_ptr, tensors))
+    gapless = all(map(Tensor.is_contiguous, tensors))
+    sizes = map(mul, map(Tensor.numel if gapless else _reach, tensors), map(Tensor.element_size, tensors))
+    return [span for span in zip(starts, map(add, starts, sizes)) if span[0] != span[1]]
+
+
+def _reach(tensor: Tensor) -> int:
+    """Return how many elements lie from the first to the last one of a tensor in memory."""
+    if tensor.numel() == 0:
+        return 0
+    return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
 
 
 def _plain(column: Sequence[Any]) -> Iterator[Any]:
@@ -149,8 +165,7 @@ def reaches_beyond(tensor: Tensor | None) -> bool:
     if tensor is None or type(tensor) not in PLAIN or tensor.numel() == 0 or not on_cpu(tensor):
         return False
     try:
-        last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
-        end = tensor.storage_offset() + last + 1
+        end = tensor.storage_offset() + _reach(tensor)
         return end * tensor.element_size() > _storage_bytes(_storage(tensor))
     except (RuntimeError, NotImplementedError):
         return False

@@ -25,7 +25,7 @@ from .common import (
 )
 from .form import Lists, Options, form
 from .low_precision import LOW_PRECISION, is_widened, narrow_, widen
-from .memory import at, begin_together, is_negated
+from .memory import at, is_negated, overlap
 from .single import step_each
 
 
@@ -48,7 +48,7 @@ def step_lists(lists: Lists, options: Options) -> None:
         return
     written = (exp_avgs, exp_avg_sqs, state_steps, compensations or ())
     if not _torch.is_compiling() and (
-        _torch.in_dual_level() or is_negated((params, *written)) or begin_together((params, grads, *written))
+        _torch.in_dual_level() or is_negated((params, *written)) or overlap((params, grads, *written))
     ):
         # torch's list operations carry no tangents, do not write to what is still to be negated, and know no order.
         step_each(lists, options)

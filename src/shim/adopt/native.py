@@ -18,7 +18,7 @@ from torch import Tensor
 
 from . import _torch, tensor_impl
 from .low_precision import LOW_PRECISION
-from .memory import PLAIN, Columns, at, begin_together, is_elementwise, memory_of, on_cpu
+from .memory import PLAIN, Columns, at, is_elementwise, memory_of, on_cpu, overlap
 
 LIBRARY = Path(__file__).with_name("_native.so")  # a plain library, so the name has no tag of an interpreter
 
@@ -143,7 +143,7 @@ def step_(
         by_dtype.setdefault(dtype, []).append(i)
     if len(by_dtype) == 1 and _run(everything, packed, clip_lambda):
         return []
-    if begin_together(everything):  # then the order of the parameters matters
+    if overlap(everything):  # then the order of the parameters matters
         indices = iter(range(len(params)))
         refused = next((i for i in indices if not _run(at([i], everything), packed, clip_lambda)), None)
         return [] if refused is None else [refused, *indices]
