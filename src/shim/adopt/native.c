@@ -253,11 +253,16 @@ static void work(void *argument) {
 /* The columns of tensors. The table has the size of each parameter, and then the addresses of these. */
 enum { PARAM, GRAD, EXP_AVG, EXP_AVG_SQ, COMPENSATION, STEP, COLUMNS };
 
-/* Reads the objects of the columns. These are lists of `count` tensors; only that of the compensations may be null. */
-static void read_columns(int64_t count, void *const *columns, const Python *python, void **objects) {
+/* Reads the objects of the columns. These are lists of `count` tensors; only that of the compensations may be null. The
+ * list after them may be null, else it must have the parameters again. Returns whether that is so. */
+static int read_columns(int64_t count, void *const *columns, const Python *python, void **objects) {
     for (int k = 0; k < COLUMNS; k++)
         for (int64_t i = 0; i < count; i++)
             objects[k * count + i] = columns[k] ? python->at(columns[k], i) : 0;
+    for (int64_t i = 0; columns[COLUMNS] && i < count; i++)
+        if (python->at(columns[COLUMNS], i) != objects[PARAM * count + i])
+            return 0;
+    return 1;
 }
 
 /* Inspects the objects of the tensors and fills the table. Returns the kind of all parameters; -1 if the kernel cannot
@@ -371,8 +376,7 @@ EXPORT int shim_adopt_6(int kind, int64_t count, int64_t *table, const Options *
     if (rows && columns) {
         void **objects = (void **)spans; /* which are needed later */
         table = (int64_t *)(spans + 12 * count);
-        read_columns(count, columns, python, objects);
-        kind = inspect(count, objects, table, python);
+        kind = read_columns(count, columns, python, objects) ? inspect(count, objects, table, python) : -1;
         if (kind >= 0 && python->bump)
             count_versions(count, objects, python);
     }

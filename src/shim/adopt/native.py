@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from array import array
 from itertools import chain
-from operator import attrgetter, is_, itemgetter, methodcaller
+from operator import attrgetter, itemgetter, methodcaller
 from pathlib import Path
 from typing import Any, Callable, Mapping
 
@@ -155,11 +155,12 @@ def step_(
     return sorted(left)
 
 
-def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]]) -> bool:
+def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]], before: int) -> bool:
     """Perform a step on a parameter group if the kernel can take all of it at once, else return False.
 
     This runs no Python code per parameter, which would take as long as the step if the parameters are many and small.
-    Anything unusual is left to ``ADOPT._init_group``, which goes through the parameters one by one.
+    Anything unusual is left to ``ADOPT._init_group``, which goes through the parameters one by one. `before` is the
+    number of parameters in the groups before this one.
     """
     if (
         not _torch.is_plain_eager()
@@ -176,20 +177,6 @@ def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]]) ->
     params = group["params"]
     if type(params) is not list or not params or not on_cpu(params[0]):  # a user may have put a set there
         return False
-    grads = list(map(_grad, params))
-    if type(None) in map(type, grads):  # frozen, or not reached by this backward pass
-        params = [param for param, grad in zip(params, grads) if grad is not None]
-        grads = [grad for grad in grads if grad is not None]
-        if not params:
-            return False
-    # If these are all parameters of the optimizer, their states need no lookup, which would call Tensor.__hash__.
-    alone = len(state) == len(params) and all(map(is_, state, params))
-    states: list[Any] = list(state.values() if alone else map(state.get, params))
-    try:
-        exp_avgs, exp_avg_sqs, steps = (list(map(value, states)) for value in _state)
-    except (KeyError, TypeError, ValueError):  # a parameter without state, or no parameter
-        return False
-    compensations = list(map(_compensation, states)) if params[0].dtype in LOW_PRECISION else [None] * len(params)
     beta1, beta2 = group["betas"]
     options = _options(
         None,
@@ -202,8 +189,29 @@ def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]]) ->
         eps=group["eps"],
         maximize=group["maximize"],
     )
-    columns = (list(params), grads, exp_avgs, exp_avg_sqs, compensations, steps)
-    return options is not None and _run(columns, options, None)
+    if options is None:
+        return False
+    grads = list(map(_grad, params))
+    # As a rule every parameter has a gradient, and the states are in the order of the parameters. Then they need no
+    # lookup, which would call Tensor.__hash__. The kernel refuses other parameters, and what is no gradient.
+    these = slice(before, before + len(params))
+    columns = _columns(list(state)[these], grads, list(state.values())[these])
+    if columns is not None and _run(columns, options, None, params):
+        return True
+    params = [param for param, grad in zip(params, grads) if grad is not None]  # not frozen, and reached by backward
+    columns = _columns(params, [grad for grad in grads if grad is not None], list(map(state.get, params)))
+    return columns is not None and _run(columns, options, None)
+
+
+def _columns(params: list[Tensor], grads: list[Tensor], states: list[Any]) -> Columns | None:
+    """Return the columns, or None if a parameter has no state."""
+    try:
+        exp_avgs, exp_avg_sqs, steps = (list(map(value, states)) for value in _state)
+    except (KeyError, TypeError, ValueError):  # or if a state is no dict
+        return None
+    low = params and params[0].dtype in LOW_PRECISION
+    compensations = list(map(_compensation, states)) if low else [None] * len(params)
+    return params, grads, exp_avgs, exp_avg_sqs, compensations, steps
 
 
 def _options(
@@ -234,11 +242,19 @@ def _options(
     return options if fits and (clip_exp is None or clip_exp >= 0) else None
 
 
-def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float], float] | None) -> bool:
-    """Run the kernel on these parameters, or return False and change no value. No other code may change the lists."""
+def _run(
+    columns: Columns,
+    options: array[float],
+    clip_lambda: Callable[[float], float] | None,
+    wanted: list[Tensor] | None = None,
+) -> bool:
+    """Run the kernel on these parameters, or return False and change no value. No other code may change the lists.
+
+    If `wanted` is given, the parameters must be these.
+    """
     assert _kernel is not None
-    if len(set(map(len, columns))) != 1:  # the library would read beyond a shorter list. Other forms raise the error
-        return False
+    if len(set(map(len, columns if wanted is None else (*columns, wanted)))) != 1 or not columns[0]:
+        return False  # the library would read beyond a shorter list. Other forms raise the error
     clips = None
     if clip_lambda is not None:  # it may run any code, so it is called before the tensors are inspected
         steps = [step.item() for step in columns[-1]]
@@ -249,21 +265,24 @@ def _run(columns: Columns, options: array[float], clip_lambda: Callable[[float],
             return False
         if not _torch.is_plain_eager():  # clip_lambda may have changed the mode
             return False
-    if _step(columns, options, clips):
+    if _step(columns, options, clips, wanted):
         return True
-    local = _local(columns)
+    local = None if wanted else _local(columns)
     if local is None or not _step(local, options, clips):
         return False
     _count_versions(columns)  # of the DTensors. That of their local parts does not tell autograd enough
     return True
 
 
-def _step(columns: Columns, options: array[float], clips: array[float] | None) -> bool:
+def _step(
+    columns: Columns, options: array[float], clips: array[float] | None, wanted: list[Tensor] | None = None
+) -> bool:
     """Run the kernel on these tensors, or return False."""
     assert _kernel is not None
     kind, table, addresses = -1, None, None
     if _inspects:
         addresses = array("q", [0 if column[0] is None else id(column) for column in columns])
+        addresses.append(0 if wanted is None else id(wanted))
     else:
         seen = _inspect(columns)
         if seen is None:

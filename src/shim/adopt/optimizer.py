@@ -351,8 +351,11 @@ class ADOPT(Optimizer):
 
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         unusual = _torch.is_compiling() or grad_scale is not None or found_inf is not None
+        before = 0
         for group in self.param_groups:
-            if not unusual and native.step_group(group, self.state):
+            done = not unusual and native.step_group(group, self.state, before)
+            before += len(group["params"])
+            if done:
                 continue
             params_with_grad: list[Tensor] = []
             grads: list[Tensor] = []
