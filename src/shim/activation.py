@@ -191,7 +191,7 @@ def guard(optimizer: _Class) -> _Class:
     """Guard your own optimizer class as torch's optimizers are guarded. Can be used as a decorator.
 
     A None for weight_decay, in the constructor or in a parameter group, is then taken as 0.0. Do not use it on an
-    optimizer in which None has a meaning.
+    optimizer in which None has a meaning. The class is kept alive until ``deactivate``.
 
     Args:
         optimizer: a subclass of torch.optim.Optimizer.
@@ -217,6 +217,7 @@ def guard(optimizer: _Class) -> _Class:
         REGISTRY.extend(Patch(path, "registered by shim.guard()", targets))
         if not import_hook.switched_on("SHIM_DISABLE"):
             REGISTRY.apply(probe(), choice(), [path])
+            _log_outcomes()
     return optimizer
 
 
@@ -283,8 +284,12 @@ def _layout_after(module: str) -> Layout:
 
 def _log_outcomes() -> None:
     for outcome in REGISTRY.outcomes():
-        level = {"failed": logging.WARNING, "applied": logging.INFO}.get(outcome.state, logging.DEBUG)
-        _log.log(level, "%s: %s (%s)", outcome.patch, outcome.state, outcome.reason)
+        if outcome.state != "failed":
+            level = logging.INFO if outcome.state == "applied" else logging.DEBUG
+            _log.log(level, "%s: %s (%s)", outcome.patch, outcome.state, outcome.reason)
+        elif str(outcome) not in PROCESS.complained:
+            PROCESS.complained.add(str(outcome))
+            _log.warning("the patch %s of shim failed and was taken back (%s)", outcome.patch, outcome.reason)
 
 
 def _watch_for_the_hint() -> None:

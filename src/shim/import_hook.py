@@ -49,9 +49,10 @@ state: "Dict[str, Any]" = {"door": None, "late": False, "error": None, "written_
 def text(name: "str") -> "str":
     """Return an environment variable without white space around it; an empty string if it is not set."""
     try:
-        return os.environ.get(name, "").strip()
+        value = os.environ.get(name, "")
     except Exception:  # a test may put any object in the place of os.environ, with any values
         return ""
+    return value.strip() if type(value) is str else ""
 
 
 def switched_on(name: "str") -> "bool":
@@ -264,13 +265,39 @@ class Finder:
 
 
 class Loader:
-    """A module's own loader, which applies the patches once the module has been executed."""
+    """A module's own loader, which applies the patches once the module has been executed.
+
+    It looks like that loader. A copy or a pickle of it is one of that loader.
+    """
+
+    __slots__ = ("__weakref__", "_loader")
 
     def __init__(self, loader: "Any") -> "None":
         self._loader = loader
 
     def __getattr__(self, name: "str") -> "Any":
         return getattr(self._loader, name)
+
+    @property
+    def __dict__(self) -> "Any":  # type: ignore[override]  # loaders compare it
+        return vars(self._loader)
+
+    @property  # type: ignore[misc]  # only read
+    def __class__(self) -> "Any":
+        """Return the class of the module's own loader, for isinstance."""
+        return type(self._loader)
+
+    def __eq__(self, other: "object") -> "bool":
+        return bool(self._loader == getattr(other, "_loader", other))
+
+    def __hash__(self) -> "int":
+        return hash(self._loader)
+
+    def __repr__(self) -> "str":
+        return repr(self._loader)
+
+    def __reduce_ex__(self, protocol: "Any") -> "Any":
+        return self._loader.__reduce_ex__(protocol)
 
     def create_module(self, spec: "ModuleSpec") -> "Optional[ModuleType]":
         """Create the module as its own loader does."""

@@ -205,7 +205,10 @@ class Registry:
                 if patch.name in choice.left_out:  # the patch's classes may share a step or a form with guarded ones
                     guards.GUARDED.left_out.update(dict.fromkeys(guarded_by(patch.targets)))
                 return []
+            changed = {id(change.target) for change in applied.changes if change.target.value is not None}
             for target, kind, found in _existing(patch):
+                if id(target) in changed:  # one of many classes that shim.guard was given
+                    continue
                 alike = [change for change in applied.changes + new if change.target.kind == target.kind]
                 if not kind.is_done(target, found, alike):
                     new.append(kind.change(target, found, applied.switch, layout, applied.undos))

@@ -69,6 +69,11 @@ class Guard(Kind):
     def __init__(self, guard: str) -> None:
         self._guard = guard
 
+    def find(self, target: Target) -> tuple[Any, Any] | None:
+        """Return the owner and the class; None for anything else of this name, as in a stub of the package."""
+        found = super().find(target)
+        return found if found and isinstance(found[1], type) and hasattr(found[1], "step") else None
+
     def is_done(self, target: Target, found: tuple[Any, Any], changes: list[Change]) -> bool:
         """Tell whether the class is guarded already, through this path or an alias."""
         return any(found[1] is change.old for change in changes)

@@ -178,13 +178,23 @@ def _is_nan(clip: Any) -> bool:
     return isinstance(clip, float) and math.isnan(clip)
 
 
+def _in_dtype(clip: Any, dtype: torch.dtype) -> Any:
+    """Return the clip; infinity for a number that the dtype cannot hold, for which torch raises an error."""
+    if not isinstance(clip, (int, float)):
+        return clip
+    largest = torch.finfo(dtype).max
+    return math.inf if clip > largest else -math.inf if clip < -largest else clip
+
+
 def clamp(tensor: Tensor, clip: Any) -> Tensor:
     """Confine every element to [-clip, clip]. A clip of NaN makes all elements NaN, also where torch ignores it."""
+    clip = _in_dtype(clip, tensor.dtype)
     return tensor * clip if _is_nan(clip) else tensor.clamp(-clip, clip)
 
 
 def foreach_clamp_(tensors: Tensors, clip: Any) -> None:
-    """Do the same as :func:`clamp` for many tensors, in place."""
+    """Do the same as :func:`clamp` for many tensors of one dtype, in place."""
+    clip = _in_dtype(clip, tensors[0].dtype)
     if _is_nan(clip):
         torch._foreach_mul_(tensors, clip)
     elif isinstance(clip, (int, float)) and hasattr(torch, "_foreach_clamp_min_"):  # it takes no tensor for a number

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .low_precision import LOW_PRECISION
-from .memory import reaches_beyond
+from .memory import FREED, check_memory, reaches_beyond
 
 # Other names for our group keys. "decoupled" is used by timm and by older versions of the reference.
 RENAMED = {"decoupled": "decouple", "weight_decouple": "decouple"}
@@ -32,6 +32,27 @@ STATE_NAMES = ("step", "exp_avg", "exp_avg_sq", "compensation")
 # Options in which None has a meaning. Any other None in a checkpoint is replaced by the present value. A None in
 # weight_decay is left for the guards, which warn about it.
 NONE_HAS_A_MEANING = ("clip_exp", "clip_lambda", "foreach", "fused", "weight_decay")
+
+
+# What state_dict() has in the place of a clip_lambda, which is code. The keys of a group stay the same, because
+# torch.distributed.checkpoint looks each of them up:
+# https://github.com/pytorch/pytorch/blob/v2.13.0/torch/distributed/checkpoint/state_dict.py#L892
+CLIP_LEFT_OUT = "<code, left out>"
+
+
+def without_clips(state_dict: dict[str, Any]) -> dict[str, Any]:
+    """Return a state_dict without the callables."""
+    groups = [
+        {**group, "clip_lambda": CLIP_LEFT_OUT} if callable(group.get("clip_lambda")) else group
+        for group in state_dict["param_groups"]
+    ]
+    return {**state_dict, "param_groups": groups}
+
+
+def _keeps_its_clip(saved: dict[str, Any]) -> bool:
+    """Say whether the optimizer that loads this group goes on with its own clip_lambda."""
+    clip = saved.get("clip_lambda", CLIP_LEFT_OUT)
+    return isinstance(clip, str) and clip == CLIP_LEFT_OUT
 
 
 class Loading:
@@ -58,9 +79,7 @@ class Loading:
             for i, group in enumerate(saved)
         ]
         # The optimizer keeps its own callables. torch would copy them.
-        self._clips = [
-            group["clip_lambda"] if "clip_lambda" not in old else None for group, old in zip(self.groups, saved)
-        ]
+        self._clips = [group["clip_lambda"] if _keeps_its_clip(old) else None for group, old in zip(self.groups, saved)]
         self._states: list[tuple[Tensor, dict[str, Any]]] = []
         if [len(group) for group in ids] != [len(group["params"]) for group in present]:
             return  # torch refuses it
@@ -139,7 +158,7 @@ def _misfit(param: Tensor, value: Any) -> str:
     if getattr(value, "is_nested", False):
         return "is a nested tensor"
     if reaches_beyond(value):
-        return "has less memory than its sizes say"
+        return FREED
     if value.shape != param.shape:
         return f"has the shape {list(value.shape)}, the parameter {list(param.shape)}"
     if value.layout != param.layout or hasattr(value, "device_mesh") != hasattr(param, "device_mesh"):
@@ -151,20 +170,23 @@ def _misfit(param: Tensor, value: Any) -> str:
     return ""
 
 
-def _step(value: Any, where: str) -> float:
-    wrong = f"step of {where} in the state_dict is not a number of steps: {value!r}"
-    value = value.to_local() if hasattr(value, "to_local") else value
+def _step(given: Any, where: str) -> float:
+    value = given.to_local() if hasattr(given, "to_local") else given
+    check_memory(f"step of {where} in the state_dict", value)
     try:
         step: float = array("d", [value])[0]  # not a string, as float() would
     except (TypeError, ValueError, OverflowError, RuntimeError):  # more than one number, or none on meta
-        raise ValueError(wrong) from None
+        step = math.nan
     if not math.isfinite(step) or step < 0 or step != math.floor(step):
-        raise ValueError(wrong)
+        raise ValueError(f"step of {where} in the state_dict is not a number of steps: {given!r}")
     return step
 
 
 def _converted_group(saved: dict[str, Any], present: dict[str, Any], index: int) -> dict[str, Any]:
     where = f"param_groups[{index}] of the state_dict"
+    for key, value in saved.items():
+        if key != "params":
+            check_memory(f"{key} of {where}", value)
     foreign = [key for key in OTHER_GROUP_KEYS if key in saved]
     if foreign:
         raise ValueError(
@@ -179,7 +201,9 @@ def _converted_group(saved: dict[str, Any], present: dict[str, Any], index: int)
                 "the state_dict to continue without it."
             )
     group = {RENAMED.get(key, key): value for key, value in saved.items()}
-    if "clip_exp" in group or "clip_lambda" in group:  # together they define the clip
+    if "clip_lambda" in group and _keeps_its_clip(group):
+        group = {key: value for key, value in group.items() if key not in ("clip_exp", "clip_lambda")}
+    elif "clip_exp" in group or "clip_lambda" in group:  # together they define the clip
         group = {"clip_exp": None, "clip_lambda": None, **group}
     return {
         **group,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from typing import Any, Iterable
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from . import _torch
 from .form import Clip
-from .memory import reaches_beyond
+from .memory import FREED, reaches_beyond
 
 _NO_LAMBDA_ON_GPU = (
     "clip_lambda needs the step as a number, which the fused form keeps on the GPU: use clip_exp, or fused=False"
@@ -52,19 +53,22 @@ def _real(grad: Tensor) -> Tensor:
     return torch.view_as_real(grad.resolve_conj() if hasattr(grad, "resolve_conj") else grad)
 
 
-def _clip_of(clip_lambda: Clip, step: Any, lists: Iterable[Iterable[Tensor | None]]) -> Any:
+def _clip_of(clip_lambda: Clip, step: Any, lists: Iterable[Iterable[Any]]) -> Any:
     """Return the clip of a step. The function is the user's, and may free the tensors that are written after it."""
     clip = clip_lambda(float(step))
-    _check_storages(lists)
-    return clip
+    _check_storages([*lists, [clip]])
+    if isinstance(clip, (Tensor, int, float)):
+        return clip
+    try:
+        return array("d", [clip])[0]  # a Decimal or a Fraction, for example, which torch does not take
+    except TypeError:
+        raise TypeError(f"clip_lambda must return a number, but got {clip!r}") from None
 
 
-def _check_storages(lists: Iterable[Iterable[Tensor | None]]) -> None:
+def _check_storages(lists: Iterable[Iterable[Any]]) -> None:
     """Raise if torch's own operations would crash the process, because a storage was freed."""
     if any(any(map(reaches_beyond, tensors)) for tensors in lists):
-        raise RuntimeError(
-            "A parameter, its gradient or its state has less memory than its sizes say: its storage was freed"
-        )
+        raise RuntimeError(f"A parameter, its gradient or its state {FREED}")
 
 
 def _check_weight_decay(weight_decay: object) -> None:

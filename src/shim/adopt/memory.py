@@ -45,6 +45,8 @@ on_cpu: Callable[[Tensor], bool] = (
 # New in torch 1.10 and 1.9. (The data of a ZeroTensor or of a functional wrapper has no address.)
 _is_negated: Callable[[Tensor], bool] | None = getattr(Tensor, "is_neg", None)
 _is_inference: Callable[[Tensor], bool] | None = getattr(Tensor, "is_inference", None)
+# Named tensors were removed in torch 2.13.
+_has_names: Callable[[Tensor], bool] | None = getattr(Tensor, "has_names", None)
 
 _is_functional: Callable[[Tensor], bool] = getattr(torch, "_is_functional_tensor", lambda tensor: False)
 
@@ -71,14 +73,18 @@ def memory_of(columns: Columns) -> tuple[list[list[int]], object] | None:
     for k, column in enumerate(columns):
         if column[0].is_complex() or (_is_negated and any(map(_is_negated, column))):
             return None
+        if _has_names and any(map(_has_names, column)):  # torch cannot tell autograd that these are written
+            return None
         if _is_inference and k != 1 and any(map(_is_inference, column)):
             return None
     try:
         addresses = [list(map(Tensor.data_ptr, column)) for column in columns]
         storages = [list(map(_storage, column)) for column in columns]
+        return (addresses, storages) if all(map(_lie_in, columns, addresses, storages)) else None
     except (RuntimeError, NotImplementedError):  # sparse tensors, and those wrapped by torch.func, have no own memory
         return None
-    return (addresses, storages) if all(map(_lie_in, columns, addresses, storages)) else None
+    except TypeError:  # a TorchFunctionMode changes what torch 1.13 takes for the storage
+        return None
 
 
 def _lie_in(column: Sequence[Tensor], addresses: Sequence[int], storages: Sequence[Any]) -> bool:
@@ -160,15 +166,33 @@ def _plain(column: Sequence[Any]) -> Iterator[Any]:
     return compress(column, map({*PLAIN}.__contains__, map(type, column)))
 
 
-def reaches_beyond(tensor: Tensor | None) -> bool:
-    """Say whether torch's operations would read or write beyond the memory of a tensor, which can crash the process."""
-    if tensor is None or type(tensor) not in PLAIN or tensor.numel() == 0 or not on_cpu(tensor):
+def reaches_beyond(tensor: Any) -> bool:
+    """Say whether torch's operations would read or write beyond the memory of a tensor, which can crash the process.
+
+    Anything but a plain tensor on the CPU is taken for safe.
+    """
+    if type(tensor) not in PLAIN or tensor.numel() == 0 or not on_cpu(tensor):
         return False
     try:
         end = tensor.storage_offset() + _reach(tensor)
-        return end * tensor.element_size() > _storage_bytes(_storage(tensor))
+        return bool(end * tensor.element_size() > _storage_bytes(_storage(tensor)))
     except (RuntimeError, NotImplementedError):
         return False
+
+
+FREED = "has less memory than its sizes say: its storage was freed"
+
+
+def check_memory(name: str, value: Any) -> None:
+    """Raise if reading the value of an option, or those in it, would read beyond the memory of a tensor.
+
+    Raises:
+        ValueError: names the option.
+
+    """
+    for item in value if isinstance(value, (list, tuple)) else (value,):
+        if isinstance(item, Tensor) and reaches_beyond(item):
+            raise ValueError(f"{name} {FREED}")
 
 
 def _is_dense(tensor: Tensor) -> bool:

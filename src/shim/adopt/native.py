@@ -18,7 +18,7 @@ from torch import Tensor
 
 from . import _torch, tensor_impl
 from .low_precision import LOW_PRECISION
-from .memory import PLAIN, Columns, at, is_elementwise, memory_of, on_cpu, overlap
+from .memory import PLAIN, Columns, at, is_elementwise, memory_of, on_cpu, overlap, reaches_beyond
 
 LIBRARY = Path(__file__).with_name("_native.so")  # a plain library, so the name has no tag of an interpreter
 
@@ -231,6 +231,8 @@ def _options(
     None if a value is not a finite number, which is possible if a program has changed the group. The other forms then
     compute what such a value gives.
     """
+    if any(map(reaches_beyond, (grad_scale, beta1, beta2, lr, clip_exp, weight_decay, decouple, eps, maximize))):
+        return None
     try:
         factor = (-1.0 if maximize else 1.0) / (1.0 if grad_scale is None else grad_scale.item())
         lr = lr.item() if isinstance(lr, Tensor) else lr
@@ -238,7 +240,7 @@ def _options(
         options = array("d", [beta1, beta2, lr, weight_decay, bool(decouple), eps, factor, exponent])
     except (TypeError, ValueError, OverflowError, ZeroDivisionError, RuntimeError):
         return None
-    fits = -3e38 < sum(options) < 3e38  # the range of float32; false for NaN
+    fits = sum(map(abs, options)) < 3e38  # the range of float32; false for NaN
     return options if fits and (clip_exp is None or clip_exp >= 0) else None
 
 
@@ -259,9 +261,11 @@ def _run(
     if clip_lambda is not None:  # it may run any code, so it is called before the tensors are inspected
         steps = [step.item() for step in columns[-1]]
         by_step = {step: clip_lambda(step) for step in set(steps) if step != 0}
+        if any(map(reaches_beyond, by_step.values())):
+            return False
         try:
             clips = array("d", [by_step.get(step, 0.0) for step in steps])
-        except (TypeError, ValueError, RuntimeError):  # no number
+        except (TypeError, ValueError, OverflowError, RuntimeError):  # no number, or a larger one than any float
             return False
         if not _torch.is_plain_eager():  # clip_lambda may have changed the mode
             return False

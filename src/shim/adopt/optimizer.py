@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from . import _torch, native
-from .checkpoint import Loading, check_dict
+from .checkpoint import Loading, check_dict, without_clips
 from .common import _NO_TENSOR_LR, _check_weight_decay
 from .form import Clip
 from .functional import _form_in_words, adopt
@@ -217,14 +217,16 @@ class ADOPT(Optimizer):
         A `clip_lambda` is left out: the optimizer that loads the state goes on with its own. Many callables cannot be
         pickled, and ``torch.load`` refuses all of them by default since torch 2.6.
         """
-        state_dict: dict[str, Any] = super().state_dict()
-        groups = [
-            {key: value for key, value in group.items() if key not in ("clip_lambda", "clip_exp")}
-            if isinstance(group, dict) and group.get("clip_lambda") is not None
-            else group
-            for group in state_dict["param_groups"]
-        ]
-        return {**state_dict, "param_groups": groups}
+        if all(group["clip_lambda"] is None for group in self.param_groups):
+            return super().state_dict()
+        if not hasattr(self, "register_state_dict_post_hook"):  # torch 2.1
+            return without_clips(super().state_dict())
+        # The user's own hooks run after this one: they may save the state, or return another one.
+        hook = self.register_state_dict_post_hook(lambda _, state_dict: without_clips(state_dict), prepend=True)
+        try:
+            return super().state_dict()
+        finally:
+            hook.remove()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state that was saved by ADOPT: by this one, the reference, timm or pytorch_optimizer.

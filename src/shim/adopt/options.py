@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 from typing import Any
 
@@ -11,12 +12,17 @@ from torch import Tensor
 from . import _torch
 from .common import _NO_TENSOR_LR
 from .low_precision import ROUNDINGS
+from .memory import check_memory
 
 
 def check_values(group: dict[str, Any]) -> None:
     """Raise if an option has a value that no step can use. A weight_decay of None is left to the guards."""
     names = ("lr", "betas", "weight_decay", "clip_exp", "clip_lambda")
     lr, betas, decay, clip_exp, clip_lambda = (group[name] for name in names)
+    for name in ("lr", "betas", "eps", "weight_decay", "clip_exp"):
+        check_memory(name, group[name])
+        if isinstance(group[name], int) and abs(group[name]) > sys.float_info.max:
+            raise ValueError(f"Invalid {name} value: it is larger than any float")
     if isinstance(lr, Tensor) and lr.numel() != 1:
         raise ValueError("Tensor lr must be 1-element")
     if not lr >= 0.0:
@@ -83,6 +89,7 @@ def as_number(name: str, value: Any, differentiable: bool) -> Any:
     """
     if value is None and name in ("clip_exp", "weight_decay"):  # no clip; and the forms say what to write
         return None
+    check_memory(name, value)
     if isinstance(value, Tensor) and (name == "lr" or differentiable or value.device.type != "cpu"):
         if name == "lr" and value.numel() != 1:
             raise ValueError("Tensor lr must be 1-element")
