@@ -64,6 +64,16 @@ def fake_torch(tmp_path):
     return top
 
 
+@pytest.fixture
+def script(tmp_path):
+    """Write a program that dies of a known breakage, and return its path."""
+    from hint_programs import DIES  # which imports torch
+
+    path = tmp_path / "train.py"
+    path.write_text(DIES)
+    return path
+
+
 @pytest.fixture(autouse=True)
 def plain_shell(monkeypatch):
     """Remove the environment variables that make Python behave in unusual ways."""
