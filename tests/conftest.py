@@ -112,7 +112,7 @@ SLOW = (
     "tests/test_written_for.py",
     "tests/doors/",
     "tests/adopt/",
-    "tests/test_doctor.py",
+    "tests/doctor/",
     "tests/test_plugins.py",
     "tests/test_doors.py",
     "tests/test_style.py",
@@ -126,6 +126,7 @@ SLOW = (
 #: Files, or how their names begin, whose classes, and whose functions outside of a class, need not run on the same
 #: worker.
 DIVISIBLE = (
+    "tests/doctor/",
     "tests/doors/test_children.py",
     "tests/doors/test_failures.py",
     "tests/doors/test_hint",
@@ -134,7 +135,6 @@ DIVISIBLE = (
     "tests/doors/test_neighbours.py",
     "tests/doors/test_sitecustomize.py",
     "tests/hazards/test_hazard_threads.py",
-    "tests/test_doctor.py",
     "tests/test_doors.py",
 )
 
