@@ -72,7 +72,7 @@ def optional(session: nox.Session, torch: str) -> None:
     """Run the optional patches on the releases that have the breakages."""
     numpy = "numpy<2" if torch.startswith("1.") else "numpy"
     session.install(f"torch=={torch}", numpy, "packaging", "wrapt", "pytest")
-    session.run("python", "-m", "pytest", "tests/test_optional.py", *session.posargs)
+    session.run("python", "-m", "pytest", "tests/optional", *session.posargs)
 
 
 @nox.session

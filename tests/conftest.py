@@ -96,12 +96,12 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"{len(files):>5}  {reason}: {', '.join(dict.fromkeys(files))}")
 
 
-#: The slow files, folders and tests, the slowest first. On several workers these start first, so that none is left at
-#: the end.
+#: The slow files, folders and tests, or how their names begin, the slowest first. On several workers these start first,
+#: so that none is left at the end.
 SLOW = (
     "tests/hazards/test_hazard_compile.py",
     "tests/doors/test_children.py",
-    "tests/doors/test_hint.py",
+    "tests/doors/test_hint",
     "tests/clients/",
     "tests/doors/test_neighbours.py",
     "tests/hazards/",
@@ -109,10 +109,11 @@ SLOW = (
     "tests/adopt/test_adopt_triton.py",
     "tests/test_package.py",
     "tests/test_example.py",
-    "tests/test_written_for.py",
+    "tests/test_breakages.py",
+    "tests/test_written_for",
     "tests/doors/",
     "tests/adopt/",
-    "tests/test_doctor.py",
+    "tests/doctor/",
     "tests/test_plugins.py",
     "tests/test_doors.py",
     "tests/test_style.py",
@@ -123,15 +124,18 @@ SLOW = (
     "tests/test_timeline.py",
 )
 
-#: Files whose classes, and whose functions outside of a class, need not run on the same worker.
+#: Files, or how their names begin, whose classes, and whose functions outside of a class, need not run on the same
+#: worker.
 DIVISIBLE = (
+    "tests/doctor/",
     "tests/doors/test_children.py",
     "tests/doors/test_failures.py",
-    "tests/doors/test_hint.py",
-    "tests/doors/test_identity.py",
+    "tests/doors/test_hint",
+    "tests/doors/test_identity",
+    "tests/doors/test_import_hooks.py",
     "tests/doors/test_neighbours.py",
+    "tests/doors/test_sitecustomize.py",
     "tests/hazards/test_hazard_threads.py",
-    "tests/test_doctor.py",
     "tests/test_doors.py",
 )
 
@@ -152,7 +156,7 @@ def group(nodeid):
     stem = Path(file).stem
     if stem in TOGETHER:
         return "hazards"
-    if file not in DIVISIBLE:
+    if not file.startswith(DIVISIBLE):
         return stem
     cls, _, method = rest.partition("[")[0].partition("::")
     return f"{stem}.{cls}" if method else None

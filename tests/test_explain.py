@@ -63,7 +63,7 @@ def test_every_breakage_is_answered_by_its_row_alone(record_property):
 def test_every_answer_has_a_message():
     named = {expected.partition(",")[0] for expected, _ in OURS}
     named |= {name.partition(" ")[2].partition(",")[0] for name, message in BREAKAGES if message}
-    dies = {row.name for row in rows.load() if row.example}  # with a message that test_written_for looks at
+    dies = {row.name for row in rows.load() if row.example}  # with a message that test_breakages looks at
     assert named | dies >= {answer.name for answer in known()}
 
 

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 import shim  # noqa: E402
 from shim.patches import third_party  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of the package, and of shim, which tests/test_guards.py checks
+pytestmark = pytest.mark.filterwarnings("ignore")  # of the package, and of shim, which tests/guards checks
 
 TESTS = Path(__file__).parent
 PINNED = "".join((TESTS / file).read_text() for file in ("third_party.txt", "clients/requirements/timm.txt"))

@@ -1,7 +1,7 @@
 """ADOPT's Triton kernels: on a GPU, in Triton's interpreter, through its compiler, and without it.
 
-What the kernels must do is in triton_cases.py. Triton reads TRITON_INTERPRET when it is imported, so
-each way has its own process.
+What the kernels must do is in triton_cases.py and triton_launch_cases.py. Triton reads TRITON_INTERPRET when it is
+imported, so each way has its own process.
 """
 
 import os
@@ -17,6 +17,7 @@ pytestmark = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reaso
 MISSING = cuda.why_not([])
 needs_triton = pytest.mark.skipif(bool(MISSING), reason=MISSING or "")
 HERE = Path(__file__).resolve().parent
+CASES = (HERE / "triton_cases.py", HERE / "triton_launch_cases.py")
 
 
 @needs_triton
@@ -26,7 +27,7 @@ def test_the_kernels_do_what_they_must(where, python):
         pytest.skip("no GPU")
 
     done = python(
-        ["-m", "pytest", "-q", "-p", "no:cacheprovider", HERE / "triton_cases.py"],
+        ["-m", "pytest", "-q", "-p", "no:cacheprovider", *CASES],
         door="src",
         env={"TRITON_INTERPRET": "1" if where == "interpreter" else "0"},
         cwd=HERE.parents[1],

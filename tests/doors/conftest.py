@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the doors: environments with other tools, and a stand-in for torch that imports at once."""
+"""Fixtures of the tests of the doors: environments with other tools, a stand-in for torch, and programs to start."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def fake_torch(tmp_path):
     """Make a directory with a package named torch, whose torch.optim comes and goes at once, and return it.
 
     It stands in where the import machinery alone is under test: when a module arrives, and how often. No guard is
-    tested on it; ``ANNOUNCE`` puts a line of output in their place.
+    tested on it; ``neighbour_programs.ANNOUNCE`` puts a line of output in their place.
     """
     top = tmp_path / "fake"
     optim = top / "torch" / "optim"
@@ -62,6 +62,78 @@ def fake_torch(tmp_path):
     (top / "torch" / "__init__.py").write_text("")
     (optim / "__init__.py").write_text("print('torch.optim runs')\nmark = 'original'\n")
     return top
+
+
+@pytest.fixture(scope="session")
+def console_script(tmp_path_factory):
+    """Return the ``shim`` command as an installer writes it."""
+    path = tmp_path_factory.mktemp("bin") / "shim"
+    path.write_text(f"#!{sys.executable}\nimport sys\nfrom shim.__main__ import main\nsys.exit(main())\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def doors(checkout, console_script):
+    """Return a function that tells how a Python command is started plainly and through each door.
+
+    It returns, by the name of the door, the words of the command and the PYTHONPATH; ``None`` is plainly.
+    """
+    ours, src = str(checkout), str(checkout / "src")
+
+    def commands(command, options=(), python=sys.executable, path=src):
+        plain = [python, *options, *command] if python else command
+        run = [python or sys.executable, *options, "-m", "shim", "run", *command]
+        found = {
+            None: (plain, path),
+            "PYTHONPATH": (plain, ours + os.pathsep + path),
+            "run": (run, path),
+        }
+        if python == sys.executable:
+            found["shim"] = ([console_script, "run", *options, *command], path)
+        return {door: ([str(word) for word in words], path) for door, (words, path) in found.items()}
+
+    return commands
+
+
+@pytest.fixture
+def same(doors, tmp_path):
+    """Return a function that runs a command plainly and through every door, and checks that nothing differs.
+
+    It returns what the plain process printed. ``clean`` takes what may differ out of the output.
+    """
+
+    def run(command, options=(), env=(), cwd=tmp_path, input="", clean=lambda text: text, **how):
+        results = {}
+        for door, (words, path) in doors(command, options, **how).items():
+            process = subprocess.run(
+                words,
+                env={**os.environ, "PYTHONPATH": path, **dict(env)},
+                cwd=str(cwd),
+                input=input,
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+            results[door] = process.returncode, clean(process.stdout), clean(process.stderr)
+        plain = results.pop(None)
+        for door, (code, out, err) in results.items():
+            assert out == plain[1], door
+            assert (code, err) == (plain[0], plain[2]), door
+        return plain
+
+    return run
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Write a program that dies of a known breakage, and return its path."""
+    from hint_programs import DIES  # which imports torch
+
+    path = tmp_path / "train.py"
+    path.write_text(DIES)
+    return path
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,52 @@
+"""Without the native kernel ADOPT takes another form, and says which."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from native_steps import NEEDS_KERNEL, as_parameters, ordinary, steps
+
+import shim
+from shim.adopt import ADOPT, native
+
+pytestmark = NEEDS_KERNEL
+
+
+def test_a_library_of_another_version_is_not_called(monkeypatch):
+    import _ctypes
+
+    monkeypatch.setattr(native, "LIBRARY", _ctypes.__file__)
+
+    assert native._load() == (None, "it was built from another version, and installing builds it anew")
+
+
+def test_without_the_kernel_fused_is_refused_and_the_default_works(no_native_kernel):
+    p = torch.nn.Parameter(torch.ones(3))
+
+    with pytest.raises(RuntimeError, match="please use fused=None: there is no native kernel for the CPU: it was not"):
+        ADOPT([p], fused=True)
+    steps([p], [torch.ones(3)])
+
+    assert not torch.equal(p, torch.ones(3))
+
+
+def test_the_form_can_be_seen(request):
+    groups = [{"params": as_parameters(ordinary())}, {"params": [torch.nn.Parameter(torch.ones(3))], "foreach": False}]
+
+    assert "Form of group 0: fused, native kernel\nForm of group 1: single tensor\n)" in repr(ADOPT(groups))
+    assert "ADOPT on the CPU: native kernel" in str(shim.status())
+    request.getfixturevalue("no_native_kernel")
+    said = "in blocks, without the native kernel: it was not built"
+    assert f"Form of group 0: fused, {said}" in repr(ADOPT(groups))
+    assert f"ADOPT on the CPU: {said}" in str(shim.status())
+
+
+def test_a_run_with_the_kernel_goes_on_where_there_is_none(no_native_kernel):
+    p = torch.nn.Parameter(torch.ones(3))
+    optim = ADOPT([p], lr=0.1)
+    optim.param_groups[0]["fused"] = True  # as a checkpoint says
+    for _ in range(3):
+        p.grad = torch.ones(3)
+        optim.step()
+
+    assert not torch.equal(p, torch.ones(3))

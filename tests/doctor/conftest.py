@@ -1,0 +1,18 @@
+"""Fixture of the tests of doctor, which is asked in a fresh process."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def examine(python):
+    """Return a function that asks doctor with these arguments, and checks that it does not die."""
+
+    def run(*arguments, **options):
+        options.setdefault("door", "src")
+        result = python(["-m", "shim", "doctor", *arguments], **options)
+        assert "Traceback" not in result.stderr, result.stderr
+        return result
+
+    return run

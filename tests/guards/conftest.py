@@ -1,0 +1,13 @@
+"""The tests of the guards run with shim active."""
+
+from __future__ import annotations
+
+import pytest
+
+import shim
+
+
+@pytest.fixture(autouse=True)
+def active():
+    with shim.activated():
+        yield

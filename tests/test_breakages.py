@@ -1,0 +1,181 @@
+"""Each breakage that is here dies without shim, and prints under --for what it printed where it worked."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from shim import rows
+from shim.explain import explain
+from shim.releases import TORCH, is_in, of_the_time, release, written_for
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+HERE = release(torch.__version__).numbers
+
+
+def installed(package):
+    """Return the numbers of a package that can be imported here; None if it cannot."""
+    if package == "python":
+        return sys.version_info[:3]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return release(importlib.import_module(package).__version__).numbers
+    except ImportError:
+        return None
+
+
+EXAMPLES = [row for row in rows.load() if row.example]
+INSTALLED = {package: installed(package) for package in {row.of for row in EXAMPLES}}
+ROWS = [row for row in EXAMPLES if INSTALLED[row.of]]
+
+
+def program_for(row):
+    """Return the last release of torch with which what the row is about works."""
+    return next(
+        f"{a}.{b}" for a, b in reversed(list(TORCH)) if is_in(of_the_time(row.of, written_for(f"{a}.{b}")), row.works)
+    )
+
+
+#: The rows that break on what is here and that a patch mends, each with a release that the program is for.
+BROKEN = {
+    row: program_for(row)
+    for row in ROWS
+    if row.targets and not is_in(INSTALLED[row.of], row.works) and is_in(HERE, row.versions)
+}
+WORKING = [row for row in ROWS if is_in(INSTALLED[row.of], row.works)]
+#: What a release in ``works`` printed for the example, and which release that was.
+PRINTED = json.loads((Path(__file__).parent / "rows" / "printed.json").read_text())
+
+
+def name_of(row):
+    return row.name
+
+
+def is_wanted(row, door, program, named):
+    """Tell whether a test looks at the example of a row under a door, for a release, with the patch named."""
+    if not door:
+        return True
+    if row in BROKEN:
+        return named or program in (BROKEN[row], ".".join(map(str, HERE[:2])))
+    return program in ("1.4", "2.15")
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    """Return a function that runs the example of a row: under a door or none, for a release, with a patch named.
+
+    torch is imported once for all rows of a release, and each example runs in a fork.
+    """
+    driver = Path(__file__).with_name("run_examples.py")
+    results = {}
+
+    def run(row, door=True, program=None, named=False):
+        how = (door, program, named)
+        if how not in results:
+            environment = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
+            environment.update({"PYTHONPATH": str(CHECKOUT)} if door else {})
+            environment.update({} if program is None else {"SHIM_FOR": program})
+            those = [each for each in ROWS if is_wanted(each, *how)]
+            asked = [[each.name if named else "", each.example] for each in those]
+            ran = subprocess.run(
+                [sys.executable, str(driver)],
+                input=json.dumps(asked),
+                stdout=subprocess.PIPE,
+                env=environment,
+                cwd=str(tmp_path_factory.mktemp("examples")),
+                text=True,
+                check=True,
+            )
+            results[how] = {each.name: Ran(*result) for each, result in zip(those, json.loads(ran.stdout))}
+        return results[how][row.name]
+
+    return run
+
+
+class Ran(NamedTuple):
+    """The result of an example."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def as_it_was(ran, row):
+    """Tell whether an example printed what it printed where the row works."""
+    return (ran.returncode, ran.stdout) == (0, PRINTED[row.name]["printed"])
+
+
+@pytest.mark.parametrize("row", BROKEN, ids=name_of)
+class TestABreakage:
+    def test_without_us_its_example_dies_with_a_message_that_the_row_answers_or_prints_something_else(
+        self, examples, row
+    ):
+        ran = examples(row, door=False)
+        if ran.returncode and row.answers:
+            assert [answer.name for answer in explain(ran.stderr)] == [row.name]
+        else:
+            assert not as_it_was(ran, row)
+
+    def test_it_prints_what_it_printed_where_it_worked(self, examples, row):
+        ran = examples(row, program=BROKEN[row])
+        # An optional row is never part of --for: it must be named.
+        assert as_it_was(ran, row) is not row.optional, ran.stderr
+
+    def test_by_its_name_it_is_mended_too(self, examples, row):
+        ran = examples(row, named=True)
+        assert ran.stdout == PRINTED[row.name]["printed"], ran.stderr
+
+    def test_for_a_program_for_this_torch_nothing_is_mended(self, examples, row):
+        here = ".".join(map(str, HERE[:2]))
+        # Another package may be newer here than the releases that belong to this torch.
+        mended = is_in(of_the_time(row.of, written_for(here)), row.works)
+        assert as_it_was(examples(row, program=here), row) == mended
+
+
+@pytest.mark.parametrize("row", WORKING, ids=name_of)
+def test_where_it_works_without_us_nothing_is_touched(examples, row):
+    plain = examples(row, door=False)
+    assert plain.stdout == PRINTED[row.name]["printed"], plain.stderr
+    for program in ("1.4", "2.15"):
+        assert examples(row, program=program).stdout == plain.stdout
+
+
+@pytest.mark.parametrize("row", [row for row in EXAMPLES if not INSTALLED[row.of]], ids=name_of)
+def test_of_a_package_that_is_not_here(row):
+    pytest.skip(f"{row.of} is not installed")
+
+
+#: One row of each kind of place, as a program of its own: the patch is there before torch, and however it starts.
+EACH_KIND = {row.targets[0].kind: row for row in BROKEN if not row.optional}
+
+
+@pytest.mark.parametrize("door", ["run", "environment", "patches"])
+@pytest.mark.parametrize("row", EACH_KIND.values(), ids=name_of)
+def test_every_door(python, tmp_path, row, door):
+    script = tmp_path / "program.py"
+    script.write_text(row.example)
+    if door == "run":
+        ran = python(["-W", "ignore", "-m", "shim", "run", "--for", BROKEN[row], script], door="src")
+    else:
+        ran = python(
+            ["-W", "ignore", script],
+            env={"SHIM_FOR": BROKEN[row]} if door == "environment" else {"SHIM_PATCHES": row.name},
+        )
+    assert (ran.returncode, ran.stdout) == (0, PRINTED[row.name]["printed"]), ran.stderr
+
+
+def test_every_row_has_a_result_of_a_release_on_which_it_works():
+    for row in rows.load():
+        if row.example:
+            printed = PRINTED[row.name]
+            assert is_in(release(printed["release"]).numbers, row.works) and printed["printed"].strip()
