@@ -404,3 +404,32 @@ def test_each_public_name_has_an_example_that_is_run(name):
     finally:
         shim.deactivate()
     assert runner.tries and not runner.failures
+
+
+def test_a_package_that_only_has_the_name_of_a_known_one_is_left_alone(python, tmp_path):
+    (tmp_path / "lion_pytorch.py").write_text("class Lion: pass\nclass Lion8bit: step = None\n")
+    (tmp_path / "timm").mkdir()
+    (tmp_path / "timm" / "__init__.py").touch()
+    (tmp_path / "timm" / "optim.py").write_text("AdamP = RAdam = 3\n")
+    result = python("import torch, lion_pytorch, timm.optim", env={"PYTHONPATH": str(tmp_path)}, cwd=tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_a_patch_that_fails_is_reported_once_and_names_shim(python):
+    code = """
+        import shim, torch
+
+        class Frozen(type):
+            def __setattr__(cls, name, value):
+                raise RuntimeError("no")
+
+        class Own(torch.optim.SGD, metaclass=Frozen):
+            def __init__(self, params, lr=0.1, weight_decay=0.0):
+                super().__init__(params, lr=lr, weight_decay=weight_decay)
+
+        for _ in range(3):
+            assert shim.guard(Own) is Own
+    """
+    result = python(code)
+    expected = "the patch __main__:Own of shim failed and was taken back (RuntimeError: no)\n"
+    assert (result.returncode, result.stderr) == (0, expected)

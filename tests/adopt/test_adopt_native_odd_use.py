@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import decimal
+import fractions
+import math
+import sys
+
 import pytest
 import torch
 from native_steps import NEEDS_KERNEL, as_parameters, ordinary, steps
@@ -91,10 +96,23 @@ def test_a_clip_that_turns_gradients_on_is_an_error_in_every_form(form):
         steps([p], [torch.ones(3)] * 2, clip_lambda=clip, foreach=form)
 
 
+#: Clips that are no ordinary number -> the first release of torch whose clamp takes them.
+CLIPS = {
+    "0-dim tensor": (lambda t: torch.tensor(0.5), (1, 4)),
+    "tensor of one": (lambda t: torch.tensor([0.5]), (1, 9)),
+    "tensor of all": (lambda t: torch.full((3,), 0.5), (1, 9)),
+    "bool": (lambda t: True, (1, 4)),
+    "Decimal": (lambda t: decimal.Decimal("0.5"), (1, 4)),
+    "Fraction": (lambda t: fractions.Fraction(1, 2), (1, 4)),
+    "largest float": (lambda t: sys.float_info.max, (1, 4)),
+    "infinity": (lambda t: math.inf, (1, 4)),
+    "larger than any float": (lambda t: 10**400, (1, 4)),
+}
+
+
 @pytest.mark.parametrize(
     "clip",
-    [lambda t: torch.tensor(0.5), lambda t: torch.tensor([0.5]), lambda t: torch.full((3,), 0.5), lambda t: True],
-    ids=["0-dim tensor", "tensor of one", "tensor of all", "bool"],
+    [pytest.param(f, id=n, marks=pytest.mark.torch_from(*since, "no such clamp")) for n, (f, since) in CLIPS.items()],
 )
 def test_a_clip_that_is_no_float_is_taken_by_every_form(clip):
     found = []
@@ -105,6 +123,39 @@ def test_a_clip_that_is_no_float_is_taken_by_every_form(clip):
         )
         found.append(p.detach())
     assert torch.allclose(found[0], found[2]) and torch.allclose(found[1], found[2])
+
+
+@pytest.mark.torch_from(1, 13, "no modes for functions")
+def test_a_mode_that_watches_functions_does_not_change_the_step():
+    from torch.overrides import TorchFunctionMode
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            return func(*args, **(kwargs or {}))
+
+    p, q = as_parameters([torch.ones(3), torch.ones(3)])
+    steps([p], [torch.ones(3)] * 3, foreach=False)
+    with Watch():
+        steps([q], [torch.ones(3)] * 3)
+
+    assert torch.allclose(p, q) and p[0] < 1
+
+
+@pytest.mark.filterwarnings("ignore:Named tensors")
+@pytest.mark.skipif(not hasattr(torch.Tensor, "has_names"), reason="named tensors were removed in torch 2.13")
+def test_a_named_parameter_is_stepped_as_by_the_other_forms():
+    found = []
+    for form in ({}, {"foreach": False}):
+        p = torch.nn.Parameter(torch.ones(3, names=("a",)))
+        optimizer = ADOPT([p], lr=0.1, **form)
+        for _ in range(3):
+            p.grad = torch.ones(3, names=("a",))
+            try:
+                optimizer.step()
+            except RuntimeError as error:  # torch's operations do not take names in every release
+                found.append(str(error))
+        found.append(p.detach().rename(None).tolist())
+    assert found[: len(found) // 2] == found[len(found) // 2 :]
 
 
 SHARDED = """

@@ -40,6 +40,12 @@ KINDS = (
     lambda x: object(),
     lambda x: lambda t: x,
     lambda x: lambda t: None,
+    lambda x: lambda t: 10.0 ** int(600 * x - 300),
+    lambda x: lambda t: -(10.0 ** int(600 * x - 300)),
+    lambda x: lambda t: 10**400,
+    lambda x: lambda t: decimal.Decimal(x),
+    lambda x: lambda t: fractions.Fraction(x),
+    lambda x: lambda t: "x",
     lambda x: decimal.Decimal(x),
     lambda x: fractions.Fraction(x),
     lambda x: torch.tensor(x),
@@ -167,3 +173,38 @@ def test_a_clip_too_large_for_a_number_is_none(form):
         params.append(p)
 
     assert torch.equal(*params)
+
+
+@pytest.mark.parametrize("options", [{"lr": 1e39, "weight_decay": -1e39}, {"eps": 1e39, "lr": -1e39}], ids=str)
+def test_two_options_too_large_for_float32_whose_sum_is_not(options, native_kernel):
+    found = []
+    for form in ({}, {"foreach": False}):
+        p = torch.nn.Parameter(torch.ones(2))
+        optimizer = ADOPT([p], **form)
+        optimizer.param_groups[0].update(options)
+        p.grad = torch.ones(2)
+        try:
+            optimizer.step()
+            optimizer.step()
+            found.append(p.tolist())
+        except RuntimeError as error:
+            found.append(str(error))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("form", [{}, {"foreach": False}, {"fused": True}], ids=str)
+@pytest.mark.parametrize("name", ["lr", "eps", "weight_decay", "clip_exp"])
+def test_an_option_without_memory_is_an_error_and_no_crash(form, name, native_kernel):
+    p = torch.nn.Parameter(torch.ones(2))
+    optimizer = ADOPT([p], **form)
+    p.grad = torch.ones(2)
+    optimizer.step()
+    freed = torch.ones(())
+    freed.storage().resize_(0)
+    optimizer.param_groups[0][name] = freed
+
+    with pytest.raises(ValueError, match=f"{name} has less memory than its sizes say"):
+        optimizer.step()
+    with pytest.raises(ValueError, match=f"{name} has less memory than its sizes say"):
+        ADOPT([p], **{name: freed}, **form)
+    assert torch.equal(p, torch.ones(2))

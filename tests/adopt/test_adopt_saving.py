@@ -142,6 +142,52 @@ def test_a_callable_clip_stays_with_its_optimizer(name):
     assert all(torch.equal(p, q) for p, q in zip(net.parameters(), other.parameters()))
 
 
+@pytest.mark.torch_from(2, 1, "no hooks of state_dict")
+@pytest.mark.filterwarnings("ignore:clip_lambda")
+@pytest.mark.parametrize("options", [{}, {"clip_lambda": lambda t: 0.5}], ids=["no callable", "callable"])
+def test_a_hook_of_the_user_may_save_the_state_or_return_another_one(options):
+    saved = []
+
+    def save(optimizer, state_dict):
+        saved.append(through_a_file(state_dict, weights_only=True))
+        return {"optimizer": state_dict}
+
+    net = model()
+    optimizer = ADOPT(net.parameters(), **options)
+    optimizer.register_state_dict_post_hook(save)
+    optimizer.register_load_state_dict_pre_hook(lambda optimizer, state_dict: state_dict["optimizer"])
+    train(net, optimizer, 2)
+
+    optimizer.load_state_dict(optimizer.state_dict())
+
+    assert saved[0]["state"].keys() == {0, 1, 2, 3}
+    assert optimizer.param_groups[0]["clip_lambda"] is options.get("clip_lambda")
+    assert len(optimizer._optimizer_state_dict_post_hooks) == 1
+
+
+@pytest.mark.torch_from(2, 6, "it flattens no state of an optimizer")
+@pytest.mark.filterwarnings("ignore:clip_lambda")
+@pytest.mark.parametrize("flat", [True, False], ids=["flat", "nested"])
+@pytest.mark.parametrize("options", [{}, {"clip_exp": None}, {"clip_lambda": root}], ids=["as is", "none", "callable"])
+def test_a_distributed_checkpoint_has_all_keys_of_a_group(options, flat):
+    from torch.distributed.checkpoint import state_dict as checkpoint
+
+    net, other = model(), model()
+    optimizer, restored = (ADOPT(n.parameters(), lr=lr, **options) for n, lr in ((net, 0.125), (other, 0.5)))
+    train(net, optimizer, 3)
+    chosen = checkpoint.StateDictOptions(flatten_optimizer_state_dict=flat)
+
+    saved = checkpoint.get_optimizer_state_dict(net, optimizer, options=chosen)
+    other.load_state_dict(net.state_dict())
+    checkpoint.set_optimizer_state_dict(other, restored, through_a_file(saved, weights_only=True), options=chosen)
+    train(net, optimizer, 3, start=3)
+    train(other, restored, 3, start=3)
+
+    names = ("lr", "clip_exp", "clip_lambda")
+    assert [restored.param_groups[0][n] for n in names] == [optimizer.param_groups[0][n] for n in names]
+    assert all(torch.equal(p, q) for p, q in zip(net.parameters(), other.parameters()))
+
+
 def test_an_optimizer_without_a_clip_lambda_keeps_its_own_clip_when_it_loads_a_state_that_has_none():
     net = model()
     with pytest.warns(UserWarning, match="is code"):

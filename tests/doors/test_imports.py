@@ -91,6 +91,25 @@ def test_an_error_in_an_awaited_module_shows_no_frame_of_ours(python, tmp_path, 
     assert ours.stderr == plain.stderr
 
 
+@pytest.mark.parametrize("name", ["torch.optim", "torch.optim._multi_tensor"])
+def test_the_spec_of_an_awaited_module_looks_like_its_own(python, name):
+    code = f"""
+        import copy, importlib.abc, importlib.machinery, importlib.util, pickle, weakref
+        if "." in {name!r}[6:]:
+            import torch
+        spec, again = importlib.util.find_spec({name!r}), importlib.util.find_spec({name!r})
+        print(spec == again, spec.loader == again.loader, hash(spec.loader) == hash(again.loader))
+        for kind in (importlib.abc.InspectLoader, importlib.abc.SourceLoader, importlib.machinery.SourceFileLoader):
+            print(isinstance(spec.loader, kind))
+        for made in (copy.copy(spec), copy.deepcopy(spec), pickle.loads(pickle.dumps(spec))):
+            print(made == spec, spec == made, made.loader == spec.loader, spec.loader == made.loader)
+        print(vars(spec.loader), repr(spec.loader).partition(" object at ")[0])
+        print(weakref.ref(spec.loader)() is spec.loader)
+    """
+    plain, ours = (python(code, door=door) for door in (None, "sitecustomize"))
+    assert ours.stdout == plain.stdout != "", ours.stderr
+
+
 def test_the_entries_of_the_meta_path_can_be_copied_and_have_what_finders_have(python):
     code = """
         import copy, importlib, sys

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import warnings
+from unittest import mock
 
 import pytest
 import torch
@@ -70,6 +71,13 @@ class TestAGuardRaisesNothing:
 
         for groups in ([3], None, [None]):
             assert Own([one_parameter()], groups).step() == 3
+
+    @pytest.mark.parametrize("value", [mock.MagicMock(), 3, b"1", None, type("Text", (str,), {"strip": None})("1")])
+    def test_with_an_environment_that_holds_no_text(self, value, monkeypatch):
+        build()
+        monkeypatch.setattr(os, "environ", mock.MagicMock(**{"get.return_value": value}))
+        with warned:
+            assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
 
     @pytest.mark.parametrize("value", ["1", "TRUE", " yes ", "on"])
     def test_strict_is_a_type_error_and_no_other(self, value, monkeypatch):
