@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from functools import reduce
 from itertools import chain, compress, repeat
-from operator import add, attrgetter, le, mul, not_, or_
+from operator import add, attrgetter, le, methodcaller, mul, not_, or_
 from typing import Any, Callable, Iterator, Sequence
 
 import torch
@@ -52,8 +52,11 @@ _is_functional: Callable[[Tensor], bool] = getattr(torch, "_is_functional_tensor
 
 # The fastest one of each release. Tensor.storage is written in Python in 1.11 and 1.12, and would be slow there.
 _storage: Callable[[Tensor], Any] = getattr(Tensor, "untyped_storage", getattr(Tensor, "_storage", Tensor.storage))
-_storage_bytes: Callable[[Any], int] = getattr(
-    type(_storage(torch.zeros(()))), "nbytes", lambda storage: storage.size() * storage.element_size()
+# By its name, because a TorchFunctionMode changes the class of the storage in torch 1.13.
+_storage_bytes: Callable[[Any], int] = (
+    methodcaller("nbytes")
+    if hasattr(_storage(torch.zeros(())), "nbytes")
+    else lambda storage: int(storage.size() * storage.element_size())
 )
 
 
@@ -82,8 +85,6 @@ def memory_of(columns: Columns) -> tuple[list[list[int]], object] | None:
         storages = [list(map(_storage, column)) for column in columns]
         return (addresses, storages) if all(map(_lie_in, columns, addresses, storages)) else None
     except (RuntimeError, NotImplementedError):  # sparse tensors, and those wrapped by torch.func, have no own memory
-        return None
-    except TypeError:  # a TorchFunctionMode changes what torch 1.13 takes for the storage
         return None
 
 
