@@ -83,8 +83,8 @@ class ADOPT(Optimizer):
             gradients (default: (0.9, 0.9999)).
         eps (float): floor for the denominator (default: 1e-6).
         clip_lambda (callable or None): c as a function of the step, which it gets as a float; None for no
-            clip (default: not given, c(t) is ``t ** clip_exp``). It is code, and stays with this optimizer:
-            ``state_dict()`` leaves it out.
+            clip (default: not given, c(t) is ``t ** clip_exp``). It must depend on the step alone. It is code, and
+            stays with this optimizer: ``state_dict()`` leaves it out.
         weight_decay (float): weight decay λ (default: 0.0).
         decouple (bool): decay the parameter itself, as AdamW does, not the gradient (default: False).
         clip_exp (float or None): the exponent of the default clip; None for no clip (default: 0.25).
