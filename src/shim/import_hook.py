@@ -1,6 +1,7 @@
 """The import hook: wait until a program imports torch, and then apply the patches.
 
-This is the only part of shim that runs in a process without torch. So it imports only modules that Python has loaded
+A process without torch runs no other module of the package: ``sitecustomize.py`` loads this file when torch.optim is
+imported, or at startup with SHIM_FOR or SHIM_PATCHES. So it imports only modules that Python has loaded
 before it runs any program. The annotations are strings because ``from __future__ import annotations`` would load a
 module. ``sitecustomize.py`` loads this file by its location, because the package may not be importable there.
 """

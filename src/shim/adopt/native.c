@@ -374,7 +374,7 @@ EXPORT int shim_adopt_6(int kind, int64_t count, int64_t *table, const Options *
     Row *rows = malloc((size_t)count * each + 1);
     Span *spans = (Span *)(rows + count);
     if (rows && columns) {
-        void **objects = (void **)spans; /* which are needed later */
+        void **objects = (void **)spans; /* the spans are filled only after `inspect` */
         table = (int64_t *)(spans + 12 * count);
         kind = read_columns(count, columns, python, objects) ? inspect(count, objects, table, python) : -1;
         if (kind >= 0 && python->bump)
