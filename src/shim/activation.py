@@ -217,7 +217,7 @@ def guard(optimizer: _Class) -> _Class:
         REGISTRY.extend(Patch(path, "registered by shim.guard()", targets))
         if not import_hook.switched_on("SHIM_DISABLE"):
             REGISTRY.apply(probe(), choice(), [path])
-            _log_outcomes()
+            _log_outcomes(path)
     return optimizer
 
 
@@ -282,8 +282,10 @@ def _layout_after(module: str) -> Layout:
     return layout
 
 
-def _log_outcomes() -> None:
+def _log_outcomes(only: str = "") -> None:
     for outcome in REGISTRY.outcomes():
+        if only not in ("", outcome.patch):
+            continue
         if outcome.state != "failed":
             level = logging.INFO if outcome.state == "applied" else logging.DEBUG
             _log.log(level, "%s: %s (%s)", outcome.patch, outcome.state, outcome.reason)

@@ -1,9 +1,9 @@
 """The import hook: wait until a program imports torch, and then apply the patches.
 
-A process without torch runs no other module of the package: ``sitecustomize.py`` loads this file when torch.optim is
-imported, or at startup with SHIM_FOR or SHIM_PATCHES. So it imports only modules that Python has loaded
-before it runs any program. The annotations are strings because ``from __future__ import annotations`` would load a
-module. ``sitecustomize.py`` loads this file by its location, because the package may not be importable there.
+``sitecustomize.py`` loads this file by its location, because the package may not be importable there: when torch.optim
+is imported, or at startup with SHIM_FOR or SHIM_PATCHES. Then the process may never import torch. So this file imports
+only modules that Python has loaded before it runs any program. The annotations are strings because
+``from __future__ import annotations`` would load a module.
 """
 
 # These are built into the interpreter and already loaded: they are the import system.

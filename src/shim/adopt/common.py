@@ -11,7 +11,7 @@ from torch import Tensor
 
 from . import _torch
 from .form import Clip
-from .memory import FREED, reaches_beyond
+from .memory import FREED, check_memory, reaches_beyond
 
 _NO_LAMBDA_ON_GPU = (
     "clip_lambda needs the step as a number, which the fused form keeps on the GPU: use clip_exp, or fused=False"
@@ -53,10 +53,11 @@ def _real(grad: Tensor) -> Tensor:
     return torch.view_as_real(grad.resolve_conj() if hasattr(grad, "resolve_conj") else grad)
 
 
-def _clip_of(clip_lambda: Clip, step: Any, lists: Iterable[Iterable[Any]]) -> Any:
+def _clip_of(clip_lambda: Clip, step: Any, lists: Iterable[Iterable[Tensor | None]]) -> Any:
     """Return the clip of a step. The function is the user's, and may free the tensors that are written after it."""
     clip = clip_lambda(float(step))
-    _check_storages([*lists, [clip]])
+    _check_storages(lists)
+    check_memory("what clip_lambda returned", clip)
     if isinstance(clip, (Tensor, int, float)):
         return clip
     try:
@@ -65,7 +66,7 @@ def _clip_of(clip_lambda: Clip, step: Any, lists: Iterable[Iterable[Any]]) -> An
         raise TypeError(f"clip_lambda must return a number, but got {clip!r}") from None
 
 
-def _check_storages(lists: Iterable[Iterable[Any]]) -> None:
+def _check_storages(lists: Iterable[Iterable[Tensor | None]]) -> None:
     """Raise if torch's own operations would crash the process, because a storage was freed."""
     if any(any(map(reaches_beyond, tensors)) for tensors in lists):
         raise RuntimeError(f"A parameter, its gradient or its state {FREED}")

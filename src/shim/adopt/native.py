@@ -11,7 +11,7 @@ from array import array
 from itertools import chain
 from operator import attrgetter, itemgetter, methodcaller
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -155,12 +155,28 @@ def step_(
     return sorted(left)
 
 
-def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]], before: int) -> bool:
+def step_groups(groups: list[dict[str, Any]], state: Mapping[Tensor, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Perform a step on each parameter group that the kernel can take, and yield the others in their turn.
+
+    As a rule the states are in the order of the parameters. Then they need no lookup, which would call Tensor.__hash__.
+    """
+    owners, states, before = list(state), list(state.values()), 0
+    for group in groups:
+        these = slice(before, before + len(group["params"]))
+        before = these.stop
+        if not step_group(group, state, owners[these], states[these]):
+            yield group
+            owners, states = list(state), list(state.values())  # the user's code may have changed them
+
+
+def step_group(
+    group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]], owners: list[Tensor], states: list[Any]
+) -> bool:
     """Perform a step on a parameter group if the kernel can take all of it at once, else return False.
 
     This runs no Python code per parameter, which would take as long as the step if the parameters are many and small.
-    Anything unusual is left to ``ADOPT._init_group``, which goes through the parameters one by one. `before` is the
-    number of parameters in the groups before this one.
+    Anything unusual is left to ``ADOPT._init_group``, which goes through the parameters one by one. `states` are those
+    of `owners`, which as a rule are the parameters of the group. The kernel refuses them if they are not.
     """
     if (
         not _torch.is_plain_eager()
@@ -178,24 +194,12 @@ def step_group(group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]], be
     if type(params) is not list or not params or not on_cpu(params[0]):  # a user may have put a set there
         return False
     beta1, beta2 = group["betas"]
-    options = _options(
-        None,
-        beta1=beta1,
-        beta2=beta2,
-        lr=group["lr"],
-        clip_exp=group["clip_exp"],
-        weight_decay=group["weight_decay"],
-        decouple=group["decouple"],
-        eps=group["eps"],
-        maximize=group["maximize"],
-    )
+    names = ("lr", "clip_exp", "weight_decay", "decouple", "eps", "maximize")
+    options = _options(None, beta1=beta1, beta2=beta2, **{name: group[name] for name in names})
     if options is None:
         return False
     grads = list(map(_grad, params))
-    # As a rule every parameter has a gradient, and the states are in the order of the parameters. Then they need no
-    # lookup, which would call Tensor.__hash__. The kernel refuses other parameters, and what is no gradient.
-    these = slice(before, before + len(params))
-    columns = _columns(list(state)[these], grads, list(state.values())[these])
+    columns = _columns(owners, grads, states)
     if columns is not None and _run(columns, options, None, params):
         return True
     params = [param for param, grad in zip(params, grads) if grad is not None]  # not frozen, and reached by backward

@@ -217,7 +217,7 @@ class ADOPT(Optimizer):
         A `clip_lambda` is left out: the optimizer that loads the state goes on with its own. Many callables cannot be
         pickled, and ``torch.load`` refuses all of them by default since torch 2.6.
         """
-        if all(group["clip_lambda"] is None for group in self.param_groups):
+        if all(group.get("clip_lambda") is None for group in self.param_groups):
             return super().state_dict()
         if not hasattr(self, "register_state_dict_post_hook"):  # torch 2.1
             return without_clips(super().state_dict())
@@ -353,12 +353,7 @@ class ADOPT(Optimizer):
 
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         unusual = _torch.is_compiling() or grad_scale is not None or found_inf is not None
-        before = 0
-        for group in self.param_groups:
-            done = not unusual and native.step_group(group, self.state, before)
-            before += len(group["params"])
-            if done:
-                continue
+        for group in self.param_groups if unusual else native.step_groups(self.param_groups, self.state):
             params_with_grad: list[Tensor] = []
             grads: list[Tensor] = []
             exp_avgs: list[Tensor] = []
