@@ -268,16 +268,29 @@ class Finder:
 class Loader:
     """A module's own loader, which applies the patches once the module has been executed.
 
-    It looks like that loader. A copy or a pickle of it is one of that loader.
+    It looks like that loader, and takes new attributes for it. A copy or a pickle of it is one of that loader.
     """
 
-    __slots__ = ("__weakref__", "_loader")
+    _loader: "Any"
 
     def __init__(self, loader: "Any") -> "None":
-        self._loader = loader
+        object.__setattr__(self, "_loader", loader)
 
     def __getattr__(self, name: "str") -> "Any":
         return getattr(self._loader, name)
+
+    def __setattr__(self, name: "str", value: "object") -> "None":
+        """Set an attribute of the module's own loader. A method that the import system calls is replaced here."""
+        if name in ("create_module", "exec_module"):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._loader, name, value)
+
+    def __delattr__(self, name: "str") -> "None":
+        if name in ("create_module", "exec_module"):
+            object.__delattr__(self, name)
+        else:
+            delattr(self._loader, name)
 
     @property
     def __dict__(self) -> "Any":  # type: ignore[override]  # loaders compare it

@@ -110,6 +110,49 @@ def test_the_spec_of_an_awaited_module_looks_like_its_own(python, name):
     assert ours.stdout == plain.stdout != "", ours.stderr
 
 
+@pytest.mark.parametrize("name", ["exec_module", "create_module", "get_code", "marked"])
+def test_a_tool_may_replace_methods_of_an_awaited_modules_loader(python, name):
+    code = f"""
+        import importlib.util, sys
+        from unittest import mock
+
+        class Tool:
+            asked = False
+
+            def find_spec(self, fullname, path=None, target=None):
+                if fullname != "torch.optim" or self.asked:
+                    return None
+                self.asked = True
+                spec = importlib.util.find_spec(fullname)
+                held = getattr(spec.loader, {name!r}, None)
+
+                def wrapper(*args):
+                    print("called")
+                    return held(*args)
+
+                with mock.patch.object(spec.loader, {name!r}, wrapper, create=True):
+                    print(spec.loader.{name} is wrapper)
+                print(getattr(spec.loader, {name!r}, None) == held)
+                spec.loader.{name} = wrapper
+                del spec.loader.{name}
+                print(getattr(spec.loader, {name!r}, None) == held)
+                spec.loader.{name} = wrapper
+                print(spec.loader.{name} is wrapper)
+                return spec
+
+        sys.meta_path.insert(0, Tool())
+        import torch
+        try:
+            torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.1, weight_decay=None)
+            print("guarded")
+        except TypeError:
+            print("not guarded")
+    """
+    plain, ours = (python(code, door=door) for door in (None, "sitecustomize"))
+    assert ours.stdout.endswith("\nguarded\n"), ours.stderr
+    assert ours.stdout == plain.stdout.replace("not guarded", "guarded")
+
+
 def test_the_entries_of_the_meta_path_can_be_copied_and_have_what_finders_have(python):
     code = """
         import copy, importlib, sys
