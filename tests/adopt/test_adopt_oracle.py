@@ -165,7 +165,7 @@ def layouts(generator, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("decay", DECAYS)
-def test_layouts(form, decay, dtype):
+def test_parameters_of_any_memory_layout_keep_their_strides(form, decay, dtype):
     generator = torch.Generator().manual_seed(3)
     params = [t.detach().requires_grad_() for _, t in layouts(generator, dtype)]
     strides = [p.stride() for p in params]

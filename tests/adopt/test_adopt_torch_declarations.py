@@ -132,7 +132,7 @@ class Problem:
 
 
 @pytest.mark.parametrize("info", [ADAM_INFO, ADOPT_INFO], ids=lambda info: info.name)
-def test_errors(info):
+def test_what_adam_refuses_is_refused_with_the_same_error(info):
     for given in info.optim_error_inputs_func(device="cpu", dtype=torch.float32):
         params = given.optimizer_error_input.params
         params = [torch.nn.Parameter(torch.ones(1))] if params is None else params

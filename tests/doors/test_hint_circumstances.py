@@ -105,7 +105,7 @@ def test_said_of_an_attribute_that_torch_asks_of_the_programs_subclass(python, s
 
 
 @pytest.mark.parametrize("case", STILL_SAID)
-def test_said(python, script, case):
+def test_the_hint_is_printed_in_any_state_of_the_process(python, script, case):
     before, options = STILL_SAID[case]
     script.write_text(f"import atexit, os, sys, threading, time, traceback\n{before}\n{DIES}")
     died = python([*options, script])

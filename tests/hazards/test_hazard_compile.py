@@ -188,7 +188,7 @@ def undone_after_a_compile():
     return [disabled, _parameters(optimizer), _counts("Adam", True, "float")["same"]]
 
 
-def test_counts(same):
+def test_a_guard_adds_no_graph_break_and_no_recompilation(same):
     def no_worse(ours, plain):
         if isinstance(plain, list):
             return len(ours) == len(plain) and all(map(no_worse, ours, plain))

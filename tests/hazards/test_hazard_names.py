@@ -186,7 +186,7 @@ def test_torch_optim_is_to_be_looked_through_as_without_us(same):
     same(who_looks_through_torch_optim)
 
 
-def test_aliases(same):
+def test_every_alias_of_an_optimizer_is_guarded(same):
     same(aliases)
 
 

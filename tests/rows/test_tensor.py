@@ -51,7 +51,7 @@ CLAMPED = {
 @pytest.mark.skipif(HERE < (1, 12, 0), reason="clamp works without us up to 1.11")
 @pytest.mark.parametrize("row", ["torch.clamp"], indirect=True)
 @pytest.mark.parametrize("name", CLAMPED)
-def test_clamp(row, name):
+def test_clamp_of_integers_gives_the_dtype_and_values_of_1_11(row, name):
     clamped, dtype, values = CLAMPED[name]
     found = clamped()
     assert (found.dtype, found.tolist()) == (dtype, values)
