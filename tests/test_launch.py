@@ -215,7 +215,7 @@ class TestFilesOfThisDirectory:
         self.write(tmp_path / "prog", "echo hello\n", 0o755)
         result = run("prog")
         assert result.returncode == 2
-        assert result.stderr.endswith("write run sh ./prog\n") and result.stderr.count("\n") == 1
+        assert result.stderr.endswith("write shim run sh ./prog\n") and result.stderr.count("\n") == 1
 
     @pytest.mark.parametrize("text", ["print('python')", "#!/usr/bin/env python3\nprint('python')"])
     def test_one_without_a_suffix_is_for_python(self, run, tmp_path, text):

@@ -1,11 +1,11 @@
-"""Run training jobs whose optimizer was given ``weight_decay=None``, on any PyTorch from 1.4 to the newest 2.x.
+"""Run PyTorch jobs that die of ``weight_decay=None``, or of a release that they were not written for, from 1.4 on.
 
 Importing this imports neither torch nor anything else that takes time; the names below are loaded when first used.
 """
 
 __version__ = "0.1.0"
 
-#: Public name -> the module in this package that holds it; a module of that name itself, where they are the same.
+#: Public name -> the module in this package that holds it. If the names are equal, the public name is the module.
 _PUBLIC = {
     "NoneWeightDecayWarning": "warning",
     "Patch": "registry",

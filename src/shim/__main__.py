@@ -12,7 +12,7 @@ usage: shim run [PYTHON OPTIONS] SCRIPT.py [ARGS...]   run a script with the gua
        shim run --for RELEASE SCRIPT.py [ARGS...]      a script that was written for another release of torch: 1.7
        shim run [PYTHON OPTIONS] -m MODULE [ARGS...]   a module
        shim run [PYTHON OPTIONS] -c CODE [ARGS...]     a line of code
-       shim run COMMAND [ARGS...]                      any command, torchrun for one
+       shim run COMMAND [ARGS...]                      any command, for example torchrun
        shim run --check CONFIG [--fix --value V] ...   check a config, or mend it, before the job starts
        shim check PATH... [--fix --value V]            find a null weight_decay in config files
        shim scan PATH...                               find in Python sources what the torch here lacks
@@ -31,7 +31,7 @@ usage: shim run [PYTHON OPTIONS] SCRIPT.py [ARGS...]   run a script with the gua
 HELP_ENV = """\
 usage: shim env
 
-Print the line that turns the guards on in every Python that a shell starts from then on: eval "$(shim env)"
+Print the line that turns the guards on in every Python that the shell starts afterwards: eval "$(shim env)"
 """
 
 

@@ -51,7 +51,7 @@ def activate(*patches: str, written_for: str | None = None) -> None:
         _add_rows({*patches}, every=written_for is not None)
     PROCESS.named.update(patches)
     if "torch.optim" in sys.modules:
-        import torch.optim  # noqa: F401  # waits for another thread that imports it, before our lock is taken
+        import torch.optim  # noqa: F401  # if another thread imports it, wait here, before PROCESS.lock is taken
     import_hook.arm("activate", written_for)
 
 
@@ -164,7 +164,7 @@ def plan(*patches: str, written_for: str | None = None) -> tuple[Outcome, ...]:
 
 
 def _unregistered(rows: Iterable[Patch]) -> Registry:
-    """Return a registry of the rows that this process has not needed, so that each row has an outcome."""
+    """Return a registry of the rows that this process did not register, to plan an outcome for them, too."""
     return Registry(row for row in rows if row.name not in REGISTRY)
 
 
@@ -226,7 +226,7 @@ def apply(module: str, just_run: bool) -> None:
 
     Args:
         module: the name of that module.
-        just_run: it has just been executed, so that the program does not hold anything of it yet.
+        just_run: it has just been executed: only modules that were imported since can hold its objects.
     """
     _set_up_logging()
     torch_is_there = "torch.optim" in sys.modules and not _is_being_imported("torch.optim")

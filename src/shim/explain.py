@@ -138,7 +138,7 @@ def _answers_about_lost_names(text: str) -> Iterator[Answer]:
 def lost_names(text: str) -> Iterator[tuple[Lifetime, Any]]:
     """Yield each name in a message that other releases have, and the patch that restores it; None if there is none.
 
-    A message that a patch answers itself is left out.
+    A message that some patch already answers is left out.
 
     Args:
         text: the message, with every space and line break as one space.

@@ -1,4 +1,6 @@
-"""The None guards: the functions that replace ``weight_decay=None`` by a number, a factory for each kind of target.
+"""The None guards: functions that replace ``weight_decay=None`` by a number.
+
+There is one for constructors, one for steps, and one for functional forms.
 
 No single kind of wrapper works everywhere: TorchScript compiles the functional forms, torch.compile traces them, and
 torch and its LR schedulers wrap ``step`` themselves. ``tests/hazards`` shows what a wrong wrapper breaks, and
@@ -36,7 +38,7 @@ class PatchSwitch:
         self.on = True
 
 
-# --- what is guarded: an optimizer whose `step` is the same function as that of a class in the table ----------------
+# --- what is guarded: an optimizer whose `step` is the function of a class in the table -----------------------------
 
 
 class Guarded:
@@ -51,7 +53,8 @@ class Guarded:
         self.left_out: dict[Any, None] = {}
         #: The module torch, once the step pre-hook is registered.
         self.torch: Any = None
-        #: torch's handle of the step pre-hook, and an object for each class that uses it. It is removed with the last.
+        #: torch's handle of the step pre-hook, and an object for each class that uses it. The hook is removed with the
+        #: last of these objects.
         self.hook: Any = None
         self.hooked: set[object] = set()
 
@@ -166,7 +169,7 @@ def _forget(held: Any, guard: object) -> None:
         GUARDED.steps.pop(held, None)
 
 
-#: The packages of the optimizers whose functional forms have guards of their own.
+#: The packages of optimizers that call functional forms, which have guards.
 _WITH_FUNCTIONALS = ("torch.optim.", "shim.adopt.", "_torch_shim.adopt.")
 
 
@@ -290,7 +293,7 @@ def is_dispatcher(function: Any) -> bool:
 
     These have guards of their own, which also act if a program has imported the dispatcher before it could be guarded.
     Without a guard on the dispatcher there is one graph break less on torch 2.0 to 2.2, where dynamo disables the forms
-    that it calls.
+    that the dispatcher calls.
     """
     original = inspect.unwrap(function)
     return "_single_tensor_" + original.__name__ in original.__globals__

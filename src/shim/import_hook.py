@@ -1,8 +1,8 @@
 """The import hook: wait until a program imports torch, and then apply the patches.
 
 ``sitecustomize.py`` loads this file by its location, because the package may not be importable there: when torch.optim
-is imported, or at startup with SHIM_FOR or SHIM_PATCHES. Then the process may never import torch. So this file imports
-only modules that Python has loaded before it runs any program. The annotations are strings because
+is imported, or at startup with SHIM_FOR or SHIM_PATCHES. In the second case the process may never import torch. So this
+file imports only modules that Python has loaded before it runs any program. The annotations are strings because
 ``from __future__ import annotations`` would load a module.
 """
 
@@ -98,7 +98,7 @@ def disarm() -> "None":
 
 
 def arrived(name: "str", just_run: "bool" = False) -> "None":
-    """Apply the patches for the module ``name``, which was just imported. An error in them does not get out."""
+    """Apply the patches for the module ``name``, which was just imported. Their errors do not reach the program."""
     if state["door"] is None:
         return
     if name in OF_PYTHON and name not in ANSWERING and "torch.optim" not in sys.modules:
@@ -268,7 +268,7 @@ class Finder:
 class Loader:
     """A module's own loader, which applies the patches once the module has been executed.
 
-    It looks like that loader, and takes new attributes for it. A copy or a pickle of it is one of that loader.
+    It shows the attributes of that loader, and sets new ones there. A copy or a pickle of it is one of that loader.
     """
 
     _loader: "Any"
@@ -293,7 +293,7 @@ class Loader:
             delattr(self._loader, name)
 
     @property
-    def __dict__(self) -> "Any":  # type: ignore[override]  # loaders compare it
+    def __dict__(self) -> "Any":  # type: ignore[override]  # SourceFileLoader.__eq__ compares it
         return vars(self._loader)
 
     @property  # type: ignore[misc]  # only read

@@ -1,6 +1,6 @@
 """Python interpreters as commands: their names, their options, and the first lines of scripts that name them.
 
-Imports os and sys only, like ``launch``.
+Importing this module loads nothing that Python has not loaded already, like ``launch``.
 """
 
 import os
@@ -82,8 +82,8 @@ def which(command: "str") -> "str | None":
     return shutil.which(command)
 
 
-def is_ours(python: "str") -> "bool":
-    """Tell whether it is the interpreter of this process, under any of its names: python3, python3.11."""
+def is_this_interpreter(python: "str") -> "bool":
+    """Tell whether ``python`` is the interpreter of this process, under any of its names: python3, python3.11."""
     ours = sys.executable or ""
     python = os.path.abspath(python)
     return os.path.dirname(python) == os.path.dirname(ours) and os.path.realpath(python) == os.path.realpath(ours)

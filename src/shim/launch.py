@@ -1,14 +1,24 @@
 """``run``: replace this process by the command that the user gave, with the guards on.
 
-The process that the user would have started is started, with shim's directory on PYTHONPATH and nothing else changed.
-So ``__main__``, argv, tracebacks, signals and exit codes are unchanged. Only os and sys are imported, because this is
-part of the start-up of every job.
+The process that the user would have started is started. Of its environment only PYTHONPATH is changed, with ``--for``
+SHIM_FOR, and LC_CTYPE where Python itself has changed it. So ``__main__``, argv, tracebacks, signals and exit codes are
+unchanged. Importing this module loads nothing that Python has not loaded already, because every job waits for it.
 """
 
 import os
 import sys
 
-from .interpreter import WITH_VALUE, argv0, first_line, is_ours, is_python, locked_out, own_options, split, which
+from .interpreter import (
+    WITH_VALUE,
+    argv0,
+    first_line,
+    is_python,
+    is_this_interpreter,
+    locked_out,
+    own_options,
+    split,
+    which,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,9 +75,9 @@ def run(argv: "List[str]") -> "int":
         complain(refusal)
         return 2
     _say_if_out_of_reach(executable, command, environment)
-    from .in_front import behind
+    from .profilers import started_by_the_tool
 
-    command, blind = behind(given, command)
+    command, blind = started_by_the_tool(given, command)
     if blind:
         complain(blind)
     return _become(executable, command, environment)
@@ -265,12 +275,12 @@ def _say_if_out_of_reach(executable: "str", argv: "List[str]", environment: "Dic
     from .import_hook import switched_on
 
     option = locked_out(python[1:])
-    if switched_on("SHIM_DISABLE") or (is_ours(python[0]) and not option):
+    if switched_on("SHIM_DISABLE") or (is_this_interpreter(python[0]) and not option):
         return
     if option:
         complain(
             "%s is not guarded: its first line starts Python with %s, and Python then reads no sitecustomize. "
-            "Drop the option there, or write `import preimport` below it" % (argv[0], option)
+            "Drop the option from that line, or make `import preimport` the first import" % (argv[0], option)
         )
     elif _is_not_armed(python, environment):
         complain(
@@ -306,7 +316,7 @@ def refuse_a_private_environment() -> "None":
     if any(os.path.exists(os.path.join(sys.prefix, name)) for name in _MADE_FOR_ONE_COMMAND):
         theirs = which("python") or which("python3") or "python"
         raise RefusalError(
-            "this shim is in an environment of its own (%s), made by pipx or uv, without your torch. "
+            "this shim is installed in a separate environment (%s), made by pipx or uv, without your torch. "
             "Install it beside your torch with `%s -m pip install`" % (sys.prefix, theirs)
         )
 
@@ -349,7 +359,7 @@ def _become(executable: "str", argv: "List[str]", environment: "Dict[str, str]")
         # https://github.com/fabioz/PyDev.Debugger/blob/e3ca8f8d8782a5e07ad574eb32426da448af5160/_pydev_bundle/pydev_monkey.py
         posix.execve(executable, argv, environment)
     except OSError as error:
-        no_first_line = ". It has no #! line: write run sh %s" % argv[0] if error.errno == 8 else ""  # ENOEXEC
+        no_first_line = ". It has no #! line: write shim run sh %s" % argv[0] if error.errno == 8 else ""  # ENOEXEC
         complain("cannot run %s: %s%s" % (argv[0], error.strerror, no_first_line))
         return 2
 

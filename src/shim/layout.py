@@ -118,7 +118,7 @@ def _says_another_signature(function: Any) -> bool:
 
 
 def _bound_later(function: Any) -> Any:
-    """Return the original of a functools.partialmethod that binds only arguments behind weight_decay.
+    """Return the original of a functools.partialmethod that binds only arguments after weight_decay.
 
     Return any other function unchanged, for inspect.signature.
     """

@@ -180,7 +180,7 @@ def wrap_like(original: Any, how: How, enabled: Callable[[], bool], method: bool
     """
     held = {"how": how, "enabled": enabled}
     parameters = parameters_of(original)
-    if exact and (parameters.positional or parameters.args or not method):  # else a method's instance has no name
+    if exact and (parameters.positional or parameters.args or not method):  # else `self` has no name
         lines = _lines_for_all_arguments(parameters, method)
         return lookalike(original, lines, held, original.__globals__, parameters)
     lines = _lines_for_given_arguments(parameters, method)
@@ -265,7 +265,7 @@ def _generated(
     return function
 
 
-#: Text -> code. Many functions of torch have the same parameters, and compiling is most of the work.
+#: Text -> code. Many functions of torch have the same parameters, and compiling takes most of the time.
 _compiled: dict[str, CodeType] = {}
 
 

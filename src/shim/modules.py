@@ -32,7 +32,7 @@ def can_be_imported(name: str) -> bool:
 
 
 def add_to_class(module: Any, undos: Undos, **attributes: Any) -> None:
-    """Give a module a class with more attributes, which ``vars`` of the module does not show.
+    """Give a module a subclass of its class that has more attributes. ``vars`` of the module does not show them.
 
     Args:
         module: the module.

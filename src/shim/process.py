@@ -80,7 +80,7 @@ def release_written_for() -> Release | None:
             from .rank import is_rank_0
 
             PROCESS.complained.add(text)
-            # If shim came with the environment, torchrun was armed, too, and has warned before it started the ranks.
+            # If PYTHONPATH or `shim enable` armed this process, it armed torchrun, too, which has printed this already.
             by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ and import_hook.state["door"] in (
                 "sitecustomize",
                 "enabled",

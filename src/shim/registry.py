@@ -46,7 +46,7 @@ class Patch(Record):
     #: For a breakage: a program that prints a result on the releases in ``works``, and on others dies with a message
     #: that the patch answers.
     example: str = ""
-    #: What must be so for the patch to be the answer, where other causes have the same message. There is no hint of it.
+    #: The condition under which the patch helps, if the message has other causes, too. Then no hint is printed.
     only_if: str = ""
     #: A sentence that explain adds, with the named groups of the expression that matched: ``{unsafe}``.
     more: str = ""
@@ -171,7 +171,7 @@ class Registry:
         for name in list(self._patches) if names is None else names:
             changes += self._apply_one(self._patches[name], layout, choice)
         swaps = [change for change in changes if change.swap]
-        # Only modules that were imported after the one that has just run can hold its objects.
+        # Only modules that were imported after `arriving` can hold its objects.
         inside = all(f"{change.target.module}.".startswith(arriving + ".") for change in swaps)
         replace.everywhere(((change.old, change.new) for change in swaps), arriving if inside else "")
 

@@ -25,7 +25,7 @@ def attribute(owner: Any, name: str, new: Any, undos: Undos) -> None:
 
     def undo() -> None:
         if vars(owner).get(name) is not new:
-            return  # other code has wrapped the new object. It stays inside that wrapper, switched off
+            return  # other code has wrapped the new object. That stays in the wrapper, and its PatchSwitch is off
         if absent:
             delattr(owner, name)
         else:

@@ -29,7 +29,8 @@ class Status(Record):
     active: bool
     #: What armed this process: "sitecustomize", "enabled", "preimport" or "activate"; None if nothing did.
     door: str | None
-    #: torch.optim was imported before this process was armed. Names bound by then were replaced in modules only.
+    #: torch.optim was imported before this process was armed. What the program had imported
+    #: by then is replaced only where a module holds it.
     late: bool
     #: What the loaded torch has; None as long as torch.optim is not imported.
     layout: Layout | None

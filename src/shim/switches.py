@@ -34,14 +34,14 @@ def switched_off(name: str) -> bool:
     return text(name).lower() in ("0", "false", "no", "off")
 
 
-def finite(text: str) -> float | None:
+def finite(value: str) -> float | None:
     """Return the finite number that a text spells in ASCII, as a config does; None for ``1_0``, which float() accepts.
 
     >>> finite("1e-5"), finite("nan"), finite("1_0")
     (1e-05, None, None)
     """
     try:
-        number = float(text)
+        number = float(value)
     except ValueError:
         return None
-    return number if abs(number) < float("inf") and text.isascii() and "_" not in text else None
+    return number if abs(number) < float("inf") and value.isascii() and "_" not in value else None

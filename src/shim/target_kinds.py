@@ -157,7 +157,9 @@ class Submodule(Kind):
 
 
 class Name(Kind):
-    """A name that was removed, or that came later. torch often leaves a stub that raises in place of a removed name.
+    """A name that this release has removed, or does not have yet.
+
+    In place of a removed name, torch often has a function that raises an error:
 
     https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_linalg_utils.py#L74
     """

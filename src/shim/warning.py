@@ -47,7 +47,7 @@ def _value_for(owner: Any, where: str) -> float:
 
     Args:
         owner: the class of the optimizer, or the name of a functional form.
-        where: the argument or the group that was None.
+        where: which argument, or which group, had the None.
 
     Raises:
         TypeError: in strict mode.
@@ -83,8 +83,7 @@ setattr(_value_for, "_torchdynamo_disable" if switches.switched_on("SHIM_STRICT"
 
 # Dynamo of torch 2.0 stores the result in the globals of the frame that it compiles, under the name in the `def`:
 # https://github.com/pytorch/pytorch/blob/v2.0.1/torch/_dynamo/variables/functions.py#L331
-# So that name must not be the one by which the module guards calls the function.
-# (Dynamo turns it into "sub_value_for".)
+# So guards.py calls the function by another name, value_for. (Dynamo turns the first one into "sub_value_for".)
 value_for = _value_for
 
 

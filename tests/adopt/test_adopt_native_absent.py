@@ -17,7 +17,7 @@ def test_a_library_of_another_version_is_not_called(monkeypatch):
 
     monkeypatch.setattr(native, "LIBRARY", _ctypes.__file__)
 
-    assert native._load() == (None, "it was built from another version, and installing builds it anew")
+    assert native._load() == (None, "it was built from another version of shim. Reinstall shim")
 
 
 def test_without_the_kernel_fused_is_refused_and_the_default_works(no_native_kernel):

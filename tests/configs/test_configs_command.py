@@ -102,7 +102,7 @@ def test_what_remains_after_a_fix_is_1(tmp_path: Path, capsys: pytest.CaptureFix
 
     assert main([str(tmp_path), "--fix", "--value", "0"]) == 1
 
-    assert "cannot be mended: what number was meant is not known" in capsys.readouterr().out
+    assert "cannot be mended: the intended number is not known" in capsys.readouterr().out
     assert (tmp_path / "a.yaml").read_text() == "o: {lr: 1, weight_decay: high}\nweight_decay: 0.0\n"
 
 

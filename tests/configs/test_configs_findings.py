@@ -216,7 +216,7 @@ def test_the_words_of_a_constructor_are_not_said_of_a_group() -> None:
 
 
 STUCK: dict[str, tuple[str, str, str]] = {
-    "a word": ("yaml", "optimizer: {weight_decay: high}", "what number was meant"),
+    "a word": ("yaml", "optimizer: {weight_decay: high}", "the intended number"),
     "a key without a colon": ("yaml", "optimizer: {weight_decay, lr: 1}", "no colon"),
     "an anchor that others use": ("yaml", "clip: &n null\noptimizer: {weight_decay: *n}", "clip shares"),
     "a value that a resembling name shares": (

@@ -226,7 +226,7 @@ def _converted_state(saved: dict[str, Any], group: dict[str, Any], where: str) -
         )
     state = {name: value for name, value in saved.items() if value is not None}
     if "exp_avg_sq" not in state:
-        return {}  # a step needs v, so this parameter starts with an empty state
+        return {}  # without exp_avg_sq no step is possible, so this parameter starts with an empty state
     if "exp_avg" not in state and isinstance(state["exp_avg_sq"], Tensor):  # anything else is refused below
         state["exp_avg"] = torch.zeros_like(state["exp_avg_sq"])
     # pytorch_optimizer counts the steps in the group. If there is no count at all, v shows that one step was made.

@@ -31,7 +31,7 @@ def _waits(step: Any, lr: float | Tensor, grad: Tensor) -> Any:
     counter stays 0: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/distributed/checkpoint/state_dict.py#L629
 
     Returns:
-        A tensor if `step` is one, or None if no step of these can be such a step.
+        A tensor if `step` is one; None if lr is a number other than 0, with which every step counts.
     """
     if isinstance(step, Tensor):
         return (step == 0) & (lr == 0) & ~(grad != 0).any() if isinstance(lr, Tensor) or lr == 0 else None
@@ -54,7 +54,7 @@ def _real(grad: Tensor) -> Tensor:
 
 
 def _clip_of(clip_lambda: Clip, step: Any, lists: Iterable[Iterable[Tensor | None]]) -> Any:
-    """Return the clip of a step. The function is the user's, and may free the tensors that are written after it."""
+    """Return the clip of a step. The function is the user's, and may free tensors that this step still writes."""
     clip = clip_lambda(float(step))
     _check_storages(lists)
     check_memory("what clip_lambda returned", clip)

@@ -1,4 +1,4 @@
-"""The fused form: the native kernel on the CPU, Triton's on a GPU, and blocks for what they cannot take."""
+"""The fused form: the native kernel on the CPU, Triton's on a GPU, and Python in blocks for other tensors."""
 
 from __future__ import annotations
 

@@ -66,7 +66,9 @@ def at(indices: Sequence[int], columns: Columns) -> list[list[Any]]:
 
 
 def memory_of(columns: Columns) -> tuple[list[list[int]], object] | None:
-    """Return the addresses of these tensors, and the storages that hold the memory; None if memory is not the value.
+    """Return the addresses of these tensors, and the storages that hold the memory.
+
+    Returns None if the memory of a tensor is not its value.
 
     :func:`is_elementwise` checks for gaps. The second column holds the gradients. Each column has one dtype, and
     complex tensors are given as pairs of reals.

@@ -1,7 +1,8 @@
 """The foreach form: all tensors of a group at once, operation by operation, with torch's list operations.
 
-The operations are in the same order as in single.py, so the two can be read side by side. Each is one
-function, because the order of the operations is the algorithm.
+The operations are in the same order as in single.py, so the two can be read side by side; only complex tensors become
+pairs of reals earlier here. Each of the two forms is one long function, because the order of its operations is the
+algorithm.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def step_lists(lists: Lists, options: Options) -> None:
     if not _torch.is_compiling() and (
         _torch.in_dual_level() or is_negated((params, *written)) or overlap((params, grads, *written))
     ):
-        # torch's list operations carry no tangents, do not write to what is still to be negated, and know no order.
+        # torch's list operations drop tangents, ignore a lazy negation, and do not define an order for shared memory.
         step_each(lists, options)
         return
     masked = (capturable or _torch.is_compiling()) and clip_lambda is None
@@ -135,7 +136,7 @@ def step_lists(lists: Lists, options: Options) -> None:
             torch._foreach_maximum_(normed_grads, [-clip for clip in clips])
             torch._foreach_minimum_(normed_grads, clips)
         if masked:
-            # Not a product: 0 * NaN is NaN, and the parameter waits even for a NaN.
+            # Not a product: 0 * NaN is NaN, and a first step changes no parameter, even if the gradient is NaN.
             for normed_grad, s in zip(normed_grads, started):
                 normed_grad.masked_fill_(s == 0, 0.0)
 

@@ -56,9 +56,9 @@ def _load() -> tuple[Callable[..., int] | None, str]:
     try:
         kernel = ctypes.PyDLL(str(LIBRARY)).shim_adopt_6  # which releases the GIL itself
     except OSError:
-        return None, "it was not built, which installing does where there is a C compiler"
+        return None, "it was not built. Installing shim builds it if there is a C compiler"
     except AttributeError:
-        return None, "it was built from another version, and installing builds it anew"
+        return None, "it was built from another version of shim. Reinstall shim"
     pointer = ctypes.c_void_p
     kernel.argtypes = [ctypes.c_int, ctypes.c_int64, *[pointer] * 3, ctypes.c_int, *[pointer] * 3]
     return kernel, ""
@@ -156,7 +156,7 @@ def step_(
 
 
 def step_groups(groups: list[dict[str, Any]], state: Mapping[Tensor, dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Perform a step on each parameter group that the kernel can take, and yield the others in their turn.
+    """Perform a step on each parameter group that the kernel can take, and yield each of the others when it is due.
 
     As a rule the states are in the order of the parameters. Then they need no lookup, which would call Tensor.__hash__.
     """

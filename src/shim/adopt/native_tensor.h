@@ -123,8 +123,8 @@ static int same_layout(const Tensor *a, const Tensor *b) {
     return 1;
 }
 
-/* Prefetches the objects of a tensor before they are read, because a tensor that was used a step ago is in no cache:
- * first the TensorImpl, and later (`behind`) what it points to, such as the storage and the version counter.
+/* Prefetches the objects of a tensor before they are read, because since the last step other tensors have taken their
+ * place in the cache: first the TensorImpl, and later (`behind`) what it points to, such as the storage and the version counter.
  * Prefetching an invalid address does nothing. Always inlined, because GCC drops calls of functions that only
  * prefetch. */
 INLINE void prefetch_tensor(const char *tensor, const Python *python, int behind) {

@@ -45,7 +45,7 @@ def check_values(group: dict[str, Any]) -> None:
 
 
 def check_exclusive(group: dict[str, Any]) -> None:
-    """Raise if two options exclude each other, or if one that is on or off is neither."""
+    """Raise if two options exclude each other, or if a boolean option has no truth value."""
     for name in ("decouple", "maximize", "foreach", "capturable", "differentiable", "fused"):
         try:
             bool(group[name])
@@ -85,7 +85,8 @@ def as_number(name: str, value: Any, differentiable: bool) -> Any:
     """Return an option of a step as a float; None, and a tensor that must not be read, unchanged.
 
     A program may set anything in a group. torch's operations differ in what they take as a number, and round in its
-    type; with a float all forms compute the same. An array takes what the kernel takes: not a string, as float() does.
+    type; with a float all forms compute the same. array() accepts what the kernel accepts; float() would accept a
+    string, too.
     """
     if value is None and name in ("clip_exp", "weight_decay"):  # no clip; and the forms say what to write
         return None

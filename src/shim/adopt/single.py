@@ -1,4 +1,7 @@
-"""The single-tensor form: one tensor after the other. Every other form must give the same numbers."""
+"""The single-tensor form: one tensor after the other. Every other form must give the same numbers.
+
+It is one long function, because the order of its operations is the algorithm.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +106,7 @@ def step_each(lists: Lists, options: Options) -> None:
             clip = step**clip_exp
             normed_grad = torch.minimum(torch.maximum(normed_grad, -clip), clip)
         if masked:
-            # Not a product: 0 * NaN is NaN, and the parameter waits even for a NaN.
+            # Not a product: 0 * NaN is NaN, and a first step changes no parameter, even if the gradient is NaN.
             normed_grad = normed_grad.masked_fill(started == 0, 0.0)
 
         # Two operations where one lerp_ would do: its inf - inf would make an infinite average NaN.

@@ -33,7 +33,7 @@ SKIPPED = ("__pycache__", "node_modules", "site-packages")
 
 
 class Result(NamedTuple):
-    """The result for one file: its findings, those that were (or with --diff: would be) mended, or an error.
+    """The result for one file: its findings, the findings that were mended (with --diff: would be mended), or an error.
 
     ``skipped`` says why a file was not parsed, where that is not an error.
     """
@@ -204,7 +204,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run ``shim check`` with the arguments behind the word ``check``; return the exit code."""
+    """Run ``shim check`` with the arguments after the word ``check``; return the exit code."""
     return run_command("check", _main, argv)
 
 

@@ -1,4 +1,4 @@
-"""From a parsed file to its findings: what stands where a weight decay belongs, and what it would do."""
+"""Find the values of weight_decay in a parsed file, and say what each does to a run."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class _Judge:
             places.append(place)
 
     def judge(self, value: Scalar, places: list[Place], uses: list[Place]) -> Finding | None:
-        """Say what a value does at the places that carry its name; None if nothing is wrong with it."""
+        """Say what a value does at the places whose key is a weight decay; None if nothing is wrong with it."""
         nullish = value.kind == NULL or value.value.strip().lower() in NULLISH
         claimed: tuple[Place, Place, Home] | None = None
         template = ""
@@ -147,7 +147,7 @@ class _Judge:
                 if not self.is_template(holder, home):
                     claimed = (place, holder, home)
                     break
-                template = "the learning rate beside it is null too, as in a form to be filled in"
+                template = "the learning rate beside it is null, too: the file looks like a template"
         if claimed is None:
             return self.unclear(value, places[0], template) if nullish else None
         place, holder, home = claimed
@@ -170,10 +170,10 @@ class _Judge:
             effect += ": the optimizer, or the framework's own check, refuses it" if home.known else f"; {UNSEEN}"
         else:
             effect = "a string stands where the optimizer needs a number"
-            why_not = "" if nullish else "what number was meant is not known"
+            why_not = "" if nullish else "the intended number is not known"
         why_not = value.stuck or why_not or self.shared(value, uses)
-        stands = uses[0].path()
-        away = f" (it stands at {stands})" if stands != place.path() else ""
+        written = uses[0].path()
+        away = f" (the value is written at {written})" if written != place.path() else ""
         return self.finding(value, place, self.found(value) + away, effect, why_not, home)
 
     def on_null(self, home: Home, holder: Place) -> str:
@@ -199,11 +199,12 @@ class _Judge:
                     return f"{name} may take a null as no decay"
         comment = self.comment(value)
         if comment and MEANS.search(comment):
-            return f"the comment beside it says {ascii(comment)[1:-1]!r}, and nothing here says who reads the null"
+            said = ascii(comment)[1:-1]
+            return f"the comment beside it says {said!r}, and the file does not show which program reads the null"
         return ""
 
     def comment(self, value: Scalar) -> str:
-        """Return the comment behind a value, or on the line above it."""
+        """Return the comment after a value, or on the line above it."""
         mark, text = self.kind.comment, self.source.text
         if not mark:
             return ""
@@ -221,21 +222,21 @@ class _Judge:
         return value.plain and self.kind.name == "yaml" and (home.numbers == "1.2" or self.omegaconf)
 
     def is_template(self, holder: Place, home: Home) -> bool:
-        """Tell whether the learning rate beside it is null too: a form, where null means "as before"."""
+        """Tell whether the learning rate beside it is null too: a template, where null means "as before"."""
         if not isinstance(holder.node, Mapping) or not home.may_be_template:
             return False
         return any(holder.node.get(key) is not None and not is_set(holder.node, key) for key in RATES)
 
     def unclear(self, value: Scalar, place: Place, hint: str = "") -> Finding:
         """Return the note for a null of which nobody can say whether an optimizer gets it."""
-        why_not = "it is not known to be an optimizer's"
+        why_not = "it is not known whether it belongs to an optimizer"
         keys = place.section()
         key = shortened(str(place.key))
         if hint:
             effect = f"unclear: {hint}"
             why_not = "a null may be meant"
         elif len(keys) > 1 and keys[-2].startswith("class "):
-            effect = f"unclear: a default; whoever gives nothing gives None to what reads {key}"
+            effect = f"unclear: a default. If it is not given, the code that reads {key} gets None"
         elif len(keys) > 1 and keys[-2] in OPTIONS:
             default = "" if value.value == NO_DEFAULT else "a default; "
             effect = f"unclear: {default}without {key} on the command line it is None"
@@ -332,7 +333,7 @@ class _Judge:
 
 
 def _is_multiplied(holders: list[Mapping]) -> bool:
-    """Tell whether mmengine multiplies the weight decay of some parameters; a key alone asks for it."""
+    """Tell whether mmengine multiplies the weight decay of some parameters. A key is enough, whatever its value."""
     for settings in (_inside(node, "paramwise_cfg") for node in holders):
         if settings is None:
             continue

@@ -85,7 +85,7 @@ def patch(source: Source, edits: list[Edit]) -> str:
     """Return a unified diff, made from the edits: a comparison of the two texts would take quadratic time."""
     lines = LINE.findall(source.text)  # not splitlines, which also splits at form feeds and the like
     starts = [0, *accumulate(map(len, lines))]
-    # The changed parts: first line, line behind the last, and their edits; and the hunks that these make.
+    # The changed parts: first line, line after the last, and their edits; and the hunks that these make.
     parts: list[tuple[int, int, list[Edit]]] = []
     for edit in edits:
         first = max(min(bisect_right(starts, edit.start), len(lines)) - 1, 0)
@@ -248,8 +248,8 @@ def replace(seen: Seen, mended: bytes) -> None:
 
     Raises:
         ChangedError: the file changed since it was read.
-        MendError: the file is read-only, has several names, or one of the above cannot be kept.
-        OSError: the directory or the disk does not let us write.
+        MendError: the file is read-only, has hard links, or one of the above cannot be kept.
+        OSError: the directory or the disk cannot be written.
 
     """
     if not seen.path:

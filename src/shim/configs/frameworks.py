@@ -214,7 +214,7 @@ HOMES: tuple[Home, ...] = (
     ),
 )  # fmt: skip
 # Mappings that look like optimizer settings of a framework that is not known by name: used where no row above fits.
-UNSEEN = "nothing here says who reads it"
+UNSEEN = "the file does not show which program reads it"
 LOOK_ALIKE = Home(
     "optimizer settings",
     EVERY,

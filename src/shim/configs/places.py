@@ -228,7 +228,8 @@ class Document:
     def types(self, place: Place, mapping: Mapping, keys: tuple[str, ...]) -> list[str]:
         """Return the class names that stand at ``keys`` in the mapping, or in the one right around it."""
         around = place.up.node if place.up is not None else None
-        # class_path stands in the mapping around init_args. The mapping around a group of hydra's names no class.
+        # class_path stands in the mapping around init_args. With hydra, the mapping around a parameter group
+        # has no class name.
         both = [mapping, around] if keys == ("class_path",) else [mapping]
         return [node.name(key) for node in both if isinstance(node, Mapping) for key in keys]
 

@@ -61,7 +61,7 @@ class Room(NamedTuple):
 class Mapping:
     """Keys and values in order.
 
-    A key is added at ``site``: above a block's first key, or behind an opening bracket; -1 if no key can be added.
+    A key is added at ``site``: above a block's first key, or after an opening bracket; -1 if no key can be added.
     ``spelling`` is the key as the format writes it, with its colon or equals sign. ``merged`` holds the entries that
     come from a YAML merge (``<<``).
     """
@@ -119,7 +119,7 @@ Node = Union[Scalar, Mapping, Sequence]
 
 
 def _inside(text: str, opening: int, key: str, empty: bool) -> Room:
-    """Add a key just behind an opening bracket, with the white space that the entries there have."""
+    """Add a key just after an opening bracket, with the white space that the entries there have."""
     end = opening
     while end < len(text) and text[end] in " \t\r\n":
         end += 1

@@ -22,7 +22,7 @@ LOOK = (Path(__file__).parent / "look.py").read_text()
 TRAIN = (Path(__file__).parent / "train.py").read_text()
 
 
-#: An interpreter must answer within so many seconds.
+#: The seconds that an interpreter has to answer.
 PATIENCE = 30.0
 
 
@@ -201,7 +201,7 @@ def _is_installed() -> bool:
 def _what_went_wrong(training: Child | None) -> str:
     """Return what went wrong in a training; an empty string if it ran to its end."""
     if training is None:
-        return "no door is open"
+        return "every door was refused"
     return "" if "[0.0, 0.0]" in training.lines() else training.complaint()
 
 
@@ -273,7 +273,7 @@ def _obstacles(torch: dict[str, Any], options: list[str]) -> Iterator[str]:
     if in_front:
         yield (
             f"{in_front} comes before shim's on PYTHONPATH, so shim's runs only if that file runs the next one; put "
-            "shim's directory first, or start the job with `python -m shim run` behind the command that sets PYTHONPATH"
+            "shim's directory first, or start the job with `python -m shim run` after the command that sets PYTHONPATH"
         )
     for_none = switches.text("SHIM_FOR") and _no_release(switches.text("SHIM_FOR"))
     if for_none:
@@ -320,7 +320,7 @@ def _private_environment() -> str:
 
 
 def _sitecustomize_in_front() -> str | None:
-    """Return a sitecustomize that comes before ours on PYTHONPATH, if ours is on it at all."""
+    """Return a sitecustomize that comes before shim's on PYTHONPATH; None if shim's is not on it."""
     before: list[Path] = []
     for entry in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
         places = (Path(entry) / "src" / "shim" / "site", Path(entry).parent / "site")  # a checkout; an installation
@@ -335,7 +335,7 @@ def _advice(found: dict[str, Any], is_this: bool) -> Iterator[str]:
     torch, python, shell = found["torch"], found["python"]["executable"], found["shell"]
     if "missing" in torch:
         plain = shell["python"]
-        if is_this and plain and not interpreter.is_ours(plain):
+        if is_this and plain and not interpreter.is_this_interpreter(plain):
             yield f"examine the Python of this shell: `shim doctor --python {plain}`"
         elif is_this:
             yield "examine the Python that your job runs with: `shim doctor --python PATH`"

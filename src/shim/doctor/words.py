@@ -46,7 +46,7 @@ def _of_the_shell(shell: dict[str, Any]) -> str:
         return "There is no `python` on PATH."
     if not shell["armed"]:
         return f"A plain {shell['python']} is NOT guarded."
-    return f"A plain {shell['python']} is guarded too, but not behind {TAKEN_AWAY}: use `run` there."
+    return f"A plain {shell['python']} is guarded too, but not under {TAKEN_AWAY}: use `run` there."
 
 
 def _of_the_patches(torch: dict[str, Any]) -> Iterator[str]:
@@ -129,7 +129,7 @@ def _list(title: str, sentences: list[str]) -> list[str]:
 
 
 def _wrapped(first: str, text: str) -> list[str]:
-    """Wrap a text behind ``first``. What stands between backticks is a command, and stays on one line."""
+    """Wrap a text after ``first``. A text between backticks is a command, and stays on one line."""
     whole = re.sub(r"`[^`]*`", lambda command: command.group().replace(" ", "\0"), text)
     lines = textwrap.wrap(
         whole,

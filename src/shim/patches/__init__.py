@@ -1,4 +1,4 @@
-"""The tables of the None guards: which optimizers are guarded, and why. ``guards`` has the code that they need."""
+"""The tables of the None guards: which optimizers are guarded, and why. The code is in ``guards``, ``target_kinds``."""
 
 from __future__ import annotations
 

@@ -34,8 +34,9 @@ advice(
 )
 advice(
     "half on the CPU",
-    "a torch older than 2.2 computes hardly anything in half precision on the CPU. Mostly the model was meant for a "
-    "GPU that is not seen (torch.cuda.is_available()); on the CPU use model.float(), bfloat16, or a newer torch.",
+    "a torch older than 2.2 computes hardly anything in half precision on the CPU. Usually the model was meant "
+    "for a GPU that torch does not find (torch.cuda.is_available()). On the CPU use model.float(), bfloat16, or a "
+    "newer torch.",
     r"\"[\w.]+\" not implemented for 'Half'",
     works=">=2.2",
 )
@@ -68,8 +69,8 @@ advice(
 _OF_TORCHTEXT = "Field|RawField|LabelField|NestedField|BucketIterator|TabularDataset"
 advice(
     "torchtext",
-    "Field, BucketIterator and the datasets of old went to torchtext.legacy in 0.9, left in 0.12, and torchtext itself "
-    "ended with 0.18: install torchtext 0.8 with torch 1.7, or read the data with plain Python.",
+    "Field, BucketIterator and the old datasets moved to torchtext.legacy in 0.9 and were removed in 0.12; 0.18 was "
+    "the last torchtext. Install torchtext 0.8 with torch 1.7, or read the data with plain Python.",
     (
         rf"module 'torchtext\.data' has no attribute '({_OF_TORCHTEXT})'",
         rf"cannot import name '({_OF_TORCHTEXT})' from 'torchtext\.data'",
@@ -80,9 +81,9 @@ advice(
 )
 advice(
     "setuptools",
-    "torch 1.8 to 2.1 takes packaging out of pkg_resources, which setuptools 70 no longer has there and 82 has not at "
-    "all; torch 1.9 and 1.10 want distutils.version loaded. Install 'setuptools<59.6' for these two, 'setuptools<70' "
-    "for the others.",
+    "torch 1.8 to 2.1 imports packaging from pkg_resources. setuptools 70 removed it from there, and 82 removed "
+    "pkg_resources. torch 1.9 and 1.10 need distutils.version to be loaded. Install 'setuptools<59.6' for these two, "
+    "'setuptools<70' for the others.",
     (
         r"cannot import name 'packaging' from 'pkg_resources'",
         r"/torch/(torch_version|utils/cpp_extension)\.py\b(?:(?!\bFile ).)*No module named 'pkg_resources'",
@@ -101,7 +102,7 @@ advice(
 )
 advice(
     "torch.__version__",
-    "torch.__version__ has a build behind its numbers (2.1.0+cpu) and two digits in the middle (1.10, 2.13). Compare "
+    "torch.__version__ has a build after its numbers (2.1.0+cpu) and two digits in the middle (1.10, 2.13). Compare "
     "packaging.version.parse(torch.__version__).release >= (1, 10), not float(torch.__version__[:3]) or "
     "int() of its parts.",
     (
@@ -112,8 +113,8 @@ advice(
 )
 advice(
     "torch.optim._functional",
-    "adam, adamw and sgd of torch.optim._functional are torch's own: they want maximize since 1.11, and count the "
-    "steps in tensors themselves since 1.12. TorchScript compiles them, so that no wrapper can stand there. Use "
+    "adam, adamw and sgd of torch.optim._functional are internal to torch: they need maximize since 1.11, and count "
+    "the steps in tensors themselves since 1.12. TorchScript compiles them, so that no wrapper can stand there. Use "
     "torch.optim.Adam, or give maximize=False and tensors of the steps before this one.",
     r"\b(adam|adamw|sgd)\(\) missing \d required keyword-only arguments?: .*'maximize'",
     works="<1.11",

@@ -54,10 +54,10 @@ def call(self: Any, *tensors: Any) -> Any:
 
 
 class _Called:
-    """Added to the class of a Function when an instance is called: the state of a call is in the context of the call.
+    """Added to the class of a Function when an instance is called. Each call then has a context, which holds its state.
 
     Up to 1.4 the instance held the state. A second call lost what the first had saved, and the backward of one of them
-    raised an error. Here each call has a context of its own. It is held during the call only, to avoid a cycle.
+    raised an error. The context is held during the call only, to avoid a cycle.
     """
 
     __slots__ = ()
@@ -218,7 +218,7 @@ print([tuple(part.shape) for part in parts], parts[1].requires_grad)
 """,
 )
 def views_of_their_own(original: Any) -> Any:
-    """What chunk or split gave under autograd could be changed in place up to 1.8; here each is a view of its own."""
+    """Up to 1.8, results of chunk and split could be changed in place under autograd. Each is now a separate view."""
     torch: Any = sys.modules["torch"]
 
     def split(*args: Any, **kwargs: Any) -> Any:
@@ -241,7 +241,7 @@ def views_of_their_own(original: Any) -> Any:
     versions=">=1.8",
 )
 def views_apart(original: Any) -> Any:
-    """All that chunk or split gave could be changed in place up to 1.6, and stood apart from the whole."""
+    """Up to 1.6, results of chunk and split could be changed in place. The tensor they came from did not change."""
     torch: Any = sys.modules["torch"]
 
     def split(*args: Any, **kwargs: Any) -> Any:

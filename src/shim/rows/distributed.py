@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..patches.messages import lost
+from .messages import lost
 from .row import argument, behaviour, module, name, names, row
 
 
@@ -52,7 +52,7 @@ with _get_socket_with_port() as free:
 """,
 )
 def elastic() -> dict[str, Any]:
-    """DeepSpeed takes log and _get_socket_with_port, which left in 2.4, from torchelastic's api."""
+    """DeepSpeed takes log and _get_socket_with_port, which were removed in 2.4, from torchelastic's api."""
     import logging
     import socket
 
@@ -312,7 +312,7 @@ dist.destroy_process_group()
 """,
 )
 def multigpu() -> dict[str, Any]:
-    """The collectives over several GPUs of one process left in 2.2; those of one GPU for each process are here."""
+    """The collectives over several GPUs of a process were removed in 2.2. This one takes one GPU for each process."""
     import torch.distributed as dist
 
     def only(tensors: Any) -> Any:

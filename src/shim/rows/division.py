@@ -7,8 +7,8 @@ import sys
 from numbers import Integral, Number
 from typing import Any
 
-from ..patches.messages import IN_THIS_LINE
 from ..releases import release
+from .messages import IN_THIS_LINE
 from .row import advice, behaviour, often
 
 #: Python files of new code, which expect the division of today.
@@ -29,14 +29,14 @@ def by_torch() -> bool:
 
 @functools.lru_cache(maxsize=None)
 def _of_today(module: str) -> bool | None:
-    """Tell whether a module is new code; None if it is ours."""
+    """Tell whether a module is new code; None if it is part of shim."""
     package = module.partition(".")[0]
     return None if package == _OURS else package in _OF_TODAY
 
 
 def _whole(value: Any) -> bool:
     kind = type(value)
-    if kind is float or kind is int:  # what is most frequent, and what takes longest below
+    if kind is float or kind is int:  # the most frequent case; the checks below take longest for it
         return kind is int
     if isinstance(value, sys.modules["torch"].Tensor):
         dtype: Any = value.dtype

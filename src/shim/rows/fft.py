@@ -163,7 +163,7 @@ print([round(v, 3) for v in torch.fft(x.detach(), 2).flatten().tolist()])
 """,
 )
 def fft(input: Any, signal_ndim: int, normalized: bool = False) -> Any:
-    """torch.fft was a function on pairs of real numbers up to 1.7; it is a module, and can be called as well."""
+    """torch.fft was a function on pairs of real numbers up to 1.7. Now it is a module; the patch makes it callable."""
     import torch
 
     pairs = torch.view_as_complex(input.contiguous())

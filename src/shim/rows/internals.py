@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 from typing import Any, Callable
 
-from ..patches.messages import lost
+from .messages import lost
 from .row import row
 
 _Make = Callable[[], Any]
@@ -33,7 +33,8 @@ def _of(module: str, name: str) -> _Make:
 
 
 _C10D = "torch.distributed.distributed_c10d"
-#: The module, the releases that have the names, since when the row can mend, why, and what each name is.
+#: The module; the releases that have the names; the releases on which the row can restore them; the reason; name ->
+#: a function that makes the object.
 _WERE: tuple[tuple[str, str, str, str, dict[str, _Make]], ...] = (
     (
         "torch",

@@ -89,7 +89,7 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
         "compiled helpers",
         "<2.0",
-        "these were torch's own, for its compiled code or its build, and nothing took their place for programs: "
+        "these were internal to torch, for its compiled code or its build, and nothing took their place for programs: "
         "torch.SymInt and torch.SymFloat are the numbers of traced shapes, torch.ops.aten.convolution_backward the "
         "gradient of a convolution",
         {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..patches.messages import gone
+from .messages import gone
 from .row import module, name, names
 
 
@@ -111,7 +111,7 @@ def accumulate(iterable: Any, fn: Any = None) -> Any:
     example="import torch.cuda.error\nprint([each for each in vars(torch.cuda.error) if not each.startswith('_')])",
 )
 def cuda_error() -> dict[str, Any]:
-    """The module torch.cuda.error, which was empty, went in 2.9."""
+    """The module torch.cuda.error, which was empty, was removed in 2.9."""
     return {}
 
 
@@ -148,7 +148,7 @@ print(isinstance(torch.ones(2).storage(), torch._TypedStorage), torch._UntypedSt
 """,
 )
 def storages_of_torch() -> dict[str, Any]:
-    """torch._UntypedStorage and torch._TypedStorage are torch.storage's."""
+    """torch._UntypedStorage and torch._TypedStorage are now in torch.storage, without the underscore."""
     found: dict[str, Any] = storages()
     return found
 

@@ -13,7 +13,7 @@ from typing import Any, Callable
 
 from .. import guards, switches
 from ..lookalike import parameters_of
-from ..patches.messages import of_an_optimizer, raised_in_optim
+from .messages import of_an_optimizer, raised_in_optim
 from .row import row
 
 _SCHEDULERS = "torch.optim.lr_scheduler"
@@ -236,7 +236,7 @@ def _hyperparameters() -> set[str]:
     return {name for each in constructors for name in parameters_of(each).names} - {"self", "params"}
 
 
-#: The optimizers whose step counters are tensors since 1.12. Others do not depend on the type of theirs.
+#: The optimizers whose step counters are tensors since 1.12. For the others the type of the counter does not matter.
 _WITH_TENSORS = {"adagrad", "adam", "adamw", "adamax", "asgd", "nadam", "radam"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-from ..patches.messages import IN_THIS_LINE, raised_in_optim
+from .messages import IN_THIS_LINE, raised_in_optim
 from .row import behaviour, name
 
 #: The dictionaries of hooks that Optimizer.__init__ makes.

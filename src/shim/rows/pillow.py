@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..patches.messages import lost
+from .messages import lost
 from .row import name, names
 
 

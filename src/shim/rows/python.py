@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..patches.messages import lost
+from .messages import lost
 from .row import advice, argument, behaviour, name, names
 
 _OF_ABC = re.findall(

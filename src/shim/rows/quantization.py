@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from ..patches.messages import lost
+from .messages import lost
 from .row import argument, names
 
 

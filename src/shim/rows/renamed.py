@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from ..patches.messages import gone, lost
+from .messages import gone, lost
 from .row import module, name, names
 
 
@@ -149,7 +149,7 @@ print(callable(hub._download_url_to_file), hub.HASH_REGEX.search("resnet18-5c106
 """,
 )
 def hub() -> dict[str, Any]:
-    """_download_url_to_file lost its underscore, and import_module got one."""
+    """_download_url_to_file is now download_url_to_file, and import_module is _import_module."""
     import torch.hub
 
     there: Any = torch.hub
@@ -211,7 +211,7 @@ for event in [profile.key_averages()[0], profile.function_events[0]]:
 """,
 )
 def of_the_device(event: Any, attribute: str) -> Any:
-    """What the profiler says of the GPU has been called device_time_total and the like since 2.4."""
+    """cuda_time_total and the like, which the profiler measures, are called device_time_total since 2.4."""
     now = attribute.replace("cuda_", "device_")
     if now != attribute and not attribute.startswith("__"):
         return getattr(event, now)
@@ -233,7 +233,7 @@ _TAKEN = (
 
 def _taken_from_six(place: str, taken: str, works: str) -> None:
     def give() -> dict[str, Any]:
-        """A module of torch imported it from torch._six, and programs import it from that module."""
+        """A module of torch imported this name from torch._six, and programs imported it from that module."""
         from .moved import torch_six
 
         return {taken: torch_six()[taken.lstrip("_")]}

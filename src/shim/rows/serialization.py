@@ -224,18 +224,18 @@ def safe() -> dict[str, Any]:
     theirs = vars(serialization)
 
     def add_safe_globals(safe_globals: list[Any]) -> None:
-        """Take what these make for safe in torch.load with weights_only."""
+        """Declare classes and functions safe for torch.load with weights_only."""
         _SAFE.extend(each for each in safe_globals if each not in _SAFE)
         _widen()
 
     def clear_safe_globals() -> None:
-        """Take none for safe."""
+        """Forget all that were declared safe."""
         for name in _safe():
             _allowed().pop(name, None)
         _SAFE.clear()
 
     def get_safe_globals() -> list[Any]:
-        """List what the program holds for safe."""
+        """List what was declared safe."""
         return list(_SAFE)
 
     add = theirs.get("add_safe_globals", add_safe_globals)

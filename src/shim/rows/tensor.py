@@ -7,7 +7,7 @@ import sys
 from numbers import Real
 from typing import Any
 
-from ..patches.messages import IN_THIS_LINE
+from .messages import IN_THIS_LINE
 from .row import argument, behaviour, often
 
 _CLAMPS = ("clamp", "clamp_", "clamp_min", "clamp_min_", "clamp_max", "clamp_max_", "clip", "clip_")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..patches.messages import lost
+from .messages import lost
 from .row import names
 
 _GROUPS = (
@@ -51,7 +51,7 @@ print(testing.all_types_and_complex_and(torch.bool), testing.get_all_fp_dtypes()
 """,
 )
 def groups() -> dict[str, Any]:
-    """The groups of dtypes of torch.testing have been torch's own since 2.0."""
+    """The groups of dtypes of torch.testing are internal to torch since 2.0."""
     import torch
     from torch.testing._internal import common_dtype
 
@@ -89,7 +89,7 @@ print(y.is_contiguous(), torch.equal(x, y), testing.make_non_contiguous(x[:1, :1
 """,
 )
 def older() -> dict[str, Any]:
-    """get_all_dtypes and make_non_contiguous of torch.testing have been torch's own since 2.0."""
+    """get_all_dtypes and make_non_contiguous of torch.testing are internal to torch since 2.0."""
     import random
 
     import torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Iterator
 
-from ..patches.messages import IN_THIS_LINE, lost
+from .messages import IN_THIS_LINE, lost
 from .row import advice, argument, behaviour, made, names
 
 

@@ -22,7 +22,7 @@ print(tuple(y.shape), y.dtype, tuple(x.grad.shape))
 """,
 )
 def ops() -> dict[str, Any]:
-    """_new_empty_tensor made an empty tensor of another shape, which torch itself can do now; DETR imports it."""
+    """_new_empty_tensor made an empty tensor of another shape, which is no longer needed. DETR imports it."""
     return {"_new_empty_tensor": _new_empty_tensor}
 
 

@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="Exit code: 0 nothing, 1 findings, 2 a usage error, or a file that could not be read.",
     )
     made.add_argument("paths", nargs="+", metavar="PATH", help="a file, a directory, or - for standard input")
-    made.add_argument("--torch", metavar="RELEASE", default="", help="of torch to run on (default: the installed one)")
+    made.add_argument("--torch", metavar="RELEASE", default="", help="the torch to run on (default: the installed one)")
     made.add_argument("--json", action="store_true", help="report as JSON")
     made.add_argument("--quiet", action="store_true", help="report findings and errors only: no notes, no summary")
     return made

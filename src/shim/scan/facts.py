@@ -13,7 +13,7 @@ from .uses import PACKAGES, Use
 
 #: Only so many parts of a dotted name are looked up.
 MOST_PARTS = 9
-#: What the row of a family gives back, and newer releases have again as something else.
+#: Names that a row restores, and that newer releases have again with another meaning.
 CAME_BACK = {"numpy.bool": "<1.24 || >=2.0", "numpy.long": "<1.24 || >=2.0"}
 
 
@@ -70,7 +70,7 @@ def _of_path(path: str, how: str) -> Fact | None:
 
 
 def _fact(name: str, lifetime: timeline.Lifetime | None, row: Any) -> Fact | None:
-    """Return what the timeline says about a name, or else the row. The row is named if it gives the name back."""
+    """Return what the timeline says about a name, or else the row. ``row`` is set if a row restores the name."""
     if row is None and lifetime is None:
         return None
     given = (row.name, row.works, row.optional) if row is not None and row.targets and row.works else ()

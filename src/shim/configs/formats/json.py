@@ -121,7 +121,7 @@ class _Scan:
             self.at += 1
             char = self.skip()
             if char == bracket and not self.comments:
-                raise self.wrong("a value behind the comma (a trailing comma? use --format jsonc)")
+                raise self.wrong("a value after the comma (a trailing comma? use --format jsonc)")
         elif char != bracket:
             raise self.wrong(f"',' or '{bracket}'")
         return char

@@ -177,7 +177,7 @@ class _Scan:
             holder.node.site = first
 
     def path(self) -> list[tuple[str, int]]:
-        """Read a dotted key and the white space behind it."""
+        """Read a dotted key and the white space after it."""
         path: list[tuple[str, int]] = []
         while True:
             at = self.at
@@ -280,7 +280,7 @@ class _Scan:
     def inline(self, depth: int) -> Mapping:
         table = _Table(Mapping(self.at, site=self.at + 1, spelling=KEY), "header")
         self.at += 1
-        # Line ends and a comma behind the last entry are TOML 1.1.
+        # Line ends and a comma after the last entry are TOML 1.1.
         while self.skip_lines() != "}":
             self.pair(table, depth + 1)
             char = self.skip_lines()

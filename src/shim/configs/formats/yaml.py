@@ -216,7 +216,7 @@ class _Composer:
         made.merged = kept
 
     def place(self, made: Scalar) -> None:
-        """Set the text to be replaced: behind an anchor; behind the colon if nothing is written."""
+        """Set the text to be replaced: after an anchor; after the colon if nothing is written."""
         start, end = made.start, made.end
         tag = end
         while start < end:
@@ -241,7 +241,7 @@ class _Composer:
             back = start
             while back and self.text[back - 1] in " \t":
                 back -= 1
-            # Right behind "key:" or an anchor, not behind the white space there, because a comment may follow.
+            # Right after "key:" or an anchor, not after the white space there, because a comment may follow.
             made.start = made.end = back
             made.pad = " "
             if self.text[back - 1 : back] in ("-", "?"):

@@ -21,7 +21,7 @@ ONCE = ("memray",)
 OUTSIDE = ("py-spy",)
 
 
-def behind(given: "List[str]", command: "List[str]") -> "Tuple[List[str], str]":
+def started_by_the_tool(given: "List[str]", command: "List[str]") -> "Tuple[List[str], str]":
     """Return the command line of a job, started by the tool that started ``run``.
 
     Args:
