@@ -164,7 +164,7 @@ if TYPE_CHECKING:
     How = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
-def wrap_like(original: Any, how: How, enabled: Callable[[], bool], method: bool, exact: bool = False) -> FunctionType:
+def wrap_like(original: Any, how: How, enabled: Callable[[], bool], method: bool, exact: bool) -> FunctionType:
     """Generate a function that calls ``how(wrapped, instance, args, kwargs)`` in place of ``original``, as wrapt does.
 
     It is a plain function like the original, so it can be copied, pickled and compiled by TorchScript as well.

@@ -1,4 +1,8 @@
-"""The patches of this process, what the user has chosen, and what was done so far."""
+"""The patches of this process, what the user has chosen, and what was done so far.
+
+State that one module alone needs is kept there, in one object: ``guards.GUARDED``, ``warning.NONES``, and
+``import_hook.state``, because the import hook is loaded before this package can be imported.
+"""
 
 from __future__ import annotations
 

@@ -124,9 +124,9 @@ static int same_layout(const Tensor *a, const Tensor *b) {
 }
 
 /* Prefetches the objects of a tensor before they are read, because since the last step other tensors have taken their
- * place in the cache: first the TensorImpl, and later (`behind`) what it points to, such as the storage and the version counter.
- * Prefetching an invalid address does nothing. Always inlined, because GCC drops calls of functions that only
- * prefetch. */
+ * place in the cache: first the four cache lines of the TensorImpl, and later (`behind`) what its words 2 to 5 point to,
+ * such as the storage and the version counter. Prefetching an invalid address does nothing. Always inlined, because GCC
+ * drops calls of functions that only prefetch. */
 INLINE void prefetch_tensor(const char *tensor, const Python *python, int behind) {
     if (!tensor || !has_plain_class(tensor, python))
         return;

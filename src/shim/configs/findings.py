@@ -227,7 +227,7 @@ class _Judge:
             return False
         return any(holder.node.get(key) is not None and not is_set(holder.node, key) for key in RATES)
 
-    def unclear(self, value: Scalar, place: Place, hint: str = "") -> Finding:
+    def unclear(self, value: Scalar, place: Place, hint: str) -> Finding:
         """Return the note for a null of which nobody can say whether an optimizer gets it."""
         why_not = "it is not known whether it belongs to an optimizer"
         keys = place.section()
