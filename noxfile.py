@@ -79,6 +79,8 @@ def optional(session: nox.Session, torch: str) -> None:
 @nox.parametrize("python, torch", (("3.8", "1.7.1"), ("3.11", "2.13.0")), ids=["1.7.1", "2.13.0"])
 def programs(session: nox.Session, torch: str) -> None:
     """Run the programs of tests/programs, and compare what they print."""
+    # The programs use np.float, as torch 1.7 itself does, and NumPy has none since 1.24:
+    # https://github.com/pytorch/pytorch/blob/v1.7.1/torch/utils/tensorboard/summary.py#L592
     session.install(
         f"torch=={torch}", "numpy<1.24" if torch.startswith("1.") else "numpy", "packaging", "wrapt", "pytest"
     )

@@ -175,6 +175,7 @@ _WEIGHT_DECAYS = frozenset(("weight_decay", "wd"))
 
 def _if_it_applies(answer: Answer, pattern: str, said: str, before: list[str]) -> Answer | None:
     """Return the answer to a message with these lines before it, or with its condition; None if it does not apply."""
+    # https://github.com/pytorch/pytorch/blob/v1.4.0/torch/optim/adam.py#L92
     of_1_4 = "takes 1 positional argument" in said  # torch 1.4 raises this for a string, too
     if not answer.parameter or (answer.parameter in pattern and not of_1_4):
         return answer

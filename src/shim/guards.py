@@ -184,11 +184,13 @@ def before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
                 return
         except Exception:  # there are no groups, or they are not dictionaries
             pass
-    # Dynamo guards on every value that this function reads, and would compile again when a learning rate changes. So
-    # the groups are not read if the functional form, which the step calls, has a guard.
+    # Dynamo guards on every value that this function reads, and would compile again when a learning rate changes:
+    # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_dynamo/variables/builder.py#L2586
+    # So the groups are not read if the functional form, which the step calls, has a guard.
     elif _has_guarded_forms(type(optimizer)):
         return
-    # Not read as an attribute, because in most releases dynamo would then guard on the groups.
+    # Not read as an attribute, because in most releases dynamo would then guard on the groups:
+    # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_dynamo/variables/optimizer.py#L165
     for group in optimizer.__dict__.get("param_groups") or ():
         if isinstance(group, dict) and group.get("weight_decay", 0.0) is None and is_guarded(type(optimizer)):
             _replace_none(optimizer, group)
@@ -293,7 +295,7 @@ def is_dispatcher(function: Any) -> bool:
 
     These have guards of their own, which also act if a program has imported the dispatcher before it could be guarded.
     Without a guard on the dispatcher there is one graph break less on torch 2.0 to 2.2, where dynamo disables the forms
-    that the dispatcher calls.
+    that the dispatcher calls: https://github.com/pytorch/pytorch/blob/v2.2.2/torch/_dynamo/eval_frame.py#L1578
     """
     original = inspect.unwrap(function)
     return "_single_tensor_" + original.__name__ in original.__globals__

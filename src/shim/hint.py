@@ -70,13 +70,16 @@ def _message(error: Exception) -> str:
     """Return the type and the message of an exception, without the source code that the message quotes.
 
     The quoted code may contain messages, too. The result is empty for a KeyError of a DataLoader's worker: torch raises
-    it again in this process, so it is not known whether the program's own code has raised it.
+    it again in this process, so it is not known whether the program's own code has raised it:
+    https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_utils.py#L775
     """
     message = f"{type(error).__name__}: {error}"
     if "Traceback (most recent call last)" in message:  # the traceback of a worker
         lines = [] if type(error) is KeyError else message.splitlines()
         return "\n".join(line for line in lines if not line.startswith("    "))
-    return message.partition('\n  File "')[0]  # TorchScript quotes the source code that it cannot compile
+    # TorchScript quotes the source code that it cannot compile:
+    # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/jit/frontend.py#L159
+    return message.partition('\n  File "')[0]
 
 
 def _advice(error: Exception, message: str, frames: list[tuple[FrameType, int]]) -> _Advice | None:

@@ -17,7 +17,9 @@ def is_being_imported(module: Any) -> bool:
     """Tell whether the import of a module is not complete; False for None."""
     if module is None:
         return False
-    if type(module).__name__ == "_LazyModule":  # of importlib.util.LazyLoader, and not executed yet
+    # Of importlib.util.LazyLoader, and not executed yet:
+    # https://github.com/python/cpython/blob/v3.11.7/Lib/importlib/util.py#L222
+    if type(module).__name__ == "_LazyModule":
         return True
     name = getattr(module, "__name__", None)
     if name in import_hook.ARRIVING:

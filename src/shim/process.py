@@ -84,7 +84,8 @@ def release_written_for() -> Release | None:
             from .rank import is_rank_0
 
             PROCESS.complained.add(text)
-            # If PYTHONPATH or `shim enable` armed this process, it armed torchrun, too, which has printed this already.
+            # If PYTHONPATH or `shim enable` armed this process, it armed torchrun, too, which has printed this already:
+            # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/distributed/run.py#L238
             by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ and import_hook.state["door"] in (
                 "sitecustomize",
                 "enabled",

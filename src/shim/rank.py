@@ -8,7 +8,9 @@ from .import_hook import text
 
 #: The environment variables in which launchers set the rank. The first one that holds a number counts.
 RANKS = (
-    "RANK",  # torchrun. torch reads it, too
+    # torchrun. torch reads it, too:
+    # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/distributed/rendezvous.py#L269
+    "RANK",
     "OMPI_COMM_WORLD_RANK",  # Open MPI
     "PMIX_RANK",
     "PMI_RANK",  # MPICH, Intel MPI, Cray

@@ -249,7 +249,8 @@ class Module(Names):
         undos.append(undo)
         sys.modules[target.path] = new
         name = target.path.rpartition(".")[2]
-        # The attribute torch.tensor is a function, also in releases that had a module torch.tensor.
+        # The attribute torch.tensor is a function, also in releases that had a module torch.tensor:
+        # https://github.com/pytorch/pytorch/blob/v1.8.1/torch/tensor.py#L50
         if name not in vars(package):
             replace.attribute(package, name, new, undos)
         return Change(target, package, None, new)
@@ -365,7 +366,9 @@ class Wrapper(Kind):
 def _function_wrapper() -> Any:
     """Import wrapt's class of this name.
 
-    The C extension of wrapt before 1.17 turns the GIL of a free-threaded Python on. There wrapt is imported without it.
+    The C extension of wrapt before 1.17 turns the GIL of a free-threaded Python on. There wrapt is imported without it:
+    https://github.com/GrahamDumpleton/wrapt/blob/1.17.0/src/wrapt/_wrappers.c#L3397 and
+    https://github.com/GrahamDumpleton/wrapt/blob/1.16.0/src/wrapt/__wrapt__.py#L13
     """
     if "wrapt" not in sys.modules and not getattr(sys, "_is_gil_enabled", lambda: True)():
         from importlib.metadata import PackageNotFoundError, version

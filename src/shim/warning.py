@@ -123,7 +123,8 @@ def _warn(message: str, key: tuple[str, str, str], level: int, frame: FrameType)
     """Warn at the user's line on rank 0, once for each place, unless the program's filters ask for more or less.
 
     Python's own record of shown warnings is cleared when the filters change, and torch changes them while it is
-    imported: https://github.com/python/cpython/blob/v3.11.7/Lib/warnings.py#L337
+    imported: https://github.com/python/cpython/blob/v3.11.7/Lib/warnings.py#L337 and
+    https://github.com/pytorch/pytorch/blob/v2.13.0/torch/utils/_pytree.py#L1394
     """
     try:
         from .rank import is_rank_0  # few processes find a None

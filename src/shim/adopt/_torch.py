@@ -179,7 +179,10 @@ def _is_nan(clip: Any) -> bool:
 
 
 def _in_dtype(clip: Any, dtype: torch.dtype) -> Any:
-    """Return the clip; infinity for a number that the dtype cannot hold, for which torch raises an error."""
+    """Return the clip; infinity for a number that the dtype cannot hold, for which torch raises an error.
+
+    https://github.com/pytorch/pytorch/blob/v2.13.0/c10/util/TypeCast.h#L195
+    """
     if not isinstance(clip, (int, float)):
         return clip
     largest = torch.finfo(dtype).max
@@ -187,7 +190,10 @@ def _in_dtype(clip: Any, dtype: torch.dtype) -> Any:
 
 
 def clamp(tensor: Tensor, clip: Any) -> Tensor:
-    """Confine every element to [-clip, clip]. A clip of NaN makes all elements NaN, also where torch ignores it."""
+    """Confine every element to [-clip, clip]. A clip of NaN makes all elements NaN, also where torch ignores it.
+
+    https://github.com/pytorch/pytorch/issues/76795
+    """
     clip = _in_dtype(clip, tensor.dtype)
     return tensor * clip if _is_nan(clip) else tensor.clamp(-clip, clip)
 
@@ -197,7 +203,8 @@ def foreach_clamp_(tensors: Tensors, clip: Any) -> None:
     clip = _in_dtype(clip, tensors[0].dtype)
     if _is_nan(clip):
         torch._foreach_mul_(tensors, clip)
-    elif isinstance(clip, (int, float)) and hasattr(torch, "_foreach_clamp_min_"):  # it takes no tensor for a number
+    # It takes no tensor for a number: https://github.com/pytorch/pytorch/issues/106931
+    elif isinstance(clip, (int, float)) and hasattr(torch, "_foreach_clamp_min_"):
         torch._foreach_clamp_min_(tensors, -clip)
         torch._foreach_clamp_max_(tensors, clip)
     else:

@@ -78,7 +78,8 @@ class Loading:
             _converted_group(group, present[i] if i < len(present) else present[-1], i)
             for i, group in enumerate(saved)
         ]
-        # The optimizer keeps its own callables. torch would copy them.
+        # The optimizer keeps its own callables. torch would copy them:
+        # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/optimizer.py#L939
         self._clips = [group["clip_lambda"] if _keeps_its_clip(old) else None for group, old in zip(self.groups, saved)]
         self._states: list[tuple[Tensor, dict[str, Any]]] = []
         if [len(group) for group in ids] != [len(group["params"]) for group in present]:
@@ -115,7 +116,10 @@ class Loading:
 
 
 def check_dict(state_dict: object) -> None:
-    """Raise if a state_dict is not a dict, with the words of torch.nn.Module."""
+    """Raise if a state_dict is not a dict, with the words of torch.nn.Module.
+
+    https://github.com/pytorch/pytorch/blob/v2.13.0/torch/nn/modules/module.py#L2570
+    """
     if not isinstance(state_dict, Mapping):
         raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
 

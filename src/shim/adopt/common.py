@@ -67,7 +67,10 @@ def _clip_of(clip_lambda: Clip, step: Any, lists: Iterable[Iterable[Tensor | Non
 
 
 def _check_storages(lists: Iterable[Iterable[Tensor | None]]) -> None:
-    """Raise if torch's own operations would crash the process, because a storage was freed."""
+    """Raise if torch's own operations would crash the process, because a storage was freed.
+
+    https://github.com/pytorch/pytorch/issues/171676
+    """
     if any(any(map(reaches_beyond, tensors)) for tensors in lists):
         raise RuntimeError(f"A parameter, its gradient or its state {FREED}")
 

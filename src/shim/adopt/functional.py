@@ -116,7 +116,8 @@ def _default_form(
 ) -> tuple[bool, bool]:
     """Return whether the foreach form is the fastest that is safe here, and whether the fused form is."""
     foreach = not differentiable and _torch.foreach_by_default(params, capturable)
-    # foreach does not support an lr that is a Tensor without capturable=True.
+    # foreach does not support an lr that is a Tensor without capturable=True:
+    # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/adam.py#L581
     if foreach and isinstance(lr, Tensor) and not capturable:
         foreach = False
     # On the CPU the fused form is the fastest, also without the native kernel.

@@ -50,7 +50,8 @@ _has_names: Callable[[Tensor], bool] | None = getattr(Tensor, "has_names", None)
 
 _is_functional: Callable[[Tensor], bool] = getattr(torch, "_is_functional_tensor", lambda tensor: False)
 
-# The fastest one of each release. Tensor.storage is written in Python in 1.11 and 1.12, and would be slow there.
+# The fastest one of each release. Tensor.storage is written in Python in 1.11 and 1.12, and would be slow there:
+# https://github.com/pytorch/pytorch/blob/v1.12.1/torch/_tensor.py#L196
 _storage: Callable[[Tensor], Any] = getattr(Tensor, "untyped_storage", getattr(Tensor, "_storage", Tensor.storage))
 # By its name, because a TorchFunctionMode changes the class of the storage in torch 1.13.
 _storage_bytes: Callable[[Any], int] = (
@@ -171,6 +172,8 @@ def _plain(column: Sequence[Any]) -> Iterator[Any]:
 
 def reaches_beyond(tensor: Any) -> bool:
     """Say whether torch's operations would read or write beyond the memory of a tensor, which can crash the process.
+
+    https://github.com/pytorch/pytorch/issues/171676
 
     Anything but a plain tensor on the CPU is taken for safe.
     """

@@ -93,6 +93,7 @@ def _find_parallel() -> int | None:
     """Return the address of GOMP_parallel in the OpenMP runtime that torch has loaded; None if it has no such function.
 
     GNU's runtime has it, and on Linux LLVM's and Intel's. A second runtime would compete with torch's for the cores.
+    https://github.com/llvm/llvm-project/blob/289e7f5ed615c42bdadc33f27f83bc6c40e12c7c/openmp/runtime/src/kmp_gsupport.cpp
     """
     try:
         return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, ctypes.c_void_p).value

@@ -72,7 +72,8 @@ static int refuses(const void *tensor, const Python *python, Tensor *t) {
     return 1;
 }
 
-/* Fills `t` from a tensor that is_plain, as DLPack does. Returns 0; another number if that is not possible. */
+/* Fills `t` from a tensor that is_plain, as DLPack does. Returns 0; another number if that is not possible. The numbers
+ * of the dtypes: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/headeronly/core/ScalarType.h#L110 */
 static int describe(const void *tensor, const Python *python, Tensor *t) {
     static const struct { uint16_t number; uint8_t code, bits; } DTYPES[] = {{6, 2, 32}, {7, 2, 64}, {15, 4, 16}};
     char *impl = FIELD(char *, tensor, python->impl_at);
@@ -126,7 +127,8 @@ static int same_layout(const Tensor *a, const Tensor *b) {
 /* Prefetches the objects of a tensor before they are read, because since the last step other tensors have taken their
  * place in the cache: first the four cache lines of the TensorImpl, and later (`behind`) what its words 2 to 5 point to,
  * such as the storage and the version counter. Prefetching an invalid address does nothing. Always inlined, because GCC
- * drops calls of functions that only prefetch. */
+ * drops calls of functions that only prefetch. The words:
+ * https://github.com/pytorch/pytorch/blob/v2.13.0/c10/core/TensorImpl.h#L2876 */
 INLINE void prefetch_tensor(const char *tensor, const Python *python, int behind) {
     if (!tensor || !has_plain_class(tensor, python))
         return;

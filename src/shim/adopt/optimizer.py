@@ -219,7 +219,8 @@ class ADOPT(Optimizer):
         """
         if all(group.get("clip_lambda") is None for group in self.param_groups):
             return super().state_dict()
-        if not hasattr(self, "register_state_dict_post_hook"):  # torch 2.1
+        # torch 2.1: https://github.com/pytorch/pytorch/blob/v2.1.2/torch/optim/optimizer.py#L482
+        if not hasattr(self, "register_state_dict_post_hook"):
             return without_clips(super().state_dict())
         # The user's own hooks run after this one: they may save the state, or return another one.
         hook = self.register_state_dict_post_hook(lambda _, state_dict: without_clips(state_dict), prepend=True)
@@ -259,7 +260,8 @@ class ADOPT(Optimizer):
         def after(_: Optimizer) -> None:
             loading[0].finish(self)
 
-        if hasattr(self, "register_load_state_dict_pre_hook"):  # torch 2.1
+        # torch 2.1: https://github.com/pytorch/pytorch/blob/v2.1.2/torch/optim/optimizer.py#L632
+        if hasattr(self, "register_load_state_dict_pre_hook"):
             # The user's own hooks run before these, and may change the state, or after them, and see the loaded one.
             hooks = (
                 self.register_load_state_dict_pre_hook(before),
@@ -326,7 +328,8 @@ class ADOPT(Optimizer):
             if group["differentiable"] and state["step"].requires_grad:
                 raise RuntimeError("`requires_grad` is not supported for `step` in differentiable mode")
 
-            # Foreach without capturable does not support a tensor lr
+            # Foreach without capturable does not support a tensor lr:
+            # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/adam.py#L208
             if group["foreach"] and isinstance(group["lr"], Tensor) and not group["capturable"]:
                 raise RuntimeError(_NO_TENSOR_LR)
 

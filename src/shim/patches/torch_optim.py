@@ -41,7 +41,8 @@ NONE_ANSWERS = (
     r"bad operand type for unary -: 'NoneType'",
     r"\b(_foreach_)?add_?\(\): argument 'alpha' must be Number, not NoneType",
     r"\b_foreach_add_?\(\) received an invalid combination of arguments - got \(\w+, \w+, alpha=NoneType\)",
-    # torch 1.4 passes the factor first. Any method called add may raise this, so its line must name weight_decay.
+    # torch 1.4 passes the factor first. Any method called add may raise this, so its line must name weight_decay:
+    # https://github.com/pytorch/pytorch/blob/v1.4.0/torch/optim/adam.py#L92
     r"/torch/optim/\w+\.py\b(?:(?!\bFile ).){0,120}?\.add_?\((?:group\['weight_decay'\]|weight_decay), "
     r"(?:(?!\bFile ).){0,120}?TypeError: add_?\(\) takes 1 positional argument but 2 were given",
 )
@@ -52,7 +53,8 @@ def _targets(module: str, cls: str, functional: str) -> tuple[Target, ...]:
         f"torch.optim.{module}:{cls}",
         f"torch.optim._multi_tensor:{cls}",  # 1.7-1.11 classes of their own, 1.12-2.6 subclasses
     )
-    # torch.optim.functional first: in 2.15 its functions wrap the ones in the modules, and hold them in a closure.
+    # torch.optim.functional first: in 2.15 its functions wrap the ones in the modules, and hold them in a closure:
+    # https://github.com/pytorch/pytorch/blob/v2.15.0/torch/optim/functional.py#L49
     functionals = (
         f"torch.optim.functional:{functional}",  # 1.7, and public since 2.15
         f"torch.optim._functional:{functional}",  # 1.8-1.11, and an alias since

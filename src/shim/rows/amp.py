@@ -133,6 +133,7 @@ def is_autocast_available(device_type: str) -> bool:
 
 def _has_autocast() -> bool:
     """Tell whether there is an autocast for CUDA: 1.5 has torch.cuda.amp without it."""
+    # https://github.com/pytorch/pytorch/blob/v1.5.0/torch/cuda/amp/__init__.py#L1
     import torch
 
     return hasattr(getattr(torch.cuda, "amp", None), "autocast")
@@ -221,7 +222,9 @@ def _grad_scaler() -> Any:
 
         def _lazy_init_scale_growth_tracker(self, dev: Any) -> None:
             super()._lazy_init_scale_growth_tracker(dev)
-            if not self._on_cuda:  # a scaled loss keeps its shape, and the CUDA kernels need one element here
+            # A scaled loss keeps its shape, and the CUDA kernels need one element here:
+            # https://github.com/pytorch/pytorch/blob/v1.6.0/torch/cuda/amp/grad_scaler.py#L138
+            if not self._on_cuda:
                 self._scale, self._growth_tracker = self._scale.reshape(()), self._growth_tracker.reshape(())
 
         def scale(self, outputs: Any) -> Any:
@@ -255,7 +258,9 @@ def _grad_scaler() -> Any:
             if self._on_cuda or not self._enabled:
                 super().update(new_scale)
                 return
-            self._check_scale_growth_tracker("update")  # in 1.6 it returns nothing
+            # In 1.6 it returns nothing:
+            # https://github.com/pytorch/pytorch/blob/v1.6.0/torch/cuda/amp/grad_scaler.py#L131
+            self._check_scale_growth_tracker("update")
             scale, tracker = self._scale, self._growth_tracker
             if new_scale is not None:
                 scale.copy_(torch.as_tensor(new_scale, dtype=torch.float32).reshape(scale.shape))

@@ -70,10 +70,12 @@ print([batch.tolist() for batch in DataLoader([1, 2, 3], batch_size=2, num_worke
 )
 def without_prefetching(original: Any, *args: Any, **kwargs: Any) -> None:
     """A DataLoader without workers took a prefetch_factor of 2, which is the default, from 1.7 to 1.13."""
+    # https://github.com/pytorch/pytorch/blob/v2.0.1/torch/utils/data/dataloader.py#L244
     import torch
 
     workers = args[6] if len(args) > 6 else kwargs.get("num_workers", 0)  # args[0] is the loader
-    # Up to 1.6, each worker was always two batches ahead.
+    # Up to 1.6, each worker was always two batches ahead:
+    # https://github.com/pytorch/pytorch/blob/v1.6.0/torch/utils/data/dataloader.py#L763
     fixed = release(torch.__version__).numbers < (1, 7, 0)
     if kwargs.get("prefetch_factor") == 2 and (workers == 0 or fixed):
         del kwargs["prefetch_factor"]

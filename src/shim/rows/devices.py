@@ -39,7 +39,8 @@ def mps() -> dict[str, Any]:
 def xpu() -> dict[str, Any]:
     """torch.xpu came with 2.3."""
     return {
-        "_is_in_bad_fork": lambda: False,  # torch.manual_seed of 2.2 calls it
+        # torch.manual_seed of 2.2 calls it: https://github.com/pytorch/pytorch/blob/v2.2.2/torch/random.py#L46
+        "_is_in_bad_fork": lambda: False,
         "device_count": _none,
         "empty_cache": _nothing,
         "is_available": lambda: False,

@@ -30,6 +30,7 @@ with tempfile.TemporaryDirectory() as folder:
 )
 def local_rank(original: Any, *args: Any, **kwargs: Any) -> Any:
     """torch.distributed.launch spelled the option that it gives the script --local_rank up to 1.13."""
+    # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/distributed/launch.py#L107
     config, command, arguments = original(*args, **kwargs)
     option = "--local-rank="
     spelled = [
@@ -53,6 +54,7 @@ with _get_socket_with_port() as free:
 )
 def elastic() -> dict[str, Any]:
     """DeepSpeed takes log and _get_socket_with_port, which were removed in 2.4, from torchelastic's api."""
+    # https://github.com/deepspeedai/DeepSpeed/blob/v0.14.0/deepspeed/elasticity/elastic_agent.py#L9
     import logging
     import socket
 
@@ -81,6 +83,8 @@ def elastic() -> dict[str, Any]:
 )
 def get_stream(original: Any, device: Any) -> Any:
     """_get_stream took the number of a GPU, or -1 for the CPU; mmcv 1.x gives it one."""
+    # https://github.com/pytorch/pytorch/blob/v2.1.2/torch/nn/parallel/_functions.py#L114
+    # https://github.com/open-mmlab/mmcv/blob/v1.7.2/mmcv/parallel/_functions.py#L75
     import torch
 
     if isinstance(device, int):
@@ -95,6 +99,8 @@ row(
     None,
     {
         "called": "DistributedDataParallel._use_replicated_tensor_module",
+        # https://github.com/pytorch/pytorch/blob/v2.0.1/torch/nn/parallel/distributed.py#L639
+        # https://github.com/open-mmlab/mmcv/blob/v1.7.2/mmcv/parallel/distributed.py#L160
         "reason": "_use_replicated_tensor_module was there up to 2.0, and False; what mmcv 1.x overrides reads it",
         "works": "<2.1",
         "says": r"DistributedDataParallel' object has no attribute '_use_replicated_tensor_module'",
@@ -131,6 +137,8 @@ with tempfile.TemporaryDirectory() as folder:
 )
 def sync_params(self: Any) -> None:
     """_sync_params, which mmcv calls before a forward, has been _sync_buffers since 1.12."""
+    # https://github.com/pytorch/pytorch/blob/v1.12.0/torch/nn/parallel/distributed.py#L1568
+    # https://github.com/open-mmlab/mmcv/blob/v1.4.0/mmcv/parallel/distributed.py#L48
     if self._check_sync_bufs_pre_fwd():
         self._sync_buffers()
 
@@ -153,6 +161,7 @@ print(tensor.dtype, size.tolist() == [tensor.numel()])
 )
 def object_to_tensor(original: Any, obj: Any, device: Any = None, group: Any = None) -> Any:
     """_object_to_tensor took the object alone up to 1.12, and the device up to 2.2."""
+    # https://github.com/pytorch/pytorch/blob/v1.12.1/torch/distributed/distributed_c10d.py#L1557
     import inspect
 
     given = {"device": "cpu" if device is None else device, "group": group}
@@ -173,6 +182,7 @@ print(tensor.dtype, size.tolist() == [tensor.numel()])
 )
 def object_to_tensor_on_a_device(original: Any, obj: Any, device: Any, group: Any = None) -> Any:
     """_object_to_tensor took the object and the device from 1.13 to 2.2."""
+    # https://github.com/pytorch/pytorch/blob/v2.2.2/torch/distributed/distributed_c10d.py#L2108
     return original(obj, device, group)
 
 
@@ -190,6 +200,7 @@ print(_tensor_to_object(torch.tensor(list(data), dtype=torch.uint8), len(data)))
 )
 def tensor_to_object(original: Any, tensor: Any, tensor_size: Any, group: Any = None) -> Any:
     """_tensor_to_object took the tensor and its size up to 2.2."""
+    # https://github.com/pytorch/pytorch/blob/v2.2.2/torch/distributed/distributed_c10d.py#L2120
     return original(tensor, tensor_size, group)
 
 
@@ -217,6 +228,8 @@ print(distributed_c10d._default_pg, hasattr(distributed_c10d, "_no_such_name"))
 )
 def default_pg() -> dict[str, Any]:
     """_default_pg was the group of all processes, which _get_default_group returns since 1.8."""
+    # https://github.com/pytorch/pytorch/blob/v1.7.1/torch/distributed/distributed_c10d.py#L153
+    # https://github.com/pytorch/pytorch/blob/v1.8.1/torch/distributed/distributed_c10d.py#L342
     from torch.distributed import distributed_c10d
 
     def now() -> Any:

@@ -24,6 +24,7 @@ from .row import advice, argument, name
 )
 def newer_standard(original: Any, *args: Any, **kwargs: Any) -> Any:
     """The headers of torch need C++17 since 2.1; if an extension asks for no standard, torch passes the right flag."""
+    # https://github.com/pytorch/pytorch/blob/v2.4.1/torch/csrc/api/include/torch/all.h#L4
     return original(*map(_without, args), **{key: _without(value) for key, value in kwargs.items()})
 
 

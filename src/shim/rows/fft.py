@@ -71,7 +71,8 @@ def irfft(
     sizes = sizes or (*pairs.shape[-signal_ndim:-1], 2 * pairs.shape[-1] - 1)
     half = pairs[..., : sizes[-1] // 2 + 1]
     # The value is computed from the numbers that were read. The gradient is distributed over all of them, as if each
-    # half were the mirror image of the other.
+    # half were the mirror image of the other. Transforms differ in what they read of other spectra:
+    # https://github.com/pytorch/pytorch/issues/154496
     unread = half.detach() - _read(half.detach(), signal_ndim, sizes)
     if not onesided:
         dims = _last(signal_ndim)
@@ -85,7 +86,8 @@ def _read(half: Any, signal_ndim: int, sizes: tuple[int, ...]) -> Any:
 
     Two columns are their own mirror images: the first one, and the one at half the length. They hold each number twice.
     Today's transform takes the mean of both. That of MKL for several dimensions, which 1.7 called, read the upper rows
-    only, except for large signals.
+    only, except for large signals. torch no longer calls it, see the note in ``_fft_c2r_mkl``:
+    https://github.com/pytorch/pytorch/blob/077ae3a488c0ca8851fe448e44710afbe9c34370/aten/src/ATen/native/mkl/SpectralOps.cpp
     """
     large = sizes[-1] % 2 == 0 and min(sizes[-2:]) >= 16 if signal_ndim == 2 else min(sizes) >= 9
     if signal_ndim == 1 or large or half.device.type != "cpu":

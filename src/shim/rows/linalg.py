@@ -108,6 +108,7 @@ def eig(input: Any, eigenvectors: bool = False, *, out: Any = None) -> Any:
     """torch.eig became torch.linalg.eig, which returns complex tensors in place of pairs of columns."""
     import torch
 
+    # https://github.com/pytorch/pytorch/issues/85950
     if not torch.isfinite(input).all():  # eigvals of 2.13 crashes then
         raise RuntimeError("torch.eig: the matrix should not contain infs or NaNs")
     if not eigenvectors:

@@ -45,7 +45,9 @@ row(
             r"module 'torch\.optim\.lr_scheduler' has no attribute '_LRScheduler'",
             # A scheduler of torch that a library does not accept as one.
             r"\b_LRScheduler\b.* (<class '|<)torch\.optim\.lr_scheduler\.\w+('>| object at )",
-            r"doesn't follow PyTorch's LRScheduler API",  # Lightning up to 1.7, about torch's own schedulers
+            # Lightning up to 1.7, about torch's own schedulers:
+            # https://github.com/Lightning-AI/pytorch-lightning/issues/15912
+            r"doesn't follow PyTorch's LRScheduler API",
         ),
         "example": (_A_SCHEDULER % "")
         + "if not isinstance(scheduler, lr_scheduler._LRScheduler):\n"

@@ -36,6 +36,7 @@ def without_is_causal(original: Any, stack: Any, *args: Any, **kwargs: Any) -> A
     if all(map(_is_of_today, stack.layers)):
         return original(stack, *args, **kwargs)
     # As in 1.13: one layer after the other, with the masks as they were given.
+    # https://github.com/pytorch/pytorch/blob/v1.13.1/torch/nn/modules/transformer.py#L279
     given = inspect.signature(original).bind(stack, *args, **kwargs).arguments
     inputs = [given.pop(each) for each in ("self", "src", "tgt", "memory") if each in given][1:]
     masks = {"src_mask" if key == "mask" else key: value for key, value in given.items() if key not in _NEW}
@@ -53,6 +54,7 @@ _OF_DECODERS = ("tgt_mask", "memory_mask", "tgt_key_padding_mask", "memory_key_p
 
 def _is_of_today(layer: Any) -> bool:
     """Tell whether a layer accepts is_causal, and has the attributes that torch reads to choose a layout."""
+    # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/nn/modules/transformer.py#L452
     parameters = inspect.signature(layer.forward).parameters.values()
     takes = any(each.kind is each.VAR_KEYWORD or each.name in _NEW for each in parameters)
     return takes and hasattr(layer, "self_attn")
@@ -66,6 +68,7 @@ def _is_of_today(layer: Any) -> bool:
 )
 def pack_padded_sequence(original: Any, input: Any, lengths: Any, *args: Any, **kwargs: Any) -> Any:
     """pack_padded_sequence took lengths from the GPU, and copied them to the CPU itself, up to 1.6."""
+    # https://github.com/pytorch/pytorch/issues/43227
     is_tensor = isinstance(lengths, sys.modules["torch"].Tensor)
     # The property is_cpu came later than this row, and is ten times faster than device.type.
     if is_tensor and not getattr(lengths, "is_cpu", False) and lengths.device.type not in ("cpu", "meta"):
@@ -90,6 +93,7 @@ print(tuple(y.shape), (y != 0).all(2).tolist())
 )
 def without_nested_tensors(original: Any, *args: Any, **kwargs: Any) -> None:
     """In eval mode, TransformerEncoder skips padded positions since 1.13, and removed them up to 2.0."""
+    # https://github.com/pytorch/pytorch/blob/v1.13.1/torch/nn/modules/transformer.py#L187
     parameters = inspect.signature(original).parameters
     if "enable_nested_tensor" in parameters and len(args) <= [*parameters].index("enable_nested_tensor"):
         kwargs.setdefault("enable_nested_tensor", False)
@@ -139,6 +143,8 @@ with torch.no_grad():
 )
 def with_padded_positions(original: Any, stack: Any, src: Any, *args: Any, **kwargs: Any) -> Any:
     """In eval mode, TransformerEncoder of 1.13 and 2.0 removed the positions that are padding in the whole batch."""
+    # https://github.com/pytorch/pytorch/blob/v2.0.1/torch/nn/modules/transformer.py#L318
+    # https://github.com/pytorch/pytorch/issues/97111
     import torch
 
     output = original(stack, src, *args, **kwargs)
@@ -159,6 +165,7 @@ print([round(v, 3) for v in y.flatten().tolist()])
 )
 def recomputed(original: Any, *args: Any, **kwargs: Any) -> Any:
     """F.interpolate recomputed scale_factor from the rounded sizes up to 1.5, and uses the given one since."""
+    # https://github.com/pytorch/pytorch/blob/v1.5.0/torch/nn/functional.py#L2843
     by_a_factor = kwargs.get("scale_factor") if len(args) < 3 else args[2]
     if by_a_factor is not None and len(args) < 6 and kwargs.get("recompute_scale_factor") is None:
         kwargs["recompute_scale_factor"] = True
@@ -209,6 +216,7 @@ print(tuple(each.shape), [round(value, 4) for value in each.flatten().tolist()])
 )
 def binary_cross_entropy(original: Any, input: Any, target: Any, weight: Any = None, *args: Any, **kwargs: Any) -> Any:
     """binary_cross_entropy took a target of another shape up to 1.6, if it had as many elements."""
+    # https://github.com/pytorch/pytorch/blob/v1.6.0/torch/nn/functional.py#L2472
     if target.shape != input.shape and target.numel() == input.numel():
         if weight is not None:
             weight = weight.expand(target.shape).reshape(input.shape)
@@ -232,12 +240,14 @@ print(clip_grad_norm_([torch.nn.Parameter(torch.ones(1))], 1.0), torch.nn.utils.
 )
 def norm_as_a_number(original: Any, *args: Any, **kwargs: Any) -> float:
     """clip_grad_norm_ returned the norm as a float up to 1.4, and returns a tensor since."""
+    # https://github.com/pytorch/pytorch/blob/v1.4.0/torch/nn/utils/clip_grad.py#L33
     return float(original(*args, **kwargs))
 
 
 @behaviour("torch.nn.modules.container:ModuleDict.update", called="ModuleDict.update", works="<1.7")
 def sorted_by_name(original: Any, held: Any, modules: Any) -> None:
     """A ModuleDict sorted the modules of a plain dictionary by their names up to 1.6, and keeps its order since."""
+    # https://github.com/pytorch/pytorch/blob/v1.6.0/torch/nn/modules/container.py#L358
     in_order = isinstance(modules, (OrderedDict, type(held))) or not isinstance(modules, Mapping)
     original(held, modules if in_order else OrderedDict(sorted(modules.items())))
 

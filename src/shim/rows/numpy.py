@@ -366,7 +366,9 @@ print(np.array(a) is a, np.array(a, copy=True) is a, np.array(3, copy=False, ndm
 )
 def copy_if_needed(original: Any, *args: Any, **kwargs: Any) -> Any:
     """np.array(x, copy=False) copied if necessary in NumPy 1, and raises an error then since 2.0."""
-    if isinstance(kwargs.get("copy"), (bool, int)) and not kwargs["copy"]:  # bool() of NumPy's _CopyMode is an error
+    # https://numpy.org/devdocs/numpy_2_0_migration_guide.html#adapting-to-changes-in-the-copy-keyword
+    # bool() of NumPy's _CopyMode is an error: https://github.com/numpy/numpy/blob/v2.4.6/numpy/_globals.py#L88
+    if isinstance(kwargs.get("copy"), (bool, int)) and not kwargs["copy"]:
         kwargs["copy"] = None
     return original(*args, **kwargs)
 

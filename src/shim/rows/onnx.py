@@ -184,6 +184,7 @@ _HELPER = r"torch\.onnx(\._internal\.torchscript_exporter)?\.symbolic_helper"
 
 def setters() -> dict[str, Any]:
     """_set_opset_version set what torch.onnx._globals holds."""
+    # https://github.com/pytorch/pytorch/blob/v2.1.2/torch/onnx/symbolic_helper.py#L1721
     settings: Any = _of_the_tracer("_globals").GLOBALS
 
     def _set_opset_version(opset_version: int) -> None:
@@ -209,7 +210,8 @@ symbolic_helper._set_opset_version(11)
 print(callable(symbolic_helper._set_operator_export_type))
 """,
 )(setters)
-# The object that torch.onnx has under the name of that module since 2.9.
+# The object that torch.onnx has under the name of that module since 2.9:
+# https://github.com/pytorch/pytorch/blob/v2.9.1/torch/onnx/__init__.py#L30
 names(
     "torch.onnx._internal.torchscript_exporter.symbolic_helper",
     called="torch.onnx.symbolic_helper._set_opset_version.of 2.9",

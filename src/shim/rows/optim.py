@@ -28,6 +28,7 @@ def numbers(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], 
         return wrapped(*(_group(each, defaults) for each in args), **given)
     parameters = inspect.signature(wrapped).parameters
     constants = getattr(getattr(inspect.unwrap(wrapped), "__code__", None), "co_consts", ())
+    # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/adam.py#L72
     floats = "betas must be either both floats or both Tensors" in constants  # Adam, since 2.13
 
     def meant(name: str, value: Any) -> Any:
@@ -163,6 +164,8 @@ def steps_on_the_cpu(
     wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     """Compute with copies of the step counters on the device that 1.12.0 accepts, and update the originals."""
+    # https://github.com/pytorch/pytorch/blob/v1.12.0/torch/optim/adam.py#L255
+    # https://github.com/pytorch/pytorch/issues/80809
     counters = args[5]
     if kwargs["capturable"] or not any(counter.is_cuda for counter in counters):
         return wrapped(*args, **kwargs)
@@ -219,7 +222,8 @@ def _with_what_is_added(optimizer: Any, state_dict: Any) -> Any:
     others = _hyperparameters() - own - _ADDED
     if any(own - each.keys() - _ADDED or others & each.keys() for each in saved):
         return state_dict
-    # While loading, torch sets the default `differentiable`, which the groups of some optimizers do not have.
+    # While loading, torch sets the default `differentiable`, which the groups of some optimizers do not have:
+    # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/optimizer.py#L434
     lacking = [
         {key: group[key] for key in own & _ADDED & group.keys() - each.keys()} for group, each in zip(groups, saved)
     ]
@@ -237,13 +241,15 @@ def _hyperparameters() -> set[str]:
 
 
 #: The optimizers whose step counters are tensors since 1.12. For the others the type of the counter does not matter.
+#: https://github.com/pytorch/pytorch/blob/v1.12.0/torch/optim/adam.py#L140
 _WITH_TENSORS = {"adagrad", "adam", "adamw", "adamax", "asgd", "nadam", "radam"}
 
 
 def _usual_step(cls: type) -> Callable[[Any], Any] | None:
     """Return a function that converts a step counter to this release, for an optimizer with a step of torch."""
     steps = [(base, guards.innermost(vars(base)["step"])) for base in cls.__mro__ if "step" in vars(base)]
-    # The class that defines the function. torch sets wrapped copies of it on subclasses, too.
+    # The class that defines the function. torch sets wrapped copies of it on subclasses, too:
+    # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/optimizer.py#L567
     package, _, module = [base for base, step in steps if step is steps[0][1]][-1].__module__.rpartition(".")
     if not hasattr(sys.modules["torch.optim.adam"], "_single_tensor_adam"):
         return _as_number if f"{package}.{module}.".startswith("torch.optim.") else None

@@ -55,7 +55,8 @@ def _registered(optimizer: Any, hooks: str, hook: Any) -> Any:
     from torch.utils.hooks import RemovableHandle
 
     if not getattr(optimizer.step, "runs_hooks", False):
-        # A scheduler has set a step on the optimizer, which calls the step that the class had at that time.
+        # A scheduler has set a step on the optimizer, which calls the step that the class had at that time:
+        # https://github.com/pytorch/pytorch/blob/v1.13.1/torch/optim/lr_scheduler.py#L75
         held_by = optimizer if "step" in vars(optimizer) else _where_step_is(type(optimizer))
         held_by.step = _with_hooks(held_by.step, optimizer if held_by is optimizer else None)
     registered = vars(optimizer).setdefault(hooks, OrderedDict())

@@ -51,6 +51,7 @@ print(round(p.item(), 3), len(optimizer.state_dict()["param_groups"]))
 )
 def hooks_of_its_own(optimizer: Any, attribute: str) -> Any:
     """An optimizer that does not call super().__init__() lacks the dictionaries of hooks that torch reads since 2.0."""
+    # https://github.com/pytorch/pytorch/blob/v2.0.1/torch/optim/optimizer.py#L271
     if attribute in _HOOKS:
         return vars(optimizer).setdefault(attribute, OrderedDict())
     raise AttributeError(f"{type(optimizer).__name__!r} object has no attribute {attribute!r}")
@@ -78,6 +79,7 @@ print(len(optimizer.param_groups), not p.grad)
 )
 def defaults_of_its_own(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
     """An optimizer that never calls super().__init__ has no defaults, which zero_grad has asked for since 1.11."""
+    # https://github.com/pytorch/pytorch/blob/v1.11.0/torch/optim/optimizer.py#L204
     if not hasattr(self, "defaults"):
         self.defaults = {}
     original(self, *args, **kwargs)
@@ -104,6 +106,7 @@ print(layer.weight.grad.abs().sum().item())
 )
 def to_zeros(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
     """zero_grad set gradients to zero up to 1.13, and sets them to None since, so that a step skips them."""
+    # https://github.com/pytorch/pytorch/blob/v2.0.1/torch/optim/optimizer.py#L435
     if not args:
         kwargs.setdefault("set_to_none", False)
     original(self, *args, **kwargs)

@@ -70,11 +70,14 @@ def _lacks(
 
 
 def _slow_path(state: dict[str, Any]) -> int:
-    return 0  # neither relu nor gelu, so 1.12 does not use its fused kernel, which rounds differently
+    # Neither relu nor gelu, so 1.12 does not use its fused kernel, which rounds differently:
+    # https://github.com/pytorch/pytorch/blob/v1.12.0/torch/nn/modules/transformer.py#L412
+    return 0
 
 
 def _repeated_twice(state: dict[str, Any]) -> tuple[int, ...]:
     """Return the padding of a convolution. A circular one of 1.4 padded half on each side, and nothing for 1 and 0."""
+    # https://github.com/pytorch/pytorch/blob/v1.4.0/torch/nn/modules/conv.py#L335
     circular = state.get("padding_mode") == "circular"
     both: list[int] = []
     for padding in reversed(state["padding"]):
@@ -99,7 +102,9 @@ _lacks(
     works=">=1.6,<1.11",
     versions=">=1.6",
     says=r"recompute_scale_factor is not meaningful with an explicit size\.",
-    recompute_scale_factor=None,  # since 2.1, torch itself treats the object as one of 1.5
+    # Since 2.1, torch itself treats the object as one of 1.5:
+    # https://github.com/pytorch/pytorch/blob/v2.1.2/torch/nn/modules/upsampling.py#L159
+    recompute_scale_factor=None,
     example="""
 x = torch.arange(4.0).reshape(1, 1, 2, 2)
 for options in ({"size": (3, 3)}, {"scale_factor": 1.5, "mode": "bilinear", "align_corners": False}):
@@ -112,7 +117,9 @@ _lacks(
     "Upsample UpsamplingBilinear2d UpsamplingNearest2d",
     called="pickled.Upsample of 1.5",
     works="<1.6",
-    versions=">=1.11",  # before, the class did not read it, and the row of F.interpolate is all that is needed
+    # Before 1.11 the class did not read it, and the row of F.interpolate is all that is needed:
+    # https://github.com/pytorch/pytorch/blob/v1.11.0/torch/nn/modules/upsampling.py#L154
+    versions=">=1.11",
     recompute_scale_factor=lambda state: None if state.get("scale_factor") is None else True,
     example="""
 x = torch.arange(5.0).reshape(1, 1, 5)
@@ -161,7 +168,9 @@ print([round(v, 2) for v in y.flatten().tolist()])
 _lacks(
     "transformer",
     "TransformerEncoder",
-    # It is read if the layers have batch_first, which came with 1.9. Since 2.1, torch itself does without it.
+    # It is read if the layers have batch_first, which came with 1.9. Since 2.1, torch itself does without it:
+    # https://github.com/pytorch/pytorch/blob/v1.12.0/torch/nn/modules/transformer.py#L211
+    # https://github.com/pytorch/pytorch/blob/v2.1.2/torch/nn/modules/transformer.py#L333
     works=">=1.9,<1.12 || >=2.1",
     versions=">=1.9",
     enable_nested_tensor=False,

@@ -33,6 +33,7 @@ def filters() -> dict[str, Any]:
 
 def _version() -> dict[str, Any]:
     """PILLOW_VERSION has been PIL.__version__ since Pillow 7; torchvision up to 0.4 imports it."""
+    # https://github.com/pytorch/vision/blob/v0.4.2/torchvision/transforms/functional.py#L5
     import PIL
 
     return {"PILLOW_VERSION": PIL.__version__, "VERSION": "1.1.7"}

@@ -92,6 +92,7 @@ def _is_of_torch(func: Any) -> bool:
 )
 def argspec_of_torch(original: Any, func: Any) -> Any:
     """The optimizers and functions of torch had neither annotations nor keyword-only parameters up to 1.10."""
+    # https://github.com/pytorch/pytorch/blob/v1.11.0/torch/optim/adam.py#L68
     if not _is_of_torch(func):
         return original(func)
     import inspect

@@ -43,6 +43,8 @@ except ValueError as error:
 )
 def pytree() -> dict[str, Any]:
     """torch.utils._pytree came with 1.8, register_pytree_node and tree_leaves with 2.2."""
+    # https://github.com/pytorch/pytorch/blob/v1.8.1/torch/utils/_pytree.py#L36
+    # https://github.com/pytorch/pytorch/blob/v2.2.2/torch/utils/_pytree.py#L128
     there = sys.modules.get("torch.utils._pytree")
     if "SUPPORTED_NODES" not in vars(there):  # the empty module that the row `pytree` has made for these names
         there = None

@@ -133,7 +133,8 @@ def _of_weights() -> ModuleType:
         **_safe(),
     }
 
-    # Python's unpickler, because that in C has no hook for BUILD, which sets the state of an object.
+    # Python's unpickler, because that in C has no hook for BUILD, which sets the state of an object:
+    # https://github.com/python/cpython/blob/v3.11.7/Lib/pickle.py#L1712
     in_python: Any = vars(pickle)["_Unpickler"]
 
     class Unpickler(in_python):  # type: ignore[misc]

@@ -139,6 +139,8 @@ for y in (phase_vocoder(x, 1.3, advance), TimeStretch(hop_length=2, n_freq=3, fi
 )
 def of_a_spectrogram_of_pairs(original: Any, *args: Any, **kwargs: Any) -> Any:
     """phase_vocoder and TimeStretch took complex numbers as pairs of real numbers, up to 0.10."""
+    # https://github.com/pytorch/audio/blob/v0.10.0/torchaudio/functional/functional.py#L861
+    # https://github.com/pytorch/audio/blob/v0.11.0/torchaudio/functional/functional.py#L634
     import torch
 
     def as_complex(value: Any) -> Any:

@@ -23,6 +23,7 @@ print(tuple(y.shape), y.dtype, tuple(x.grad.shape))
 )
 def ops() -> dict[str, Any]:
     """_new_empty_tensor made an empty tensor of another shape, which is no longer needed. DETR imports it."""
+    # https://github.com/facebookresearch/detr/blob/29901c51d7fe8712168b8d0d64351170bc0f83e0/util/misc.py#L23
     return {"_new_empty_tensor": _new_empty_tensor}
 
 
