@@ -11,6 +11,7 @@ from shim.releases import TORCH, is_in, release, written_for
     "text, numbers",
     [
         ("2.0.0a0+1767026.nv23.05", (2, 0, 0)),  # NVIDIA's containers
+        ("1.14.0a0+44dac51c.nv23.01", (2, 0, 0)),  # what they called the torch that became 2.0
         ("2.16.0.dev20261101", (2, 16, 0)),
         ("2.4.0a0+git1a2b3c4", (2, 4, 0)),
         ("1.13.1+cu117", (1, 13, 1)),
@@ -55,6 +56,7 @@ def test_what_is_no_specifier_is_an_error_that_names_it(specifier):
     "text, numbers",
     [
         ("1.7", (1, 7, 1)),
+        ("1.14.0a0+44dac51c.nv23.01", (2, 0, 0)),
         ("1.7.0", (1, 7, 0)),
         ("1.13.1+cu117", (1, 13, 1)),
         (" 2.15 ", (2, 15, 0)),

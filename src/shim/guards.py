@@ -62,18 +62,25 @@ class Guarded:
 GUARDED = Guarded()
 
 
+#: The attributes that hold what is inside of a function: a wrapper, or the one that functools.partialmethod makes.
+_INSIDE = ("_shim_guards", "__wrapped__", "__partialmethod__", "_partialmethod")
+
+
 def innermost(function: Any) -> Any:
-    """Return the function inside the wrappers of torch and shim. Wrappers of the program are not looked into."""
+    """Return the function inside the wrappers of torch, functools and shim. The program's own are not looked into."""
     while True:
-        inner = getattr(function, "_shim_guards", None) or getattr(function, "__wrapped__", None)
-        if inner is None or not _of_torch_or_ours(function):
+        inner = next(filter(None, (getattr(function, name, None) for name in _INSIDE)), None)
+        if inner is None or not (_of_torch_or_ours(function) or _package(function) == "functools"):
             return function
         function = inner
 
 
 def _of_torch_or_ours(function: Any) -> bool:
-    module = module_name(getattr(function, "__globals__", {}))
-    return module.partition(".")[0] in ("torch", "contextlib", __name__.partition(".")[0])
+    return _package(function) in ("torch", "contextlib", __name__.partition(".")[0])
+
+
+def _package(function: Any) -> str:
+    return module_name(getattr(function, "__globals__", {})).partition(".")[0]
 
 
 def is_guarded(optimizer_class: type) -> bool:
@@ -101,6 +108,7 @@ def constructor(cls: type, switch: PatchSwitch, layout: Layout, undos: Undos) ->
         undos: gets a function that restores the constructor.
     """
     original: Any = cls.__init__  # type: ignore[misc]
+    _check_method(cls, "__init__", original)
     # A constructor that accepts None (torch up to 1.4, other packages) may be called by a subclass in which None has a
     # meaning. If it refuses None, no subclass can call it with None and go on, so the guard may act for all of them.
     refuses = layout.constructors_check and _of_torch_or_ours(original)
@@ -113,6 +121,14 @@ def constructor(cls: type, switch: PatchSwitch, layout: Layout, undos: Undos) ->
     parameters = parameters_of(original)
     guard = lookalike(original, _for_none(original, parameters), {"value": value}, parameters=parameters)
     replace.attribute(cls, "__init__", guard, undos)
+
+
+def _check_method(cls: type, name: str, function: Any) -> None:
+    """Raise if a class's function cannot be called with the instance in front, as a method can."""
+    held = inspect.getattr_static(cls, name)
+    takes_it = function is held or hasattr(held, "__wrapped__") or isinstance(held, functools.partialmethod)
+    if isinstance(held, (staticmethod, classmethod)) or not takes_it or not callable(function):
+        raise TypeError(f"{cls.__qualname__}.{name} is a {type(held).__name__}, which has no place for a guard")
 
 
 def _for_none(original: Any, parameters: Parameters, form: bool = False) -> str:
@@ -152,6 +168,8 @@ def step(cls: type, switch: PatchSwitch, layout: Layout, undos: Undos) -> None:
     """
     function = innermost(cls.step)  # type: ignore[attr-defined]
     guard = object()
+    if innermost(cls.step) != function:  # type: ignore[attr-defined]
+        raise TypeError(f"{cls.__qualname__}.step is a new function each time, so no instance can be told by it")
     for held in (function, cls):
         undos.append(functools.partial(_forget, held, guard))
         GUARDED.steps.setdefault(held, set()).add(guard)
@@ -175,25 +193,37 @@ _WITH_FUNCTIONALS = ("torch.optim.", "shim.adopt.", "_torch_shim.adopt.")
 
 def before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     """Replace each None in the parameter groups. This is torch's step pre-hook, which torch.compile traces."""
-    if not GUARDED.torch.compiler.is_dynamo_compiling():
-        try:  # part of every step, so it is written for speed
-            for group in optimizer.__dict__["param_groups"]:
-                if "weight_decay" in group and group["weight_decay"] is None:
-                    break
-            else:
-                return
-        except Exception:  # there are no groups, or they are not dictionaries
-            pass
+    if GUARDED.torch.compiler.is_dynamo_compiling():
+        _before_compiled_step(optimizer)
+        return
+    try:  # part of every step, so it is written for speed
+        for group in optimizer.__dict__["param_groups"]:
+            if "weight_decay" in group and group["weight_decay"] is None:
+                break
+        else:
+            return
+        groups = [*filter(_has_none, optimizer.__dict__["param_groups"])] if is_guarded(type(optimizer)) else []
+    except Exception:  # there are no groups, or they are not dictionaries
+        return
+    for group in groups:
+        _replace_none(optimizer, group)
+
+
+def _before_compiled_step(optimizer: Any) -> None:
     # Dynamo guards on every value that this function reads, and would compile again when a learning rate changes:
     # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_dynamo/variables/builder.py#L2586
     # So the groups are not read if the functional form, which the step calls, has a guard.
-    elif _has_guarded_forms(type(optimizer)):
+    if _has_guarded_forms(type(optimizer)):
         return
     # Not read as an attribute, because in most releases dynamo would then guard on the groups:
     # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_dynamo/variables/optimizer.py#L165
     for group in optimizer.__dict__.get("param_groups") or ():
-        if isinstance(group, dict) and group.get("weight_decay", 0.0) is None and is_guarded(type(optimizer)):
+        if _has_none(group) and is_guarded(type(optimizer)):
             _replace_none(optimizer, group)
+
+
+def _has_none(group: Any) -> bool:
+    return isinstance(group, dict) and group.get("weight_decay", 0.0) is None
 
 
 def _has_guarded_forms(cls: type) -> bool:
@@ -202,7 +232,7 @@ def _has_guarded_forms(cls: type) -> bool:
 
 
 def _replace_none(optimizer: Any, group: dict[str, Any]) -> None:
-    number = next((n for n, other in enumerate(optimizer.param_groups) if other is group), 0)
+    number = next((n for n, other in enumerate(optimizer.__dict__.get("param_groups", ())) if other is group), 0)
     group[WEIGHT_DECAY] = value_for(type(optimizer), "parameter group %d" % number)
 
 
@@ -249,6 +279,7 @@ for {group} in {first}.param_groups:
 
 def _replace_step(cls: type, switch: PatchSwitch, layout: Layout, undos: Undos) -> None:
     original = cls.step  # type: ignore[attr-defined]
+    _check_method(cls, "step", original)
     # On torch 2.0 to 2.2 dynamo replaces a hooked step by the function inside the hook, so the guard goes inside, too:
     # https://github.com/pytorch/pytorch/blob/v2.0.1/torch/_dynamo/eval_frame.py#L792
     put_hook: Any = getattr(sys.modules["torch.optim.optimizer"].Optimizer, "profile_hook_step", None)

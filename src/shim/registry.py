@@ -110,6 +110,7 @@ class Registry:
 
     def extend(self, patch: Patch) -> None:
         """Add the targets of a patch to those of the one that has its name; append it if there is none."""
+        self.absent.pop(patch.name, None)
         known = self._patches.get(patch.name, patch._replace(targets=()))
         new = (target for target in patch.targets if target not in known.targets)
         self._set_patch(known._replace(targets=(*known.targets, *new)))
@@ -198,6 +199,10 @@ class Registry:
         """Apply a patch, and return its changes. ``apply`` replaces the old objects of all patches at once."""
         applied = self._applied.get(patch.name) or _Applied(guards.PatchSwitch(), [], [])
         new: list[Change] = []
+        before = len(applied.undos)
+        cls: Any = None
+        # Of the classes that shim.guard was given, one that fails is taken back alone.
+        changed = {id(change.target) for change in applied.changes if change.target.value is not None}
         try:
             verdict = _verdict(patch, layout, choice)
             if verdict is not None:
@@ -205,19 +210,25 @@ class Registry:
                 if patch.name in choice.left_out:  # the patch's classes may share a step or a form with guarded ones
                     guards.GUARDED.left_out.update(dict.fromkeys(guarded_by(patch.targets)))
                 return []
-            changed = {id(change.target) for change in applied.changes if change.target.value is not None}
             for target, kind, found in _existing(patch):
-                if id(target) in changed:  # one of many classes that shim.guard was given
+                if id(target) in changed:
                     continue
+                cls = target.value
                 alike = [change for change in applied.changes + new if change.target.kind == target.kind]
                 if not kind.is_done(target, found, alike):
                     new.append(kind.change(target, found, applied.switch, layout, applied.undos))
         except BaseException as error:
-            self._applied.pop(patch.name, None)
-            self._take_back([applied._replace(changes=applied.changes + new)])
+            if changed:
+                self._take_back([_Applied(guards.PatchSwitch(), new, applied.undos[before:])])
+                del applied.undos[before:]
+            else:
+                self._applied.pop(patch.name, None)
+                self._take_back([applied._replace(changes=applied.changes + new)])
             if isinstance(error, KeyboardInterrupt):  # a Ctrl-C is meant for the program
                 raise
             self._outcomes[patch.name] = Outcome(patch.name, "failed", in_words(error))
+            if cls is not None:
+                self._drop(cls, patch)
             return []
         applied.changes.extend(new)
         if applied.changes:
@@ -225,6 +236,15 @@ class Registry:
         places = [change.target for change in applied.changes]
         self._outcomes[patch.name] = _outcome(patch, "applied", places, patch.note)
         return new
+
+    def _drop(self, cls: Any, patch: Patch) -> None:
+        """Drop a class that failed, so that the next one of its name can be guarded."""
+        kept = tuple(target for target in patch.targets if target.value is not cls)
+        if kept:
+            self._patches[patch.name] = patch._replace(targets=kept)
+        else:
+            self.absent[patch.name] = self._outcomes[patch.name]
+            self.remove([patch.name])
 
     @staticmethod
     def _take_back(patches: list[_Applied]) -> None:

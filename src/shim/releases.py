@@ -21,6 +21,10 @@ TORCH = {
 }  # fmt: skip
 
 
+#: What torch 2.0 was called before it was released: ``1.14.0a0+44dac51c.nv23.01`` in NVIDIA's containers.
+BEFORE_2_0 = (1, 14)
+
+
 class Release(Record):
     """A version as it was written, and the three numbers that are compared."""
 
@@ -42,6 +46,8 @@ def release(text: object) -> Release:
     found = [word.strip(".") for word in apart.split() if word.strip(".")]
     numbers = [int(number) for number in (found[0] if found else "0").partition("..")[0].split(".")[:3]]
     major, minor, patch = [*numbers, 0, 0, 0][:3]
+    if (major, minor) == BEFORE_2_0:
+        major, minor = 2, 0
     return Release(str(text), (major, minor, patch))
 
 
@@ -105,10 +111,12 @@ def written_for(text: str) -> Release:
     """
     if not isinstance(text, str):
         raise TypeError(f"write the release of torch as a string, '1.7', not {text!r}: as a number 1.10 is 1.1")
-    found = re.fullmatch(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:\.?(?:a|b|rc|dev|post)\d+)*(?:\+.*)?", text.strip(), re.ASCII)
+    found = re.fullmatch(r"v?(\d+)\.(\d+)(?:\.(\d+))?((?:\.?(?:a|b|rc|dev|post)\d+)*)(?:\+.*)?", text.strip(), re.ASCII)
     if found is None:
         raise ValueError(f"{text!r} is not a release of torch such as 1.7 or 2.3.1")
     major, minor = int(found.group(1)), int(found.group(2))
+    if (major, minor) == BEFORE_2_0 and found.group(4):
+        return release(text.strip())
     last = TORCH.get((major, minor))
     newest = max(TORCH)
     newer = (major, minor) == (newest[0], newest[1] + 1)

@@ -5,11 +5,13 @@ The dictionaries below have the names that torch-adopt 0.1.0, timm 1.0.31 and py
 
 import copy
 
+import numpy
 import pytest
 import torch
 from adopt_oracle import Oracle, assert_close
 
 from shim.adopt import ADOPT
+from shim.adopt._torch import HAS_FOREACH
 
 GRADS = [torch.tensor([1.0, -2.0, 0.5]) * s for s in (1, -3, 2, 0.5, 4, -1)]
 COMMON = {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.1, "params": [0]}
@@ -192,6 +194,7 @@ DAMAGES = {
     "foreach and a tensor lr": (put_option(foreach=True, lr=torch.tensor(0.1)), f"{GROUP}: lr as a Tensor"),
     "two clips": (put_option(clip_lambda=one_later, clip_exp=0.5), f"{GROUP}: clip_lambda and clip_exp"),
     "capturable and a callable": (put_option(clip_lambda=one_later, clip_exp=None, capturable=True), "needs the step"),
+    "more steps than the state can hold": (put("step", 1e39), f"step {PARAMETER} is not a number of steps: 1e\\+39"),
     "more steps than a float can be": (put("step", 10**400), f"step {PARAMETER} is not a number of steps"),
     "no memory": (put("exp_avg", emptied), f"exp_avg {PARAMETER} has less memory than its sizes say"),
     "a step without memory": (put("step", emptied), f"step {PARAMETER} has less memory than its sizes say"),
@@ -364,6 +367,43 @@ def test_state_of_no_parameter_is_loaded_as_it_is():
     optimizer.load_state_dict(saved)
 
     assert optimizer.state["epoch"] == 3
+
+
+@pytest.mark.parametrize("form", [{}, {"foreach": False}, {"foreach": True}], ids=["default", "single", "foreach"])
+@pytest.mark.parametrize("first", [True, False], ids=["first", "last"])
+@pytest.mark.parametrize("key", [7, "ema"])
+def test_state_of_no_parameter_is_no_obstacle_to_a_step(key, first, form):
+    if form.get("foreach") and not HAS_FOREACH:
+        pytest.skip("torch's own list operations came with 1.8")
+    parameters = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    optimizer = ADOPT(parameters, lr=0.5, **form)
+    for round_ in range(3):
+        for parameter in parameters:
+            parameter.grad = torch.ones(3)
+        optimizer.step()
+        if round_ == 0:
+            stray = {key: {name: value.clone() for name, value in optimizer.state[parameters[0]].items()}}
+            states = {**stray, **optimizer.state} if first else {**optimizer.state, **stray}
+            optimizer.state.clear()
+            optimizer.state.update(states)
+    assert [optimizer.state[parameter]["step"].item() for parameter in parameters] == [3, 3]
+    assert optimizer.state[key]["step"].item() == 1
+
+
+@pytest.mark.parametrize("name", ["lr", "betas", "eps", "weight_decay", "clip_exp"])
+def test_an_option_that_no_step_takes_is_refused_when_it_is_loaded(name):
+    """Otherwise a step would raise the error after the groups before it have moved."""
+    optimizer = trained()
+    for value in (numpy.array([0.1]), numpy.array(["0.1"]), [0.1], "0.1", torch.ones(2), 1j):
+        saved = copy.deepcopy(optimizer.state_dict())
+        saved["param_groups"][1][name] = (0.9, value) if name == "betas" else value
+        try:
+            optimizer.load_state_dict(saved)
+        except ValueError as error:
+            assert "param_groups[1]" in str(error) and optimizer.param_groups[1][name] is not value
+        else:  # NumPy before 2.5 takes an array of one element for a number, and so does the step
+            optimizer.step()
+            assert type(value) is numpy.ndarray and float(value)
 
 
 def test_a_refused_checkpoint_changes_nothing():

@@ -1,10 +1,15 @@
 """ADOPT under autograd, torch.compile, GradScaler and CUDA graphs, and the memory of its foreach form."""
 
+import subprocess
+import sys
+import textwrap
+
 import pytest
 import torch
 from adopt_oracle import Oracle, assert_close
 
 from shim.adopt import ADOPT
+from shim.adopt._torch import HAS_FOREACH
 
 
 @pytest.mark.torch_from(1, 13, "no differentiable optimizers")
@@ -89,6 +94,33 @@ def test_torch_compile_makes_one_graph_and_no_more_in_20_steps(chosen, lr, nativ
     assert len(graphs) == 1
     for p, oracle in zip(params, oracles):
         assert_close(p, oracle.p, 2e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"foreach": False}, {"foreach": True}], ids=["default", "single", "foreach"])
+def test_a_step_inside_a_trace_is_an_error_as_for_adam(options):
+    """In a process of its own, because torch's list operations may crash there."""
+    code = f"""
+        import torch
+        from shim.adopt import ADOPT
+        for made in (torch.optim.Adam, ADOPT):
+            p = torch.nn.Parameter(torch.ones(3))
+            p.grad = torch.ones(3)
+            optimizer = made([p], **{options if HAS_FOREACH else {}})
+            optimizer.step()
+
+            def traced(x):
+                optimizer.step()
+                return x * 1
+
+            try:
+                torch.jit.trace(traced, torch.ones(2), check_trace=False)
+                print("traced")
+            except RuntimeError as error:
+                print("RuntimeError")
+    """
+    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    adam, adopt = ran.stdout.split()
+    assert adopt == adam, ran.stderr
 
 
 @pytest.mark.torch_from(2, 3, "no GradScaler for the CPU")

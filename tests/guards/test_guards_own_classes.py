@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from torch_optimizers import builder, one_parameter, warned
 
 import shim
+from shim.releases import release
+
+HERE = release(torch.__version__).numbers
 
 
 class Frozen(torch.optim.AdamW):
@@ -137,6 +142,83 @@ def test_guard_takes_every_class_of_a_name():
     for Own in classes:
         with warned:
             Own([one_parameter()], weight_decay=None)
+
+
+def lowered(optimizer, amount=0.0):
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.data -= amount + group["weight_decay"]
+    return amount
+
+
+class Made:
+    """A descriptor that makes a function at each access."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __get__(self, instance, owner=None):
+        return lambda *args: self.function(*([] if instance is None else [instance]), *args)
+
+
+#: The step of a class, and the state of its patch.
+STEPS = {
+    "a function": (lowered, "applied"),
+    "a partial method": (functools.partialmethod(lowered, amount=0.5), "applied"),
+    "a single dispatch": (functools.singledispatchmethod(lowered), "applied"),
+    "a descriptor": (Made(lowered), "failed"),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_guard_replaces_a_none_before_every_kind_of_step_or_says_that_it_cannot(name):
+    step, state = STEPS[name]
+    if HERE < (2, 3, 0) and "single" in name:
+        state = "failed"
+    Own = type(f"Own{len(name)}", (torch.optim.SGD,), {"step": step, "__module__": __name__})
+    shim.guard(Own)
+    outcome = next(each for each in shim.status().outcomes if each.patch == f"{__name__}:{Own.__qualname__}")
+    assert outcome.state == state, outcome
+    if state == "failed":
+        assert "step" in outcome.reason
+    for cls in (Own, type("Below", (Own,), {})):
+        for _ in range(2):  # torch wraps the step when the first instance is made
+            parameter = one_parameter()
+            optimizer = cls([parameter], lr=0.1)
+            assert optimizer.step() == (0.5 if "partial" in name else 0.0)
+            optimizer.param_groups[0]["weight_decay"] = None
+            if state == "failed":
+                with pytest.raises(TypeError):
+                    optimizer.step()
+            else:
+                with pytest.warns(shim.NoneWeightDecayWarning):
+                    optimizer.step()
+
+
+def built(self, params, **options):
+    torch.optim.SGD.__init__(self, params, lr=0.5, **options)
+
+
+class Bound:
+    """A descriptor whose functions never take an instance."""
+
+    def __get__(self, instance, owner=None):
+        return functools.partial(built, instance)
+
+
+@pytest.mark.parametrize("made", [Bound(), property(lambda self: functools.partial(built, self))])
+def test_guard_leaves_a_constructor_alone_that_is_no_method(made, caplog):
+    def own(**attributes):
+        return type(f"Own{type(made).__name__}", (torch.optim.SGD,), {"__module__": __name__, **attributes})
+
+    Before, Own, After = shim.guard(own()), shim.guard(own(__init__=made)), shim.guard(own())
+    assert Own([one_parameter()], weight_decay=0.25).param_groups[0]["weight_decay"] == 0.25
+    assert "__init__ is a " in caplog.text
+    shim.deactivate()
+    shim.activate()
+    for cls in (Before, After):  # a notebook's cell is mended and run again
+        with pytest.warns(shim.NoneWeightDecayWarning):
+            assert cls([one_parameter()], lr=0.1, weight_decay=None).param_groups[0]["weight_decay"] == 0.0
 
 
 def test_guard_refuses_what_is_no_optimizer():

@@ -9,6 +9,7 @@ import sys
 import warnings
 from unittest import mock
 
+import numpy
 import pytest
 import torch
 from torch_optimizers import build, one_parameter, warned
@@ -69,7 +70,21 @@ class TestAGuardRaisesNothing:
             def step(self):
                 return 3
 
-        for groups in ([3], None, [None]):
+        class Raises(dict):
+            def __contains__(self, key):
+                raise RuntimeError
+
+            get = __getitem__ = __bool__ = __iter__ = __contains__
+
+        unusual = (
+            torch.tensor([1, 2]),
+            numpy.array([1, 2]),
+            3,
+            Raises(),
+            [Raises()],
+            [{"weight_decay": None}, Raises()],
+        )
+        for groups in ([3], None, [None], *unusual):
             assert Own([one_parameter()], groups).step() == 3
 
     @pytest.mark.parametrize("value", [mock.MagicMock(), 3, b"1", None, type("Text", (str,), {"strip": None})("1")])

@@ -29,6 +29,9 @@ FOREIGN = {
 OTHER_GROUP_KEYS = ("amsgrad", "decoupled_weight_decay", "momentum_decay")
 STATE_NAMES = ("step", "exp_avg", "exp_avg_sq", "compensation")
 
+# The largest step that fits into the state, which is float32.
+LARGEST = torch.finfo(torch.float32).max
+
 # Options in which None has a meaning. Any other None in a checkpoint is replaced by the present value. A None in
 # weight_decay is left for the guards, which warn about it.
 NONE_HAS_A_MEANING = ("clip_exp", "clip_lambda", "foreach", "fused", "weight_decay")
@@ -181,7 +184,7 @@ def _step(given: Any, where: str) -> float:
         step: float = array("d", [value])[0]  # not a string, as float() would
     except (TypeError, ValueError, OverflowError, RuntimeError):  # more than one number, or none on meta
         step = math.nan
-    if not math.isfinite(step) or step < 0 or step != math.floor(step):
+    if not 0 <= step <= LARGEST or step != math.floor(step):
         raise ValueError(f"step of {where} in the state_dict is not a number of steps: {given!r}")
     return step
 

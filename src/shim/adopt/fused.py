@@ -78,7 +78,7 @@ def _check_fused(params: list[Tensor], clip_lambda: Clip | None) -> None:
         raise RuntimeError(_NO_LAMBDA_ON_GPU)
     kinds = {p.device.type for p in params}
     reason = None
-    if not kinds <= {"cpu", "cuda"} or not all(torch.is_floating_point(p) or torch.is_complex(p) for p in params):
+    if not kinds <= {"cpu", "cuda"} or not all(p.dtype.is_floating_point or p.dtype.is_complex for p in params):
         reason = "all the params must be floating point Tensors on the CPU or a GPU"
     if reason is None and "cpu" in kinds:
         reason = native.why_not() and f"there is no native kernel for the CPU: {native.why_not()}"

@@ -49,9 +49,13 @@ def step_lists(lists: Lists, options: Options) -> None:
         return
     written = (exp_avgs, exp_avg_sqs, state_steps, compensations or ())
     if not _torch.is_compiling() and (
-        _torch.in_dual_level() or is_negated((params, *written)) or overlap((params, grads, *written))
+        _torch.in_dual_level()
+        or torch._C._get_tracing_state()
+        or is_negated((params, *written))
+        or overlap((params, grads, *written))
     ):
-        # torch's list operations drop tangents, ignore a lazy negation, and do not define an order for shared memory.
+        # torch's list operations drop tangents, crash in a trace, ignore a lazy negation, and define no order for
+        # memory that tensors share.
         step_each(lists, options)
         return
     masked = (capturable or _torch.is_compiling()) and clip_lambda is None

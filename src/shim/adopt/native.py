@@ -209,13 +209,13 @@ def step_group(
 
 
 def _columns(params: list[Tensor], grads: list[Tensor], states: list[Any]) -> Columns | None:
-    """Return the columns, or None if a parameter has no state."""
+    """Return the columns; None if a parameter has no state, or a program keeps something else among the states."""
     try:
         exp_avgs, exp_avg_sqs, steps = (list(map(value, states)) for value in _state)
-    except (KeyError, TypeError, ValueError):  # or if a state is no dict
+        low = params and params[0].dtype in LOW_PRECISION
+        compensations = list(map(_compensation, states)) if low else [None] * len(params)
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
-    low = params and params[0].dtype in LOW_PRECISION
-    compensations = list(map(_compensation, states)) if low else [None] * len(params)
     return params, grads, exp_avgs, exp_avg_sqs, compensations, steps
 
 

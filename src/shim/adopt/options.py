@@ -23,8 +23,8 @@ def check_values(group: dict[str, Any]) -> None:
         check_memory(name, group[name])
         if isinstance(group[name], int) and abs(group[name]) > sys.float_info.max:
             raise ValueError(f"Invalid {name} value: it is larger than any float")
-    if isinstance(lr, Tensor) and lr.numel() != 1:
-        raise ValueError("Tensor lr must be 1-element")
+    for name in ("lr", "eps", "weight_decay", "clip_exp"):
+        as_number(name, group[name], differentiable=True)
     if not lr >= 0.0:
         raise ValueError(f"Invalid learning rate: {lr}")
     if not group["eps"] >= 0.0:
@@ -34,6 +34,7 @@ def check_values(group: dict[str, Any]) -> None:
     for index, beta in enumerate(betas):
         if isinstance(beta, Tensor):
             raise ValueError("betas as Tensors are not supported, please use floats")
+        as_number(f"betas[{index}]", beta, differentiable=True)
         if not 0.0 <= beta < 1.0:
             raise ValueError(f"Invalid beta parameter at index {index}: {beta}")
     if decay is not None and not decay >= 0.0:
