@@ -4,7 +4,7 @@
  *
  *     kernel_driver LIBRARY CASES
  *
- * The file is written by tests/adopt/kernel_cases.py: for each case the arguments of shim_adopt_6, and for each parameter
+ * The file is written by tests/adopt/kernel_cases.py: for each case the arguments of shim_adopt_7, and for each parameter
  * its buffers before the step, in the order of the table, and then those that are expected. */
 
 #include <limits.h>
@@ -95,7 +95,7 @@ static void run(Kernel kernel, FILE *file, int *cases, int *wrong) {
 int main(int count, char **arguments) {
     must(count == 3 ? arguments : 0, "usage: kernel_driver LIBRARY CASES");
     void *library = must(OPEN(arguments[1]), "the library cannot be loaded");
-    Kernel kernel = (Kernel)must(FIND(library, "shim_adopt_6"), "the library has no shim_adopt_6");
+    Kernel kernel = (Kernel)must(FIND(library, "shim_adopt_7"), "the library has no shim_adopt_7");
     Use use = (Use)must(FIND(library, "shim_adopt_use_3"), "the library has no shim_adopt_use_3");
     int cases = 0, wrong = 0, sets = use(INT_MAX) + 1;
     for (int set = 0; set < sets; set++) {

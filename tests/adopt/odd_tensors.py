@@ -37,6 +37,13 @@ def cloned_lazily(base, kept):
     return torch._lazy_clone(base)
 
 
+def forbidden(base, kept):
+    """Make a tensor whose memory torch does not let anyone write."""
+    made = base.clone()
+    torch._C._set_throw_on_mutable_data_ptr(made)
+    return made
+
+
 def of_inference(base, kept):
     with torch.inference_mode():
         return base.clone()
@@ -112,7 +119,7 @@ def with_nan(base, kept):
 
 
 ANY = (behind, strided, turned, negated, conjugated, cloned_lazily, of_inference, of_a_class, misaligned, functional)
-ANY += (batched, without_values, part_of_a_graph, a_leaf, of_other_bits, of_another_shape, nothing, a_number)
+ANY += (batched, without_values, forbidden, part_of_a_graph, a_leaf, of_other_bits, of_another_shape, nothing, a_number)
 GRADIENT = (zero, expanded, sparse, zeros, with_nan, strided, negated, conjugated)
 
 

@@ -51,7 +51,7 @@ def test_the_library_has_one_name_whatever_the_interpreters_suffixes_are(suffix,
 
     built = tmp_path / "lib" / "shim" / "adopt" / native.LIBRARY.name
     assert built.exists(), list(built.parent.iterdir())
-    assert hasattr(ctypes.CDLL(str(built)), "shim_adopt_6")
+    assert hasattr(ctypes.CDLL(str(built)), "shim_adopt_7")
 
 
 def test_a_free_threaded_python_gets_a_wheel(tmp_path):

@@ -258,9 +258,9 @@ enum { PARAM, GRAD, EXP_AVG, EXP_AVG_SQ, COMPENSATION, STEP, COLUMNS };
 static int read_columns(int64_t count, void *const *columns, const Python *python, void **objects) {
     for (int k = 0; k < COLUMNS; k++)
         for (int64_t i = 0; i < count; i++)
-            objects[k * count + i] = columns[k] ? python->at(columns[k], i) : 0;
+            objects[k * count + i] = columns[k] ? python->list_item(columns[k], i) : 0;
     for (int64_t i = 0; columns[COLUMNS] && i < count; i++)
-        if (python->at(columns[COLUMNS], i) != objects[PARAM * count + i])
+        if (python->list_item(columns[COLUMNS], i) != objects[PARAM * count + i])
             return 0;
     return 1;
 }
@@ -367,7 +367,7 @@ static int64_t read_table(Row *rows, int kind, int64_t count, const int64_t *tab
  * `table` is not read, and no other code runs in this thread until the step is done: no signal handler, no finalizer.
  * Else Python has inspected them, has filled the table, and keeps their memory alive. The number in the name is the version
  * of this interface, so that the library of an older build is not called. */
-EXPORT int shim_adopt_6(int kind, int64_t count, int64_t *table, const Options *options, const double *clips,
+EXPORT int shim_adopt_7(int kind, int64_t count, int64_t *table, const Options *options, const double *clips,
                  int threads, void (*parallel)(void (*)(void *), void *, unsigned, unsigned), void *const *columns,
                  const Python *python) {
     size_t each = sizeof(Row) + 12 * sizeof(Span) + (columns ? (COLUMNS + 1) * sizeof *table : 0);

@@ -46,7 +46,7 @@ class _Python(ctypes.Structure):
         ("plain", ctypes.c_void_p * len(PLAIN)),
         ("keys", ctypes.c_uint64),
         *((name, ctypes.c_int64) for name in ("class_at", "impl_at", "keys_at", "storage_at", "data_at", "bytes_at")),
-        *((name, ctypes.c_int64) for name in ("sizes_at", "offset_at", "dtype_at", "owned_at")),
+        *((name, ctypes.c_int64) for name in ("sizes_at", "offset_at", "dtype_at", "owned_at", "checked_at")),
         *((name, ctypes.c_void_p) for name in ("bump", "clear_error")),
     )
 
@@ -54,7 +54,7 @@ class _Python(ctypes.Structure):
 def _load() -> tuple[Callable[..., int] | None, str]:
     """Return the kernel; or None, and the reason."""
     try:
-        kernel = ctypes.PyDLL(str(LIBRARY)).shim_adopt_6  # which releases the GIL itself
+        kernel = ctypes.PyDLL(str(LIBRARY)).shim_adopt_7  # which releases the GIL itself
     except OSError:
         return None, "it was not built. Installing shim builds it if there is a C compiler"
     except AttributeError:

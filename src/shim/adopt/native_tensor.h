@@ -4,7 +4,7 @@
 /* What the library knows of Python and torch. native.py fills it; tensor_impl.py finds the offsets, and has the
  * links to torch's declarations. If something is not found, the tensors are not inspected in C. */
 typedef struct {
-    void *(*at)(void *, intptr_t);         /* PyList_GetItem */
+    void *(*list_item)(void *, intptr_t);  /* PyList_GetItem */
     void *(*release_gil)(void);            /* PyEval_SaveThread */
     void (*take_gil)(void *);              /* PyEval_RestoreThread */
     int (*describe)(const void *, void *); /* torch's dltensor_from_py_object_no_sync of DLPack, which fills a Tensor */
@@ -16,6 +16,7 @@ typedef struct {
     /* They describe a tensor without a call of torch; zero if they were not found. `describe` is null before 2.10. */
     int64_t sizes_at, offset_at, dtype_at; /* in the TensorImpl: sizes_and_strides_ (ndim, 5 sizes, 5 strides), ... */
     int64_t owned_at;                      /* in the StorageImpl: the context in data_ptr_, see owns_its_memory */
+    int64_t checked_at;                    /* in the StorageImpl: has_mutable_data_ptr_check_, a byte */
     void (*bump)(const void *);            /* torch::autograd::impl::bump_version, or null: native.py counts instead */
     void (*clear_error)(void);             /* PyErr_Clear */
 } Python;
@@ -43,9 +44,12 @@ static int owns_its_memory(const void *storage, const Python *python) {
     return FIELD(const void *, storage, python->owned_at) == FIELD(const void *, storage, python->data_at);
 }
 
-/* Whether the storage of a tensor contains these bytes. A storage may be smaller than the sizes require. */
+/* Whether the storage of a tensor contains these bytes, and lets them be written. A storage may be smaller than the sizes
+ * require, and torch may be told to raise an error before it writes to one. */
 static int holds(const void *tensor, const Python *python, int64_t address, int64_t bytes) {
     const void *storage = FIELD(const void *, FIELD(const void *, tensor, python->impl_at), python->storage_at);
+    if (storage && python->checked_at && FIELD(char, storage, python->checked_at))
+        return 0;
     if (!storage || bytes == 0)
         return bytes == 0;
     int64_t data = FIELD(int64_t, storage, python->data_at);

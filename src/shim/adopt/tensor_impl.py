@@ -12,7 +12,7 @@ The fields, in torch 2.13:
   https://github.com/pytorch/pytorch/blob/v2.13.0/c10/core/TensorImpl.h#L2876
 - ``SizesAndStrides``, which holds the number of dimensions, and up to 5 sizes and 5 strides inline:
   https://github.com/pytorch/pytorch/blob/v2.13.0/c10/core/impl/SizesAndStrides.h#L324
-- ``StorageImpl::data_ptr_`` and ``size_bytes_``:
+- ``StorageImpl::data_ptr_``, ``size_bytes_`` and ``has_mutable_data_ptr_check_``:
   https://github.com/pytorch/pytorch/blob/v2.13.0/c10/core/StorageImpl.h#L379
 - ``UniqueVoidPtr::data_`` and ``ctx_``, of which ``data_ptr_`` consists:
   https://github.com/pytorch/pytorch/blob/v2.13.0/c10/util/UniqueVoidPtr.h#L45
@@ -98,7 +98,22 @@ def offsets() -> dict[str, int]:
         seen = [reads(address, offset, value) for (address, value), offset in zip(fields(other), found)]
         if not (reads(id(other), class_at, id(type(other))) and reads(id(other), impl_at, other._cdata) and all(seen)):
             raise LookupError("torch's objects are not as expected")
-    return {"class_at": class_at, "impl_at": impl_at, **dict(zip(names, found))}
+    return {"class_at": class_at, "impl_at": impl_at, "checked_at": _place_of_the_check(), **dict(zip(names, found))}
+
+
+def _place_of_the_check() -> int:
+    """Find the byte of a StorageImpl that says that torch raises an error before it writes; 0 if torch has no such byte."""
+
+    def content(tensor: Any) -> bytes:
+        return bytes((ctypes.c_ubyte * 80).from_address(tensor.untyped_storage()._cdata))
+
+    forbid: Any = getattr(torch._C, "_set_throw_on_mutable_data_ptr", None)
+    if forbid is None:
+        return 0
+    tensor = torch.zeros(3)
+    before = content(tensor)
+    forbid(tensor)
+    return next((place for place, (a, b) in enumerate(zip(before, content(tensor))) if a == 0 < b), 0)
 
 
 def keys(tensor: Any) -> int:
