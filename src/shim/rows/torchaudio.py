@@ -108,10 +108,10 @@ def complex_norm_of_pairs(transforms: Any) -> Any:
 @behaviour(
     "torchaudio.functional:spectrogram",
     called="torchaudio.functional.spectrogram of pairs",
-    works="<0.9",
+    works="<0.10",
 )
 def spectrogram(original: Any, *args: Any, **kwargs: Any) -> Any:
-    """A spectrogram with power=None had complex numbers as pairs of real numbers up to 0.8, without return_complex."""
+    """A spectrogram with power=None had complex numbers as pairs of real numbers up to 0.9, without return_complex."""
     import torch
 
     asked = kwargs.pop("return_complex", False)
