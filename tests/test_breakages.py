@@ -117,25 +117,23 @@ def as_it_was(ran, row):
 
 @pytest.mark.parametrize("row", BROKEN, ids=name_of)
 class TestABreakage:
-    def test_without_us_its_example_dies_with_a_message_that_the_row_answers_or_prints_something_else(
-        self, examples, row
-    ):
+    def test_without_shim_the_example_dies_of_an_answered_message_or_prints_something_else(self, examples, row):
         ran = examples(row, door=False)
         if ran.returncode and row.answers:
             assert [answer.name for answer in explain(ran.stderr)] == [row.name]
         else:
             assert not as_it_was(ran, row)
 
-    def test_it_prints_what_it_printed_where_it_worked(self, examples, row):
+    def test_with_the_release_the_example_prints_what_it_printed_where_it_worked(self, examples, row):
         ran = examples(row, program=BROKEN[row])
         # An optional row is never part of --for: it must be named.
         assert as_it_was(ran, row) is not row.optional, ran.stderr
 
-    def test_by_its_name_it_is_mended_too(self, examples, row):
+    def test_with_the_name_of_the_row_the_example_prints_the_same(self, examples, row):
         ran = examples(row, named=True)
         assert ran.stdout == PRINTED[row.name]["printed"], ran.stderr
 
-    def test_for_a_program_for_this_torch_nothing_is_mended(self, examples, row):
+    def test_for_a_program_for_this_torch_no_row_is_applied(self, examples, row):
         here = ".".join(map(str, HERE[:2]))
         # Another package may be newer here than the releases that belong to this torch.
         mended = is_in(of_the_time(row.of, written_for(here)), row.works)
@@ -143,7 +141,7 @@ class TestABreakage:
 
 
 @pytest.mark.parametrize("row", WORKING, ids=name_of)
-def test_where_it_works_without_us_nothing_is_touched(examples, row):
+def test_where_it_works_without_shim_nothing_changes(examples, row):
     plain = examples(row, door=False)
     assert plain.stdout == PRINTED[row.name]["printed"], plain.stderr
     for program in ("1.4", "2.15"):
@@ -161,7 +159,7 @@ EACH_KIND = {row.targets[0].kind: row for row in BROKEN if not row.optional}
 
 @pytest.mark.parametrize("door", ["run", "environment", "patches"])
 @pytest.mark.parametrize("row", EACH_KIND.values(), ids=name_of)
-def test_every_door(python, tmp_path, row, door):
+def test_the_row_is_applied_through_every_door(python, tmp_path, row, door):
     script = tmp_path / "program.py"
     script.write_text(row.example)
     if door == "run":

@@ -42,7 +42,7 @@ def train(python, checkout, tmp_path):
     return run
 
 
-def test_plain_python_dies_with_the_error_that_users_know(train):
+def test_plain_python_dies_of_a_type_error(train):
     result, parameters = train(door=None)
     assert result.returncode == 1
     assert result.stderr.endswith("TypeError: unsupported operand type(s) for *: 'float' and 'NoneType'\n")
@@ -81,7 +81,7 @@ def accuracy_of(result):
     return float(re.search(r"^test accuracy ([\d.]+)%$", result.stdout, re.MULTILINE).group(1))
 
 
-def test_a_program_written_for_another_torch_dies_here_and_trains_as_it_did_there(python, written_for):
+def test_a_program_for_another_torch_dies_here_and_trains_the_same_with_for(python, written_for):
     program, facts = written_for
     if is_in(HERE, facts["works"]):
         pytest.skip("it works on this torch")
@@ -95,7 +95,7 @@ def test_a_program_written_for_another_torch_dies_here_and_trains_as_it_did_ther
     assert accuracy == pytest.approx(facts["accuracy"], abs=1)
 
 
-def test_a_program_written_for_this_torch_trains_without_us(python, written_for):
+def test_a_program_for_this_torch_trains_without_shim(python, written_for):
     program, facts = written_for
     if not is_in(HERE, facts["works"]):
         pytest.skip("it was written for another torch")

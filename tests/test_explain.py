@@ -31,13 +31,13 @@ def answers(message):
     return [answer.name + ", if" * answer.reason.startswith("only if") for answer in explain(message)]
 
 
-def test_every_message_of_ours_has_its_answer_and_no_other(record_property):
+def test_every_listed_message_has_its_answer_and_no_other(record_property):
     wrong = [(expected, answers(message), message) for expected, message in OURS if answers(message) != [expected]]
     assert wrong == []
     record_property("error messages that explain answers, with the right patch alone", len(OURS))
 
 
-def test_no_message_that_only_resembles_ours_is_answered(record_property):
+def test_no_message_that_only_resembles_a_listed_one_is_answered(record_property):
     assert [(answers(message), message) for message in ONLY_RESEMBLE if answers(message)] == []
     assert len(ONLY_RESEMBLE) >= len(OURS)
     record_property("error messages that resemble those, and that explain leaves unanswered", len(ONLY_RESEMBLE))
@@ -79,7 +79,7 @@ def test_every_answer_has_a_message():
     ],
     ids=["colour", "true colour", "link", "rank", "log", "crlf"],
 )
-def test_what_a_terminal_or_a_launcher_adds_changes_no_answer(change):
+def test_additions_of_a_terminal_or_launcher_change_no_answer(change):
     assert [answers(change(message)) for _, message in OURS] == [[expected] for expected, _ in OURS]
     assert [message for message in ONLY_RESEMBLE if answers(change(message))] == []
 
@@ -111,7 +111,7 @@ class TestOfThisTorch:
                     yield parameter, traceback.format_exc()
 
     @pytest.mark.parametrize("name", ["Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "ASGD", "RMSprop", "SGD"])
-    def test_a_none_is_mended_in_weight_decay_and_nowhere_else(self, name):
+    def test_a_none_is_answered_for_weight_decay_and_for_no_other_argument(self, name):
         said = dict.fromkeys(("weight_decay", "other"), 0)
         for parameter, error in self.errors(name, None):
             expected = ["the guards"] if parameter == "weight_decay" else []
@@ -137,7 +137,7 @@ class TestTheCommand:
         assert printed.startswith("the guards\n") and "adafactor" not in printed.lower()
         assert len(printed.splitlines()) < 10
 
-    def test_a_none_that_may_be_in_another_parameter_is_never_said_to_be_mended(self, capsys):
+    def test_a_none_that_may_be_in_another_argument_gets_no_promise(self, capsys):
         for name, message in OURS:
             doctor.main(["--explain", message])
             assert ("on with shim" in capsys.readouterr().out) == (name == "the guards")
@@ -150,7 +150,7 @@ class TestTheCommand:
             ("'<' not supported between instances of 'NoneType' and 'float'", "", "python -m shim run YOUR_SCRIPT.py"),
         ],
     )
-    def test_the_last_line_is_a_command_that_has_it_on(self, message, set_already, last_line, capsys, monkeypatch):
+    def test_the_last_line_is_a_command_with_the_patch_on(self, message, set_already, last_line, capsys, monkeypatch):
         monkeypatch.setenv("SHIM_PATCHES", set_already)
         doctor.main(["--explain", message])
         assert capsys.readouterr().out.splitlines()[-1] == f"Start your job with: {last_line}"
@@ -160,7 +160,7 @@ class TestTheCommand:
         doctor.main(["--explain", both])
         assert "SHIM_PATCHES=torch._six,verbose python" in capsys.readouterr().out
 
-    def test_as_data(self, capsys):
+    def test_json_contains_the_answers_and_the_command(self, capsys):
         assert doctor.main(["--json", "--explain", "KeyError: 'capturable'"]) == 0
         found = json.loads(capsys.readouterr().out)
         assert found["answers"][0]["patch"] == "resume"
@@ -169,12 +169,12 @@ class TestTheCommand:
         assert json.loads(capsys.readouterr().out) == {"answers": [], "command": None}
 
     @pytest.mark.parametrize("package", ["packaging", "wrapt"])
-    def test_it_needs_no_other_package(self, python, tmp_path, package):
+    def test_explain_needs_no_other_package(self, python, tmp_path, package):
         (tmp_path / f"{package}.py").write_text("raise ModuleNotFoundError('not here')")
         result = python(["-m", "shim", "doctor", "--explain", "-"], door="src", input="KeyError: 'capturable'")
         assert (result.returncode, result.stderr) == (0, "") and result.stdout.startswith("resume")
 
-    def test_no_patch_is_applied_and_no_registry_changed_by_asking(self):
+    def test_explain_applies_no_patch_and_changes_no_registry(self):
         from shim.process import REGISTRY
 
         before = list(REGISTRY), dict(REGISTRY.absent)
@@ -182,7 +182,7 @@ class TestTheCommand:
         assert (list(REGISTRY), REGISTRY.absent) == before
 
 
-def test_a_file_of_the_table_that_was_imported_for_something_else_keeps_its_rows(python):
+def test_a_file_of_the_table_that_was_imported_before_keeps_its_rows(python):
     code = """
         import shim.rows.{0}
         from shim.rows import by_family

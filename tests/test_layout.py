@@ -58,7 +58,7 @@ def _facts_of(kind):
     }
 
 
-def test_every_optimizer_takes_weight_decay_where_we_rely_on_it():
+def test_every_optimizer_takes_weight_decay_where_shim_expects_it():
     found = {
         callee.name: (callee.weight_decay.position, float(callee.weight_decay.default))
         for callee in layout.probe().optimizers
@@ -67,7 +67,7 @@ def test_every_optimizer_takes_weight_decay_where_we_rely_on_it():
     assert found == _facts_of("optimizers")
 
 
-def test_every_functional_form_takes_weight_decay_where_we_rely_on_it():
+def test_every_functional_form_takes_weight_decay_where_shim_expects_it():
     found = {
         path.replace("torch.optim.", "").replace(":", "."): (callee.weight_decay.position,)
         for callee in layout.probe().functionals
@@ -76,7 +76,7 @@ def test_every_functional_form_takes_weight_decay_where_we_rely_on_it():
     assert found == _facts_of("functionals")
 
 
-def test_looking_changes_nothing():
+def test_probe_changes_nothing():
     before = {name: dict(vars(module)) for name, module in sys.modules.items() if name.startswith("torch.optim")}
     modules = set(sys.modules)
     assert layout.probe() == layout.probe()
@@ -86,7 +86,7 @@ def test_looking_changes_nothing():
     assert all(after[name][key] is value for name in before for key, value in before[name].items())
 
 
-def test_a_torch_that_nobody_has_seen_gets_the_newest_strategy_and_says_so_once(python):
+def test_an_unknown_torch_gets_the_newest_strategy_and_one_warning(python):
     code = """
         import torch.version
         torch.version.__version__ = "9.1.0"
@@ -104,17 +104,17 @@ def test_a_torch_that_nobody_has_seen_gets_the_newest_strategy_and_says_so_once(
     assert result.stderr.count("torch 9.1.0 is newer than any that shim was tested with") == 1
 
 
-def test_without_torch_it_says_what_is_missing(python):
+def test_probe_without_torch_says_what_is_missing(python):
     result = python("from shim.layout import probe; probe()", door="src")
     assert "RuntimeError: torch.optim is not loaded in this process; import torch first" in result.stderr
 
 
-def test_it_is_at_hand_from_the_package(python):
+def test_probe_can_be_imported_from_shim(python):
     result = python("import torch, shim; print(shim.layout.probe().version)", door="src")
     assert result.stdout.strip() == str(layout.probe().version), result.stderr
 
 
-def test_a_place_is_where_the_signature_has_it():
+def test_a_position_is_that_of_the_signature():
     """The signature is read from the code object if that is enough, else by inspect.signature, which is far slower."""
     compared = 0
     for name, module in list(sys.modules.items()):

@@ -149,7 +149,7 @@ def around(path, **options):
         ("named", lambda: Greeter.named(), [True, "Greeter"]),
     ],
 )
-def test_a_function_has_wrapts_convention_and_restore_gives_the_same_object_back(patched, attribute, call, result):
+def test_a_wrapper_gets_wrapts_arguments_and_restore_returns_the_same_object(patched, attribute, call, result):
     original = vars(Greeter)[attribute]
     one = patched(around(f"acme_target:Greeter.{attribute}"))
     assert one.outcomes() == (registry.Outcome("twice", "applied", f"acme_target: Greeter.{attribute}"),)
@@ -158,7 +158,7 @@ def test_a_function_has_wrapts_convention_and_restore_gives_the_same_object_back
     assert vars(Greeter)[attribute] is original
 
 
-def test_a_wrapper_that_somebody_has_wrapped_is_out_of_force_after_restore(patched):
+def test_a_wrapper_inside_another_wrapper_is_off_after_restore(patched):
     original = vars(Greeter)["greet"]
     one = patched(around("acme_target:Greeter.greet"))
     ours = vars(Greeter)["greet"]
@@ -184,7 +184,7 @@ def test_a_patch_for_other_releases_is_skipped_with_that_reason(patched, options
     assert Greeter().greet("you") == "hello you"
 
 
-def test_a_specifier_that_is_none_is_a_failure_of_that_patch_only(patched):
+def test_an_invalid_specifier_is_a_failure_of_that_patch_only(patched):
     good = around("acme_target:Greeter.greet", name="good")
     one = patched(around("acme_target:Greeter.shout", versions="newest"), good)
     assert [outcome.state for outcome in one.outcomes()] == ["failed", "applied"]
@@ -205,7 +205,7 @@ def test_a_dry_run_says_what_would_be_done_and_changes_nothing(patched, monkeypa
     assert vars(Greeter)["greet"] is original
 
 
-def test_the_dry_run_of_this_process(python):
+def test_plan_lists_the_patches_of_this_process_and_plugins(python):
     code = """
         import torch, shim
         before = torch.optim.AdamW.__init__
@@ -271,18 +271,18 @@ def test_a_patch_that_raises_while_it_is_applied_is_reported(error):
     assert one.outcomes() == (registry.Outcome("acme", "failed", f"{error.__name__}: mine"),)
 
 
-def test_metadata_that_cannot_be_read_are_reported(installed, monkeypatch):
+def test_metadata_that_cannot_be_read_is_reported(installed, monkeypatch):
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **group: 1 / 0)
     one = installed("PATCHES = ()")
     assert one.outcomes() == (registry.Outcome("shim.patches", "failed", "ZeroDivisionError: division by zero"),)
 
 
-def test_a_plugin_that_is_to_be_skipped_is_not_even_imported(installed):
+def test_a_skipped_plugin_is_not_imported(installed):
     one = installed("1 / 0", skip=["acme"])
     assert one.outcomes() == (registry.Outcome("acme", "skipped", "left out by SHIM_SKIP"),)
 
 
-def test_a_plugin_meets_a_torch_that_is_all_there_and_its_target_is_waited_for(python, tmp_path, checkout):
+def test_a_plugin_is_loaded_after_torch_and_its_target_is_awaited(python, tmp_path, checkout):
     package(
         tmp_path,
         """

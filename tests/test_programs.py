@@ -45,7 +45,7 @@ def close(one, other):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 class TestAProgram:
-    def test_without_us_it_runs_on_the_torch_of_its_time_and_dies_today(self, python, name):
+    def test_without_shim_a_program_runs_on_the_torch_of_its_time_and_dies_today(self, python, name):
         if not works_here(name) and HERE < (2, 7):
             pytest.skip("some of what it needs was still there")
         ran = python(["-W", "ignore", PROGRAMS[name]], door=None)
@@ -55,7 +55,7 @@ class TestAProgram:
             assert ran.returncode == 1
             assert explain(ran.stderr), ran.stderr
 
-    def test_with_the_release_it_was_written_for_it_prints_what_it_printed_there(self, python, name):
+    def test_with_for_a_program_prints_what_it_printed_on_its_release(self, python, name):
         written_for = re.search(r"[Ww]ritten for torch ([\d.]*\d)", PROGRAMS[name].read_text())[1]
         arguments = ["-m", "shim", "run", "--for", written_for, sys.executable, "-W", "ignore", PROGRAMS[name]]
         ran = python(arguments, door="src")

@@ -73,7 +73,7 @@ def test_a_patch_is_applied_and_restored(registry):
     assert not adam_takes_none()
 
 
-def test_before_it_is_applied_a_patch_says_so(registry):
+def test_a_patch_that_is_not_applied_yet_says_so(registry):
     assert registry(ADAM).outcomes() == (Outcome("adam", "skipped", "not applied yet"),)
 
 
@@ -97,13 +97,13 @@ def test_a_patch_for_other_releases_is_skipped_with_that_reason(registry):
     assert "for torch <1.0, this is" in one.outcomes()[0].reason
 
 
-def test_a_patch_that_is_to_be_skipped_is_skipped(registry):
+def test_a_patch_named_in_skip_is_skipped(registry):
     one = registry(ADAM)
     one.apply(probe(), Choice({"adam": "left out by SHIM_SKIP"}))
     assert one.outcomes() == (Outcome("adam", "skipped", "left out by SHIM_SKIP"),)
 
 
-def test_a_patch_that_raises_is_failed_and_taken_back_and_the_others_are_applied(registry, monkeypatch):
+def test_a_patch_that_raises_is_failed_and_undone_and_the_others_are_applied(registry, monkeypatch):
     original = torch.optim.SGD.__init__
     monkeypatch.setattr(guards, "functional", lambda *args: 1 / 0)
     sgd = (Target("constructor", "torch.optim.sgd:SGD"), Target("functional", "torch.optim.sgd:SGD.step"))
@@ -120,7 +120,7 @@ def test_two_patches_of_one_name_are_refused():
         Registry([ADAM, ADAM])
 
 
-def test_torch_optim_adam_can_be_had_by_name_and_called_and_is_gone_afterwards():
+def test_torch_optim_adam_can_be_imported_and_called_and_is_removed_afterwards():
     from torch.optim import adam
 
     kind = type(torch.optim)

@@ -34,7 +34,7 @@ def test_direct_adam_patch_without_a_script_checks_itself_and_explains(python, c
     assert "A patch lives and dies with its process" in result.stdout
 
 
-def test_direct_adam_patch_says_so_where_it_cannot(python, checkout):
+def test_direct_adam_patch_reports_that_it_cannot_patch(python, checkout):
     result = python([checkout / "scripts" / "direct_adam_patch.py"], door=None, env={"SHIM_DISABLE": "1"})
     assert result.returncode == 1
     assert result.stderr.startswith("shim: Adam could not be patched here")
@@ -53,14 +53,14 @@ def test_the_smoke_test_that_users_can_run_passes_and_can_fail(checkout, tmp_pat
     assert failed.returncode == 1
 
 
-def test_patch_adam_optimizer_tells_whether_the_guards_are_in_force(python):
+def test_patch_adam_optimizer_returns_whether_the_guards_are_active(python):
     code = "import shim; print(shim.patch_adam_optimizer(), shim.patch_adam_optimizer())"
     assert python(code, door="src").stdout == "True True\n"
     assert python(code, door="src", env={"SHIM_SKIP": "adam"}).stdout == "False False\n"
     assert python(code, door="src", env={"SHIM_DISABLE": "1"}).stdout == "False False\n"
 
 
-def test_the_text_that_wrong_guards_take_the_place_of_is_there(checkout):
+def test_the_source_text_that_wrong_guards_replace_exists(checkout):
     script = runpy.run_path(str(checkout / "scripts" / "wrong_wrappers"))
     changes = [change for wrong in script["WRONG"] for change in wrong.changes]
     assert changes

@@ -50,20 +50,20 @@ class HasState:
     ],
     ids=repr,
 )
-def test_data_is_loaded_as_it_was(value):
+def test_data_is_loaded_unchanged(value):
     again = loaded(value)
     assert again == value and type(again) is type(value)
 
 
 @pytest.mark.parametrize("value", [Runs(), HasState(), os.system, print, loaded], ids=lambda value: str(type(value)))
-def test_what_is_no_data_is_refused(value):
+def test_objects_other_than_data_are_refused(value):
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
         loaded({"weights": [value]})
 
 
 @pytest.mark.skipif(not is_in(HERE, ">=2.6"), reason="torch.load takes a whole pickle up to 2.5")
 @pytest.mark.parametrize("legacy", [False, True])
-def test_explain_names_the_risk_and_the_safe_way_for_the_very_global(tmp_path, legacy):
+def test_explain_names_the_risk_and_the_safe_way_for_the_global_in_the_message(tmp_path, legacy):
     import argparse
 
     path = tmp_path / "checkpoint.pt"

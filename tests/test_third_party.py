@@ -122,7 +122,7 @@ def outcome(cls, weight_decay, in_group):
 
 @pytest.mark.parametrize("in_group", [False, True], ids=["in the constructor", "in a group"])
 @pytest.mark.parametrize("package", FAMILIES)
-def test_none_crashes_without_us_and_equals_zero_with_us(package, in_group):
+def test_none_crashes_without_shim_and_equals_zero_with_us(package, in_group):
     optimizers = classes(package)
     zero = {name: outcome(cls, 0.0, in_group) for name, cls in optimizers.items()}
     without = {name: outcome(cls, None, in_group) for name, cls in optimizers.items()}
@@ -161,7 +161,7 @@ def test_the_row_is_applied_and_names_the_release_that_it_was_run_with(package):
         ("torch-optimi", {"Adam", "AdamW", "Lion", "StableAdamW"}),
     ],
 )
-def test_a_row_for_a_module_is_for_these_too(package, names):
+def test_a_row_for_a_module_covers_these_optimizers(package, names):
     assert names <= set(classes(package))
 
 
@@ -175,14 +175,14 @@ def test_a_row_that_was_only_read_says_so():
 
 
 @pytest.mark.parametrize("paged_size", [8192])
-def test_an_8_bit_state_is_guarded_as_well(paged_size):
+def test_an_optimizer_with_8_bit_state_is_guarded(paged_size):
     bitsandbytes = pytest.importorskip("bitsandbytes")
     with shim.activated():
         mended = train(bitsandbytes.optim.AdamW8bit, None, False, size=paged_size)
     assert torch.equal(mended, train(bitsandbytes.optim.AdamW8bit, 0.0, False, size=paged_size))
 
 
-def test_a_subclass_of_theirs_in_which_none_means_something_keeps_it():
+def test_a_subclass_in_which_none_has_a_meaning_keeps_its_none():
     lion_pytorch = pytest.importorskip("lion_pytorch")
 
     class Frozen(lion_pytorch.Lion):
@@ -196,7 +196,7 @@ def test_a_subclass_of_theirs_in_which_none_means_something_keeps_it():
 
 
 @pytest.mark.parametrize("order", ["import lion_pytorch, torch", "import torch, lion_pytorch"])
-def test_a_package_that_brings_torch_in_is_guarded_too(order, python):
+def test_a_package_that_imports_torch_is_guarded(order, python):
     pytest.importorskip("lion_pytorch")
     code = f"""
         {order}

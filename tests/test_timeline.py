@@ -48,12 +48,12 @@ def wrong(module):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("module", [*MOST_USED, "torch.Tensor"])
-def test_a_module_has_the_names_that_the_timeline_says(module):
+def test_a_main_module_has_the_names_of_the_timeline(module):
     assert wrong(module) == {}
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_so_have_other_modules(record_property):
+def test_other_modules_have_the_names_of_the_timeline(record_property):
     every = sorted(timeline._data()["torch"]["names"])
     some = random.Random(19).sample([each for each in every if "._" not in each], 40)
     names = [name for module in some if module in UNTOLD or imported(module) for name in timeline._names(module)]
@@ -99,7 +99,7 @@ def test_every_lost_name_is_answered(package, message):
     assert [each for each in said if not explain(each)] == []
 
 
-def test_so_is_every_lost_method_of_a_tensor():
+def test_every_lost_method_of_a_tensor_is_answered():
     names = [name for module, name in lost("torch") if module == "torch.Tensor"]
     assert "align_to" in names
     said = [f"AttributeError: 'Tensor' object has no attribute '{name}'" for name in names]
@@ -127,7 +127,7 @@ def test_every_name_that_the_most_used_modules_lost_has_a_row_or_an_advice(monke
         ("cannot import name 'device_mesh' from 'torch.distributed' (x.py)", "torch.distributed.device_mesh", ">=2.2"),
     ],
 )
-def test_what_no_row_answers_is_answered_with_its_releases(message, answer, what):
+def test_a_name_that_no_row_answers_is_answered_with_its_releases(message, answer, what):
     [found] = explain(message)
     assert found.name.endswith(answer) and what in found.switch and "no patch" in found.switch
 
@@ -148,7 +148,7 @@ def test_what_no_row_answers_is_answered_with_its_releases(message, answer, what
         "type object 'Tensor' has no attribute 'align_to'",
     ],
 )
-def test_what_never_was_and_what_is_not_torchs_is_not_answered(message):
+def test_names_outside_of_torch_or_of_no_release_are_not_answered(message):
     assert explain(message) == []
 
 
@@ -171,7 +171,7 @@ class TestTheHint:
                     return module, name, found
         raise AssertionError("this torch has every name")
 
-    def test_it_says_which_release_has_the_name(self, python):
+    def test_the_hint_names_the_releases_with_the_name(self, python):
         module, name, found = self.absent()
         for code in (f"import {module} as m\nm.{name}", f"from {module} import {name}"):
             said = " ".join(python(code).stderr.partition("\nshim: ")[2].split())
@@ -187,5 +187,5 @@ class TestTheHint:
             "import torch\ntry:\n    torch.no_such_name\nexcept AttributeError:\n    pass",
         ],
     )
-    def test_it_is_silent_about_what_is_not_torchs(self, python, code):
+    def test_no_hint_is_printed_for_names_outside_of_torch(self, python, code):
         assert "shim:" not in python(code).stderr

@@ -38,7 +38,7 @@ shim.plan(written_for="1.4")  # imports what the tables need
 
 
 @pytest.mark.parametrize("program", ["1.4", "1.13", "2.15"])
-def test_deactivate_takes_every_name_back(python, program):
+def test_deactivate_restores_every_name(python, program):
     code = (
         EVERY_NAME
         + f"""
@@ -66,7 +66,7 @@ for name in sorted(before.keys() | after.keys()):
     assert said.partition("True\n")[1:] == ("True\n", "")
 
 
-def test_without_a_release_every_name_is_there_or_not_as_without_us(python):
+def test_without_a_release_the_names_are_those_without_shim(python):
     paths = [target.path for row in rows.load() for target in row.targets]
     code = """
 import sys, operator, importlib
@@ -111,7 +111,7 @@ for what in [*modules, upsampled, loss]:
 
 
 @pytest.mark.parametrize("program", ["1.4", "1.7", "1.12", "2.7"])
-def test_torchscript_compiles_torchs_own_code_as_without_us(python, tmp_path, program):
+def test_torchscript_compiles_the_code_of_torch_as_without_shim(python, tmp_path, program):
     script = tmp_path / "program.py"
     script.write_text(SCRIPTED)
     plain = python(["-W", "ignore", script], door=None)
@@ -120,7 +120,7 @@ def test_torchscript_compiles_torchs_own_code_as_without_us(python, tmp_path, pr
 
 
 @pytest.mark.skipif(not (2, 3) <= HERE < (3, 0), reason="TorchScript asks a function what to compile from 2.3 on")
-def test_torchscript_compiles_what_it_would_without_us(python, tmp_path):
+def test_torchscript_compiles_what_it_compiles_without_shim(python, tmp_path):
     script = tmp_path / "program.py"
     script.write_text("""
 import pickle, torch

@@ -60,7 +60,7 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_a_run_of_another_implementation_goes_on(writer):
+def test_a_checkpoint_of_another_implementation_continues(writer):
     write, options, clip = WRITERS[writer]
     oracle, state = interrupted(clip)
     p = torch.nn.Parameter(oracle.p.float())
@@ -77,7 +77,7 @@ def test_a_run_of_another_implementation_goes_on(writer):
 
 
 @pytest.mark.parametrize("damage", ["step is a number", "no step", "no exp_avg", "None", "no keys"])
-def test_what_is_missing_or_none_is_mended(damage):
+def test_missing_keys_and_none_are_replaced(damage):
     _, state = interrupted(lambda t: t**0.25)
     saved = reference(state)
     if damage == "step is a number":
@@ -114,7 +114,7 @@ def test_an_adam_checkpoint_says_what_to_do(other):
         ADOPT([p]).load_state_dict(adam.state_dict())
 
 
-def test_a_checkpoint_of_a_stranger_says_what_to_do():
+def test_a_checkpoint_of_an_unknown_optimizer_says_what_to_do():
     p = torch.nn.Parameter(torch.ones(3))
     sgd = torch.optim.SGD([p], lr=0.1, momentum=0.9)
     p.grad = torch.ones(3)
@@ -125,7 +125,7 @@ def test_a_checkpoint_of_a_stranger_says_what_to_do():
 
 
 @pytest.mark.parametrize("key", ["caution", "cautious", "stable_adamw", "fixed_decay", "corrected_weight_decay"])
-def test_other_mathematics_is_refused(key):
+def test_a_checkpoint_of_a_different_algorithm_is_refused(key):
     saved = timm(interrupted(None)[1])
     saved["param_groups"][0][key] = True
 
@@ -231,7 +231,7 @@ META = {
     "name", [*DAMAGES, *(pytest.param(n, marks=pytest.mark.torch_from(2, 0, "meta")) for n in META)]
 )
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
-def test_what_does_not_fit_is_named_and_nothing_is_changed(name):
+def test_a_mismatch_is_named_and_changes_nothing(name):
     damage, message = {**DAMAGES, **META}[name]
     optimizer = trained()
     saved = optimizer.state_dict()
@@ -303,7 +303,7 @@ def with_another(container, path, other):
 
 @pytest.mark.parametrize("without", [None, "exp_avg", "step"])
 @pytest.mark.parametrize("place", PLACES)
-def test_whatever_stands_in_a_checkpoint_it_loads_or_the_error_says_what_is_wrong(place, without):
+def test_any_checkpoint_loads_or_the_error_says_what_is_wrong(place, without):
     refused = 0
     for other in OTHERS:
         optimizer = trained()

@@ -33,7 +33,7 @@ def expected(lr, steps):
 
 @pytest.mark.parametrize("dtype", LOW, ids=str)
 @pytest.mark.parametrize("lr, steps", [(1e-4, 400), (1e-6, 2000)], ids=["1e-4", "1e-6"])
-def test_a_weight_does_not_stand_still(form, dtype, lr, steps):
+def test_small_updates_move_a_low_precision_weight_as_they_move_a_float32_one(form, dtype, lr, steps):
     oracle = expected(lr, steps)
 
     p, optimizer = trained(dtype, form, lr, steps)
@@ -58,7 +58,7 @@ def test_the_state_is_float32_and_survives_a_checkpoint(form, dtype):
 
 
 @pytest.mark.parametrize("dtype", LOW, ids=str)
-def test_it_is_deterministic_and_leaves_the_random_generator_alone(form, dtype):
+def test_steps_are_deterministic_and_do_not_use_the_random_generator(form, dtype):
     before = torch.get_rng_state()
 
     first, _ = trained(dtype, form, 1e-4, 50)
@@ -76,7 +76,7 @@ def skip_without_arithmetic(dtype):
 
 
 @pytest.mark.parametrize("dtype", LOW, ids=str)
-def test_rounding_to_nearest_is_the_plain_behaviour(form, dtype):
+def test_rounding_to_nearest_loses_small_updates_and_keeps_no_compensation(form, dtype):
     skip_without_arithmetic(dtype)
 
     p, optimizer = trained(dtype, form, 1e-4, 50, rounding="nearest")
@@ -97,7 +97,7 @@ def test_an_infinite_weight_stays_infinite(form):
     assert p.tolist() == [float("inf"), 1.0]
 
 
-def test_mixed_dtypes_in_one_group(form):
+def test_parameters_of_mixed_dtypes_in_one_group_move_alike(form):
     params = [torch.nn.Parameter(torch.ones(2, dtype=d)) for d in (torch.float32, torch.bfloat16, torch.float64)]
     optimizer = ADOPT(params, lr=1e-3, **form)
 
@@ -112,7 +112,7 @@ def test_mixed_dtypes_in_one_group(form):
 
 
 @pytest.mark.parametrize("dtype", LOW, ids=str)
-def test_stochastic_rounding_arrives_on_average_without_compensation(form, dtype):
+def test_stochastic_rounding_reaches_the_exact_value_on_average(form, dtype):
     p = torch.nn.Parameter(torch.ones(4096, dtype=dtype))
     optimizer = ADOPT([{"params": [p], "rounding": "stochastic"}], lr=1e-4, **form)
 
@@ -167,7 +167,7 @@ def test_stochastic_rounding_takes_one_of_the_two_neighbours_and_is_unbiased(dty
 
 
 @pytest.mark.parametrize("dtype", LOW, ids=str)
-def test_stochastic_rounding_keeps_what_the_dtype_holds(dtype):
+def test_stochastic_rounding_keeps_representable_values(dtype):
     info = torch.finfo(dtype)
     held = [0.0, 1.0, -2.5, info.tiny, info.max, -info.max, math.inf, -math.inf, math.nan]
     held += [2.0**-24, 5 * 2.0**-24]  # subnormal in float16

@@ -76,7 +76,7 @@ CASES = {of_all_kinds: 0, sharing: 0, float16: 3, strided: 3, of_a_class: 3}
 
 
 @pytest.mark.parametrize("make", CASES, ids=lambda make: make.__name__)
-def test_what_the_kernel_cannot_take_goes_another_way_to_the_same_place(make, refused, looked_at):
+def test_parameters_that_the_kernel_cannot_take_get_the_same_result_another_way(make, refused, looked_at):
     params, others = make(), make()
     with torch.no_grad():
         for p, q in zip(params, others):
@@ -102,7 +102,7 @@ def odd_gradients():
 
 
 @pytest.mark.parametrize("name, grad", list(odd_gradients()), ids=lambda value: value if isinstance(value, str) else "")
-def test_a_gradient_in_another_layout_counts_as_what_it_says(name, grad, refused, looked_at):
+def test_a_gradient_in_another_layout_gives_the_same_numbers(name, grad, refused, looked_at):
     p, q = (torch.nn.Parameter(ordinary()[0]) for _ in range(2))
 
     optimizers = ADOPT([p], **OPTIONS, fused=True), ADOPT([q], **OPTIONS, foreach=False)
@@ -144,7 +144,7 @@ def in_low_precision(p):
     [reshaped, shortened, of_another_dtype, sparse, without_gradient, in_low_precision],
     ids=lambda f: f.__name__,
 )
-def test_what_becomes_of_a_tensor_between_two_steps_is_seen(change):
+def test_changes_of_a_tensor_between_two_steps_are_detected(change):
     def run(**form):
         params = as_parameters(ordinary())
         optim = steps(params, [torch.ones_like(p) for p in params], **form)
@@ -165,7 +165,7 @@ def test_what_becomes_of_a_tensor_between_two_steps_is_seen(change):
             assert_close(p, q, 1e-2 if change is in_low_precision else 2e-6)
 
 
-def test_many_parameters_are_gone_through_without_a_line_of_python_for_each(monkeypatch):
+def test_a_step_runs_no_line_of_python_per_parameter(monkeypatch):
     if not native._inspects:
         pytest.skip(f"torch {torch.__version__}: its objects are not read")
     params = as_parameters(ordinary())
@@ -181,7 +181,7 @@ def test_many_parameters_are_gone_through_without_a_line_of_python_for_each(monk
     assert not any(torch.equal(p, q) for p, q in zip(params, before))
 
 
-def test_parameters_that_are_frozen_stay_and_cost_no_line_of_python(monkeypatch):
+def test_frozen_parameters_stay_and_run_no_line_of_python(monkeypatch):
     if not native._inspects:
         pytest.skip(f"torch {torch.__version__}: its objects are not read")
     params = as_parameters(ordinary())
@@ -287,7 +287,7 @@ def test_an_overlap_is_found_wherever_the_tensors_lie(seed, monkeypatch):
     assert answers[1:] == [1] + [0] * 8 * 64  # and then one by one
 
 
-def test_a_state_of_another_shape_is_an_error_as_ever():
+def test_a_state_of_another_shape_is_an_error():
     params, grads, m, v = (ordinary(seed) for seed in range(4))
     m[1] = m[1].reshape(3, 4)
 
@@ -296,7 +296,7 @@ def test_a_state_of_another_shape_is_an_error_as_ever():
 
 
 @pytest.mark.parametrize("column", range(1, 5))
-def test_a_list_that_is_too_short_is_an_error_as_ever(column, looked_at):
+def test_a_list_that_is_too_short_is_an_error(column, looked_at):
     columns = [[torch.ones(4) for _ in range(12)] for _ in range(4)] + [[torch.tensor(2.0) for _ in range(12)]]
     del columns[column][8:]
 
@@ -304,7 +304,7 @@ def test_a_list_that_is_too_short_is_an_error_as_ever(column, looked_at):
         functional(*columns, fused=True)
 
 
-def test_with_grad_enabled_a_leaf_is_protected_as_ever():
+def test_with_grad_enabled_a_step_on_a_leaf_is_an_error():
     params, grads, m, v = (ordinary(seed) for seed in range(4))
 
     with pytest.raises(RuntimeError, match="leaf"):
@@ -327,7 +327,7 @@ def test_autograd_notices_that_a_parameter_was_changed(count):
     assert p.grad._version == 0, "the gradient is only read"
 
 
-def test_a_clip_gets_each_step_once(refused):
+def test_a_clip_is_called_once_for_each_step(refused):
     seen = []
     params = as_parameters(ordinary())
     optim = ADOPT(params, fused=True, clip_lambda=lambda t: seen.append(t) or 1.0)

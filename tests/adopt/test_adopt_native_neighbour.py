@@ -36,7 +36,7 @@ def test_an_error_of_a_signal_handler_after_the_kernel_is_raised_and_the_step_is
     assert torch.equal(p, q) and int(optim.state[p]["step"]) == 3
 
 
-def test_the_gil_is_released(monkeypatch):
+def test_the_kernel_releases_the_gil(monkeypatch):
     kernel, inside = native._kernel, []
 
     def timed(*args):
@@ -69,7 +69,7 @@ def test_the_gil_is_released(monkeypatch):
     assert max(sum(begin < at < end for at in seen) for begin, end in inside) > 2
 
 
-def test_two_threads_that_step_two_optimizers_at_once_give_the_numbers_of_one():
+def test_two_threads_that_step_two_optimizers_at_once_compute_what_one_thread_does():
     def train(seed):
         generator = torch.Generator().manual_seed(seed)
         params = as_parameters([torch.randn(n, generator=generator) for n in (1, 33, 70_000)])
@@ -94,7 +94,7 @@ def test_two_threads_that_step_two_optimizers_at_once_give_the_numbers_of_one():
 
 
 @pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python needs its GIL")
-def test_a_python_without_a_gil_stays_without_one(python):
+def test_a_free_threaded_python_stays_without_a_gil(python):
     code = """
     import sys
     sys.modules["triton"] = None  # torch's first optimizer imports it, and it wants the GIL
@@ -163,7 +163,7 @@ print(counts, workers, runtimes() == loaded, len(loaded))
 
 
 @pytest.mark.skipif(not sysconfig.get_platform().startswith("linux"), reason="counts threads in /proc")
-def test_threads_are_torchs_own_and_as_many_as_it_says(python):
+def test_the_kernel_uses_torchs_threads_and_their_number(python):
     if native._parallel is None:
         pytest.skip("this torch has no OpenMP runtime with GOMP_parallel")
 

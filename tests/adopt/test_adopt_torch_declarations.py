@@ -231,7 +231,7 @@ def test_state_dict_is_deterministic_and_left_alone(kind, kwargs, device):
 
 
 @each_config
-def test_older_state_dicts_load(kind, kwargs, device):
+def test_older_state_dicts_load_and_training_continues_the_same(kind, kwargs, device):
     skip_tensor_lr(kwargs)
     problem = Problem(kind, kwargs, device).run(3)
     saved = copy.deepcopy(problem.optimizer.state_dict())
@@ -243,7 +243,7 @@ def test_older_state_dicts_load(kind, kwargs, device):
 
 
 @each_config
-def test_a_step_that_is_not_a_tensor_loads(kind, kwargs, device):
+def test_a_step_count_that_is_not_a_tensor_loads(kind, kwargs, device):
     skip_tensor_lr(kwargs)
     problem = Problem(kind, kwargs, device).run(3)
     saved = copy.deepcopy(problem.optimizer.state_dict())
@@ -255,7 +255,7 @@ def test_a_step_that_is_not_a_tensor_loads(kind, kwargs, device):
 
 
 @each_config
-def test_saved_with_weights_only_it_is_equal(kind, kwargs, device):
+def test_a_state_loaded_with_weights_only_is_equal(kind, kwargs, device):
     skip_tensor_lr(kwargs)
     problem = Problem(kind, kwargs, device).run(3)
     buffer = io.BytesIO()
@@ -298,7 +298,7 @@ def test_the_state_is_not_empty(kind, kwargs, device):
 
 
 @each_config
-def test_mixed_devices_and_dtypes(kind, kwargs, device):
+def test_parameters_of_mixed_devices_and_dtypes_move_alike(kind, kwargs, device):
     skip_tensor_lr(kwargs)
     dtypes = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
     params = [

@@ -94,7 +94,7 @@ def test_torch_compile_makes_one_graph_and_no_more_in_20_steps(chosen, lr, nativ
 @pytest.mark.torch_from(2, 3, "no GradScaler for the CPU")
 @pytest.mark.parametrize("in_step", [False, True], ids=["the scaler unscales", "the step unscales"])
 @pytest.mark.parametrize("chosen", [{"foreach": False}, {"foreach": True}, {"fused": True}], ids=str)
-def test_grad_scaler(chosen, in_step, native_kernel):
+def test_a_grad_scaler_skips_infinite_gradients_and_leaves_the_others_alone(chosen, in_step, native_kernel):
     p, q = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
     optimizer, plain = ADOPT([p], lr=0.1, **chosen), ADOPT([q], lr=0.1, **chosen)
     assert getattr(optimizer, "_step_supports_amp_scaling", False) == chosen.get("fused", False)

@@ -22,7 +22,7 @@ CASES = (HERE / "triton_cases.py", HERE / "triton_launch_cases.py")
 
 @needs_triton
 @pytest.mark.parametrize("where", ["interpreter", "GPU"])
-def test_the_kernels_do_what_they_must(where, python):
+def test_the_kernels_pass_all_their_cases(where, python):
     if where == "GPU" and not torch.cuda.is_available():
         pytest.skip("no GPU")
 
@@ -39,7 +39,7 @@ def test_the_kernels_do_what_they_must(where, python):
     print(where, passed.group(0))
 
 
-def test_a_missing_triton_is_named(python):
+def test_the_error_names_a_missing_triton(python):
     done = python(
         """
         import sys
@@ -55,7 +55,7 @@ def test_a_missing_triton_is_named(python):
 
 
 @needs_triton
-def test_a_cpu_without_the_interpreter_is_named():
+def test_the_error_for_a_cpu_names_the_interpreter():
     assert "Triton runs on a GPU, not on cpu" in cuda.why_not([torch.ones(2)])
 
 

@@ -57,7 +57,7 @@ def test_parameters_that_join_late_leave_and_come_back():
 
 
 @pytest.mark.parametrize("decay", DECAYS)
-def test_layouts_and_sizes_around_a_block(decay):
+def test_layouts_and_sizes_around_a_block_agree_with_the_oracle(decay):
     generator = torch.Generator().manual_seed(3)
     tensors = [t for _, t in layouts(generator, torch.float32)]
     tensors += [randn(generator, n) for n in (BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK)]
@@ -79,7 +79,7 @@ def test_layouts_and_sizes_around_a_block(decay):
     assert [p.stride() for p in params] == strides
 
 
-def test_a_state_in_another_order_than_its_parameter():
+def test_a_state_in_another_memory_order_than_its_parameter_gives_the_same_numbers():
     ours, fused, theirs, single = pair([(4, 6)])
     step_both(ours, fused, theirs, single, steps=2)
     state = fused.state[ours[0]]
@@ -271,7 +271,7 @@ def test_a_first_step_with_neither_lr_nor_gradient_makes_the_state_and_does_not_
 
 
 @pytest.mark.parametrize("t", [-1.0, math.nan])
-def test_a_step_that_there_cannot_be_is_as_in_the_other_forms(t):
+def test_an_impossible_step_count_gives_the_numbers_of_the_other_forms(t):
     ours, fused, theirs, single = pair([(3,)])
     step_both(ours, fused, theirs, single, steps=1)
     for optimizer, params in ((fused, ours), (single, theirs)):
@@ -282,7 +282,7 @@ def test_a_step_that_there_cannot_be_is_as_in_the_other_forms(t):
     assert ours[0].isnan().all() and theirs[0].isnan().all()
 
 
-def test_a_step_that_is_set_back_starts_anew():
+def test_a_step_count_set_back_to_zero_starts_the_state_anew():
     ours, fused, theirs, single = pair([(3,)])
     step_both(ours, fused, theirs, single)
     for optimizer, params in ((fused, ours), (single, theirs)):

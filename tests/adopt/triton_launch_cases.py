@@ -10,7 +10,7 @@ from triton_pairs import BLOCK, DEVICE, INTERPRETED, Fused, needs_gpu, on_device
 from shim.adopt import cuda, triton_kernels
 
 
-def test_one_launch_for_each_combination_of_dtypes(monkeypatch):
+def test_each_combination_of_dtypes_has_one_launch(monkeypatch):
     launches = []
     kernel = triton_kernels.step_kernel
 
@@ -29,7 +29,7 @@ def test_one_launch_for_each_combination_of_dtypes(monkeypatch):
     assert launches == [(4,), (4,)]
 
 
-def test_the_table_is_made_anew_only_when_a_tensor_moves():
+def test_the_table_is_rebuilt_only_when_a_tensor_moves():
     ours, fused, _, _ = pair([(3,), (4,)])
     cuda._tables.clear()
     for p in ours:
@@ -86,7 +86,7 @@ def test_tensors_that_do_not_fit_are_refused_before_anything_is_written(damage):
     assert all(torch.equal(p, b) for p, b in zip(ours, before))
 
 
-def test_what_the_kernels_cannot_take_is_named():
+def test_the_error_names_what_the_kernels_cannot_take():
     assert cuda.why_not([torch.ones(2, device=DEVICE), torch.ones(0, dtype=torch.float16, device=DEVICE)]) is None
     for tensor, reason in [
         (torch.ones(2, dtype=torch.float64, device=DEVICE), "torch.float64"),

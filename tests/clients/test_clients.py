@@ -145,12 +145,12 @@ def test_a_number_trains_to_the_same_bits_with_and_without_shim(client):
 
 
 @each({(client.script, client.launcher): client for client in CLIENTS if client.missing() is None}.values())
-def test_the_warning_is_to_be_seen(client):
+def test_the_warning_is_visible(client):
     assert "got weight_decay=None" in trained(client.script, client.launcher, (None, 0.01), DOORS[client.script]).stderr
 
 
 @pytest.mark.parametrize("door", [RUN, PATH])
-def test_where_none_means_something_nothing_changes(door):
+def test_a_none_with_a_meaning_is_not_replaced(door):
     plain, guarded = (trained("meaningful_none", (), (None, 0.01), through) for through in (None, door))
     assert plain.stdout.count("holds [None, 0.01]") == plain.stdout.count(" null ") == len(MEANINGFUL)
     assert (guarded.stdout, guarded.stderr) == (plain.stdout, plain.stderr)

@@ -158,7 +158,7 @@ FORMATS: dict[str, tuple[Any, tuple[str, ...], Callable[[str], Any]]] = {
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_only_the_value_changes_in_bytes_and_in_meaning(name: str) -> None:
+def test_a_fix_changes_only_the_value_in_bytes_and_in_meaning(name: str) -> None:
     texts, written, read = FORMATS[name]
 
     @RUN
@@ -222,7 +222,7 @@ def mutated(draw: Any) -> bytes:
 
 
 @pytest.mark.parametrize(("name", "libyaml"), [*((name, True) for name in FORMATS), ("yaml", False)])
-def test_no_input_crashes_it_and_what_cannot_be_parsed_is_not_written(
+def test_no_input_crashes_the_check_and_an_unparsable_file_is_not_written(
     name: str, libyaml: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not libyaml:
@@ -291,7 +291,7 @@ def test_deep_nesting_is_an_error_and_not_a_crash(name: str, text: str, tmp_path
     assert path.read_text() == text
 
 
-def test_aliases_of_aliases_are_no_endless_walk_and_what_they_share_is_not_mended(tmp_path: Path) -> None:
+def test_aliases_of_aliases_end_and_shared_values_are_not_fixed(tmp_path: Path) -> None:
     path = tmp_path / "bomb.yaml"
     lines = ["a0: &a0 {weight_decay: null}"]
     lines += [f"a{i + 1}: &a{i + 1} [" + ", ".join([f"*a{i}"] * 9) + "]" for i in range(9)]
@@ -309,7 +309,7 @@ SHAPES: dict[str, Callable[[int], str]] = runpy.run_path(
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_time_grows_with_the_bytes(shape: str, tmp_path: Path) -> None:
+def test_the_time_of_a_check_is_linear_in_the_bytes(shape: str, tmp_path: Path) -> None:
     kind = shape.partition(":")[0]
     task = Task(0.5, False, True, "python" if kind == "py" else kind)
     path = tmp_path / "config"

@@ -49,7 +49,7 @@ def lines_of_shim(text: str) -> list[str]:
     return [line.split()[1] for line in text.splitlines() if line.startswith("shim: ")]
 
 
-def test_the_workflow_checks_asks_the_doctor_and_gives_the_jobs_exit_code(
+def test_the_workflow_runs_check_doctor_and_the_job_and_returns_its_exit_code(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     config = tmp_path / "my config.yaml"
@@ -65,7 +65,7 @@ def test_the_workflow_checks_asks_the_doctor_and_gives_the_jobs_exit_code(
     assert config.read_text() == "weight_decay: null\n"
 
 
-def test_the_workflow_mends_on_request(environment: dict[str, str], tmp_path: Path) -> None:
+def test_the_workflow_fixes_a_config_with_fix(environment: dict[str, str], tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("weight_decay: null\n")
 
@@ -96,7 +96,7 @@ def test_the_workflow_starts_no_job_that_would_not_be_guarded(environment: dict[
 
 
 @pytest.mark.parametrize("arguments", [[], ["config.yaml"], ["config.yaml", "--"], ["--fix", "--value"], ["--what"]])
-def test_the_workflow_says_how_it_is_used(environment: dict[str, str], arguments: list[str]) -> None:
+def test_the_workflow_prints_its_usage_for_wrong_arguments(environment: dict[str, str], arguments: list[str]) -> None:
     done = workflow(environment, *arguments)
 
     assert done.returncode == 2

@@ -37,7 +37,7 @@ def guarded(python, tmp_path):
     return run
 
 
-def test_a_grandchild_through_a_shell(guarded):
+def test_a_grandchild_through_a_shell_is_guarded(guarded):
     program = """
 import subprocess, sys
 if sys.argv[1:] == ["child"]:
@@ -49,7 +49,7 @@ else:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_workers_of_a_data_loader(guarded, method):
+def test_workers_of_a_data_loader_are_guarded(guarded, method):
     program = f"""
 import os
 
@@ -67,7 +67,7 @@ if __name__ == "__main__":
     assert guarded(program) == "[0.0, 0.0] False\n"
 
 
-def test_torch_multiprocessing(guarded):
+def test_processes_of_torch_multiprocessing_are_guarded(guarded):
     program = """
 def work(rank):
     print(rank, weight_decay())
@@ -114,19 +114,19 @@ class TestLaunchers:
     def both_ranks(self, tmp_path):
         return lambda: [(tmp_path / f"rank{rank}").read_text() for rank in (0, 1)]
 
-    def test_torchrun_with_two_processes(self, elastic, guarded, both_ranks):
+    def test_two_processes_of_torchrun_are_guarded(self, elastic, guarded, both_ranks):
         where = ["--nnodes=1", "--nproc_per_node=2", "--master_addr=127.0.0.1", f"--master_port={free_port()}"]
         guarded(DISTRIBUTED, "-m", "torch.distributed.run", *where, door="sitecustomize")
         assert both_ranks() == ["0.0", "0.0"]
 
-    def test_the_torchrun_command(self, elastic, guarded, both_ranks):
+    def test_processes_of_the_torchrun_command_are_guarded(self, elastic, guarded, both_ranks):
         torchrun = Path(sys.executable).with_name("torchrun")
         if not torchrun.exists():
             pytest.skip("this torch has no torchrun")
         guarded(DISTRIBUTED, torchrun, "--nproc_per_node=2", f"--master_port={free_port()}")
         assert both_ranks() == ["0.0", "0.0"]
 
-    def test_accelerate_launch(self, guarded, environment):
+    def test_a_process_of_accelerate_launch_is_guarded(self, guarded, environment):
         """With one process: on a CPU it starts several through MPI only."""
         python = environment("accelerate", with_torch=True)
         program = """
@@ -184,14 +184,14 @@ show(Actor.options(runtime_env=WORK).remote().work.remote())
 
         return run
 
-    def test_the_workers_of_a_program_under_a_door(self, ray):
+    def test_ray_workers_of_a_program_under_a_door_are_guarded(self, ray):
         assert ray("src") == ["0.0", "0.0"]
 
-    def test_a_runtime_environment_with_the_path_and_none_at_all(self, ray):
+    def test_a_ray_runtime_environment_with_shims_path_guards_and_one_without_does_not(self, ray):
         found = ray(None, work={"env_vars": {"PYTHONPATH": SITE}}, more="show(task.remote())")
         assert found == ["0.0", "0.0", "TypeError"]
 
-    def test_a_runtime_environment_with_a_setup_hook(self, ray, checkout):
+    def test_a_ray_runtime_environment_with_a_setup_hook_guards(self, ray, checkout):
         found = {"PYTHONPATH": str(checkout / "src")}  # shim is not installed there
         assert ray(None, job={"worker_process_setup_hook": "shim.activate", "env_vars": found}) == ["0.0", "0.0"]
 
@@ -217,14 +217,14 @@ class TestAnotherPython:
 
     @pytest.mark.parametrize("executable", list(pythons()))
     @pytest.mark.parametrize("before", [[], ["-v"], ["-W", "error"]], ids=" ".join)
-    def test_with_the_directory_of_another_environment(self, python, installed, executable, before):
+    def test_the_sitecustomize_of_another_environment_changes_nothing(self, python, installed, executable, before):
         bare = python([*before, "-c", self.LOOK], door=None, executable=executable)
         result = python([*before, "-c", self.LOOK], env={"PYTHONPATH": installed}, executable=executable)
         assert (result.stdout, result.returncode) == (bare.stdout, 0)
         assert "-v" in before or result.stderr == bare.stderr == ""
         assert "Traceback" not in result.stderr
 
-    def test_a_bare_environment_without_torch(self, python, tmp_path):
+    def test_a_bare_environment_without_torch_is_unchanged(self, python, tmp_path):
         venv.create(str(tmp_path / "bare"))
         bare = tmp_path / "bare" / "bin" / "python"
         code = "import sys, json; print(sys.path[1:], 'shim' in sys.modules); import torch"
@@ -233,7 +233,7 @@ class TestAnotherPython:
         assert (armed.stdout, armed.stderr, armed.returncode) == (plain.stdout, plain.stderr, 1)
         assert plain.stderr.endswith("No module named 'torch'\n")
 
-    def test_an_isolated_child(self, guarded):
+    def test_an_isolated_child_is_unchanged(self, guarded):
         program = """
 import subprocess, sys
 for option in ("-I", "-E", "-S"):

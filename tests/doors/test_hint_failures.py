@@ -31,9 +31,9 @@ def copy(tmp_path, checkout):
     return copy
 
 
-class TestWhateverIsBroken:
+class TestBrokenStreamsAndFiles:
     @pytest.mark.parametrize("stream", STREAMS)
-    def test_a_stderr_that_takes_nothing(self, python, script, stream):
+    def test_an_unusable_stderr_changes_nothing(self, python, script, stream):
         script.write_text(f"import sys\n{STREAMS[stream]}\n{DIES}")
         plain, ours = python([script], door=None), python([script])
         assert (ours.returncode, ours.stdout) == (plain.returncode, plain.stdout)
@@ -41,7 +41,7 @@ class TestWhateverIsBroken:
         assert after.startswith(before) and (after == before or stream == "not in this encoding")
 
     @pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", ">&- 2>&-", "2>&1 | head -c 10"])
-    def test_a_stderr_that_the_shell_gives(self, python, script, redirection):
+    def test_a_redirected_stderr_changes_nothing(self, python, script, redirection):
         command = ["-c", f'{sys.executable} {script} {redirection}; echo "code $?"']
         plain, ours = (python(command, executable="/bin/sh", door=door) for door in (None, "sitecustomize"))
         assert (ours.stdout, ours.stderr) == (plain.stdout, plain.stderr)
@@ -58,7 +58,7 @@ class TestWhateverIsBroken:
         ],
         ids=["syntax", "exit", "memory", "ctrl-c", "regular expression", "explain"],
     )
-    def test_a_table_that_does_not_load(self, python, script, copy, file, old, new):
+    def test_a_table_that_cannot_be_loaded_changes_nothing(self, python, script, copy, file, old, new):
         broken = copy / "src" / "shim" / file
         assert old in broken.read_text()
         broken.write_text(broken.read_text().replace(old, new, 1))
@@ -66,5 +66,5 @@ class TestWhateverIsBroken:
         assert (died.returncode, died.stdout) == (1, "")
         assert re.match("Traceback", died.stderr) and re.search(r"\nAttributeError: .*\n\Z", died.stderr)
 
-    def test_a_copy_that_is_not_broken_says_it(self, python, script, copy):
+    def test_an_intact_copy_of_the_checkout_prints_the_hint(self, python, script, copy):
         assert len(said(python([script], env={"PYTHONPATH": str(copy)}))) == 1

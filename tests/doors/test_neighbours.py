@@ -98,23 +98,23 @@ class TestToolsWithASitecustomize:
 
         return run
 
-    def test_ours_in_front_runs_theirs_once(self, start, tool):
+    def test_shims_sitecustomize_in_front_runs_the_tools_once(self, start, tool):
         result = start("python", "-v", program=ANNOUNCE + "import torch.optim", path=["ours", "theirs", "fake"])
         assert result.stdout == "at work True\ntorch.optim runs\narrived: torch.optim\n", result.stderr[-3000:]
         assert sum(tool.directory in directory for directory in loads(result.stderr)) == 1
 
-    def test_theirs_in_front_runs_ours_if_it_runs_any(self, start, tool):
+    def test_the_tools_sitecustomize_in_front_runs_shims_if_it_runs_any(self, start, tool):
         result = start("wrapper", "python", program=ANNOUNCE + "import torch.optim", path=["ours", "fake"])
         assert result.stdout.startswith("at work True\ntorch.optim runs\n"), result.stderr
         assert ("arrived: torch.optim" in result.stdout) == tool.chains
 
-    def test_doctor_names_theirs_in_front(self, start, tool):
+    def test_doctor_names_a_sitecustomize_in_front_of_shims(self, start, tool):
         result = start("wrapper", "python", program="from shim import doctor\ndoctor.main([])", path=["ours", "src"])
         # Its lines are wrapped, inside long paths too.
         said = f"{tool.directory}/sitecustomize.py comes before shim's on PYTHONPATH".replace(" ", "")
         assert said in "".join(result.stdout.split()), result.stdout + result.stderr
 
-    def test_run_under_its_own_command_guards(self, start):
+    def test_run_under_the_command_of_the_tool_guards(self, start):
         result = start("wrapper", "python", "-m", "shim", "run", program=DIES, path=["src"])
         assert result.stdout == "at work True\nweight decay 0.0\n", result.stderr
 

@@ -45,7 +45,7 @@ class TestEveryOptimizer:
         with warned:
             assert torch.equal(train(make(None)), expected)
 
-    def test_none_put_into_a_live_group_is_zero(self, cls, train):
+    def test_none_set_in_an_existing_group_is_zero(self, cls, train):
         def put(value):
             return lambda optimizer: optimizer.param_groups[0].__setitem__("weight_decay", value)
 
@@ -113,7 +113,7 @@ def test_none_in_an_optimizer_that_was_saved_whole_is_zero(save):
     assert loaded.param_groups[0]["weight_decay"] == 0.0
 
 
-def test_none_made_a_default_is_zero_in_the_groups_that_take_it():
+def test_none_set_as_a_default_is_zero_in_the_groups_that_inherit_it():
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=0.1)
     optimizer.defaults["weight_decay"] = None
     optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(2))]})

@@ -33,7 +33,7 @@ class Renamed(torch.optim.AdamW):
     """Brings no step of its own."""
 
 
-def test_a_subclass_in_which_none_means_something_keeps_its_none(recwarn):
+def test_a_subclass_in_which_none_has_a_meaning_keeps_its_none(recwarn):
     trained, frozen = one_parameter(), one_parameter()
     groups = [{"params": [trained], "weight_decay": 0.1}, {"params": [frozen], "weight_decay": None}]
     optimizer = Frozen(groups, lr=0.1)
@@ -45,7 +45,7 @@ def test_a_subclass_in_which_none_means_something_keeps_its_none(recwarn):
     assert not recwarn.list
 
 
-def test_a_subclass_that_hands_none_on_to_super_is_mended_there_and_keeps_its_none(train):
+def test_a_none_that_a_subclass_passes_to_super_is_replaced_there_and_stays_in_its_group(train):
     def make(cls, weight_decay):
         return lambda parameters: cls([{"params": parameters, "weight_decay": weight_decay}], lr=0.1)
 
@@ -57,13 +57,13 @@ def test_a_subclass_that_hands_none_on_to_super_is_mended_there_and_keeps_its_no
     assert kept == [None, None, None]
 
 
-def test_a_subclass_without_a_step_is_mended(train):
+def test_a_subclass_without_a_step_is_guarded(train):
     expected = train(builder(torch.optim.AdamW, weight_decay=0.0))
     with warned:
         assert torch.equal(train(builder(Renamed, weight_decay=None)), expected)
 
 
-def test_an_optimizer_that_is_not_torchs_keeps_its_none():
+def test_an_optimizer_outside_of_torch_keeps_its_none():
     class Own(torch.optim.Optimizer):
         def __init__(self, params, weight_decay=None):
             super().__init__(params, {"weight_decay": weight_decay})
@@ -105,7 +105,7 @@ def own_optimizer():
     return Own
 
 
-def test_guard_gives_a_class_of_ones_own_the_same_guards():
+def test_guard_gives_a_class_of_the_user_the_same_guards():
     shim.deactivate()
     Own = shim.guard(own_optimizer())
     with pytest.warns(shim.NoneWeightDecayWarning, match=r"own default is 0\.3"):

@@ -23,7 +23,7 @@ def everything():
     return places
 
 
-def test_deactivation_gives_back_the_same_objects():
+def test_deactivation_restores_the_same_objects():
     shim.deactivate()
     for cls in optimizers():
         builder(cls)([torch.nn.Parameter(torch.ones(2, 2))])  # torch wraps the step of a class at its first instance

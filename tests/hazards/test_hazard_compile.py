@@ -200,13 +200,13 @@ def test_a_guard_adds_no_graph_break_and_no_recompilation(same):
     same(counts, equal=no_worse)
 
 
-def test_a_none_under_compile(same):
+def test_a_none_under_compile_trains_as_zero_without_new_warnings(same):
     same(a_none_under_compile)
 
 
-def test_full_graph(same):
+def test_a_guarded_step_compiles_to_one_graph_where_the_original_does(same):
     same(full_graph)
 
 
-def test_undone_after_a_compile(same):
+def test_deactivation_after_a_compile_leaves_torch_as_without_shim(same):
     same(undone_after_a_compile)

@@ -48,5 +48,5 @@ def what_the_first_compile_leaves():
     return [*seen, stepped(0.1)]
 
 
-def test_guards_and_hooks_survive_it(same):
+def test_guards_and_hooks_survive_the_first_compile(same):
     same(what_the_first_compile_leaves)

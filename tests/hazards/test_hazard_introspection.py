@@ -189,22 +189,22 @@ def instances():
     return [repr(optimizer), sorted(vars(optimizer)), str(inspect.signature(optimizer.step)), optimizer.step.__name__]
 
 
-def test_classes_and_their_methods(same):
+def test_inspect_shows_guarded_classes_and_methods_like_the_originals(same):
     same(classes)
 
 
-def test_functionals(same):
+def test_inspect_shows_guarded_functionals_like_the_originals(same):
     same(functionals)
 
 
-def test_adopt(same):
+def test_inspect_shows_guarded_adopt_like_the_original(same):
     same(adopt)
 
 
-def test_configs_that_are_filtered(same):
+def test_configs_filtered_by_signature_keep_weight_decay(same):
     for taken, _ in same(configs_that_are_filtered).values():
         assert {"lr", "weight_decay"} <= set(taken)
 
 
-def test_instances(same):
+def test_instances_look_the_same_with_guards(same):
     same(instances)

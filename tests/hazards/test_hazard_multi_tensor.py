@@ -33,5 +33,5 @@ def optimizers():
     return seen
 
 
-def test_its_optimizers(same):
+def test_multi_tensor_optimizers_train_a_none_as_zero(same):
     same(optimizers)

@@ -159,7 +159,7 @@ def an_error_about(module, name):
 
 
 @observation
-def who_looks_through_torch_optim():
+def introspection_of_torch_optim():
     """Return what is to be seen in torch.optim, and which optimizer a program finds there by a name in lower case."""
     import torch
 
@@ -182,27 +182,27 @@ def who_looks_through_torch_optim():
     ]
 
 
-def test_torch_optim_is_to_be_looked_through_as_without_us(same):
-    same(who_looks_through_torch_optim)
+def test_introspection_of_torch_optim_shows_the_same_as_without_shim(same):
+    same(introspection_of_torch_optim)
 
 
 def test_every_alias_of_an_optimizer_is_guarded(same):
     same(aliases)
 
 
-def test_a_functional_bound_before_in_a_module(same):
+def test_a_functional_that_a_module_imported_before_activation_is_guarded(same):
     same(early_bound_in_a_module)
 
 
-def test_a_functional_bound_before_out_of_reach(same):
+def test_a_functional_held_in_a_list_before_activation_is_guarded_if_it_dispatches(same):
     same(early_bound_out_of_reach)
 
 
-def test_a_function_of_ones_own_that_has_the_name_of_one_stays(same):
+def test_a_function_of_the_program_with_the_name_of_a_functional_is_not_replaced(same):
     assert same(a_namesake) == [True, True]
 
 
-def test_classes_bound_before(same):
+def test_classes_imported_before_activation_are_guarded(same):
     same(early_bound_classes)
 
 
@@ -210,5 +210,5 @@ def test_aliases_stay_one_object(same):
     same(aliases_stay_one_object)
 
 
-def test_submodules_are_imported_as_without_us(same):
+def test_submodules_are_imported_as_without_shim(same):
     same(torch_optim_adam_as_a_submodule)

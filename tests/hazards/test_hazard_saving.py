@@ -134,21 +134,21 @@ def classes():
     return {name: way(torch.optim.Adam) is torch.optim.Adam for name, way in WAYS.items()}
 
 
-def test_optimizers(same):
+def test_saved_and_copied_optimizers_step_the_same(same):
     same(optimizers)
 
 
-def test_a_none_that_was_saved_is_mended(same):
+def test_a_none_that_was_saved_trains_as_zero(same):
     same(a_none_that_was_saved)
 
 
-def test_bound_steps(same):
+def test_bound_steps_can_be_copied_as_without_shim(same):
     same(bound_steps)
 
 
-def test_functionals(same):
+def test_pickled_and_copied_functionals_are_the_same_objects(same):
     same(functionals)
 
 
-def test_classes(same):
+def test_pickled_and_copied_classes_are_the_same_objects(same):
     same(classes)

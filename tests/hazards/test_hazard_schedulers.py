@@ -177,23 +177,23 @@ def swa():
     return [averaged.module.weight.tolist(), optimizer.param_groups[0]["lr"]]
 
 
-def test_a_scheduler_built_before_activation(same):
+def test_a_scheduler_built_before_activation_trains_the_same_with_guards(same):
     same(scheduler_before)
 
 
-def test_a_none_that_comes_after_an_early_scheduler_with_adam(same):
+def test_a_none_set_in_adam_after_an_early_scheduler_trains_as_zero(same):
     same(none_after_a_scheduler_adam)
 
 
-def test_a_none_that_comes_after_an_early_scheduler_with_sgd(same):
+def test_a_none_set_in_sgd_after_an_early_scheduler_trains_as_zero(same):
     same(none_after_a_scheduler_sgd)
 
 
-def test_a_scheduler_built_after_activation(same):
+def test_a_scheduler_built_after_activation_trains_the_same_with_guards(same):
     same(scheduler_after)
 
 
-def test_a_scheduler_built_after_activation_for_a_step_that_computes_itself(same):
+def test_a_scheduler_built_after_activation_for_asgd_trains_the_same_with_guards(same):
     same(scheduler_after_asgd)
 
 
@@ -201,9 +201,9 @@ def test_there_are_no_new_warnings(same):
     same(warnings_of_a_training_run)
 
 
-def test_grad_scaler(same):
+def test_a_grad_scaler_skips_and_scales_the_same_with_guards(same):
     same(grad_scaler)
 
 
-def test_swa(same):
+def test_averaged_models_train_the_same_with_guards(same):
     same(swa)

@@ -133,21 +133,21 @@ def a_none_that_reaches_super_step_is_there_afterwards():
     return found
 
 
-def test_subclasses_of_adam(same):
+def test_subclasses_of_adam_train_the_same_with_guards(same):
     same(adam)
 
 
-def test_subclasses_of_adamw(same):
+def test_subclasses_of_adamw_train_the_same_with_guards(same):
     same(adamw)
 
 
-def test_subclasses_of_sgd(same):
+def test_subclasses_of_sgd_train_the_same_with_guards(same):
     same(sgd)
 
 
-def test_subclasses_of_asgd(same):
+def test_subclasses_of_asgd_train_the_same_with_guards(same):
     same(asgd)
 
 
-def test_a_none_that_reaches_super_step_is_there_afterwards(same):
+def test_a_none_that_reaches_super_step_is_in_the_group_afterwards(same):
     same(a_none_that_reaches_super_step_is_there_afterwards)

@@ -89,7 +89,7 @@ def test_threads_that_activate_and_deactivate_leave_torch_as_it_was(python):
     assert done.stdout == "True [] []\n", done.stderr
 
 
-def test_two_threads_that_step_two_optimizers_at_once_give_the_numbers_of_one(python):
+def test_two_threads_that_step_two_optimizers_at_once_compute_what_one_thread_does(python):
     body = """
         import sys
 
@@ -162,7 +162,7 @@ def test_a_worker_is_guarded_however_it_is_started(python, tmp_path, method, doo
     assert done.stdout == f"{[[0.0, 0.0]] * 3}\n", done.stderr
 
 
-def test_a_sub_interpreter_is_as_it_is_without_us(python):
+def test_a_sub_interpreter_behaves_as_without_shim(python):
     # It runs its own sitecustomize. torch works in the main interpreter only: imported
     # in another it hangs (2.13 on Python 3.11) or takes the process down (2.15 on 3.13), with and without us.
     module = "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"

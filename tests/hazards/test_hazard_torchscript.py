@@ -91,11 +91,11 @@ def script_of_the_users_own():
     raise failure
 
 
-def test_torch_distributed_optim_is_imported_as_without_us(same):
+def test_torch_distributed_optim_is_imported_as_without_shim(same):
     same(torch_distributed_optim)
 
 
-def test_functional_optimizers_are_scripted_and_step_as_without_us(same):
+def test_functional_optimizers_are_scripted_and_step_as_without_shim(same):
     same(scripted_functional_optimizers)
 
 

@@ -52,7 +52,7 @@ def loaded():
             getattr(torch.optim, name)([torch.nn.Parameter(torch.ones(2, 2))], lr=0.1)
 
 
-def test_the_very_same_objects_come_back(loaded):
+def test_deactivation_restores_the_original_objects(loaded):
     import shim
 
     before = _objects()
@@ -65,7 +65,7 @@ def test_the_very_same_objects_come_back(loaded):
     assert {place for place in set(before) | set(after) if before.get(place) is not after.get(place)} == set()
 
 
-def test_what_somebody_put_around_a_guard_stays(loaded):
+def test_a_wrapper_around_a_guard_stays_and_the_guard_inside_is_off(loaded):
     import shim
 
     original = torch.optim.Adam.__init__
@@ -105,7 +105,7 @@ NAMES = ("Adam", "AdamW", "SGD", "RMSprop")
 
 
 @observation
-def optimizers_that_live_through_it():
+def optimizers_that_exist_throughout():
     early = {name: _new(name) for name in NAMES}
     seen = [{name: _steps(optimizer) for name, optimizer in early.items()}]
     yield
@@ -134,9 +134,9 @@ def none_after_undo():
     return dies
 
 
-def test_optimizers_that_live_through_activation_and_undo(same):
-    same(optimizers_that_live_through_it)
+def test_optimizers_that_exist_during_activation_and_deactivation_keep_working(same):
+    same(optimizers_that_exist_throughout)
 
 
-def test_none_is_refused_again_after_undo(same):
+def test_none_is_refused_again_after_deactivation(same):
     same(none_after_undo)

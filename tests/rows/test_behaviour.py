@@ -32,7 +32,7 @@ def trained(optimizer_class, **options):
 
 @pytest.mark.skipif(HERE < (2, 0, 0), reason="it is so without us up to 1.13")
 class TestZeroGrad:
-    def test_it_leaves_zeros(self, written_for):
+    def test_zero_grad_leaves_zeros(self, written_for):
         written_for("1.13")
         layer = nn.Linear(1, 1)
         optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
@@ -41,7 +41,7 @@ class TestZeroGrad:
             zero_grad()
             assert [p.grad.tolist() for p in layer.parameters()] == [[[0.0]], [0.0]]
 
-    def test_who_asks_for_none_gets_it(self, written_for):
+    def test_an_explicit_set_to_none_gives_none(self, written_for):
         written_for("1.13")
         layer = nn.Linear(1, 1)
         for zero_grad in (torch.optim.SGD(layer.parameters(), lr=0.1).zero_grad, layer.zero_grad):
@@ -59,7 +59,7 @@ class TestZeroGrad:
             (torch.optim.AdamW, {}, [0.6006, 0.7353]),
         ],
     )
-    def test_a_step_takes_notice_of_zeros(self, written_for, optimizer_class, options, expected):
+    def test_a_step_applies_momentum_and_decay_to_zero_gradients(self, written_for, optimizer_class, options, expected):
         written_for("1.13")
         assert trained(optimizer_class, **options) == pytest.approx(expected, abs=1e-4)
 
@@ -80,17 +80,17 @@ class TestPaddingInAnEncoder:
             encoder = nn.TransformerEncoder(layer, 1).eval()
             return encoder(x, src_key_padding_mask=torch.tensor([[False, False, True]] * 2))
 
-    def test_all_positions_are_computed_as_1_8_did(self, written_for):
+    def test_all_positions_are_computed_as_in_1_8(self, written_for):
         written_for("1.9")
         assert self.encoded().flatten().tolist() == pytest.approx(self.ALL, abs=1e-3)
 
-    def test_none_is_cut_off_for_a_program_of_2_1(self, written_for):
+    def test_no_position_is_cut_off_for_a_program_of_2_1(self, written_for):
         written_for("2.1")
         encoded = self.encoded()
         assert encoded.shape == (2, 3, 4) and encoded[:, 2].abs().sum() == 0
         assert encoded[:, :2].flatten().tolist() == pytest.approx(self.ALL[:8] + self.ALL[12:20], abs=1e-3)
 
-    def test_who_asks_for_nested_tensors_gets_them(self, written_for):
+    def test_an_explicit_enable_nested_tensor_is_respected(self, written_for):
         written_for("1.9")
         layer = nn.TransformerEncoderLayer(4, 2, 4, batch_first=True)
         for given in ([None, True], [None, False], [None]):
@@ -104,7 +104,7 @@ class TestInterpolationByAFactor:
 
     X = torch.arange(16.0).view(1, 1, 4, 4)
 
-    def test_the_factor_is_that_of_the_rounded_sizes(self, written_for):
+    def test_the_scale_factor_is_recomputed_from_the_rounded_sizes(self, written_for):
         written_for("1.4")
         found = nn.functional.interpolate(self.X, scale_factor=0.6, mode="bilinear")
         assert found.flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
@@ -112,7 +112,7 @@ class TestInterpolationByAFactor:
         found = nn.functional.interpolate(self.X, None, (0.6, 1.5), "bilinear")
         assert found.flatten().tolist()[:4] == pytest.approx([2.0, 2.5, 3.1667, 3.8333], abs=1e-4)
 
-    def test_by_a_size_it_is_as_it_was(self, written_for):
+    def test_interpolation_to_a_size_is_unchanged(self, written_for):
         written_for("1.4")
         found = nn.functional.interpolate(self.X, size=(2, 2), mode="bilinear")
         assert found.flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
@@ -120,13 +120,13 @@ class TestInterpolationByAFactor:
 
 @pytest.mark.skipif(HERE < (1, 8, 0), reason="it is so without us up to 1.7")
 class TestAViewOfALeaf:
-    def test_another_tensor_s_gradient_is_never_lost(self, written_for):
+    def test_the_gradient_of_another_tensor_is_never_lost(self, written_for):
         written_for("1.7")
         bias, other = nn.Parameter(torch.zeros(4)), nn.Parameter(torch.ones(2))
         with pytest.raises(RuntimeError, match="view of a leaf"):
             bias.view(2, 2)[:, 0] += other
 
-    def test_a_view_of_what_is_computed_has_its_gradient(self, written_for):
+    def test_a_view_of_a_computed_tensor_has_its_gradient(self, written_for):
         written_for("1.7")
         weight = nn.Parameter(torch.ones(4))
         computed = weight * 2
@@ -136,7 +136,7 @@ class TestAViewOfALeaf:
 
 
 @pytest.mark.skipif(HERE < (1, 8, 0), reason="it is so without us up to 1.6")
-def test_a_weight_of_a_cross_entropy_goes_with_the_target(written_for):
+def test_the_weight_of_a_bce_loss_applies_to_a_target_of_another_shape(written_for):
     written_for("1.4")
     loss = nn.BCELoss(weight=torch.tensor([1.0, 2.0]))(torch.tensor([[0.5], [0.2]]), torch.tensor([1.0, 0.0]))
     assert loss.item() == pytest.approx(0.5697, abs=1e-4)  # of 1.4.0

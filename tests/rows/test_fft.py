@@ -43,9 +43,7 @@ def weighed(tensor):
 
 @pytest.mark.filterwarnings("ignore")  # 1.7 warns of it
 @pytest.mark.parametrize("shape, signal_ndim, onesided, sizes, value, gradient", SPECTRA)
-def test_the_inverse_of_a_spectrum_that_is_not_its_own_mirror_image(
-    shape, signal_ndim, onesided, sizes, value, gradient
-):
+def test_the_inverse_of_an_asymmetric_spectrum_is_as_in_1_7(shape, signal_ndim, onesided, sizes, value, gradient):
     numbers = torch.arange(1.0, 1 + torch.Size(shape).numel()).double()
     spectrum = (numbers * 0.7).sin().reshape(shape).requires_grad_()
     signal = torch.irfft(spectrum, signal_ndim, onesided=onesided, signal_sizes=sizes)
@@ -63,7 +61,7 @@ def test_the_inverse_of_a_spectrum_that_is_not_its_own_mirror_image(
     ],
     ids=["function", "method", "by keyword"],
 )
-def test_istft_takes_what_stft_gives(inverse):
+def test_istft_inverts_the_result_of_stft(inverse):
     signal = (torch.arange(128.0).reshape(2, 64) * 0.7).sin()
     pairs = torch.stft(signal, 16).requires_grad_()
     back = inverse(pairs)

@@ -29,7 +29,7 @@ def optimizer():
     return torch.optim.SGD([{"params": [torch.nn.Parameter(torch.ones(1))], "lr": lr} for lr in (1.0, 0.5)], lr=1.0)
 
 
-def test_each_step_and_the_first_one(optimizer, capsys):
+def test_each_step_and_the_first_one_are_printed(optimizer, capsys):
     scheduler = lr_scheduler.StepLR(optimizer, 1, 0.1, -1, True)
     scheduler.step()
     assert capsys.readouterr().out == (
@@ -65,6 +65,6 @@ def test_a_plateau_is_printed_where_it_reduces(optimizer, capsys):
     assert capsys.readouterr().out == "Epoch 00002: reducing learning rate of group 0 to 1.0000e-01.\n"
 
 
-def test_it_is_saved_with_the_state(optimizer):
+def test_verbose_is_saved_with_the_state(optimizer):
     state = lr_scheduler.StepLR(optimizer, 1, verbose=True).state_dict()
     assert state["verbose"] is True

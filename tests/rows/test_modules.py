@@ -30,7 +30,7 @@ def row(request):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("row", ["is_causal"], indirect=True)
 class TestIsCausal:
-    def test_layers_of_today_are_run_by_torch_itself(self, row):
+    def test_current_layers_are_called_by_torch_itself(self, row):
         seen = []
 
         class Takes(nn.TransformerEncoderLayer):
@@ -51,7 +51,7 @@ class TestIsCausal:
         encoder = nn.TransformerEncoder(Layer(), 2, norm=nn.Identity())
         assert encoder(torch.zeros(3, 1, 2), torch.ones(3, 3, dtype=torch.bool)).sum().item() == 12
 
-    def test_a_decoder(self, row):
+    def test_a_decoder_calls_a_layer_without_is_causal(self, row):
         class Layer(nn.Module):
             def forward(self, tgt, memory, tgt_mask=None, memory_mask=None, tgt_key_padding_mask=None,
                         memory_key_padding_mask=None):  # fmt: skip
@@ -101,7 +101,7 @@ def test_lengths_from_elsewhere_are_copied_to_the_cpu(row):
 
 
 @pytest.mark.skipif(HERE < (2, 9, 0), reason="dynamo=True is the default since 2.9")
-def test_the_exporter_is_the_one_that_traces(monkeypatch):
+def test_the_exporter_is_the_tracing_one(monkeypatch):
     import torch.onnx
 
     seen = []
@@ -177,7 +177,7 @@ def test_load_defines_at_check_beside_the_flags_that_are_given(row):
         assert seen == ([*given.get("extra_cflags", []), "-DAT_CHECK=TORCH_CHECK"], ["-DAT_CHECK=TORCH_CHECK"], True)
 
 
-def test_a_module_that_can_be_called_is_the_same_module_and_is_put_back():
+def test_a_callable_module_is_the_same_module_and_is_restored():
     import torch.fft as before
 
     kind = type(before)
@@ -196,7 +196,7 @@ def test_a_module_that_can_be_called_is_the_same_module_and_is_put_back():
 
 
 @pytest.mark.skipif(HERE < (2, 0, 0), reason="torch._six is there up to 1.13")
-def test_a_module_that_is_given_back_is_found_and_its_functions_do_what_they_did():
+def test_a_restored_module_is_found_and_its_functions_compute_the_same():
     import importlib.util
     import pickle
 

@@ -39,7 +39,7 @@ def written_for(request):
 @pytest.mark.skipif(HERE < (1, 12, 0), reason="what lacks nothing is not to be mended")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("written_by, name", EACH)
-def test_it_computes_what_it_computed(written_for, written_by, name):
+def test_a_pickled_module_computes_the_same(written_for, written_by, name):
     written_for(written_by)
     assert not differs(written_by, name)
     repr(unpacked(RECORDED[written_by][name]["pickled"]))
@@ -47,7 +47,7 @@ def test_it_computes_what_it_computed(written_for, written_by, name):
 
 @pytest.mark.skipif(HERE < (2, 1, 0), reason="the list is that of 2.1 and later")
 @pytest.mark.filterwarnings("ignore")
-def test_without_us_most_of_them_do_not():
+def test_without_shim_most_pickled_modules_fail_or_compute_something_else():
     as_they_are = {(by, name) for by, name in EACH if not differs(by, name)}
     # 1.4 computed a scale anew, as 2.1 takes it; a convolution is patched for its padding alone.
     assert as_they_are == {
@@ -64,7 +64,7 @@ def test_without_us_most_of_them_do_not():
 
 
 @pytest.mark.skipif(HERE < (1, 12, 0), reason="what lacks nothing is not to be mended")
-def test_a_module_of_this_torch_is_pickled_as_without_us(written_for):
+def test_a_module_of_this_torch_is_pickled_as_without_shim(written_for):
     import copy
     import pickle
 

@@ -59,7 +59,7 @@ def test_clamp_of_integers_gives_the_dtype_and_values_of_1_11(row, name):
 
 @pytest.mark.skipif(HERE < (1, 12, 0), reason="clamp works without us up to 1.11")
 @pytest.mark.parametrize("row", ["torch.clamp"], indirect=True)
-def test_clamp_of_floats_has_its_gradient_and_takes_tensors(row):
+def test_clamp_of_floats_keeps_its_gradient_and_accepts_tensors(row):
     x = torch.tensor([-1.0, 0.5, 9.0], requires_grad=True)
     torch.clamp(x, torch.zeros(3), torch.tensor([1.0, 1.0, 2.0])).sum().backward()
     assert x.grad.tolist() == [0, 1, 0]
@@ -78,7 +78,7 @@ def test_one_minus_a_mask_is_the_opposite_and_nothing_else_is_subtracted_from_on
 
 
 @pytest.mark.parametrize("row", ["loss.data[0]"], indirect=True)
-def test_the_zeroth_of_a_loss_is_the_loss(row):
+def test_index_zero_of_a_loss_is_the_loss(row):
     loss = torch.tensor(2.5, requires_grad=True)
     assert loss.data[0].item() == 2.5 and "%.1f" % loss.data[0] == "2.5"
     assert torch.arange(3)[0].item() == 0 and torch.arange(4).reshape(2, 2)[1, 0].item() == 2
@@ -87,7 +87,7 @@ def test_the_zeroth_of_a_loss_is_the_loss(row):
             wrong()
 
 
-def test_afterwards_indexing_is_as_it_was():
+def test_deactivation_restores_indexing():
     before = "__getitem__" in vars(torch.Tensor)
     shim.activate("loss.data[0]")
     shim.deactivate()

@@ -54,21 +54,21 @@ HALVES = [word / 2**15 for word in WORDS]
         ({}, [HALVES]),
     ],
 )
-def test_load_takes_what_it_took(torchaudio, path, options, expected):
+def test_load_accepts_its_old_arguments(torchaudio, path, options, expected):
     found, rate = torchaudio.load(path, **options)
     assert (found.tolist(), found.dtype, rate) == (expected, torch.float32, 8000)
 
 
-def test_load_takes_it_by_position_too(torchaudio, path):
+def test_load_accepts_its_old_arguments_by_position(torchaudio, path):
     assert torchaudio.load(path, None, True, False, 0, 4)[0].tolist() == [[half] for half in HALVES[4:]]
 
 
-def test_load_wav_reads_numbers_of_16_bits(torchaudio, path):
+def test_load_wav_returns_numbers_of_16_bits(torchaudio, path):
     assert torchaudio.load_wav(path)[0].tolist() == [[float(word) for word in WORDS]]
     assert torchaudio.load_wav(path, num_frames=2)[0].tolist() == [[0.0, 1.0]]
 
 
-def test_a_complex_spectrogram_is_of_pairs(torchaudio):
+def test_a_complex_spectrogram_consists_of_pairs(torchaudio):
     x = torch.arange(16.0).sin().reshape(1, 16)
     transforms, functional = torchaudio.transforms, torchaudio.functional
     pairs = transforms.Spectrogram(8, power=None)(x)
