@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import subprocess
 import sys
@@ -91,3 +92,46 @@ def test_neighbours_tells_whether_a_suite_has_the_same_results(checkout, tmp_pat
     assert "2 tests" in said
     assert ("the same, test by test" in said) == (code == 0)
     assert ("test_suite.test_it" in said) == (code == 1)
+
+
+@pytest.fixture
+def pages(checkout):
+    return runpy.run_path(str(checkout / "scripts" / "matrix_pages.py"))
+
+
+@pytest.mark.parametrize(
+    "reason, text",
+    [
+        ("a module of torch imported it", "A module of torch imported it."),
+        ("torch._six held names.", "torch._six held names."),
+        ("zero_grad set gradients to zero", "zero_grad set gradients to zero."),
+        ("int() rounds", "int() rounds."),
+        ("in1d became isin", "in1d became isin."),
+        ("torchaudio has no SoX any more", "torchaudio has no SoX any more."),
+        ("adam, adamw and sgd count", "adam, adamw and sgd count."),
+    ],
+)
+def test_an_identifier_at_the_start_of_a_sentence_stays_as_it_is(pages, reason, text):
+    assert pages["sentence"](reason) == text
+
+
+@pytest.mark.parametrize(
+    "package, works, text",
+    [
+        ("torch", "<1.9", "torch up to 1.8"),
+        ("torch", "<2.0", "torch up to 1.13"),
+        ("torch", ">=1.5,<1.7", "torch 1.5 to 1.6"),
+        ("torch", ">=1.12,<1.13", "torch 1.12"),
+        ("torch", ">=1.9,<1.13 || >=2.1", "torch 1.9 to 1.12 and 2.1 or later"),
+        ("torch", "!=1.12.0", "torch !=1.12.0"),
+        ("torchvision", ">=0.9,<0.14", "torchvision 0.9 or later, before 0.14"),
+        ("PIL", "<10", "Pillow before 10"),
+    ],
+)
+def test_a_specifier_is_printed_as_the_releases_that_match_it(pages, package, works, text):
+    assert pages["in_words"](package, works) == text
+
+
+def test_every_specifier_of_a_row_but_an_exclusion_can_be_printed_in_words(pages):
+    printed = [pages["in_words"](row.of, row.works) for row in pages["rows"].load() if row.works]
+    assert [text for text in printed if re.search("[<>=]", text) and "!=" not in text] == []
