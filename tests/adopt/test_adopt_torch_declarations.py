@@ -233,13 +233,20 @@ def test_state_dict_is_deterministic_and_left_alone(kind, kwargs, device):
 @each_config
 def test_older_state_dicts_load_and_training_continues_the_same(kind, kwargs, device):
     skip_tensor_lr(kwargs)
-    problem = Problem(kind, kwargs, device).run(3)
+    problem, uninterrupted = (Problem(kind, kwargs, device).run(3) for _ in range(2))
     saved = copy.deepcopy(problem.optimizer.state_dict())
     for group in saved["param_groups"]:
         for flag in DECLARED["not_og_supported_flags"]:
             group.pop(flag, None)
     problem.optimizer.load_state_dict(saved)
+    for loaded, group in zip(problem.optimizer.param_groups, uninterrupted.optimizer.param_groups):
+        flags = {flag: loaded[flag] for flag in DECLARED["not_og_supported_flags"] if flag in group}
+        assert kind is not ADOPT or flags == {flag: group[flag] for flag in flags}
+        group.update(flags)  # Adam replaces a missing flag by its default, not by the constructor's argument
     problem.run(3)
+    uninterrupted.run(3)
+    assert all(torch.equal(*pair) for pair in zip(problem.params, uninterrupted.params))
+    torch.testing.assert_close(comparable(problem.optimizer), comparable(uninterrupted.optimizer), rtol=0, atol=0)
 
 
 @each_config
