@@ -8,7 +8,10 @@ import torch
 import shim
 from shim.adopt import ADOPT, functional, optimizer
 
-warned = pytest.warns(shim.NoneWeightDecayWarning)
+
+def warned():
+    """Return a context in which shim must warn about a None."""
+    return pytest.warns(shim.NoneWeightDecayWarning)
 
 
 def one_parameter():
@@ -34,7 +37,7 @@ def test_none_is_zero_if_adopt_was_imported_before_activation(foreach, in_group)
     if foreach and not functional._torch.HAS_FOREACH:
         pytest.skip(f"no list operations in torch {torch.__version__}")
     expected = stepped(foreach, 0.0, in_group)
-    with shim.activated(), warned:
+    with shim.activated(), warned():
         assert torch.equal(stepped(foreach, None, in_group), expected)
 
 
@@ -51,7 +54,7 @@ def test_none_handed_to_a_functional_form_is_zero(form, monkeypatch):
 
         expected = stepped(form == "_multi_tensor_adopt", 0.0, False)
         monkeypatch.setattr(caller, form, with_none)
-        with warned:
+        with warned():
             assert torch.equal(stepped(form == "_multi_tensor_adopt", 0.0, False), expected)
 
 

@@ -51,7 +51,7 @@ def test_a_none_that_a_subclass_passes_to_super_is_replaced_there_and_stays_in_i
 
     expected = train(make(torch.optim.AdamW, 0.0))
     kept = []
-    with warned:
+    with warned():
         result = train(make(Logged, None), lambda optimizer: kept.append(optimizer.param_groups[0]["weight_decay"]))
     assert torch.equal(result, expected)
     assert kept == [None, None, None]
@@ -59,7 +59,7 @@ def test_a_none_that_a_subclass_passes_to_super_is_replaced_there_and_stays_in_i
 
 def test_a_subclass_without_a_step_is_guarded(train):
     expected = train(builder(torch.optim.AdamW, weight_decay=0.0))
-    with warned:
+    with warned():
         assert torch.equal(train(builder(Renamed, weight_decay=None)), expected)
 
 
@@ -111,7 +111,7 @@ def test_guard_gives_a_class_of_the_user_the_same_guards():
     with pytest.warns(shim.NoneWeightDecayWarning, match=r"own default is 0\.3"):
         optimizer = Own([one_parameter()], weight_decay=None)
     optimizer.param_groups[0]["weight_decay"] = None
-    with warned:
+    with warned():
         optimizer.step()
     assert optimizer.param_groups[0]["weight_decay"] == 0.0
     with pytest.raises(TypeError):
@@ -123,10 +123,10 @@ def test_guard_takes_every_class_of_a_name():
     classes = [shim.guard(own_optimizer()) for _ in range(3)]
     assert shim.guard(classes[1]) is classes[1]
     for Own in classes:
-        with warned:
+        with warned():
             optimizer = Own([one_parameter()], weight_decay=None)
         optimizer.param_groups[0]["weight_decay"] = None
-        with warned:
+        with warned():
             optimizer.step()
         assert optimizer.param_groups[0]["weight_decay"] == 0.0
     name = f"{own_optimizer.__module__}:own_optimizer.<locals>.Own"
@@ -135,7 +135,7 @@ def test_guard_takes_every_class_of_a_name():
     assert all("_shim_value" not in Own.__init__.__code__.co_freevars for Own in classes)
     shim.activate()
     for Own in classes:
-        with warned:
+        with warned():
             Own([one_parameter()], weight_decay=None)
 
 

@@ -76,7 +76,7 @@ class TestAGuardRaisesNothing:
     def test_an_environment_without_text_raises_nothing(self, value, monkeypatch):
         build()
         monkeypatch.setattr(os, "environ", mock.MagicMock(**{"get.return_value": value}))
-        with warned:
+        with warned():
             assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
 
     @pytest.mark.parametrize("value", ["1", "TRUE", " yes ", "on"])
@@ -91,13 +91,13 @@ class TestAGuardRaisesNothing:
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(logging.getLogger("shim"), "disabled", True)  # pytest-xdist cannot hand on what it says
         shim.deactivate()
-        with shim.activated(), warned:
+        with shim.activated(), warned():
             assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
         assert shim.status().written_for is None
 
     @pytest.mark.parametrize("environment", [None, 3, {"RANK": 1, "SHIM_VALUE": 0.5}, {"SHIM_STRICT": None}], ids=str)
     def test_a_replaced_os_environ_raises_nothing(self, environment, monkeypatch):
-        with warned:
+        with warned():
             monkeypatch.setattr(os, "environ", environment)
             assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
             monkeypatch.undo()

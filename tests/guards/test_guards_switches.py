@@ -87,7 +87,7 @@ class TestValue:
         own = weight_decay_of(cls.__init__).default
         with pytest.warns(shim.NoneWeightDecayWarning, match=f"goes on with {own}, {cls.__name__}'s own default"):
             assert torch.equal(train(builder(cls, weight_decay=None)), train(builder(cls)))
-        with warned:
+        with warned():
             optimizer = builder(cls, weight_decay=None)([torch.nn.Parameter(torch.ones(2, 2))])
         assert optimizer.param_groups[0]["weight_decay"] == own
 
@@ -102,7 +102,7 @@ class TestValue:
 
         monkeypatch.setenv("SHIM_VALUE", "Default")
         for cls in (HandsOn, HandsNoneOn):
-            with warned:
+            with warned():
                 assert cls([one_parameter()], weight_decay=None).param_groups[0]["weight_decay"] == 0.01
 
     @pytest.mark.parametrize("text", ["-0.0", "-0", "-0e5", "-1e-400", "+0.0"])

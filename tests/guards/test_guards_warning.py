@@ -137,26 +137,26 @@ class TestRank:
         assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
         assert not recwarn.list
         monkeypatch.setenv(name, "0")
-        with warned:
+        with warned():
             build(weight_decay=None)
 
     def test_the_rank_of_torch_comes_before_that_of_slurm(self, monkeypatch):
         monkeypatch.setenv("SLURM_PROCID", "1")
         monkeypatch.setenv("RANK", "0")
-        with warned:
+        with warned():
             build(weight_decay=None)
 
     @pytest.mark.parametrize("rank", ["²", "", "-1", " ", "one", "1.0", "٣x", "0x1", "9" * 5000 + "!", "\udcff"])
     def test_an_invalid_rank_counts_as_no_rank(self, rank, monkeypatch):
         for name in shim.rank.RANKS:
             monkeypatch.setenv(name, rank)
-        with warned:
+        with warned():
             assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
 
     @pytest.mark.parametrize("stand_in", [None, 3, types.ModuleType("torch.distributed")])
     def test_a_missing_torch_distributed_means_no_rank(self, stand_in, monkeypatch):
         monkeypatch.setitem(sys.modules, "torch.distributed", stand_in)
-        with warned:
+        with warned():
             build(weight_decay=None)
 
 

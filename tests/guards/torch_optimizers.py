@@ -14,8 +14,12 @@ import shim
 import shim.layout
 from shim.layout import weight_decay_of
 
-warned = pytest.warns(shim.NoneWeightDecayWarning)
 HERE = shim.layout.probe().version.numbers
+
+
+def warned():
+    """Return a context in which shim must warn about a None."""
+    return pytest.warns(shim.NoneWeightDecayWarning)
 
 
 def optimizers():
