@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("no_native_kernel")
 
 @pytest.fixture
 def sizes(monkeypatch):
-    """Return the list of how large the parameters of each call of the single-tensor form are."""
+    """Return a list to which each call of the single-tensor form adds the sizes of its parameters."""
     seen = []
     step_each = fused.step_each
 

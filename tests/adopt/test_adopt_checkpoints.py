@@ -1,4 +1,4 @@
-"""Checkpoints of the other ADOPTs load; what cannot be continued is refused with what to do.
+"""Checkpoints of other ADOPT implementations load. Those that cannot be continued are refused with a remedy.
 
 The dictionaries below have the names that torch-adopt 0.1.0, timm 1.0.31 and pytorch_optimizer 4.1.0 write.
 """
@@ -17,7 +17,7 @@ FLAGS = {"maximize": False, "foreach": None, "capturable": False, "differentiabl
 
 
 def interrupted(clip):
-    """Return an oracle after three steps, and a checkpoint's state of it."""
+    """Return an oracle after three steps, and its state as a checkpoint has it."""
     oracle = Oracle(torch.ones(3))
     for grad in GRADS[:3]:
         oracle.step(grad, lr=0.02, betas=(0.8, 0.95), weight_decay=0.1, decouple=True, clip=clip)
@@ -47,7 +47,7 @@ def pytorch_optimizer(state):
 
 
 def one_later(t):
-    """Clip as pytorch_optimizer does, which counts the step before it clips."""
+    """Return a clip as in pytorch_optimizer, which counts the step before it clips."""
     return (t + 1) ** 0.25
 
 
@@ -146,7 +146,7 @@ def trained():
 
 def put(name, value):
     def damage(saved):
-        state = saved["state"][saved["param_groups"][1]["params"][0]]  # torch 1.4 has no numbers for it
+        state = saved["state"][saved["param_groups"][1]["params"][0]]  # torch 1.4 does not number the parameters
         state[name] = value(state[name]) if callable(value) else value
 
     return damage
@@ -157,7 +157,7 @@ def put_state(value):
 
 
 def emptied(value):
-    """Return a tensor whose memory is gone: torch itself would read beyond it."""
+    """Return a tensor whose memory was freed: torch itself would read beyond it."""
     value = value.clone()
     value.storage().resize_(0)
     return value
@@ -167,7 +167,7 @@ def put_option(**options):
     return lambda saved: saved["param_groups"][1].update(options)
 
 
-# What is wrong with a checkpoint -> what is done to it, and what the error says.
+# Fault of a checkpoint -> a function that makes it, and the message of the error.
 PARAMETER, GROUP = r"of parameter 1 \('bias'\) in the state_dict", r"param_groups\[1\] of the state_dict"
 DAMAGES = {
     "shape": (put("exp_avg", torch.ones(5)), f"exp_avg {PARAMETER} has the shape \\[5\\], the parameter \\[4\\]"),
@@ -250,7 +250,7 @@ def test_a_mismatch_is_named_and_changes_nothing(name):
     assert all(torch.equal(b[n], state[n]) for b, state in zip(before, optimizer.state.values()) for n in b)
 
 
-#: Where something else may stand in a checkpoint, or nothing.
+#: Places in a checkpoint whose object is replaced by another one, or removed.
 PLACES = {
     "all": (),
     "state": ("state",),
@@ -288,7 +288,7 @@ OTHERS = [
 
 
 def with_another(container, path, other):
-    """Return a container in which another object stands in a place."""
+    """Return a container with another object in a place."""
     if not path:
         return other
     changed = copy.copy(container)
@@ -334,7 +334,7 @@ def test_any_checkpoint_loads_or_the_error_says_what_is_wrong(place, without):
 def test_hooks_see_a_state_before_it_is_checked_and_after_it_is_loaded():
     optimizer, other = trained(), trained()
     saved = optimizer.state_dict()
-    saved["state"] = {i: {"momentum": s["exp_avg"], **s} for i, s in saved["state"].items()}  # which ADOPT refuses
+    saved["state"] = {i: {"momentum": s["exp_avg"], **s} for i, s in saved["state"].items()}  # ADOPT refuses it
     seen = []
 
     def before(_, state_dict):

@@ -1,4 +1,4 @@
-"""The example shows what it says: Adam runs to the wrong end, ADOPT arrives."""
+"""In the example Adam converges to the wrong point and ADOPT to the optimum."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whatever ADOPT is given and whatever happens around it, it does what foreach=False does, and the process lives."""
+"""With any inputs and in any context ADOPT does the same as with foreach=False, and the process does not crash."""
 
 import os
 import threading
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("native_kernel")
 HERE = Path(__file__).resolve().parent
 
 
-#: Who looks at tensors: the library, with all that it can use, or without a part of it, or Python.
+#: Ways to inspect tensors: the library with all that it can use, the library without a part of it, and Python.
 LOOKS = [[], ["--python"], ["--no-exchange"], ["--exchange"]]
 
 
@@ -58,7 +58,7 @@ def test_memory_that_a_clip_frees_is_detected_before_it_is_accessed(form, victim
     optim = ADOPT(params, clip_lambda=clip, **form)
     for p in params:
         p.grad = torch.ones_like(p)
-    optim.step()  # the first one asks for no clip
+    optim.step()  # the first step calls no clip
 
     with pytest.raises(RuntimeError, match="its storage was freed"):
         optim.step()
@@ -73,7 +73,7 @@ def test_changes_by_user_code_right_before_the_kernel_are_detected(change, monke
     p = optim.param_groups[0]["params"][0]
     threads, kernel, answers = torch.get_num_threads, native._kernel, []
 
-    def interrupted():  # as by a signal, or by a finalizer
+    def interrupted():  # as a signal handler or a finalizer would be called
         monkeypatch.setattr(torch, "get_num_threads", threads)
         change(p)
         return threads()
@@ -181,7 +181,7 @@ def test_after_a_fork_it_steps_wherever_torchs_fused_adam_does(threads, python):
 
     assert said.returncode == 0, said.stderr
     if threads == "2" and said.stdout == "[]\n":
-        return  # GNU's OpenMP cannot go on with its threads in a child, under torch's Adam neither
+        return  # GNU's OpenMP cannot use its threads in a forked child; torch's Adam fails there, too
     assert said.stdout == "['Adam', 'ADOPT']\n"
 
 

@@ -1,4 +1,4 @@
-"""ADOPT is guarded by the same guards as Adam, whichever came first, and says what is wrong where it is not."""
+"""ADOPT has the same guards as Adam, in any order of import and activation; without guards its error names the cause."""
 
 from __future__ import annotations
 

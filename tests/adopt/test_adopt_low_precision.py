@@ -41,7 +41,7 @@ def test_small_updates_move_a_low_precision_weight_as_they_move_a_float32_one(fo
     if lr == 1e-4:
         assert abs(oracle.p[0].item() - 0.96) < 0.0012
         assert abs(p[0].item() - 0.96) < 0.0096
-    # With the compensation the weight is as good as a float32 one, which rounds by 2**-25 below 1.
+    # With the compensation the weight is as exact as a float32 weight, which rounds by 2**-25 below 1.
     assert_close(p.double() + optimizer.state[p]["compensation"].double(), oracle.p, steps * 2**-25)
 
 
@@ -128,7 +128,7 @@ def test_stochastic_rounding_reaches_the_exact_value_on_average(form, dtype):
 def test_stochastic_rounding_is_the_same_in_every_form():
     paths = []
     for form in [{"foreach": False}, {"foreach": True}, {"foreach": False, "capturable": True}]:
-        # Another dtype between them: the second of its kind is still the third parameter.
+        # A parameter of another dtype lies between the two: the second of its dtype is still the third parameter.
         params = [torch.nn.Parameter(torch.ones(64, dtype=d)) for d in (LOW[0], torch.float32, LOW[0])]
         optimizer = ADOPT([{"params": params, "rounding": "stochastic"}], lr=1e-3, clip_exp=None, **form)
         for k in range(20):
@@ -141,8 +141,8 @@ def test_stochastic_rounding_is_the_same_in_every_form():
     assert not torch.equal(paths[0][0], paths[0][1]), "each parameter has random numbers of its own"
 
 
-# One for each kind of neighbourhood, in both dtypes: normal numbers, either side of a power of 2, subnormals of
-# float16, and what lies between zero and the smallest of them.
+# One value for each kind of neighbours, in both dtypes: normal numbers, either side of a power of 2, subnormals of
+# float16, and values between zero and the smallest subnormal.
 BETWEEN = [1.0001, -1.0001, 0.9999, 3.1415927, -1e-3, 65503.9, 2.0**-14 * 0.9999, 3.3e-6, 1e-8, -1e-8]
 
 
@@ -171,7 +171,7 @@ def test_stochastic_rounding_keeps_representable_values(dtype):
     info = torch.finfo(dtype)
     held = [0.0, 1.0, -2.5, info.tiny, info.max, -info.max, math.inf, -math.inf, math.nan]
     held += [2.0**-24, 5 * 2.0**-24]  # subnormal in float16
-    held += [2.0**-130, -(2.0**-126)] if dtype == torch.bfloat16 else []  # subnormal and close to it in bfloat16
+    held += [2.0**-130, -(2.0**-126)] if dtype == torch.bfloat16 else []  # subnormal, and nearly subnormal, in bfloat16
     exact = torch.tensor(held).repeat(100)
     param = torch.empty(len(exact), dtype=dtype)
 
@@ -249,5 +249,5 @@ def test_autograd_goes_through_a_stochastically_rounded_step():
     optimizer.step()
     p.sum().backward()
 
-    # The second step moves by lr * (1 - beta1), as if it was not rounded.
+    # The second step has the gradient of a step of lr * (1 - beta1) without rounding.
     assert abs(lr.grad.item() + 8 * 0.1) < 1e-6

@@ -1,4 +1,4 @@
-"""The native kernel of ADOPT: what it takes, and what it leaves to others."""
+"""The native kernel of ADOPT steps the parameters that it supports, and leaves the others to another form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = NEEDS_KERNEL
 
 @pytest.fixture
 def refused(monkeypatch):
-    """Return the list of how many parameters of each group the kernel left to others."""
+    """Return a list to which each group adds the number of parameters that the kernel left to another form."""
     counts = []
     step, step_group = native.step_, native.step_group
 
@@ -38,7 +38,7 @@ def refused(monkeypatch):
 
 @pytest.fixture(params=["in C", "in Python"])
 def looked_at(request, monkeypatch):
-    """Check the tensors in each of the two ways, from C and from Python; an old torch has only the latter."""
+    """Inspect the tensors from C and from Python. With an old torch it is possible only from Python."""
     if request.param == "in Python":
         monkeypatch.setattr(native, "_inspects", False)
     elif not native._inspects:
@@ -71,7 +71,7 @@ def of_all_kinds():
     return as_parameters([a.t(), a, b.double(), c.bfloat16(), channels_last])
 
 
-# What the parameters are -> how many of them the kernel leaves to others.
+# Kind of the parameters -> how many of them the kernel leaves to another form.
 CASES = {of_all_kinds: 0, sharing: 0, float16: 3, strided: 3, of_a_class: 3}
 
 
@@ -174,7 +174,7 @@ def test_a_step_runs_no_line_of_python_per_parameter(monkeypatch):
     before = [p.detach().clone() for p in params]
 
     optim.step()
-    params[1].grad = None  # nor if one of them has no gradient
+    params[1].grad = None  # also if one of them has no gradient
     optim.step()
 
     assert [int(optim.state[p]["step"]) for p in params] == [6, 5, 6]
@@ -270,7 +270,7 @@ def test_an_overlap_is_found_wherever_the_tensors_lie(seed, monkeypatch):
     monkeypatch.setattr(native, "_kernel", lambda *args: answers.append(kernel(*args)) or answers[-1])
 
     def step(starts):
-        # Of a buffer each, and of many buffers, so that addresses differ in high digits and in low ones.
+        # Tensors of one buffer each, and of many buffers: their addresses differ in high digits and in low digits.
         buffers = [torch.zeros(16 * 64 + 1 + draw.randrange(9999)) for _ in range(8)]
         params = [torch.nn.Parameter(buffer[start : start + 16]) for buffer in buffers for start in starts]
         draw.shuffle(params)
@@ -284,7 +284,7 @@ def test_an_overlap_is_found_wherever_the_tensors_lie(seed, monkeypatch):
 
     starts[draw.randrange(63)] += 1
     step(starts)
-    assert answers[1:] == [1] + [0] * 8 * 64  # and then one by one
+    assert answers[1:] == [1] + [0] * 8 * 64  # and then each parameter in a separate call
 
 
 def test_a_state_of_another_shape_is_an_error():
@@ -332,7 +332,7 @@ def test_a_clip_is_called_once_for_each_step(refused):
     params = as_parameters(ordinary())
     optim = ADOPT(params, fused=True, clip_lambda=lambda t: seen.append(t) or 1.0)
     for k in range(3):
-        for p in params[: 2 if k == 0 else 3]:  # the third joins late
+        for p in params[: 2 if k == 0 else 3]:  # the third parameter joins late
             p.grad = torch.ones_like(p)
         optim.step()
 

@@ -1,4 +1,4 @@
-"""Without the native kernel ADOPT takes another form, and says which."""
+"""Without the native kernel ADOPT uses another form, and reports which one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_repr_and_status_name_the_form(request):
 def test_a_checkpoint_of_a_run_with_the_kernel_continues_without_it(no_native_kernel):
     p = torch.nn.Parameter(torch.ones(3))
     optim = ADOPT([p], lr=0.1)
-    optim.param_groups[0]["fused"] = True  # as a checkpoint says
+    optim.param_groups[0]["fused"] = True  # a checkpoint may set it
     for _ in range(3):
         p.grad = torch.ones(3)
         optim.step()

@@ -1,4 +1,4 @@
-"""Odd options, clips, containers and tensors do with the native kernel what they do in every form."""
+"""Unusual options, clips, containers and tensors do the same with the native kernel as in every form."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_clip_that_turns_gradients_on_is_an_error_in_every_form(form):
         steps([p], [torch.ones(3)] * 2, clip_lambda=clip, foreach=form)
 
 
-#: Clips that are no ordinary number -> the first release of torch whose clamp takes them.
+#: Clips that are no float -> the first release of torch whose clamp accepts them.
 CLIPS = {
     "0-dim tensor": (lambda t: torch.tensor(0.5), (1, 4)),
     "tensor of one": (lambda t: torch.tensor([0.5]), (1, 9)),
@@ -152,7 +152,7 @@ def test_a_named_parameter_is_stepped_as_by_the_other_forms():
             p.grad = torch.ones(3, names=("a",))
             try:
                 optimizer.step()
-            except RuntimeError as error:  # torch's operations do not take names in every release
+            except RuntimeError as error:  # torch's operations do not support names in every release
                 found.append(str(error))
         found.append(p.detach().rename(None).tolist())
     assert found[: len(found) // 2] == found[len(found) // 2 :]
@@ -189,7 +189,7 @@ print(left, all(torch.equal(value, values[-1]) for value in values), bool((value
 def test_a_dtensor_steps_its_local_tensor(python):
     said = python(SHARDED, door="src", env={"OMP_NUM_THREADS": "1"})
 
-    # gloo says something on stdout, too, in some releases
+    # gloo writes to stdout, too, in some releases
     assert "[0, 0, 0, 0] True True" in said.stdout.splitlines(), said.stdout + said.stderr
 
 

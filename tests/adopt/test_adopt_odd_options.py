@@ -1,6 +1,6 @@
-"""A program may set anything in a group: every form computes the same with it, or raises the same error.
+"""A program may set any value in a group: every form computes the same with it, or raises the same error.
 
-The options that choose the form are left out where they choose another one than the form that is compared.
+An option that chooses the form is left out if its value chooses another form than the compared one.
 """
 
 import decimal
@@ -17,7 +17,7 @@ from shim.adopt import ADOPT, adopt
 CASES = 60
 OPTIONS = list(ADOPT([torch.ones(1)]).defaults)
 
-#: A value of each kind that a program may set by mistake, each made out of a number.
+#: A value of each kind that a program may set by mistake, each made from a number.
 KINDS = (
     lambda x: None,
     lambda x: x,
@@ -71,7 +71,7 @@ def functional(optimizer):
 
 
 def run(options, take, dtype, decouple, name, value, since):
-    """Return the parameters after some steps, and the class of the error that ended them."""
+    """Return the parameters after some steps, and the class of the error that ended the steps."""
     params = [torch.nn.Parameter(torch.linspace(-1, 1, size).to(dtype)) for size in (3, 5)]
     optimizer = ADOPT(params, lr=0.1, weight_decay=0.01, decouple=decouple, **options)
     for k in range(4):
@@ -94,11 +94,11 @@ def truth(value):
 
 
 def compares(options, name, value):
-    """Tell whether a form can be compared with foreach=False when an option has this value."""
+    """Return whether a form can be compared with foreach=False when an option has this value."""
     if name in ("foreach", "fused"):
         return not options.get("foreach") and not (name == "foreach" and options.get("fused"))
     if options.get("foreach") or options.get("fused"):
-        # These have an error of their own for what they do not support.
+        # These forms raise a different error for values that they do not support.
         return not (name == "differentiable" and truth(value)) and not (
             options.get("foreach") and name == "lr" and isinstance(value, torch.Tensor)
         )

@@ -1,4 +1,4 @@
-"""What ADOPT's constructor and functional form accept, refuse and say."""
+"""ADOPT's constructor and functional form accept the documented arguments and refuse others with a clear message."""
 
 import inspect
 

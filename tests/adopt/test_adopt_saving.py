@@ -1,4 +1,4 @@
-"""Saving and restoring in every way, then stepping: bit-equal with a run that was not interrupted."""
+"""A run that was saved and restored in any way steps bit-equal with an uninterrupted run."""
 
 import copy
 import functools

@@ -1,4 +1,4 @@
-"""The first step, and states and gradients that are odd: the same in every form."""
+"""The first step, unusual states and unusual gradients give the same numbers in every form."""
 
 import math
 

@@ -1,8 +1,8 @@
 """The generic checks that torch runs on Adam, run on ADOPT too, from torch's own kind of declaration.
 
-The wheel carries the declarations (torch.testing._internal.common_optimizers, since 2.3) and not the checks;
-these are written after the names of the checks in torch's test_optim.py. Each check also runs on torch's own
-entry for Adam, which shows that it is a check that Adam passes.
+The wheel contains the declarations (torch.testing._internal.common_optimizers, since 2.3) and not the checks. The
+checks below correspond to those of torch's test_optim.py with similar names. Each check also runs on torch's own entry
+for Adam, which shows that Adam passes it.
 """
 
 import copy
@@ -16,7 +16,7 @@ import torch
 from shim.adopt import ADOPT, native
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # torch itself uses what it deprecates
+    warnings.simplefilter("ignore")  # torch itself uses deprecated functions
     declarations = pytest.importorskip(
         "torch.testing._internal.common_optimizers",
         reason=f"torch {torch.__version__}: no optimizer declarations, or no expecttest, which they need",
@@ -63,7 +63,7 @@ DECLARED = {
     "has_capturable_arg": True,
     "not_og_supported_flags": ("foreach", "differentiable", "maximize", "capturable"),
 }
-# What can be declared has grown.
+# Newer releases declare more.
 KNOWN = inspect.signature(declarations.OptimizerInfo.__init__).parameters
 ADOPT_INFO = declarations.OptimizerInfo(ADOPT, **{name: value for name, value in DECLARED.items() if name in KNOWN})
 ADAM_INFO = next(info for info in declarations.optim_db if info.optim_cls is torch.optim.Adam)
@@ -98,7 +98,7 @@ def skip_tensor_lr(kwargs):
 
 
 def comparable(optimizer):
-    """Return the state without what assert_close cannot compare."""
+    """Return the state without the entries that assert_close cannot compare."""
     state = optimizer.state_dict()
     groups = [{key: value for key, value in group.items() if key != "rounding"} for group in state["param_groups"]]
     return {**state, "param_groups": groups}

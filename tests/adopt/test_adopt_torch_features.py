@@ -51,7 +51,7 @@ def test_a_gradient_of_zero_has_a_finite_derivative():
 
 
 def compiled(form, calls, lr=0.01):
-    """Compile a step with a back end that counts its graphs; return parameters, oracles and the count."""
+    """Compile a step with a backend that counts its graphs; return parameters, oracles and the number of graphs."""
     import torch._dynamo
 
     torch._dynamo.reset()
@@ -75,7 +75,7 @@ def compiled(form, calls, lr=0.01):
     return params, oracles, graphs
 
 
-# torch itself uses what it deprecates.
+# torch itself uses deprecated functions.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.torch_from(2, 4, "torch.compile of optimizers that are not torch's own is not settled")
 @pytest.mark.parametrize("chosen", [{"foreach": False}, {"foreach": True}, {"fused": True}, {}], ids=str)

@@ -1,7 +1,7 @@
-"""ADOPT's Triton kernels: on a GPU, in Triton's interpreter, through its compiler, and without it.
+"""ADOPT's Triton kernels on a GPU, in Triton's interpreter, through its compiler, and without Triton.
 
-What the kernels must do is in triton_cases.py and triton_launch_cases.py. Triton reads TRITON_INTERPRET when it is
-imported, so each way has its own process.
+The tests of the kernels are in triton_cases.py and triton_launch_cases.py. Triton reads TRITON_INTERPRET when it is
+imported, so the GPU and the interpreter each need a separate process.
 """
 
 import os
@@ -59,7 +59,7 @@ def test_the_error_for_a_cpu_names_the_interpreter():
     assert "Triton runs on a GPU, not on cpu" in cuda.why_not([torch.ones(2)])
 
 
-# Options of the kernel that the CUDA form passes None for when they are off.
+# Options of the kernel for which the CUDA form passes None when they are off.
 OPTIONAL = {
     "grad_scale": "*fp32",
     "found_inf": "*fp32",
@@ -129,7 +129,7 @@ def test_the_kernel_that_looks_for_zeros_compiles_for_gpus(options, tmp_path, mo
 
 
 def compiled(kernel, capability, types, constants):
-    """Compile to the machine code of an NVIDIA GPU of a compute capability, and return the PTX on the way."""
+    """Compile for an NVIDIA GPU of a compute capability, and return the intermediate PTX."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource, compile
 

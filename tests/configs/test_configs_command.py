@@ -1,4 +1,4 @@
-"""The command line of the check: exit codes, reports, and what it needs."""
+"""The command line of the check: exit codes, reports, and required packages."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - each text stands on its line
-"""A fix changes the bytes of the value and nothing else, or nothing at all."""
+"""A fix changes only the bytes of the value, or nothing."""
 
 from __future__ import annotations
 
@@ -139,8 +139,8 @@ def test_a_python_file_keeps_the_encoding_that_it_declares(tmp_path: Path) -> No
 
 
 def test_a_result_with_another_meaning_is_never_written(tmp_path: Path) -> None:
-    # The value stands directly before a comment sign that would swallow or release text: whatever the splice
-    # does here, the file either reads as the old data with another value, or is left alone.
+    # Directly behind the value is a comment sign, which a replacement may activate or deactivate. The result must read
+    # as the old data with another value; otherwise the file must be left alone.
     path = write(tmp_path / "a.yaml", "o: {lr: 1, weight_decay}\noptimizer: {weight_decay: !!null &x '', b: *x}\n")
 
     result = mend(path)

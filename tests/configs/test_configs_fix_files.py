@@ -1,4 +1,4 @@
-"""A fix leaves a file its owner, rights and links, or leaves it as it is, also beside other processes."""
+"""A fix keeps the owner, permissions and links of a file, or leaves it as it is, also with concurrent processes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_permissions_that_are_removed_meanwhile_are_not_restored(
     sync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda handle: (sync(handle), path.chmod(0o600) if path.stat().st_mode & 4 else 0))
 
-    assert mend(path).mended  # at the second check
+    assert mend(path).mended  # the fix notices the change at its second check
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -93,7 +93,7 @@ def test_a_file_that_is_deleted_meanwhile_is_not_created_again(tmp_path: Path) -
 def test_a_full_disk_leaves_the_file_unchanged_and_no_other_file(tmp_path: Path) -> None:
     path = write(tmp_path / "a.yaml", "weight_decay: null\n" + "# filler\n" * 5000)
     before = path.read_bytes()
-    # The kernel refuses to let any file grow beyond this, as it does when the disk is full.
+    # The operating system refuses to let any file grow beyond this size, as if the disk were full.
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
@@ -109,7 +109,7 @@ def test_a_full_disk_leaves_the_file_unchanged_and_no_other_file(tmp_path: Path)
 
 
 def test_a_file_in_a_read_only_directory_is_left_as_it_is() -> None:
-    # Not below pytest's directory: as root, the test changes to another user, who must be able to enter this one.
+    # Not below pytest's directory: as root, the test changes to another user, who must be able to enter the directory.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = write(folder / "a.yaml", "weight_decay: null\n")
@@ -129,7 +129,7 @@ def test_a_file_in_a_read_only_directory_is_left_as_it_is() -> None:
         assert names(folder) == ["a.yaml"]
 
 
-# Everything is imported before, because the other user may not be able to read the files of this Python.
+# All modules are imported before the change, because the other user may not be able to read this Python's files.
 SOMEBODY = """import os, sys, tempfile, yaml
 from shim.configs.command import Task, check
 os.setgroups([]), os.setgid(1001), os.setuid(1001)
@@ -150,12 +150,12 @@ def start(*arguments: str, code: str = MAIN, **options: Any) -> subprocess.Popen
 
 
 def access_list(*entries: tuple[int, int, int]) -> bytes:
-    """Return an access control list as Linux keeps it: tag (1 owner, 2 user, 4 group, 8 group, 16, 32), rights, id."""
+    """Return an access control list in Linux's format: tag (1 owner, 2 user, 4 group, 8 group, 16, 32), rights, id."""
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
 
 
 NOBODY = 0xFFFFFFFF
-# Owner and group may read and write, but the group 1234 may nothing.
+# Owner and group may read and write. The group 1234 has no permission.
 DENIED = access_list((1, 6, NOBODY), (4, 6, NOBODY), (8, 0, 1234), (16, 6, NOBODY), (32, 0, NOBODY))
 
 
@@ -215,7 +215,7 @@ def test_a_file_whose_attributes_cannot_be_kept_is_left_as_it_is(
         raise PermissionError
 
     if what == "chown":
-        # As if it belonged to a group that this user is not a member of.
+        # As if the file belonged to a group of which this user is not a member.
         status = list(path.stat())
         status[5] += 1
         real = fix.read(str(path))
@@ -252,7 +252,7 @@ def test_a_file_of_another_owner_or_group_keeps_them_or_is_left_as_it_is(owner: 
         done = start(str(path), code=SOMEBODY)
         error = done.communicate()[0]
         left = path.read_text()
-        assert mend(path).mended  # root can
+        assert mend(path).mended  # root can keep the owner
 
         assert f"owner and group ({owner}:{group})" in error
         assert left == "weight_decay: null\n"
@@ -268,7 +268,7 @@ def test_the_next_fix_removes_what_a_killed_fix_left(tmp_path: Path) -> None:
     assert killed.returncode == -9
     assert path.read_text() == "weight_decay: null\n"
     assert len(names(tmp_path)) == 2
-    # A file that another fix has open at the moment is not deleted.
+    # A file that another fix has open at this moment is not deleted.
     busy = write(tmp_path / f"{fix.TEMPORARY}busy", "")
     with open(busy) as held:
         fix._lock(held.fileno(), 0.0)

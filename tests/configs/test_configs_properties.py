@@ -1,5 +1,5 @@
 # ruff: noqa: E402, E501 - importorskip comes first, and generators keep a template on one line
-"""Properties over generated files in every format, and a fuzz test."""
+"""Properties of generated files in every format, and a fuzz test."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from shim.configs.command import Task, check
 from shim.configs.formats import toml as our_toml
 from shim.configs.tree import NUMBER, OTHER, TEXT, Mapping, Node, ParseError, Scalar
 
-# A file made from pieces, where WD is the place of the value: what is written there, and the rest, are drawn.
+# A file is made from drawn pieces. WD is the place of the value, which is drawn, too.
 WD = "\0"
 RUN = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -52,7 +52,7 @@ ends = st.sampled_from(["\n", "\r\n"])
 
 @st.composite
 def flows(draw: Any, comments: bool = False) -> str:
-    """Draw a JSON text with odd white space, in which the optimizer's weight decay is WD."""
+    """Draw a JSON text with unusual white space, in which the optimizer's weight decay is WD."""
     space = st.sampled_from(["", " ", "\t", "\n", "\r\n  "] + (["/* , } */", "// ~\n"] if comments else []))
 
     def text(value: Any) -> str:
@@ -189,7 +189,7 @@ def test_a_fix_changes_only_the_value_in_bytes_and_in_meaning(name: str) -> None
 
 
 def same(a: Any, b: Any, value: float) -> bool:
-    """Compare data; 123454321.5 in the second stands for the value."""
+    """Compare data. 123454321.5 in the second argument stands for the value."""
     if isinstance(b, dict):
         return isinstance(a, dict) and list(a) == list(b) and all(same(a[k], b[k], value) for k in b)
     if isinstance(b, list):
@@ -328,7 +328,7 @@ def test_the_time_of_a_check_is_linear_in_the_bytes(shape: str, tmp_path: Path) 
     seconds(1000)
     small, large = seconds(10_000), seconds(100_000)
 
-    # Ten times the bytes, and quadratic time would be a hundred times as much.
+    # The file has ten times the bytes; with quadratic time it would take a hundred times as long.
     assert large < 25 * max(small, 0.001)
 
 

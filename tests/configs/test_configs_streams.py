@@ -1,4 +1,4 @@
-"""The check reads pipes and streams, no devices, and reports to any terminal, file or pipe."""
+"""The check reads pipes and streams but no devices, and reports to any terminal, file or pipe."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_file_without_data_at_the_moment_is_an_error() -> None:
 
 
 def strange(folder: Path) -> dict[Path, str]:
-    """Make files that look like a config and are not; return each with its message."""
+    """Make special files with the names of configs; return each with its message."""
     os.mkfifo(folder / "pipe.yaml")
     (folder / "link.yaml").symlink_to("pipe.yaml")
     (folder / "zero.yaml").symlink_to("/dev/zero")
@@ -91,7 +91,7 @@ def strange(folder: Path) -> dict[Path, str]:
     (folder / "big.py").write_text("weight_decay = None\n" + "# a Python file takes its size many times\n" * 26_000)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(folder / "s.yaml"))
-    (folder / ".#lock.yaml").symlink_to("somebody@somewhere")  # as editors do
+    (folder / ".#lock.yaml").symlink_to("somebody@somewhere")  # a lock file, as editors make it
     return {
         folder / ".#lock.yaml": "No such file",
         folder / "pipe.yaml": "a pipe, not a file",
@@ -106,7 +106,7 @@ def strange(folder: Path) -> dict[Path, str]:
 def test_a_special_file_is_an_error_if_it_is_named_and_skipped_in_a_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # the name of a socket has little room
+    monkeypatch.chdir(tmp_path)  # the path of a socket must be short
     found = strange(Path("."))
     (tmp_path / "a.yaml").write_text("optimizer: {weight_decay: null}\n")
 

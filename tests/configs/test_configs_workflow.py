@@ -1,4 +1,4 @@
-"""The ways to use the check other than from Python: the shell workflow, and the pre-commit hook."""
+"""The shell workflow and the pre-commit hook, which use the check from outside of Python."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 SCRIPT = PROJECT / "scripts" / "flexible_training_workflow.sh"
 HOOKS = PROJECT / ".pre-commit-hooks.yaml"
 
-# Stands where "python" stands: the check is the real one; doctor answers as told, run becomes the command.
-# The interpreter, but it says which of shim's commands it is asked for; and doctor, who takes long, answers from
-# the environment where a test says so.
+# A replacement for the command python: it prints which command of shim is called, and then runs the real interpreter.
+# doctor is slow: if the variable DOCTOR is set, the replacement ends with that exit code instead.
 STAND_IN = """#!{python}
 import os, sys
 if sys.argv[1:3] == ["-m", "shim"]:
