@@ -1,4 +1,4 @@
-"""ADOPT has the same guards as Adam, in any order of import and activation; without guards its error names the cause."""
+"""ADOPT has the guards of Adam, in any order of import and activation; without guards its error names the cause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""doctor reports, as text and as data, what shim does for a job that is started here."""
+"""doctor reports, as text and as JSON, what shim does for a job that is started in this environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from shim import launch
 from shim.doctor import examination, look
 
-#: As the command `shim` does, which does not look for packages in the current directory.
+#: Starts doctor like the command `shim`, which does not look for packages in the current directory.
 LIKE_THE_COMMAND = """
 import sys
 sys.path.remove("")
@@ -31,7 +31,7 @@ def states(found):
     return {patch["patch"]: patch["state"] for patch in found["torch"]["patches"]}
 
 
-#: Prints one examination, which is slow, as data and as text.
+#: Prints one examination as JSON and as text. An examination is slow.
 BOTH = """
 import functools, sys
 from shim import doctor
@@ -180,7 +180,7 @@ class TestThirdParty:
     def test_an_installed_package_waits_and_a_missing_one_is_not_installed(self, examine, tmp_path):
         (tmp_path / "lion_pytorch").mkdir()
         (tmp_path / "lion_pytorch" / "__init__.py").write_text("raise SystemExit('imported')")
-        (tmp_path / "apex").mkdir()  # another package of the name, without the optimizers
+        (tmp_path / "apex").mkdir()  # another package with this name, without the optimizers
         (tmp_path / "apex" / "__init__.py").touch()
         result = examine("--json", cwd=tmp_path)
         rows = {row["patch"]: row for row in as_data(result)["torch"]["patches"]}
@@ -253,7 +253,7 @@ def test_the_training_check_does_not_load_dynamo_and_trains_the_same(python):
 def test_every_row_says_which_messages_it_answers():
     from shim import rows
 
-    # Some are the other names of what another row answers, and some change what is computed without a message.
+    # Some are other names of an object whose messages another row answers; some change a result without a message.
     silent = [row.name for row in rows.load() if not row.answers]
     assert all(row.targets for row in rows.load() if row.name in silent) and len(silent) < 30
     assert all(row.optional or row.works for row in rows.load() if row.targets)

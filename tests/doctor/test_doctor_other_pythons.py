@@ -1,4 +1,4 @@
-"""Doctor looks at the Python of this shell, at another one, and at the options of this one."""
+"""doctor examines the Python of the shell, another Python, and the options of the running Python."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from shim.doctor import examination, words
 
 
 class TestThisShell:
-    """Whether a plain ``python`` is armed, which does not depend on whether ``run`` guards a job."""
+    """Whether a plain ``python`` in the shell is armed. That does not depend on whether ``run`` guards a job."""
 
     @pytest.fixture
     def shell(self, tmp_path):
-        """Make a ``python`` for the PATH that is quick to start."""
+        """Put a ``python`` that starts quickly on the PATH."""
         (tmp_path / "bin").mkdir()
         (tmp_path / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
         (tmp_path / "bin" / "python").chmod(0o755)
@@ -58,7 +58,7 @@ class TestThisShell:
 
         told = tmp_path / "told"
         try:
-            # "server exited unexpectedly": on a busy machine tmux may give up waiting for its own server.
+            # "server exited unexpectedly": on a busy machine tmux may stop waiting for its own server.
             assert any(window("new-session", "-d", "sleep 60") == 0 for _ in range(5))
             command = f"echo got:$PYTHONPATH >{told}; tmux -S socket wait-for -S told"
             assert window("new-session", "-d", command, PYTHONPATH=launch.SITE) == 0
@@ -80,7 +80,7 @@ class TestAnotherPython:
         assert f"install torch for this one: `{other} -m pip install torch`" in found["advice"]
 
     def test_a_checkout_guards_another_python(self, examine, tmp_path):
-        # Another environment that finds the packages of this one, so that torch need not be installed again.
+        # The other environment finds the packages of this one, so that torch need not be installed again.
         venv.create(str(tmp_path / "other"), symlinks=True)
         site_packages = next((tmp_path / "other").glob("lib/python*/site-packages"))
         (site_packages / "these.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))
@@ -100,7 +100,7 @@ class TestAnotherPython:
         shutil.copytree(str(checkout / "src" / "shim"), str(own / "shim"))
         shutil.copy(str(checkout / "src" / "preimport.py"), str(own))
         other = tmp_path / "other" / "bin" / "python"
-        # An editable install of the checkout may be among the packages: it is not to be found.
+        # An editable install of the checkout may be among the packages. It must not be found.
         code = "import sys; sys.path[:] = [p for p in sys.path if not p.endswith('src')]\n"
         code += f"from shim.__main__ import main; sys.exit(main(['doctor', '--json', '--python', {str(other)!r}]))"
         result = python(code, door=None, executable=tmp_path / "own" / "bin" / "python")

@@ -1,4 +1,4 @@
-"""What doctor prints fits a terminal, whatever it is and whatever there is to say."""
+"""The output of doctor fits any terminal, whatever it reports."""
 
 from __future__ import annotations
 

@@ -15,17 +15,17 @@ from shim.rows import load
 
 
 class TestCompatibilityMode:
-    """With --for: the release, and the state of each row."""
+    """With --for, doctor prints the release, and the state of each row."""
 
     @pytest.fixture
     def program(self):
-        """Return a release on which some row works that does not work here."""
+        """Return a release on which a row works that does not work on this torch."""
         here = releases.release(torch.__version__).numbers
         return "1.7" if here > (2, 0, 0) else "2.7"
 
     @pytest.fixture
     def planned(self, python, program):
-        """Return what shim.plan() says of each row, where nothing but torch is imported."""
+        """Return the outcome of each row in shim.plan(), in a process that imports only torch."""
         code = """
         import json, sys, shim, torch
         print(json.dumps({row.patch: row.state for row in shim.plan(written_for=sys.argv[1])}))
@@ -43,7 +43,7 @@ class TestCompatibilityMode:
         rows = {row["patch"]: row for row in found["torch"]["patches"] if row["optional"]}
         assert found["torch"]["written_for"] == program
         assert {*rows} == {row.name for row in load()}, "the data are whole"
-        # The row of inspect.getargspec finds what another row gives.
+        # The row of inspect.getargspec finds the function that another row restores.
         of_torch = {row.name for row in load() if row.of == "torch" and row.name != "inspect.getargspec(torch)"}
         assert {name: row["state"] for name, row in rows.items() if name in of_torch and row["state"] != "waits"} == {
             name: planned[name].replace("planned", "applied") for name in of_torch if rows[name]["state"] != "waits"

@@ -12,7 +12,7 @@ import pytest
 
 from shim.launch import SITE
 
-#: Needs a guard, and prints the process that has one.
+#: Fails without a guard; prints the process that has one.
 GUARDED = """
 import torch
 
@@ -23,7 +23,7 @@ def weight_decay():
 
 @pytest.fixture
 def guarded(python, tmp_path):
-    """Return a function that runs a program under ``run`` which may import ``guarded.weight_decay``."""
+    """Return a function that runs a program under ``run``. The program may import ``guarded.weight_decay``."""
 
     def run(program, *before, door="src", **options):
         (tmp_path / "guarded.py").write_text(GUARDED)
@@ -78,10 +78,10 @@ if __name__ == "__main__":
     assert guarded(program) == "0 0.0\n"
 
 
-#: Two processes take a step together, and each says with which weight decay. Nothing may hold the group when it is
-#: destroyed: gloo's threads would live on and at times abort a Python that ends beside them, with or without shim
+#: Two processes take a step together, and each prints its weight decay. No object may hold the process group when it is
+#: destroyed. Otherwise gloo's threads live on, and sometimes abort the process while Python ends, with or without shim
 #: (https://github.com/pytorch/pytorch/issues/190489). Building an optimizer imports torch.distributed.nn, whose default
-#: arguments hold the group that is there by then; DistributedDataParallel holds it, too.
+#: arguments hold the group that exists then. DistributedDataParallel holds the group, too.
 DISTRIBUTED = """
 import os
 
@@ -102,7 +102,7 @@ torch.distributed.destroy_process_group()
 
 @pytest.fixture
 def elastic():
-    """Skip if torch's own launcher does not work: 1.13 fails with the enums of Python 3.11."""
+    """Skip if torch's own launcher does not work: that of torch 1.13 fails with the enums of Python 3.11."""
     pytest.importorskip("torch.distributed.run", reason="this torch has no torchrun")
     release = sys.modules["torch"].__version__
     if release.startswith("1.") and sys.version_info >= (3, 11):
@@ -127,7 +127,7 @@ class TestLaunchers:
         assert both_ranks() == ["0.0", "0.0"]
 
     def test_a_process_of_accelerate_launch_is_guarded(self, guarded, environment):
-        """With one process: on a CPU it starts several through MPI only."""
+        """With one process: on a CPU accelerate starts several only with MPI."""
         python = environment("accelerate", with_torch=True)
         program = """
 from accelerate import Accelerator
@@ -197,7 +197,7 @@ show(Actor.options(runtime_env=WORK).remote().work.remote())
 
 
 class TestAnotherPython:
-    """PYTHONPATH reaches every Python; in one of another environment shim prints and changes nothing."""
+    """PYTHONPATH affects every Python. In a Python of another environment shim prints and changes nothing."""
 
     LOOK = "import sys; print(len(sys.meta_path), 'shim.import_hook' in sys.modules, sys.path[1:]); import json"
 
@@ -210,7 +210,7 @@ class TestAnotherPython:
 
     @pytest.fixture
     def installed(self, tmp_path, checkout):
-        """Lay the package out as it is in the site-packages of a Python 3.13, and return the directory of its door."""
+        """Copy the package into a site-packages of Python 3.13, and return the directory for PYTHONPATH."""
         package = tmp_path / "env" / "lib" / "python3.13" / "site-packages" / "shim"
         shutil.copytree(str(checkout / "src" / "shim"), str(package), ignore=shutil.ignore_patterns("__pycache__"))
         return str(package / "site")

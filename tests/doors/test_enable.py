@@ -18,7 +18,7 @@ STATUS = "import torch, shim; status = shim.status(); print(status.door, status.
 
 @pytest.fixture
 def environment(tmp_path, checkout):
-    """Return an environment of its own that has this one's torch, and a function that runs its Python."""
+    """Return a separate environment that has the torch of this one. Calling it runs its Python."""
 
     class Environment:
         home = tmp_path / "environment"
@@ -94,7 +94,7 @@ def test_a_read_only_environment_is_an_error_of_one_line(environment, tmp_path):
 
 
 def test_the_file_works_if_shim_is_installed_where_python_looks_later_or_not_at_all(environment, checkout, tmp_path):
-    """As in an environment with --system-site-packages, whose .pth files come first, and under -I with pip's --user."""
+    """With --system-site-packages, shim's directory comes after the .pth file. With -I, pip's --user one is missing."""
     elsewhere = tmp_path / "elsewhere" / "site-packages"
     shutil.copytree(str(checkout / "src" / "shim"), str(elsewhere / "shim"))
     environment("-m", "shim", "enable", PYTHONPATH=str(elsewhere))

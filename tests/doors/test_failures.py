@@ -17,7 +17,7 @@ RUNS = "import torch; print(torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))
 
 @pytest.fixture
 def copy(tmp_path, checkout):
-    """Copy the checkout, to break something in it."""
+    """Copy the checkout, so that the test can break files of the copy."""
     copy = tmp_path / "copy"
     ignored = shutil.ignore_patterns("*.so", "__pycache__", "site")
     shutil.copytree(str(checkout / "src"), str(copy / "src"), ignore=ignored)
@@ -37,7 +37,7 @@ class TestPlaces:
 
     @pytest.mark.parametrize("path", ["/a", "relative:/a", ":/a"])
     def test_a_deleted_current_directory_ends_the_same_with_and_without_shim(self, python, tmp_path, path, checkout):
-        """Newer Pythons do not start there if PYTHONPATH is relative: the same with and without shim."""
+        """Newer Pythons do not start in a deleted directory if PYTHONPATH is relative, with and without shim."""
         code = "import sys; print([entry for entry in sys.path if 'lib' not in entry])"
         move = f'mkdir gone; cd gone; rmdir ../gone; exec {sys.executable} "$@"'
 
@@ -96,8 +96,8 @@ class TestBrokenDependencies:
         assert (program.stdout, program.returncode) == ("0.001\n", 0)
 
 
-#: Raises at the n-th event inside our files, tries again, and prints what is left in each case. Runs in one process
-#: for all n, because importing torch takes its time: what is under test is our reaction to torch's arrival.
+#: Raises at the n-th event inside shim's files, activates again, and prints what is left in each case. Runs in one
+#: process for all n, because importing torch is slow. Under test is shim's reaction to the arrival of torch.
 SWEEP = """
 import json, sys, warnings
 import torch, torch.optim
@@ -183,12 +183,12 @@ print(json.dumps({"points": points, "last": number, "outcomes": sorted(outcomes)
 """
 
 
-#: Raises at the n-th line that is run of our two files that take part in the import system, in a fork for each n, on
-#: a torch that imports at once, and prints what became of the program's import. The first line of a function that
-#: Python calls is left out: there we could as well not have been called.
+#: Raises at the n-th executed line of shim's two files that are part of the import system, and prints how the import of
+#: the program ended. Each n has a fork, and torch is a package that is imported quickly. The first line of a function
+#: that Python calls is left out: an error there has the same effect as if Python had not called the function.
 IMPORT_SWEEP = """
 import json, os, sys
-import importlib.metadata, logging, typing  # what ours import: not once more in every fork
+import importlib.metadata, logging, typing  # shim imports them; now they need not be imported in every fork
 
 fault = {"KeyboardInterrupt": KeyboardInterrupt, "MemoryError": MemoryError}[sys.argv[1]]
 OURS = ("/sitecustomize.py", "/shim/import_hook.py")
@@ -244,8 +244,8 @@ print(json.dumps([in_a_fork(at)[:-1] for at in range(1, points + 1)]))
 
 
 class TestAnyPointOfTheImport:
-    #: They only call a function whose body is in a try. A MemoryError in their own lines is like one in Python's import
-    #: system.
+    #: Functions that only call another function, which catches errors. A MemoryError in their own lines is like one in
+    #: Python's import system.
     HAND_ON = ("find_spec", "hand_over", "create_module", "exec_module", "arrived", "_failed", "switched_on")
 
     @pytest.mark.parametrize("fault", ["KeyboardInterrupt", "MemoryError"])
@@ -291,7 +291,7 @@ class TestAnyPointOfTheImport:
 class TestAnyPointOfTheActivation:
     @pytest.mark.parametrize("fault", ["KeyboardInterrupt", "MemoryError"])
     def test_an_error_leaves_all_or_nothing_and_activation_can_be_repeated(self, python, tmp_path, fault):
-        """A patch that fails is undone completely, and its outcome says so; the others may stay."""
+        """A patch that fails is undone completely, and its outcome says so. The other patches may stay."""
         (tmp_path / "sweep.py").write_text(SWEEP)
         result = python(["sweep.py", fault, "call", "8"], door="src")
         assert result.returncode == 0, result.stderr

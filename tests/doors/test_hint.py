@@ -1,4 +1,4 @@
-"""If a program dies of a known breakage, the command that runs it is printed below its traceback; else nothing is."""
+"""If a program dies of a known breakage, a hint with the command that runs it is printed below its traceback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hint_programs import BREAKS, DIES, HERE, IS_GONE, PRINTS, RELEASE, ROW, hin
 from shim import hint, rows
 from shim.releases import TORCH, Release, is_in, of_the_time, release
 
-#: An optimizer of the program's own, which computes with a None.
+#: An optimizer class of the program, which computes with a None.
 OWN_OPTIMIZER = """
 import torch
 class Plain(torch.optim.Optimizer):
@@ -32,7 +32,7 @@ TAKES_A_STEP = "Plain([torch.nn.Parameter(torch.ones(1))], weight_decay=None).st
 
 
 class TestTheCommandRuns:
-    """A shell runs the last line of the hint, and the program runs."""
+    """The last line of the hint is a command that runs the program in a shell."""
 
     def test_the_command_of_a_script_runs(self, python, tmp_path, checkout):
         where = tmp_path / "with spaces; $HOME & 'quotes'"
@@ -133,7 +133,7 @@ class TestRowsThatAreOnAlready:
     def test_a_row_that_is_named_or_left_out_is_not_suggested(self, variable, monkeypatch):
         monkeypatch.setenv(variable, ROW)
         assert hint_for(IS_GONE) == ""
-        monkeypatch.setenv(variable, "torch")  # its family
+        monkeypatch.setenv(variable, "torch")  # the family of the row
         assert hint_for(IS_GONE) == ""
 
     def test_a_program_for_a_release_without_the_name_gets_another_release(self, python, script, tmp_path, checkout):
@@ -219,7 +219,7 @@ class TestKindsOfRows:
 
 
 def messages(file):
-    """Return the exceptions of a file of messages: type and message of the last one of each block."""
+    """Return the last exception of each block of a file of messages, as type and message."""
     text = (Path(__file__).parents[1] / "explain" / file).read_text()
     for block in re.split(r"^%%.*\n", text, flags=re.MULTILINE)[1:]:
         found = re.search(r"^(?!  |Traceback)(?:\w+\.)*(\w+): (.*)", block.rstrip("\n"), re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""Of the processes of a job one prints the hint, with the command that starts the whole job."""
+"""One process of a job prints the hint, with the command that starts the whole job."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class TestChildren:
         script.write_text(
             f"import torch.distributed.elastic.multiprocessing.errors\n{record}def main():\n    {BREAKS}\nmain()\n"
         )
-        # Once torchrun sees that one rank died, it kills the other, which may be rank 0.
+        # When torchrun notices that one rank died, it kills the other one, which may be rank 0.
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--monitor_interval=4"]
         died = python([*torchrun, script, "-x"], env={"OMP_NUM_THREADS": "1"})
         assert died.returncode == 1

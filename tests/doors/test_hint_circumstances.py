@@ -7,7 +7,7 @@ import sys
 import pytest
 from hint_programs import BREAKS, DIES, HERE, IS_GONE, RELEASE, said, the_command
 
-#: Programs that end without a hint, and their exit codes; ``BREAKS`` stands for the line.
+#: Programs that end without a hint, and their exit codes. ``BREAKS`` stands for the line that fails.
 QUIET = {
     "caught": ("try:\n    BREAKS\nexcept Exception:\n    print('caught')", 0),
     "caught, and an exit": ("try:\n    BREAKS\nexcept Exception as e:\n    sys.exit(3)", 3),
@@ -73,7 +73,7 @@ def test_no_hint_is_printed_after_deactivation(python):
     assert died.returncode == 1 and said(died) == []
 
 
-#: Programs that die, with what stands before the line that they die of, in circumstances that change nothing.
+#: Programs that get a hint: the lines before the one that fails, and the options of Python.
 STILL_SAID = {
     "a hook of its own": ("sys.excepthook = lambda *error: print('mine: Traceback', file=sys.stderr)", []),
     "a hook that shortens the traceback": (
@@ -100,7 +100,7 @@ def test_the_hint_is_printed_if_torch_reads_an_attribute_of_the_programs_subclas
         "Around(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)).zero_grad()\n"
     )
     assert "--for 1.10 " in the_command(python([script]))
-    script.write_text(script.read_text().replace("zero_grad()", "defaults"))  # here the program asks
+    script.write_text(script.read_text().replace("zero_grad()", "defaults"))  # now the program reads the attribute
     assert said(python([script])) == []
 
 
@@ -119,7 +119,7 @@ def test_the_hint_is_printed_if_the_exception_is_raised_again(python, script):
 
 
 def test_with_warnings_as_errors_the_output_stays_and_the_hint_follows(python, script):
-    """Some releases of torch die of that themselves, and there is no hint."""
+    """Some releases of torch fail because of their own warnings. Then there is no hint."""
     plain, ours = python(["-W", "error", script], door=None), python(["-W", "error", script])
     assert ours.returncode == plain.returncode == 1
     assert ours.stderr.startswith(plain.stderr)

@@ -17,13 +17,13 @@ CHECKOUT = os.path.dirname(os.path.dirname(PACKAGE))
 
 #: The differences that a program can see, and the reason for each.
 VISIBLE = {
-    "PYTHONPATH": ([SITE, CHECKOUT], "children are to find our sitecustomize too"),
-    "importers": ([SITE, CHECKOUT], "Python found our sitecustomize there"),
-    "meta_path": (["Finder"], "it waits there for torch"),
-    "modules": (["sitecustomize"], "the program started with it"),
+    "PYTHONPATH": ([SITE, CHECKOUT], "child processes must find shim's sitecustomize, too"),
+    "importers": ([SITE, CHECKOUT], "Python found shim's sitecustomize there"),
+    "meta_path": (["Finder"], "shim's finder waits there for torch"),
+    "modules": (["sitecustomize"], "Python imported it at its start"),
 }
 
-#: Prints what a program can see of the process that it runs in.
+#: Prints what a program can see of its process.
 PROBE = """
 import sys
 modules = sorted(sys.modules)
@@ -74,7 +74,7 @@ print(json.dumps({
 
 
 def without_shim(output):
-    """Parse the probe's output, and take out what VISIBLE lists, and the addresses of objects."""
+    """Parse the output of the probe, and remove the differences of VISIBLE and the addresses of objects."""
     before, brace, data = output.partition("{")
     if not brace:
         return output
@@ -88,7 +88,7 @@ def without_shim(output):
 
 @pytest.fixture
 def place(tmp_path):
-    """Lay the probe out in every form in which a program can be started."""
+    """Write the probe in every form in which a program can be started."""
     (tmp_path / "probe.py").write_text(PROBE)
     (tmp_path / "package" / "sub").mkdir(parents=True)
     for file in ("__init__.py", "sub/__init__.py"):

@@ -1,4 +1,4 @@
-"""Programs of all kinds do and end under a door as without it, also in a debugger or a profiler."""
+"""Programs of all kinds run and end the same with and without a door, also in a debugger or a profiler."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_program_ends_the_same(same, tmp_path, end):
     same(["ends.py"])
 
 
-#: Programs that break in tools which run a script inside their own process.
+#: Programs that fail in tools which run a script inside their own process.
 PROGRAMS = {
     "pickle from a thread after main has ended": """
         import pickle, threading
@@ -139,7 +139,7 @@ def test_a_program_prints_the_same(same, tmp_path, name):
 
 
 class TestToolsThatRunPrograms:
-    """Coverage, a profiler and debuggers, each started through ``run`` as it is started plainly."""
+    """coverage, a profiler and debuggers work the same when they are started through ``run``."""
 
     @pytest.fixture
     def program(self, tmp_path):

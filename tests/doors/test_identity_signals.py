@@ -1,4 +1,4 @@
-"""Signals, pipes and terminals are to a program under a door what they are without it."""
+"""Signals, pipes and terminals work the same for a program with and without a door."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import termios
 
 import pytest
 
-#: Says that it is ready and waits, in short sleeps: a signal that arrives just before a sleep does not end it. All on
-#: one line, so that the traceback is the same wherever the signal arrives.
+#: Prints that it is ready, and waits in short sleeps: a signal that arrives just before a sleep does not end the sleep.
+#: All code is on one line, so that the traceback is the same wherever the signal arrives.
 WAITING = (
     "import time; words = iter(['ready\\n'])\nwhile True: print(next(words, ''), end='', flush=True); time.sleep(0.1)"
 )
@@ -32,7 +32,7 @@ class TestSignals:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     text=True,
-                    # the tests may run under nohup, which ignores it
+                    # the tests may run under nohup, which ignores SIGHUP
                     preexec_fn=None if before else lambda: signal.signal(number, signal.SIG_DFL),
                 ) as process:
                     try:
@@ -82,7 +82,7 @@ class TestStandardInput:
 
     @pytest.fixture
     def on_a_terminal(self, doors, tmp_path):
-        """Return a function that types at a program through every door, and returns what each one showed."""
+        """Return a function that types into a program started through every door, and returns what each showed."""
 
         def run(command, typed, options=()):
             shown = []
@@ -106,7 +106,7 @@ class TestStandardInput:
                 while True:
                     try:
                         text += os.read(ours, 1000).decode()
-                    except OSError:  # the last process on it has closed it
+                    except OSError:  # the last process has closed the terminal
                         break
                     if left and text.endswith(left[0][0]):
                         os.write(ours, left.pop(0)[1].encode())

@@ -1,4 +1,4 @@
-"""Shim's import hook works beside other finders and loaders, and they beside it."""
+"""shim's import hook and other finders and loaders work together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shim.launch import SITE
 
 
 class TestImportHooks:
-    """The finder beside other finders and loaders, on a package that only has torch's name."""
+    """The finder works with other finders and loaders. The tests use a package that only has the name of torch."""
 
     @pytest.fixture
     def armed(self, python, fake_torch):

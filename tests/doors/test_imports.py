@@ -1,4 +1,4 @@
-"""Modules are imported in any order, more than once, lazily or not at all: only executed ones are patched."""
+"""Modules may be imported in any order, repeatedly, lazily or not at all. Only executed modules are patched."""
 
 from __future__ import annotations
 

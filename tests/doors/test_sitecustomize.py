@@ -1,4 +1,4 @@
-"""Whatever Python runs when it starts, it runs beside shim's sitecustomize as without it, and once."""
+"""Each file that Python runs at its start runs the same with shim's sitecustomize, and only once."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class TestSitecustomize:
 
     @pytest.fixture
     def behind(self, python, tmp_path):
-        """Return a function that runs Python with a directory behind shim's that was not searched, like site-packages.
+        """Return a function that runs Python with a directory after shim's that Python has not searched before.
 
-        Python searches those of PYTHONPATH before it finds the modules that it needs to start. So a sitecustomize
-        in front of shim's clears the cache.
+        The directory is like site-packages in this. Python searches the directories of PYTHONPATH before it finds the
+        modules that it needs to start, so a sitecustomize in front of shim's clears the cache.
         """
         first = tmp_path / "first"
         first.mkdir()
@@ -136,7 +136,7 @@ class TestSitecustomize:
     @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
     @pytest.mark.parametrize("suffix", importlib.machinery.EXTENSION_SUFFIXES)
     def test_a_sitecustomize_that_is_an_extension_module_runs(self, behind, tmp_path, suffix):
-        """This one runs, and then fails to become a module."""
+        """The extension module of this test runs, and then fails to become a module."""
         source = '#include <stdio.h>\nvoid *PyInit_sitecustomize(void) { puts("runs"); fflush(stdout); return 0; }\n'
         (tmp_path / "source.c").write_text(source)
         library = str(tmp_path / ("sitecustomize" + suffix))
@@ -146,7 +146,7 @@ class TestSitecustomize:
         assert without_our_frames(with_shim.stderr) == without_our_frames(without.stderr)
 
     def test_a_sitecustomize_is_found_by_a_path_hook_of_another_tool(self, behind, tmp_path):
-        """Like the finder of an encrypted or a remote directory, which looks empty to all others."""
+        """The path hook is like one for an encrypted or remote directory, which is empty for all other finders."""
         hook = """
             import importlib.util, os, sys
 
@@ -169,7 +169,7 @@ class TestSitecustomize:
 
 
 def without_our_frames(stderr):
-    """Remove the frames of shim from a traceback that the interpreter prints while it starts."""
+    """Remove the frames of shim from a traceback that Python prints while it starts."""
     lines = stderr.splitlines()
     kept, ours = [], False
     for line in lines:
@@ -184,7 +184,7 @@ def without_our_frames(stderr):
 
 class TestStartUpFiles:
     def test_a_usercustomize_runs_as_without_shim(self, python, tmp_path):
-        """It needs a user site, which a virtual environment has not."""
+        """A usercustomize needs a user site directory, which a virtual environment does not have."""
         base = getattr(sys, "_base_executable", sys.executable)
         env = {"PYTHONUSERBASE": str(tmp_path / "base")}
         where = "import site; print(site.getusersitepackages(), site.ENABLE_USER_SITE)"

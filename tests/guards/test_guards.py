@@ -1,4 +1,4 @@
-"""None becomes 0.0 at every entry of every optimizer, and every other value passes."""
+"""None becomes 0.0 at every entry of every optimizer, and every other value is unchanged."""
 
 from __future__ import annotations
 

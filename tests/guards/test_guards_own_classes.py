@@ -1,4 +1,4 @@
-"""A None stays where it means something to a class of the user's, and shim.guard() takes such a class."""
+"""A None stays if it has a meaning for a class of the user, and shim.guard() guards such a class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import shim
 
 
 class Frozen(torch.optim.AdamW):
-    """None in a group means: do not train this one."""
+    """A None in a group means that the group is not trained."""
 
     def step(self, closure=None):
         self.seen = [group["weight_decay"] for group in self.param_groups]
@@ -23,14 +23,14 @@ class Frozen(torch.optim.AdamW):
 
 
 class Logged(torch.optim.AdamW):
-    """Overrides step, and gives None no meaning."""
+    """Overrides step. None has no meaning for it."""
 
     def step(self, closure=None):
         return super().step(closure)
 
 
 class Renamed(torch.optim.AdamW):
-    """Brings no step of its own."""
+    """Does not override step."""
 
 
 def test_a_subclass_in_which_none_has_a_meaning_keeps_its_none(recwarn):
@@ -115,11 +115,11 @@ def test_guard_gives_a_class_of_the_user_the_same_guards():
         optimizer.step()
     assert optimizer.param_groups[0]["weight_decay"] == 0.0
     with pytest.raises(TypeError):
-        builder(torch.optim.Adam, weight_decay=None)([one_parameter()]).step()  # torch's own are left alone
+        builder(torch.optim.Adam, weight_decay=None)([one_parameter()]).step()  # a class of torch is left alone
 
 
 def test_guard_takes_every_class_of_a_name():
-    """A factory makes one at each call, and so does a notebook cell that is run again."""
+    """A factory makes a new class of the same name at each call, as a notebook cell does that is run again."""
     classes = [shim.guard(own_optimizer()) for _ in range(3)]
     assert shim.guard(classes[1]) is classes[1]
     for Own in classes:

@@ -1,4 +1,4 @@
-"""A guard raises nothing: the program gets its optimizer, whatever state it is in."""
+"""A guard raises nothing: the program gets its optimizer in any state of the process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import shim.rank
 
 
 class TestAGuardRaisesNothing:
-    """The program gets its optimizer, whatever state it is in."""
+    """The program gets its optimizer in any state of the process."""
 
     @pytest.mark.parametrize("name", [None, 3, b"bytes", [], "", "torch"])
     def test_a_module_with_any_name_gets_its_optimizer(self, name):
@@ -27,7 +27,7 @@ class TestAGuardRaisesNothing:
             warnings.simplefilter("always")
             exec("built = torch.optim.SGD([torch.ones(1)], lr=0.1, weight_decay=None)", namespace)
         assert namespace["built"].param_groups[0]["weight_decay"] == 0.0
-        assert len(caught) == (name is not None)  # for which Python itself drops all warnings
+        assert len(caught) == (name is not None)  # without a module name, Python itself drops all warnings
 
     @pytest.mark.parametrize("registry", [3, None, "registry"])
     def test_a_module_with_any_warning_registry_gets_its_optimizer(self, registry):
@@ -47,9 +47,9 @@ class TestAGuardRaisesNothing:
 
     @pytest.mark.parametrize("filters", [3, [3], [("default",)], [("default", 3, UserWarning, 3, 0)]])
     def test_any_warning_filters_raise_nothing(self, filters, monkeypatch):
-        build()  # torch's first optimizer imports more of torch, which does not take these filters
+        build()  # the first optimizer imports more modules of torch, which fail with invalid filters
         monkeypatch.setattr(warnings, "filters", filters)
-        # A Python without a GIL has filters for each context, and pytest has set those of this one.
+        # A free-threaded Python has filters for each context, and pytest has set those of this context.
         built = contextvars.Context().run(build, weight_decay=None)
         assert built.param_groups[0]["weight_decay"] == 0.0
 
@@ -89,7 +89,7 @@ class TestAGuardRaisesNothing:
     def test_invalid_values_of_switches_count_as_not_set(self, value, monkeypatch):
         for name in ("SHIM_STRICT", "SHIM_DISABLE", "SHIM_VALUE", "SHIM_FOR", "SHIM_LOG", *shim.rank.RANKS):
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(logging.getLogger("shim"), "disabled", True)  # pytest-xdist cannot hand on what it says
+        monkeypatch.setattr(logging.getLogger("shim"), "disabled", True)  # pytest-xdist cannot transfer its messages
         shim.deactivate()
         with shim.activated(), warned():
             assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0

@@ -1,4 +1,4 @@
-"""SHIM_SKIP, SHIM_VALUE and SHIM_STRICT: whose None stays, what it becomes, and that it is refused."""
+"""SHIM_SKIP leaves a None alone, SHIM_VALUE chooses its replacement, and SHIM_STRICT makes it an error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from shim.layout import weight_decay_of
 
 
 class TestLeftOut:
-    """SHIM_SKIP leaves out what it names, also if others share functions with it."""
+    """SHIM_SKIP leaves out the optimizers that it names, also if others share functions with them."""
 
     @staticmethod
     def trained(cls, constructor, options):
@@ -63,7 +63,7 @@ class TestLeftOut:
 
 
 class TestValue:
-    """What a None becomes can be chosen."""
+    """SHIM_VALUE is the replacement of a None."""
 
     @pytest.fixture(autouse=True)
     def nothing_was_refused(self, monkeypatch):

@@ -1,4 +1,4 @@
-"""The user is told where a None was: once per place, by one rank, and as the warning filters say."""
+"""The warning names the place of a None. It comes once per place, from one rank, and the warning filters apply."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_users_warning_filters_decide():
 
 
 class TestOncePerPlace:
-    """The warning comes once, also if a change of the filters makes Python forget it; the filters still apply."""
+    """The warning comes once, also if a change of the filters resets Python's registry. The filters still apply."""
 
     @staticmethod
     def said(between=lambda: None, times=6, cls=torch.optim.AdamW, action="default"):
@@ -161,7 +161,7 @@ class TestRank:
 
 
 class OfItsCaller(torch.optim.Optimizer):
-    """Its warnings are about the line that called it."""
+    """An optimizer whose warnings name the line of its caller."""
 
     def __init__(self, params, lr=0.1, weight_decay=0.0):
         warnings.warn("of the constructor", DeprecationWarning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""ZeroRedundancyOptimizer"""
+"""ZeroRedundancyOptimizer trains a None as zero"""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def swapped_in():
 
 @observation
 def make_functional_step():
-    """Step with the functional form itself, on plain tensors, as code without optimizers does."""
+    """Call the functional form on plain tensors, as code without optimizers does."""
     import torch
 
     functional = importlib.import_module("torch.optim._functional")

@@ -1,4 +1,4 @@
-"""torch.optim._multi_tensor: classes of its own on 1.7 to 1.11, subclasses later"""
+"""torch.optim._multi_tensor, which has separate classes on 1.7 to 1.11 and subclasses later"""
 
 from __future__ import annotations
 

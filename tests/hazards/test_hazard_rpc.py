@@ -1,4 +1,4 @@
-"""DistributedOptimizer over RPC, with torch's functional optimizers behind it"""
+"""DistributedOptimizer over RPC, which uses torch's functional optimizers, trains a None as zero"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pickle, deepcopy, torch.save and load, of optimizers, their steps and the functionals"""
+"""pickle, deepcopy, torch.save and torch.load of optimizers, their steps and the functionals"""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def optimizers():
 
 @observation
 def a_none_that_was_saved():
-    """Return what a checkpoint and an optimizer with None in them do after they were loaded."""
+    """Load a checkpoint and an optimizer with None in them, and return the results of their steps."""
     import torch
 
     optimizer = next(_optimizers())[1]
@@ -99,7 +99,7 @@ def a_none_that_was_saved():
 
 @observation
 def bound_steps():
-    """Return what copies of a bound step do; where torch itself cannot make one, the error."""
+    """Return the parameters of copies of a bound step, or the error if torch itself cannot copy it."""
 
     def stepped(way):
         optimizer = next(_optimizers())[1]

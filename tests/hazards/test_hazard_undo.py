@@ -1,4 +1,4 @@
-"""Undo gives back the same objects; who lived through it goes on as if nothing had been"""
+"""Deactivation restores the original objects; optimizers built before work on"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODULES = [
 
 
 def _objects():
-    """Return every class, constructor, step, function and global hook of torch.optim, by where it is held."""
+    """Return every class, constructor, step, function and global hook of torch.optim, by its path."""
     seen = {}
     for module in list(sys.modules.values()):
         name = getattr(module, "__name__", "")
@@ -40,7 +40,7 @@ def _objects():
 
 @pytest.fixture
 def loaded():
-    """Load the modules that hold aliases, and let torch put its hooks around the steps, which undo must not remove."""
+    """Load the modules with aliases, and let torch wrap its hooks around the steps. Deactivation must keep the hooks."""
     for module in MODULES:
         if module != "optim.adam" and module != "optim.adamw" and module != "optim.sgd":
             try:
@@ -81,7 +81,7 @@ def test_a_wrapper_around_a_guard_stays_and_the_guard_inside_is_off(loaded):
         optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(2))])
         with pytest.raises(TypeError):
             _steps(optimizer, None)
-        with pytest.raises(TypeError):  # by the constructor, or where that lets it pass, by the step
+        with pytest.raises(TypeError):  # raised by the constructor, or if that accepts None, by the step
             given = torch.optim.Adam([torch.nn.Parameter(torch.ones(2))], weight_decay=None)
             _steps(given, given.defaults["weight_decay"])
     finally:
@@ -119,7 +119,7 @@ def optimizers_that_exist_throughout():
 
 @observation
 def none_after_undo():
-    """Return whether an optimizer built under guards still takes None after undo; without shim it never does."""
+    """Return whether an optimizer that was built with guards refuses a None after deactivation, as without shim."""
     during = {}
     yield
     during.update({name: _new(name) for name in NAMES})

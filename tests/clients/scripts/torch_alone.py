@@ -10,7 +10,7 @@ import torch
 
 
 def nanotron(weight_decay):
-    """As in nanotron: a group for each parameter, without its name in the optimizer; the config's value is the default."""
+    """As in nanotron: a group for each parameter, without the parameter's name; the config's value is the default."""
     config = {"weight_decay": weight_decay, "learning_rate": 0.1, "adam_beta1": 0.9, "adam_beta2": 0.95}
     model = client.model()
     named_groups = [
