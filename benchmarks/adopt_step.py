@@ -211,9 +211,7 @@ class Floor(ADOPT):
     def step(self) -> None:
         for group in self.param_groups:
             list(map(attrgetter("grad"), group["params"]))
-            states = list(
-                self.state.values()
-            )  # they are in the order of the parameters; a lookup would hash each tensor
+            states = list(self.state.values())  # in the order of the parameters; a lookup would hash each tensor
             columns = [list(map(getter, states)) for getter in self.getters]
             self.find()
             table, options = self.table.buffer_info()[0], self.options.buffer_info()[0]
