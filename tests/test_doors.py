@@ -1,4 +1,4 @@
-"""The doors, in real processes: the guards are active, and nothing else is different."""
+"""Through each door, in real processes, the guards are active, and nothing else is different."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-#: A program that dies at its second line without guards, and says so with them.
+#: A program that fails at its second line without guards, and prints the weight decay with them.
 DIES = """
 import torch
 optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], weight_decay=None)
@@ -108,7 +108,8 @@ class TestSwitches:
         off = {"SHIM_DISABLE": "1"}
         code = "import sys; print(sorted(sys.modules), [type(finder) for finder in sys.meta_path])"
         outputs = [python(code, **door).stdout for door in ({"env": off}, {"door": None})]
-        ours, bare = (output.replace("'sitecustomize', ", "") for output in outputs)  # some systems have one, too
+        # Some systems have a sitecustomize of their own.
+        ours, bare = (output.replace("'sitecustomize', ", "") for output in outputs)
         assert ours == bare
         call = "import shim; shim.activate(); print(shim.status().door)"
         assert python(call, door="src", env=off).stdout == "None\n"

@@ -1,4 +1,4 @@
-"""The examples: a config with a null, and programs written for another torch. None of them imports shim."""
+"""The examples are a config with a null, and programs for another torch. None of them imports shim."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from shim.releases import is_in, release
 pytest.importorskip("sklearn")
 
 HERE = release(torch.__version__).numbers
-#: What the examples that were written for another torch printed on a release where they work.
+#: The output of the examples for another torch on a release where they work.
 PRINTED = json.loads(Path(__file__).with_name("examples.json").read_text())
 
 
 @pytest.fixture
 def train(python, checkout, tmp_path):
-    """Return a function that trains the example and returns the finished process and the parameters, if any."""
+    """Return a function that trains the example and returns the finished process and the parameters, or None."""
     pytest.importorskip("yaml")
     program = checkout / "examples" / "train.py"
 
@@ -70,7 +70,7 @@ def test_every_door_trains_to_the_parameters_of_weight_decay_zero(train, checkou
 
 @pytest.fixture(params=PRINTED)
 def written_for(request, checkout):
-    """Return the path of an example that was written for another torch, and what is known of it."""
+    """Return the path of an example for another torch, and its facts."""
     facts = PRINTED[request.param]
     assert is_in(release(facts["release"]).numbers, facts["works"])
     return checkout / "examples" / request.param, facts

@@ -1,4 +1,4 @@
-"""``doctor --explain`` answers the errors that a patch fixes, and no similar ones."""
+"""``doctor --explain`` answers the errors that a patch fixes, and does not answer similar ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DATA = Path(__file__).parent / "explain"
 
 
 def messages(file):
-    """Return the blocks of a file: what stands on the line with the percent signs, and the message below it."""
+    """Return the blocks of a file: the text of the line with the percent signs, and the message below it."""
     blocks = re.split(r"^%%", (DATA / file).read_text(), flags=re.MULTILINE)[1:]
     return [(name.strip(), message.rstrip("\n")) for name, _, message in (block.partition("\n") for block in blocks)]
 
@@ -27,7 +27,7 @@ ONLY_RESEMBLE = [message for _, message in messages("only_resemble.txt")]
 
 
 def answers(message):
-    """Name the answers as ours.txt does."""
+    """Return the names of the answers to a message, in the notation of ours.txt."""
     return [answer.name + ", if" * answer.reason.startswith("only if") for answer in explain(message)]
 
 
@@ -43,8 +43,8 @@ def test_no_message_that_only_resembles_a_listed_one_is_answered(record_property
     record_property("error messages that resemble those, and that explain leaves unanswered", len(ONLY_RESEMBLE))
 
 
-#: The breakages between releases that were collected, each with its number, the row that answers it and what Python
-#: says: the message, or the traceback where the message has other causes too. One without a message is silent.
+#: The collected breakages between releases, each with its number, the row that answers it, and Python's message, or the
+#: traceback if the message has other causes, too. A breakage without a message changes a result silently.
 BREAKAGES = messages("breakages.txt")
 
 
@@ -63,7 +63,7 @@ def test_every_breakage_is_answered_by_its_row_alone(record_property):
 def test_every_answer_has_a_message():
     named = {expected.partition(",")[0] for expected, _ in OURS}
     named |= {name.partition(" ")[2].partition(",")[0] for name, message in BREAKAGES if message}
-    dies = {row.name for row in rows.load() if row.example}  # with a message that test_breakages looks at
+    dies = {row.name for row in rows.load() if row.example}  # test_breakages checks the messages of these
     assert named | dies >= {answer.name for answer in known()}
 
 
@@ -86,11 +86,11 @@ def test_additions_of_a_terminal_or_launcher_change_no_answer(change):
 
 @pytest.mark.filterwarnings("ignore")
 class TestOfThisTorch:
-    """The messages of the optimizers of the installed torch."""
+    """The messages of the installed torch's optimizers."""
 
     @staticmethod
     def errors(name, value):
-        """Yield the tracebacks of an optimizer given the value as one of its parameters, each with the parameter."""
+        """Yield each argument of an optimizer, with the traceback of the error if the value is given for it."""
         import inspect
         import traceback
 
@@ -115,7 +115,9 @@ class TestOfThisTorch:
         said = dict.fromkeys(("weight_decay", "other"), 0)
         for parameter, error in self.errors(name, None):
             expected = ["the guards"] if parameter == "weight_decay" else []
-            if expected and "takes 1 positional argument but 2 were given" in error:  # as 1.4 says of a string too
+            if (
+                expected and "takes 1 positional argument but 2 were given" in error
+            ):  # torch 1.4 says the same about a string
                 expected = ["the guards, if"]
             assert answers(error) == expected, error
             said["weight_decay" if expected else "other"] += 1
@@ -124,7 +126,7 @@ class TestOfThisTorch:
     @pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD"])
     def test_a_string_is_answered_with_numbers_or_not_at_all(self, name):
         said = [error for _, error in self.errors(name, "1e-3")]
-        # 1.4 says the same of a None there.
+        # torch 1.4 says the same about a None in this argument.
         found = [answers(error) for error in said if "takes 1 positional argument but 2 were given" not in error]
         assert ["numbers"] in found
         assert [each for each in found if each not in ([], ["numbers"])] == []

@@ -1,4 +1,4 @@
-"""``run`` executes the command that the user would have started."""
+"""``run`` executes a command as if the user had started it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROBE = "import sys; print(sys.argv, __name__, sys.path[0], sys.flags, sys.warno
 
 @pytest.fixture
 def same(python):
-    """Return a function that runs a command plainly and through ``run``, and checks that nothing differs."""
+    """Return a function that runs a command without shim and through ``run``, and checks that nothing differs."""
 
     def run(command, options=(), **keywords):
         plain = python([*options, *command], door="src", **keywords)
@@ -115,7 +115,7 @@ class TestBadInput:
 
     def test_an_unreadable_script_is_reported_by_python_itself(self, same, tmp_path):
         if os.geteuid() == 0:
-            (tmp_path / "unreadable.py").mkdir()  # root reads everything but a directory as a file
+            (tmp_path / "unreadable.py").mkdir()  # even root cannot read a directory as a file
         else:
             (tmp_path / "unreadable.py").touch(mode=0)
         assert same([tmp_path / "unreadable.py"]).returncode != 0
@@ -266,7 +266,7 @@ class TestStdout:
 
 
 class TestWindows:
-    """The code for Windows, where exec loses the exit code; selected here by hand."""
+    """The code for Windows, where exec loses the exit code. The tests select it on any system."""
 
     @pytest.fixture(autouse=True)
     def windows(self, monkeypatch):

@@ -1,4 +1,4 @@
-"""``run --check`` looks at a config before the job starts, and mends it with ``--fix``."""
+"""``run --check`` checks a config before the job starts, and fixes it with ``--fix``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 
 class TestCheckFirst:
-    """``run --check CONFIG`` checks a config, and with ``--fix`` mends it, before the job starts."""
+    """``run --check CONFIG`` checks a config, and with ``--fix`` fixes it, before the job starts."""
 
     @pytest.fixture(autouse=True)
     def parser(self):

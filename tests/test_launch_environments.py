@@ -1,4 +1,4 @@
-"""``shim`` and ``env`` arm the Python of their own environment, and say so where another one is started."""
+"""``shim run`` and ``shim env`` arm the Python of their own environment, and report it if another one is started."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class TestTheCommandShim:
 
 
 class TestAnotherEnvironment:
-    """An installed shim guards the Python of its own environment only; ``run`` says so if it can know."""
+    """An installed shim guards only the Python of its environment. ``run`` reports an unguarded Python if it can."""
 
     @pytest.fixture
     def other(self, tmp_path):

@@ -1,4 +1,4 @@
-"""A profiler or debugger in front of ``run`` sees the job, or is said to see nothing of it."""
+"""A profiler or debugger in front of ``run`` sees the job; otherwise ``run`` reports that it sees nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 
 class TestInFront:
-    """A tool in front of ``run`` would lose what it gathers, as the job takes the place of its process."""
+    """A tool in front of ``run`` would lose its data, because the job replaces its process."""
 
     JOB = (
         "import sys\ndef work_of_the_job():\n    print(sys.argv, __name__, 'shim' in sys.modules)\nwork_of_the_job()\n"

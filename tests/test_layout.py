@@ -1,4 +1,4 @@
-"""The layout tells what is there, and looking changes nothing."""
+"""probe() describes every release correctly, and changes nothing."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def test_every_optimizer_of_torch_is_found_where_it_is_defined():
     assert not {"LBFGS", "Rprop", "SparseAdam"} & set(found)
 
 
-# Facts of the real releases 1.4 to 2.15, read from each: for every optimizer and functional form of torch.optim the
-# releases between which it was there, where it takes weight_decay (null: by keyword only), and the default.
+# Facts of the releases 1.4 to 2.15, read from each: for every optimizer and functional form of torch.optim, the first
+# and last release that has it, the position of weight_decay (null: keyword only), and the default.
 FACTS = json.loads(Path(__file__).with_name("layout_facts.json").read_text())
 
 
 def _facts_of(kind):
-    """Return what is known of the release that is loaded; of a newer one, what held in the newest."""
+    """Return the facts of the loaded release. A newer release gets the facts of the newest known one."""
     release = min(Version(Version(torch.__version__).base_version), Version("2.15"))
     minor = Version(f"{release.major}.{release.minor}")
     return {
@@ -115,7 +115,7 @@ def test_probe_can_be_imported_from_shim(python):
 
 
 def test_a_position_is_that_of_the_signature():
-    """The signature is read from the code object if that is enough, else by inspect.signature, which is far slower."""
+    """probe() reads the code object if that is enough, else it uses inspect.signature, which is far slower."""
     compared = 0
     for name, module in list(sys.modules.items()):
         if not (name + ".").startswith("torch.optim."):

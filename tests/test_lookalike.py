@@ -18,9 +18,9 @@ from shim.lookalike import lookalike, wrap_like
 
 
 class Odd:
-    """Methods whose parameters are of every kind, and have names that a guard might use itself."""
+    """Methods with every kind of parameters, whose names a guard might use itself."""
 
-    def plain(self, a, b=[], *, c, d={}, **others):  # noqa: B006  # the very objects are looked for
+    def plain(self, a, b=[], *, c, d={}, **others):  # noqa: B006  # the test compares these objects by identity
         return [a, b, c, d, others]
 
     def packed(*args, **kwargs):
@@ -171,7 +171,7 @@ def test_two_functions_of_one_name_have_their_own_source():
 
 
 class Guarded(torch.optim.Optimizer):
-    """An optimizer whose parameters are of every kind."""
+    """An optimizer with every kind of parameters."""
 
     def __init__(self, params, lr=0.1, weight_decay=0.3, *, original=None, **others):
         super().__init__(params, {"lr": lr, "weight_decay": 0.0 + weight_decay})

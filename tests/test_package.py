@@ -1,4 +1,4 @@
-"""The sdist and the wheel are complete, and work where they are installed."""
+"""The sdist and the wheel are complete, and work after their installation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def built(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(built, tmp_path_factory):
-    """Install the wheel into a clean environment that finds its dependencies in this one."""
+    """Install the wheel into a clean environment that finds the dependencies in this one."""
     home = tmp_path_factory.mktemp("clean")
     venv.create(str(home), with_pip=True)
     python = home / "bin" / "python"

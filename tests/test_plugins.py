@@ -1,4 +1,4 @@
-"""Patches of other packages: found, applied, waited for, reported, put back; a broken one is left out."""
+"""Patches of other packages are found, awaited, applied, reported and undone; a broken one is left out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from importlib.machinery import PathFinder
 from operator import attrgetter
 
 import pytest
-import torch  # noqa: F401  # looked at by probe()
+import torch  # noqa: F401  # probe() reads it
 import wrapt
 
 import shim
@@ -24,7 +24,7 @@ from shim.layout import probe
 
 
 def package(place, code, entry_points):
-    """Lay an installed package out: its module, and the metadata in which its entry points stand."""
+    """Write an installed package: its module, and metadata with its entry points."""
     (place / "acme.py").write_text(textwrap.dedent(code))
     metadata = place / "acme-1.0.dist-info"
     metadata.mkdir()
@@ -47,7 +47,7 @@ def as_an_archive(place):
 
 
 def beside_a_finder(place):
-    """Leave it to a finder that somebody has put into sys.meta_path, as editable installations do."""
+    """Make the package available through a finder in sys.meta_path, as editable installations do."""
     from importlib.metadata import MetadataPathFinder
 
     class Finder(MetadataPathFinder):
@@ -81,7 +81,7 @@ def test_a_plugin_is_found_wherever_python_finds_packages(laid, tmp_path, monkey
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """Return a function that installs a package and returns a registry with what could be loaded."""
+    """Return a function that installs a package and returns a registry with the patches that could be loaded."""
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "acme", raising=False)
 
@@ -98,7 +98,7 @@ def installed(tmp_path, monkeypatch):
 
 
 def target(name, **attributes):
-    """Put a module to be patched into sys.modules."""
+    """Put the module that the tests patch into sys.modules."""
     module = types.ModuleType(name)
     vars(module).update(attributes)
     return module
@@ -119,7 +119,7 @@ class Greeter:
 
 @pytest.fixture
 def patched(monkeypatch):
-    """Return a function that applies patches to a module ``acme_target``, and hands the registry on."""
+    """Return a function that applies patches to the module ``acme_target``, and returns the registry."""
     monkeypatch.setitem(sys.modules, "acme_target", target("acme_target", Greeter=Greeter))
     made = []
 
@@ -330,7 +330,7 @@ def test_an_old_wrapt_does_not_turn_the_gil_of_a_free_threaded_python_on(
 ):
     place = tmp_path / "wrapt"
     place.mkdir()
-    (place / "_wrappers.py").write_text("FunctionWrapper = 'C'")  # in place of the extension
+    (place / "_wrappers.py").write_text("FunctionWrapper = 'C'")  # it replaces the C extension
     form = "try:\n    from ._wrappers import FunctionWrapper\nexcept ImportError:\n    FunctionWrapper = 'Python'\n"
     (place / "__init__.py").write_text(form)
     metadata = tmp_path / f"wrapt-{release}.dist-info"
@@ -346,7 +346,7 @@ def test_an_old_wrapt_does_not_turn_the_gil_of_a_free_threaded_python_on(
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory, request):
-    """Install the example as a user would, into a directory of its own."""
+    """Install the example as a user would, into a separate directory."""
     for tool in ("pip", "setuptools"):
         try:
             importlib.metadata.distribution(tool)

@@ -1,6 +1,7 @@
-"""Programs in the manner of 2017 to 2023 run on the torch of their time, die on today's, and run there with --for.
+"""Programs in the style of 2017 to 2023 run on the torch of their time, fail on today's, and run there with --for.
 
-What each prints on torch 1.7.1 lies beside it: ``python tests/programs/gan.py > tests/programs/gan.txt``.
+The output of each program on torch 1.7.1 is in the .txt file of its name: ``python tests/programs/gan.py >
+tests/programs/gan.txt``.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ from shim.releases import release
 
 HERE = release(torch.__version__).numbers
 PROGRAMS = {path.stem: path for path in sorted((Path(__file__).parent / "programs").glob("*.py"))}
-#: The one that uses names which NumPy 1.24 removed.
+#: Programs that use names which NumPy 1.24 removed.
 OF_ITS_NUMPY = {"actor_critic"}
 
 pytestmark = pytest.mark.slow
 
 
 def works_here(name):
-    """Tell whether a program runs on this torch and this NumPy without us."""
+    """Return whether a program runs on this torch and this NumPy without shim."""
     return HERE < (1, 8) and (name not in OF_ITS_NUMPY or release(numpy.__version__).numbers < (1, 24))
 
 
 def agree(printed, recorded):
-    """Compare two outputs word by word, numbers to 1e-4."""
+    """Compare two outputs word by word, and their numbers to 1e-4."""
     ours, theirs = (re.findall(r"[-+\w.]+|\S", text) for text in (printed, recorded))
     return len(ours) == len(theirs) and all(one == other or close(one, other) for one, other in zip(ours, theirs))
 

@@ -1,4 +1,4 @@
-"""Patches are values; a patch that cannot be applied says why, and torch goes on without it."""
+"""Patches are values. A patch that cannot be applied reports the reason, and torch works without it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shim.targets import Target
 
 @pytest.fixture
 def registry():
-    """Return a function that makes a registry, and restore what was applied through it."""
+    """Return a function that makes a registry. Its patches are undone after the test."""
     made = []
 
     def make(*patches):
@@ -41,7 +41,7 @@ ADAM = Patch(
 
 
 def adam_takes_none():
-    """Tell whether Adam, given None, ends with 0.0."""
+    """Return whether an Adam that is given None has 0.0."""
     parameter = torch.nn.Parameter(torch.ones(1))
     parameter.grad = torch.ones(1)
     with warnings.catch_warnings():

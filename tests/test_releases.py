@@ -10,7 +10,7 @@ from shim.releases import TORCH, is_in, release, written_for
 @pytest.mark.parametrize(
     "text, numbers",
     [
-        ("2.0.0a0+1767026.nv23.05", (2, 0, 0)),  # NVIDIA's containers
+        ("2.0.0a0+1767026.nv23.05", (2, 0, 0)),  # the format of NVIDIA's containers
         ("2.16.0.dev20261101", (2, 16, 0)),
         ("2.4.0a0+git1a2b3c4", (2, 4, 0)),
         ("1.13.1+cu117", (1, 13, 1)),

@@ -1,4 +1,4 @@
-"""``shim scan``: what a source uses that the torch which is here lacks, and what gives it back. It runs no source."""
+"""``shim scan`` finds names in source files that the installed torch lacks, without running the files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOW = here("2.13")
 
 
 def found(code, place=NOW):
-    """Return the findings in a source, each as line, column and name; notes left out."""
+    """Return the findings in a source without the notes, each as line, column and name."""
     return [(use.line, use.column, fact.name) for use, fact in everything(code, place) if not use.asked]
 
 
@@ -71,9 +71,9 @@ class TestAName:
     )
     def test_a_removed_name_is_found_where_it_is_used(self, code, line, column, name):
         if sys.version_info < (3, 12) and "f'" in code:
-            column = found(code)[0][1]  # the place inside of an f-string was not kept
+            column = found(code)[0][1]  # older Pythons do not keep the position inside of an f-string
         if sys.version_info < (3, 10) and code.startswith("from"):
-            column = found(code)[0][1]  # nor was that of an alias
+            column = found(code)[0][1]  # older Pythons do not keep the position of an alias, either
         assert found(code) == [(line, column, name)]
 
     @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ class TestAName:
             ("import numpy as np\nnp.float(1), np.float32(1), np.zeros(2, np.int)", ["numpy.float", "numpy.int"]),
             ("from numpy import product, prod", ["numpy.product"]),
             ("import numpy as np\nnp.Inf, np.inf, np.in1d(x, y), np.isin(x, y)", ["numpy.Inf", "numpy.in1d"]),
-            ("import numpy as np\nnp.bool(1), np.bool_(1), np.long", []),  # NumPy 2 has them again
+            ("import numpy as np\nnp.bool(1), np.bool_(1), np.long", []),  # NumPy 2 has these names again
             ("from PIL import Image\nx.resize(s, Image.ANTIALIAS), Image.BICUBIC", ["PIL.Image.ANTIALIAS"]),
             ("from PIL import PILLOW_VERSION", ["PIL.PILLOW_VERSION"]),
             ("x.float(), x.ANTIALIAS", []),
@@ -203,7 +203,7 @@ def test_an_argument_of_another_function_is_no_finding():
 
 @pytest.mark.filterwarnings("ignore")
 class TestThisTorch:
-    """No name that the torch which is here has is a finding for it, but what is there to say that it is gone."""
+    """No name that the installed torch has is a finding, except functions that only report their removal."""
 
     PLACE = here(".".join(map(str, HERE)))
 
@@ -323,7 +323,8 @@ class TestTheCommand:
         named, inside = start(tmp_path / "odd.py"), start(tmp_path)
         assert (named.returncode, inside.returncode) == (2, 0)
         for said, word in ((named.stderr, "error: "), (inside.stderr, "skipped: ")):
-            [line] = [line for line in said.splitlines() if not line.startswith("s_push")]  # Python 3.8's parser
+            # The parser of Python 3.8 prints a line that starts with s_push.
+            [line] = [line for line in said.splitlines() if not line.startswith("s_push")]
             assert "odd.py" in line and word in line
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="absent: no pipes with names")
@@ -348,7 +349,7 @@ class TestTheCommand:
         assert result.returncode == 2 and "no torch 1.99" in result.stderr
 
     def test_the_time_of_a_scan_is_linear_in_the_size(self, project):
-        """Counted in uses, not in seconds: each name is looked up once."""
+        """The test counts lookups, not seconds: each name is looked up once."""
         _of_path.cache_clear()
         (project / "long.py").write_text("import torch\n" + "torch.rfft(x)\n" * 3000)
         result = scan(str(project / "long.py"), NOW)

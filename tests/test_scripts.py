@@ -1,4 +1,4 @@
-"""The scripts for workflows that call a file, and those that check the tests and other projects."""
+"""The scripts for workflows that call a file, and the scripts that check the tests and other projects."""
 
 from __future__ import annotations
 

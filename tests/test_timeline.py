@@ -1,4 +1,4 @@
-"""The timeline: which release has which public name is what the torch that is here really has."""
+"""The timeline agrees with the public names of the installed torch."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from shim.explain import explain
 from shim.releases import is_in, release
 
 HERE = release(torch.__version__).numbers
-#: Where no name may be wrong; of the other modules some are looked at.
+#: Modules of which every name is checked. Of the other modules the tests check some.
 MOST_USED = (
     *("torch", "torch.nn", "torch.nn.functional", "torch.nn.init", "torch.nn.utils", "torch.optim", "torch.autograd"),
     *("torch.optim.lr_scheduler", "torch.utils.data", "torch.linalg", "torch.fft", "torch.distributed", "torch.cuda"),
     *("torch.cuda.amp", "torch.testing", "torch.jit", "torch.hub", "torch.serialization", "torch.distributions"),
 )
-#: They need what is not installed, or are a directory without a file: an import tells nothing.
+#: Modules that need a missing package, or are a directory without a file: an import proves nothing.
 UNTOLD = {"torch.utils.tensorboard", "torch.utils.ffi", "torch.utils.cpp_extension", "torch.utils.benchmark"}
 
 
 def imported(module):
-    """Return a module; None if this torch has none of that name, or it wants what is not here."""
+    """Return a module; None if this torch has no such module, or if it needs a missing package."""
     try:
         return importlib.import_module(module)
     except Exception:
@@ -34,7 +34,7 @@ def imported(module):
 
 
 def wrong(module):
-    """Return the names of a module of which the timeline says something else than this torch."""
+    """Return the names of a module about which the timeline and this torch disagree."""
     found = torch.Tensor if module == "torch.Tensor" else imported(module)
     names = timeline._names(module) if found is not None else ()
     said = {}
@@ -76,7 +76,7 @@ def test_a_lifetime_is_a_specifier_and_a_sentence(name, works, sentence):
 
 
 def lost(package):
-    """Return the names of a package's modules that its newest release lacks, as module and name."""
+    """Yield the names of a package's modules that its newest release lacks, as module and name."""
     for module in timeline._data()[package]["names"]:
         for name in timeline._names(module):
             found = timeline.find(f"{module}.{name}")
@@ -110,7 +110,7 @@ def test_every_name_that_the_most_used_modules_lost_has_a_row_or_an_advice(monke
     path = Path(__file__).resolve().parents[1] / "scripts" / "api_timeline"
     if not path.exists():
         pytest.skip("the script is in a checkout alone")
-    monkeypatch.syspath_prepend(str(path.parent))  # the script imports one beside it
+    monkeypatch.syspath_prepend(str(path.parent))  # the script imports a module of its directory
     script = runpy.run_path(str(path))
     of_the_goal = [each for each in script["answers"]() if each[0] in script["GOAL"]]
     gone = [each for each in of_the_goal if not each[2].works.split(",")[-1].startswith(">=")]
@@ -135,7 +135,7 @@ def test_a_name_that_no_row_answers_is_answered_with_its_releases(message, answe
 @pytest.mark.parametrize(
     "message",
     [
-        "module 'torch' has no attribute 'zeros'",  # in every release: something else is wrong
+        "module 'torch' has no attribute 'zeros'",  # every release has this name, so the cause is something else
         "module 'torch' has no attribute 'no_such_name'",
         "cannot import name 'MyNet' from 'torch.nn'",
         "cannot import name 'rfft' from partially initialized module 'torch' (most likely due to a circular import)",
@@ -158,7 +158,7 @@ def test_a_name_that_a_row_gives_back_is_answered_by_the_row():
 
 
 class TestTheHint:
-    """Below the traceback of a program that died of a name that no row gives back."""
+    """The hint below the traceback of a program that died of a name that no row gives back."""
 
     @staticmethod
     def absent():

@@ -1,4 +1,4 @@
-"""A program says which torch it was written for, and gets what worked there and does not work here."""
+"""A program names the torch that it was written for, and the rows restore what worked on that release."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import textwrap
 
 import pytest
-import torch  # noqa: F401 - shim.activate() and shim.plan() look at it
+import torch  # noqa: F401 - shim.activate() and shim.plan() read it
 
 import shim
 from shim import rows
@@ -38,7 +38,7 @@ def test_without_a_release_no_row_is_imported(python):
 
 
 def test_a_file_of_rows_is_imported_only_if_they_may_be_needed(python):
-    """Those about a package wait for it, and those of what is newer serve newer programs alone."""
+    """The files about a package wait for its import, and the files about newer features are only for newer programs."""
     code = """
         import sys, torch
         imported = {name.rpartition(".")[2] for name in sys.modules if name.startswith("shim.rows.")} - {"row"}
@@ -57,7 +57,9 @@ def test_the_conditions_of_the_files_are_true():
     assert {*rows.FAMILIES.values()} == {"", "newer", "advice", *of_packages}
     for family, patches in rows.by_family().items():
         condition = rows.FAMILIES[family]
-        if condition == "newer":  # of no use to a program that was written for an older torch, or for this one
+        if (
+            condition == "newer"
+        ):  # these rows are of no use for a program that was written for an older torch, or for this one
             assert {patch.of for patch in patches} == {"torch"} and all(
                 re.fullmatch(r">=[\d.]+", patch.works) for patch in patches if patch.targets
             )

@@ -154,7 +154,7 @@ def attempt(action, at):
 build(0.0)  # at the first one, torch wraps the step of the class
 shim.activate(); shim.deactivate()  # whatever is imported by now stays imported
 before = originals()
-problems, points, number, outcomes = [], 0, 2, set()  # the first is that we are called at all
+problems, points, number, outcomes = [], 0, 2, set()  # the first event is the call of shim itself
 sys.stderr = None
 while True:
     import_hook.state["door"] = "sitecustomize"

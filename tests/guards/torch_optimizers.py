@@ -54,9 +54,8 @@ def recorded_call(path, train, monkeypatch):
     """Return the arguments with which a real step calls the functional form at ``path``."""
     module, _, name = path.partition(":")
     if module == "torch.optim.functional" and HERE >= (2, 15):
-        module = "torch.optim." + {"adafactor": "_adafactor", "muon": "_muon"}.get(
-            name, name
-        )  # the module that it wraps
+        # The module whose functions torch.optim.functional wraps.
+        module = "torch.optim." + {"adafactor": "_adafactor", "muon": "_muon"}.get(name, name)
     prefix = next((prefix for prefix in REACHED_BY if name.startswith(prefix)), "")
     cls = {cls.__name__.lower(): cls for cls in optimizers()}[name[len(prefix) :]]
     if module.startswith("torch.optim._multi_tensor."):  # torch 1.10 and 1.11 have separate classes for these forms

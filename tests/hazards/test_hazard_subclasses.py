@@ -77,9 +77,7 @@ def _stepped(optimizers):
         name = type(optimizer).__name__
         seen[name] = [_step(optimizer, NONE if name in MENDED else None)]
         if name not in MENDED:
-            seen[name].append(
-                optimizer.param_groups[0]["weight_decay"]
-            )  # the None of the subclass is still in the group
+            seen[name].append(optimizer.param_groups[0]["weight_decay"])  # the None must still be in the group
         seen[name].append(_step(optimizer, 0.1))
     return seen
 

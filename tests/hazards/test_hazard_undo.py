@@ -40,7 +40,7 @@ def _objects():
 
 @pytest.fixture
 def loaded():
-    """Load the modules with aliases, and let torch wrap its hooks around the steps. Deactivation must keep the hooks."""
+    """Load the modules with aliases, and let torch wrap the steps. Deactivation must keep the wrappers of torch."""
     for module in MODULES:
         if module != "optim.adam" and module != "optim.adamw" and module != "optim.sgd":
             try:

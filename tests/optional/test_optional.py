@@ -1,4 +1,4 @@
-"""The optional patches: off unless named, and each fixes its breakage on the releases that have it."""
+"""The optional patches are off unless they are named, and each fixes its breakage on the releases that have it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def reasons():
     return {outcome.patch: (outcome.state, outcome.reason) for outcome in shim.status().outcomes}
 
 
-#: The rows that had a name before there was a table of breakages.
+#: The rows whose names are older than the table of breakages.
 NAMES = ("torch._six", "lr_scheduler", "numbers", "verbose", "state_steps", "resume")
 
 
@@ -41,7 +41,7 @@ def test_the_environment_switches_optional_patches_on(python):
     since_2_0 = RELEASE >= (2, 0)
     code = "import torch, shim; print(*(o.patch for o in shim.status().outcomes if o.state == 'applied'))"
     applied = python(code, env={"SHIM_PATCHES": "resume, lr_scheduler,nonsense"})
-    scheduler = "lr_scheduler" if since_2_0 else "lr_scheduler.LRScheduler"  # the one that breaks here
+    scheduler = "lr_scheduler" if since_2_0 else "lr_scheduler.LRScheduler"  # the row of this release
     assert {"resume", scheduler} <= set(applied.stdout.split())
     assert "numbers" not in applied.stdout.split()
     assert "SHIM_PATCHES names 'nonsense', which is not a patch" in applied.stderr
@@ -140,7 +140,7 @@ class TestVerbose:
 
 
 class OnTheGpu(torch.Tensor):
-    """A tensor that claims to be on a GPU, which is all that 1.12.0 checks. The test machines have no GPU."""
+    """A tensor that claims to be on a GPU. torch 1.12.0 checks nothing else. The test machines have no GPU."""
 
     is_cuda = True
 

@@ -1,4 +1,4 @@
-"""The patch named numbers: what a config spells as a string becomes a number, and nothing else does."""
+"""The patch named numbers converts numbers that a config spells as strings, and nothing else."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class TestNumbers:
         if RELEASE >= (2, 13):
             assert given == (0.0, 0.99) and [type(beta) for beta in given] == [float, float]
         else:
-            assert given is betas  # which torch takes
+            assert given is betas  # torch accepts this one
 
     @pytest.mark.parametrize(
         "betas",
@@ -147,7 +147,7 @@ class TestNumbers:
         assert as_it_is.param_groups[0] is given, "a group that torch takes is not copied"
         assert all(given[key] is value for key, value in more.items())
         if name == "LBFGS":
-            return  # it takes one group
+            return  # it accepts only one group
         spelled = {"params": parameters(), "lr": "1e-1", **more}
         before_it = dict(spelled)
         as_it_is.add_param_group(spelled)
@@ -202,7 +202,7 @@ class TestNumbers:
         assert [group[name] for name in options] == [5, 6, 7, "strong_wolfe"]
         assert type(group["max_iter"]) is int
 
-    #: Python's float() takes some of these; no config means a number by them.
+    #: Python's float() accepts some of these, but no config means a number with them.
     NO_NUMBERS = ("fast", "nan", "inf", "", "None", "0,1", "1_0", "1e-1_0", "\u0660.\u0665", "\uff11", "\u20091", b"1")
 
     @pytest.mark.parametrize("value", NO_NUMBERS, ids=ascii)
@@ -267,7 +267,7 @@ class TestNumbers:
         mended("numbers", "verbose")
         optimizer = torch.optim.SGD(parameters(), lr=0.1)
         assert torch.optim.lr_scheduler.StepLR(optimizer, "1", "0.25", -1).gamma == 0.25
-        if RELEASE < (1, 5):  # before the verbose
+        if RELEASE < (1, 5):  # before it had the argument verbose
             return
         assert torch.optim.lr_scheduler.StepLR(optimizer, "1", "0.25", -1, False).gamma == 0.25
         assert torch.optim.lr_scheduler.StepLR(optimizer, "1", verbose=False).step_size == 1

@@ -1,4 +1,4 @@
-"""The patch named resume: checkpoints of other releases load, and all others as without it."""
+"""With the patch named resume, checkpoints of other releases load, and all others load as without it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from optimizer_steps import OPTIMIZERS, RELEASE, parameters, step
 class TestResume:
     @staticmethod
     def checkpoint(make, change):
-        """Return parameters after a step, and the state of their optimizer, changed as another release has it."""
+        """Return parameters after a step, and the state of their optimizer, converted to that of another release."""
         before_it = parameters(2)
         optimizer = make(before_it)
         step(optimizer)
@@ -72,7 +72,7 @@ class TestResume:
         mended("resume")
         assert all(torch.equal(*pair) for pair in zip(self.resume(make, saved), expected))
 
-    #: What releases since 1.4 have added to the groups of their optimizers.
+    #: Options that releases since 1.4 have added to the groups of their optimizers.
     ADDED = ("capturable", "decoupled_weight_decay", "differentiable", "foreach", "fused", "maximize")
 
     @pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name not in ("LBFGS", "SparseAdam")])
@@ -167,7 +167,7 @@ class TestResume:
             first.state.update(more)
             try:
                 second.load_state_dict(first.state_dict())
-            except (IndexError, KeyError, TypeError) as error:  # up to 2.2, some look at its step
+            except (IndexError, KeyError, TypeError) as error:  # up to torch 2.2, some optimizers read its step
                 return repr(error)
             return {key: str(second.state[key]) for key in more}
 

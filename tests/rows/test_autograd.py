@@ -1,4 +1,4 @@
-"""Functions whose instances are called do what 1.4.0 did, to the number."""
+"""Functions whose instances are called return the numbers of torch 1.4.0."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import shim
 from shim.releases import release
 
 pytestmark = [
-    pytest.mark.skipif(release(torch.__version__).numbers < (1, 5, 0), reason="they work without us up to 1.4"),
+    pytest.mark.skipif(release(torch.__version__).numbers < (1, 5, 0), reason="they work without shim up to 1.4"),
     pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning"),
 ]
 
@@ -190,7 +190,7 @@ def test_parts_of_a_tensor_can_all_be_changed_in_place():
         shapes = [tuple(part.mul_(2).shape) for part in parts]
     finally:
         shim.deactivate()
-    # what 1.4.0 printed
+    # printed by torch 1.4.0
     assert [round(value, 4) for value in x.grad.flatten().tolist()] == [
         0.1497,
         0.1497,

@@ -1,4 +1,4 @@
-"""Rows of what a function does, where nothing raises without them: the numbers are those of the release named."""
+"""Rows about changed results without an error. The numbers are those of the named release."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def written_for():
 
 
 def trained(optimizer_class, **options):
-    """Train two weights, of which one has a gradient in the first step alone, and return them."""
+    """Train two weights, one of which has a gradient only in the first step, and return them."""
     first, second = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
     optimizer = optimizer_class([first, second], lr=0.1, **options)
     for step in range(4):
@@ -30,7 +30,7 @@ def trained(optimizer_class, **options):
     return [round(weight.item(), 4) for weight in (first, second)]
 
 
-@pytest.mark.skipif(HERE < (2, 0, 0), reason="it is so without us up to 1.13")
+@pytest.mark.skipif(HERE < (2, 0, 0), reason="the same without shim up to 1.13")
 class TestZeroGrad:
     def test_zero_grad_leaves_zeros(self, written_for):
         written_for("1.13")
@@ -50,7 +50,7 @@ class TestZeroGrad:
                 zero_grad(*([True] if not how else []), **how)
                 assert layer.weight.grad is None
 
-    #: Of 1.13.1: a gradient of zeros goes on with its momentum, and decays.
+    #: The results of torch 1.13.1: with a gradient of zeros, momentum and weight decay continue.
     @pytest.mark.parametrize(
         "optimizer_class, options, expected",
         [
@@ -64,7 +64,7 @@ class TestZeroGrad:
         assert trained(optimizer_class, **options) == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.skipif(HERE < (1, 12, 0), reason="it computes all positions without us up to 1.11")
+@pytest.mark.skipif(HERE < (1, 12, 0), reason="it computes all positions without shim up to 1.11")
 @pytest.mark.filterwarnings("ignore")
 class TestPaddingInAnEncoder:
     ALL = (-0.049, 0.572, 0.622, 0.055, 0.097, -0.0, 0.327, 0.777, 0.694, 0.472, 0.105, -0.07,
@@ -97,10 +97,10 @@ class TestPaddingInAnEncoder:
             assert nn.TransformerEncoder(layer, 1, *given).enable_nested_tensor is (True in given)
 
 
-@pytest.mark.skipif(HERE < (1, 6, 0), reason="it is so without us up to 1.5")
+@pytest.mark.skipif(HERE < (1, 6, 0), reason="the same without shim up to 1.5")
 @pytest.mark.filterwarnings("ignore")
 class TestInterpolationByAFactor:
-    """Each with what 1.4.0 printed."""
+    """The expected numbers were printed by torch 1.4.0."""
 
     X = torch.arange(16.0).view(1, 1, 4, 4)
 
@@ -118,7 +118,7 @@ class TestInterpolationByAFactor:
         assert found.flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
 
 
-@pytest.mark.skipif(HERE < (1, 8, 0), reason="it is so without us up to 1.7")
+@pytest.mark.skipif(HERE < (1, 8, 0), reason="the same without shim up to 1.7")
 class TestAViewOfALeaf:
     def test_the_gradient_of_another_tensor_is_never_lost(self, written_for):
         written_for("1.7")
@@ -135,10 +135,10 @@ class TestAViewOfALeaf:
         assert weight.grad.tolist() == [6.0, 2.0, 6.0, 2.0]
 
 
-@pytest.mark.skipif(HERE < (1, 8, 0), reason="it is so without us up to 1.6")
+@pytest.mark.skipif(HERE < (1, 8, 0), reason="the same without shim up to 1.6")
 def test_the_weight_of_a_bce_loss_applies_to_a_target_of_another_shape(written_for):
     written_for("1.4")
     loss = nn.BCELoss(weight=torch.tensor([1.0, 2.0]))(torch.tensor([[0.5], [0.2]]), torch.tensor([1.0, 0.0]))
-    assert loss.item() == pytest.approx(0.5697, abs=1e-4)  # of 1.4.0
+    assert loss.item() == pytest.approx(0.5697, abs=1e-4)  # printed by torch 1.4.0
     with pytest.raises(ValueError):
         nn.BCELoss()(torch.tensor([[0.5], [0.2]]), torch.tensor([1.0]))

@@ -1,4 +1,4 @@
-"""Division and torch.full do what the releases of before did, and torch's own code goes on as it is."""
+"""Division and torch.full work as in older releases for the program, and as today for torch's own code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def alias_after_floor_divide(x):
     return alias
 
 
-#: Each with what 1.4.0 printed.
+#: Each with the output of torch 1.4.0.
 @pytest.mark.skipif(HERE < (1, 8, 0), reason="what is new of 1.5 to 1.7 is not in this list")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_division_and_full_are_as_in_1_4(written_for, call, expected):
     assert repr(call()) == expected
 
 
-@pytest.mark.skipif(HERE < (1, 13, 0), reason="it is so without us up to 1.12")
+@pytest.mark.skipif(HERE < (1, 13, 0), reason="the same without shim up to 1.12")
 class TestFloor:
     @pytest.mark.parametrize(
         "call, expected",

@@ -1,4 +1,4 @@
-"""A scheduler prints what it sets, as it did with verbose=True up to 2.1."""
+"""A scheduler prints the learning rates that it sets, as with verbose=True up to torch 2.1."""
 
 from __future__ import annotations
 

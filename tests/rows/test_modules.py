@@ -1,4 +1,4 @@
-"""Rows of nn, of the base class of optimizers, of distributed and of extensions: what their examples do not cover."""
+"""Rows of nn, of the base class of optimizers, of distributed and of extensions: cases that no example covers."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_no_two_optimizers_share_their_hooks(row):
     one.register_step_pre_hook(lambda *args: calls.append(args[0]))
     assert not other._optimizer_step_pre_hooks and len(one._optimizer_step_pre_hooks) == 1
     for optimizer in (one, other):
-        optimizer.zero_grad()  # which wraps step, as __init__ does
+        optimizer.zero_grad()  # it wraps step, as __init__ does
         optimizer.step()
     assert calls == [one]
     with pytest.raises(AttributeError, match="'Bare' object has no attribute 'anything'"):

@@ -1,4 +1,4 @@
-"""The names that NumPy has removed: all of them, as the same objects as before, also without torch."""
+"""All names that NumPy has removed exist, as the same objects as before, also without torch."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class TestNamesOfNumPy1:
         from shim.rows.numpy import _MADE, _MOVED, _RENAMED
 
         missing = [name for name in (*_MADE, *_MOVED, *_RENAMED) if not hasattr(numpy, name)]
-        # Removed from the other module too, since.
+        # These names were removed from the other module, too.
         assert set(missing) <= {"ModuleDeprecationWarning", "RankWarning", "compare_chararrays", "tracemalloc_domain"}
         assert numpy.float_ is numpy.float64 and numpy.string_ is numpy.bytes_ and numpy.infty is numpy.inf
 
     def test_bool_and_long_of_numpy_2_are_not_replaced(self, given_back):
         assert numpy.bool is numpy.bool_ and issubclass(numpy.long, numpy.signedinteger)
 
-    #: Each with what 1.19.5 gave.
+    #: Each with the result of NumPy 1.19.5.
     @pytest.mark.parametrize(
         "call, expected",
         [

@@ -1,4 +1,4 @@
-"""A module pickled whole by an older release computes the same as there."""
+"""A module that an older release pickled whole computes the same as on that release."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EACH = [(written_by, name) for written_by, modules in RECORDED.items() for name 
 
 
 def differs(written_by, name):
-    """Tell whether the module fails here, or computes something else."""
+    """Return whether the module fails on this torch, or computes something else."""
     recorded = RECORDED[written_by][name]
     try:
         found = result(unpacked(recorded["pickled"]).eval(), MODULES[name][1])
@@ -49,7 +49,7 @@ def test_a_pickled_module_computes_the_same(written_for, written_by, name):
 @pytest.mark.filterwarnings("ignore")
 def test_without_shim_most_pickled_modules_fail_or_compute_something_else():
     as_they_are = {(by, name) for by, name in EACH if not differs(by, name)}
-    # 1.4 computed a scale anew, as 2.1 takes it; a convolution is patched for its padding alone.
+    # torch 1.4 recomputed a scale, and torch 2.1 uses it as given. A convolution is patched only for its padding.
     assert as_they_are == {
         ("1.4.0", "ConvTranspose2d"),
         ("1.4.0", "Upsample in 3d"),

@@ -1,4 +1,4 @@
-"""clamp, 1 - mask and loss.data[0], against what 1.7.1 and 1.1.0 computed."""
+"""clamp, 1 - mask and loss.data[0] give the results of torch 1.7.1 and 1.1.0."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def numpy():
     return pytest.importorskip("numpy")
 
 
-#: Each with the dtype and the values that 1.7.1 gave.
+#: Each with the dtype and the values of torch 1.7.1.
 CLAMPED = {
     "in place": (lambda: some().clamp_(0, 2.9), torch.int64, [0, 1, 2]),
     "in place, by a tensor": (lambda: some().clamp_(0, torch.tensor(3.7) - 1), torch.int64, [0, 1, 2]),
@@ -70,7 +70,7 @@ def test_one_minus_a_mask_is_the_opposite_and_nothing_else_is_subtracted_from_on
     mask = torch.tensor([[True, False]])
     assert (1 - mask).tolist() == (1.0 - mask).tolist() == torch.rsub(mask, 1).tolist() == [[False, True]]
     assert (1 - torch.tensor([0.25, 2.0])).tolist() == [0.75, -1.0]
-    # As 1.1 did, whose comparisons gave uint8.
+    # As torch 1.1, whose comparisons returned uint8.
     assert (2 - mask).tolist() == (2.0 - mask).tolist() == [[1, 2]] and (2 - mask).dtype == torch.uint8
     for wrong in (lambda: 2.5 - mask, lambda: mask - 1, lambda: mask - mask):
         with pytest.raises(RuntimeError, match="bool tensor"):

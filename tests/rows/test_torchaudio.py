@@ -1,4 +1,4 @@
-"""Audio files and spectrograms come as torchaudio 0.4 and 0.7 gave them."""
+"""Audio files and spectrograms have the format of torchaudio 0.4 and 0.7."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 import shim
 from shim.releases import release
 
-# It warns of its backends when it is imported.
+# torchaudio warns about its backends when it is imported.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def torchaudio():
     found = pytest.importorskip("torchaudio")
     if release(found.__version__).numbers < (0, 11, 0):
-        pytest.skip("it is so without us up to 0.8")
+        pytest.skip("the same without shim up to 0.8")
     shim.activate(written_for="1.7")
     yield found
     shim.deactivate()
@@ -41,7 +41,7 @@ WORDS = [0, 1, -2, 300, -32768, 32767]
 HALVES = [word / 2**15 for word in WORDS]
 
 
-#: Each with what 0.4.0 and 0.7.2 read.
+#: Each with the result of torchaudio 0.4.0 and 0.7.2.
 @pytest.mark.parametrize(
     "options, expected",
     [
