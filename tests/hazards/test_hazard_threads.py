@@ -165,7 +165,8 @@ def test_a_worker_is_guarded_however_it_is_started(python, tmp_path, method, doo
 
 def test_a_sub_interpreter_behaves_as_without_shim(python):
     # A sub-interpreter runs its own sitecustomize. torch works only in the main interpreter: an import in another one
-    # hangs (torch 2.13 on Python 3.11) or ends the process (torch 2.15 on Python 3.13), with and without shim.
+    # hangs (torch 2.13 on Python 3.11) or ends the process (torch 2.15 on Python 3.13), with and without shim
+    # (https://github.com/pytorch/pytorch/issues/10950).
     module = "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"
     inside = """
 import sys, json
