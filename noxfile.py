@@ -152,7 +152,7 @@ def build_wheels(session: nox.Session, *targets: str) -> list[Path]:
 
 
 def is_for_here(built: Path) -> bool:
-    """Tell whether this machine can install a wheel."""
+    """Return whether this machine can install a wheel."""
     return "manylinux" in built.name and platform.machine() in built.name
 
 

@@ -177,7 +177,7 @@ def command(patch):
 
 
 def errors():
-    """Render the page for someone who has searched for an error message: a heading for each row that answers some."""
+    """Render the page of error messages: a heading for each row that answers some."""
     patches = rows.load()
     written = "Written by `scripts/matrix`, from the rows; do not edit."
     lines = ["# Error messages", "", INTRODUCTION, "", written, "", *errors_of_a_none()]

@@ -84,7 +84,7 @@ def accuracy_of(result):
 def test_a_program_for_another_torch_dies_here_and_trains_the_same_with_for(python, written_for):
     program, facts = written_for
     if is_in(HERE, facts["works"]):
-        pytest.skip("it works on this torch")
+        pytest.skip("the example works on this torch")
     if not is_in(HERE, facts["mended"]):
         pytest.skip("this torch has no autocast for the CPU")
     died = python([program], door=None)
@@ -98,7 +98,7 @@ def test_a_program_for_another_torch_dies_here_and_trains_the_same_with_for(pyth
 def test_a_program_for_this_torch_trains_without_shim(python, written_for):
     program, facts = written_for
     if not is_in(HERE, facts["works"]):
-        pytest.skip("it was written for another torch")
+        pytest.skip("the example is for another torch")
     accuracy = accuracy_of(python([program], door=None))
     assert accuracy > 95
     assert accuracy == pytest.approx(facts["accuracy"], abs=1)

@@ -61,7 +61,9 @@ class TestInFront:
 
         assert f"shim: what traces or profiles this process {self.SAID}" in said.stderr
 
-    @pytest.mark.skipif(not os.path.exists("/proc/self/cmdline"), reason="the parent's name is not to be known")
+    @pytest.mark.skipif(
+        not os.path.exists("/proc/self/cmdline"), reason="the name of the parent process is unknown without /proc"
+    )
     def test_a_tool_that_observes_the_process_from_outside_is_reported_in_one_line(self, tmp_path, checkout):
         code = "import subprocess, sys; subprocess.call([sys.argv[1], '-m', 'shim', 'run', '-c', ''])"
         env = {**os.environ, "PYTHONPATH": str(checkout / "src")}

@@ -48,7 +48,7 @@ def close(one, other):
 class TestAProgram:
     def test_without_shim_a_program_runs_on_the_torch_of_its_time_and_dies_today(self, python, name):
         if not works_here(name) and HERE < (2, 7):
-            pytest.skip("some of what it needs was still there")
+            pytest.skip("this torch still has some of the removed names")
         ran = python(["-W", "ignore", PROGRAMS[name]], door=None)
         if works_here(name):
             assert agree(ran.stdout, PROGRAMS[name].with_suffix(".txt").read_text()), ran.stdout + ran.stderr

@@ -327,7 +327,7 @@ class TestTheCommand:
             [line] = [line for line in said.splitlines() if not line.startswith("s_push")]
             assert "odd.py" in line and word in line
 
-    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="absent: no pipes with names")
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="absent: no named pipes")
     def test_pipes_and_devices_are_not_opened(self, project):
         os.mkfifo(project / "pipe.py")
         (project / "device.py").symlink_to("/dev/zero")

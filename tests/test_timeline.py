@@ -109,7 +109,7 @@ def test_every_lost_method_of_a_tensor_is_answered():
 def test_every_name_that_the_most_used_modules_lost_has_a_row_or_an_advice(monkeypatch):
     path = Path(__file__).resolve().parents[1] / "scripts" / "api_timeline"
     if not path.exists():
-        pytest.skip("the script is in a checkout alone")
+        pytest.skip("only a checkout has the script")
     monkeypatch.syspath_prepend(str(path.parent))  # the script imports a module of its directory
     script = runpy.run_path(str(path))
     of_the_goal = [each for each in script["answers"]() if each[0] in script["GOAL"]]

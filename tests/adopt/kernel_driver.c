@@ -1,6 +1,6 @@
-/* Calls ADOPT's kernel from a library for the platform of this program, on the cases of a file, with each instruction set
- * that the processor has. Compares every bit with the expected results in the file. Any NaN equals any other: processors
- * differ in which NaN an operation returns. Prints the number of cases; the exit code is 1 if one differs.
+/* Calls ADOPT's kernel from a library for the platform of this program, on the cases of a file, with each instruction
+ * set that the processor has. Compares every bit with the expected results in the file. Any NaN equals any other:
+ * processors differ in which NaN an operation returns. Prints the number of cases; the exit code is 1 if one differs.
  *
  *     kernel_driver LIBRARY CASES
  *

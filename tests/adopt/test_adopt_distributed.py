@@ -59,7 +59,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     ways = [way for way, since in SINCE.items() if since <= TORCH]
     if not ways:
-        pytest.skip(f"torch {torch.__version__}: too old for each of the ways")
+        pytest.skip(f"torch {torch.__version__}: too old for all of the ways")
     results = launch(ways, folder, [0, 1])
     results.update(launch(["one", "load"] if "save" in ways else ["one"], folder, [-1]))
     return results
@@ -73,7 +73,7 @@ def assert_same(ours, expected):
 
 def skip_unless(way):
     if SINCE[way] > TORCH:
-        pytest.skip(f"torch {torch.__version__}: {way} is not there, or not on a CPU")
+        pytest.skip(f"torch {torch.__version__}: {way} does not exist, or not on a CPU")
 
 
 @pytest.mark.parametrize("way", ["ddp", "zero", "fsdp1", "fsdp2", "fsdp2_foreach"])

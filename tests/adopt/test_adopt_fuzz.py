@@ -68,7 +68,7 @@ def test_memory_that_a_clip_frees_is_detected_before_it_is_accessed(form, victim
 @pytest.mark.parametrize("change", [swapped, freed, shortened])
 def test_changes_by_user_code_right_before_the_kernel_are_detected(change, monkeypatch):
     if not native._inspects:
-        pytest.skip(f"torch {torch.__version__}: Python looks, and holds the memory")
+        pytest.skip(f"torch {torch.__version__}: Python inspects the tensors, and holds their memory")
     optim = stepped(torch.nn.Parameter(torch.ones(1000)), steps=2)
     p = optim.param_groups[0]["params"][0]
     threads, kernel, answers = torch.get_num_threads, native._kernel, []
@@ -221,14 +221,14 @@ def test_an_unexpected_exchange_api_is_not_called(name, python):
 
 def test_tensors_are_not_read_directly_if_dispatch_keys_are_unexpected(monkeypatch):
     if not native._inspects:
-        pytest.skip(f"torch {torch.__version__}: not read at all")
+        pytest.skip(f"torch {torch.__version__}: tensors are not read directly")
     keys = SimpleNamespace(raw_repr=lambda: 2**61 + 3)
     monkeypatch.setattr(torch._C, "_dispatch_keys", lambda tensor: keys)
 
     assert not native._load_python()[0]
 
 
-@pytest.mark.torch_from(2, 0, "torch's objects are not read at all")
+@pytest.mark.torch_from(2, 0, "tensors are not read directly")
 @pytest.mark.parametrize("words", [0, 6, "offset"])
 def test_tensors_are_not_read_directly_if_their_layout_is_unexpected(monkeypatch, words):
     monkeypatch.delattr(torch.Tensor, "__dlpack_c_exchange_api__", raising=False)

@@ -42,7 +42,7 @@ def looked_at(request, monkeypatch):
     if request.param == "in Python":
         monkeypatch.setattr(native, "_inspects", False)
     elif not native._inspects:
-        pytest.skip(f"torch {torch.__version__}: its objects are not read")
+        pytest.skip(f"torch {torch.__version__}: tensors are not read directly")
 
 
 def float16():
@@ -167,7 +167,7 @@ def test_changes_of_a_tensor_between_two_steps_are_detected(change):
 
 def test_a_step_runs_no_line_of_python_per_parameter(monkeypatch):
     if not native._inspects:
-        pytest.skip(f"torch {torch.__version__}: its objects are not read")
+        pytest.skip(f"torch {torch.__version__}: tensors are not read directly")
     params = as_parameters(ordinary())
     optim = steps(params, [torch.ones_like(p) for p in params], fused=True)
     monkeypatch.setattr(optim, "_init_group", lambda *args: pytest.fail("went through the group"))
@@ -183,7 +183,7 @@ def test_a_step_runs_no_line_of_python_per_parameter(monkeypatch):
 
 def test_frozen_parameters_stay_and_run_no_line_of_python(monkeypatch):
     if not native._inspects:
-        pytest.skip(f"torch {torch.__version__}: its objects are not read")
+        pytest.skip(f"torch {torch.__version__}: tensors are not read directly")
     params = as_parameters(ordinary())
     params[0].requires_grad_(False)
     frozen = params[0].clone()

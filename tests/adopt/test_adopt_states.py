@@ -169,7 +169,7 @@ def test_a_step_inside_functionalize_gives_the_same_numbers(form):
     from shim.adopt import adopt
 
     if form.get("foreach") and not hasattr(torch, "_foreach_rsqrt"):
-        pytest.skip("torch lacks list operations in there")
+        pytest.skip("torch has no list operations inside of functionalize")
 
     if form.get("capturable"):
         form = {**form, "capturable": False}

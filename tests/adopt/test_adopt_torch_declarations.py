@@ -94,7 +94,7 @@ def each_input(check):
 
 def skip_tensor_lr(kwargs):
     if isinstance(kwargs.get("lr"), torch.Tensor) and kwargs.get("foreach") and not kwargs.get("capturable"):
-        pytest.skip("refused by declaration")
+        pytest.skip("the declaration says that this is refused")
 
 
 def comparable(optimizer):
@@ -163,7 +163,7 @@ def test_forloop_equals_the_other_forms(kind, kwargs, device, dtype, other):
     if other.get("fused") and device == "cpu" and native.why_not():
         pytest.skip(f"no native kernel: {native.why_not()}")
     if other.get("fused") and dtype == torch.bfloat16 and kind is not ADOPT:
-        pytest.skip("Adam's fused form rounds a bfloat16 otherwise than its others")
+        pytest.skip("Adam's fused form rounds bfloat16 differently than its other forms")
     if other.get("fused") and kind is not ADOPT and not ADAM_FUSES_ON_CPU:
         pytest.skip("torch's own: Adam has no fused form for the CPU up to 2.3")
     one, two = (Problem(kind, {**kwargs, **f}, device, dtype).run(7) for f in ({"foreach": False}, other))

@@ -359,7 +359,7 @@ def alike(ours: Any, theirs: Any) -> bool:
 
 
 def test_toml_is_read_as_another_reader_reads_it() -> None:
-    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 has it")
+    tomllib = pytest.importorskip("tomllib", reason="tomllib exists since Python 3.11")
 
     @settings(RUN, max_examples=1500)
     @given(st.lists(st.sampled_from(LINES), max_size=5), ends)

@@ -178,7 +178,7 @@ class TestKindsOfRows:
         monkeypatch.setenv("SHIM_PATCHES", "resume")
         assert hint_for(message, AssertionError) == ""
 
-    @pytest.mark.skipif(HERE < (1, 11), reason="it works on this torch")
+    @pytest.mark.skipif(HERE < (1, 11), reason="the breakage does not exist on this torch")
     def test_advice_has_no_command(self):
         text = hint_for("fatal error: THC/THC.h: No such file or directory", RuntimeError)
         reason = next(row.reason for row in rows.load() if row.name == "THC headers")

@@ -27,7 +27,7 @@ class TestChildren:
         else:
             assert last == f"{sys.executable} -m shim run --for {RELEASE} {script} x"
 
-    @pytest.mark.skipif(sys.version_info < (3, 11), reason="an exception takes no note before 3.11")
+    @pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have notes since Python 3.11")
     def test_the_hint_is_below_the_traceback_of_the_worker(self, python, script):
         script.write_text(
             "import multiprocessing, torch\ndef work():\n    " + BREAKS + "\nif __name__ == '__main__':\n"
@@ -87,7 +87,7 @@ class TestChildren:
         )
         assert the_command(python([script])).endswith(f"--for {RELEASE} {script}")
 
-    @pytest.mark.skipif(HERE < (1, 10), reason="torchrun is of 1.10")
+    @pytest.mark.skipif(HERE < (1, 10), reason="torchrun exists since torch 1.10")
     @pytest.mark.parametrize("record", ["", "@torch.distributed.elastic.multiprocessing.errors.record\n"])
     def test_two_ranks_under_torchrun_print_one_hint_with_the_torchrun_command(self, python, script, record):
         script.write_text(

@@ -62,7 +62,7 @@ def test_no_hint_is_printed_if_the_program_does_not_die_of_a_breakage(python, sc
     ended = python([script])
     assert ended.returncode == code, ended.stderr
     if case.endswith("called as one of torch's") and sys.version_info < (3, 10):
-        pytest.skip("Python 3.10 tells whose attribute is missing, and which class was called")
+        pytest.skip("only Python 3.10 and later name the object of a missing attribute, and the class of a call")
     assert "shim: " not in ended.stderr
     if case.startswith(("in a", "at exit")):
         assert "has no attribute" in ended.stderr
@@ -92,7 +92,7 @@ STILL_SAID = {
 }
 
 
-@pytest.mark.skipif(HERE < (1, 11, 0), reason="before, no code of torch asked for it")
+@pytest.mark.skipif(HERE < (1, 11, 0), reason="older releases do not read this attribute")
 def test_the_hint_is_printed_if_torch_reads_an_attribute_of_the_programs_subclass(python, script):
     script.write_text(
         "import torch\nclass Around(torch.optim.Optimizer):\n"

@@ -126,7 +126,7 @@ class TestValue:
             f"SHIM_VALUE is {text!r}, which is neither 'default' nor a number from 0 on; a None becomes 0.0"
         ]
 
-    @pytest.mark.skipif(HERE < (2, 7), reason="AdamW has forms of its own before torch 2.7")
+    @pytest.mark.skipif(HERE < (2, 7), reason="AdamW has separate forms before torch 2.7")
     def test_the_functional_forms_of_adam_use_the_default_of_their_optimizer(self, train, monkeypatch):
         args, kwargs = recorded_call("torch.optim.adam:_single_tensor_adam", train, monkeypatch)
         monkeypatch.setenv("SHIM_VALUE", "default")

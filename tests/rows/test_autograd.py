@@ -179,7 +179,7 @@ def test_gradcheck_accepts_an_instance():
     assert torch.autograd.gradcheck(lambda x: Cube()(x), (x,))
 
 
-@pytest.mark.skipif(release(torch.__version__).numbers < (1, 8, 0), reason="1.7 changes the views themselves")
+@pytest.mark.skipif(release(torch.__version__).numbers < (1, 8, 0), reason="torch 1.7 changes the views themselves")
 def test_parts_of_a_tensor_can_all_be_changed_in_place():
     shim.activate("in-place on views of several")
     try:

@@ -29,7 +29,7 @@ def alias_after_floor_divide(x):
 
 
 #: Each with the output of torch 1.4.0.
-@pytest.mark.skipif(HERE < (1, 8, 0), reason="what is new of 1.5 to 1.7 is not in this list")
+@pytest.mark.skipif(HERE < (1, 8, 0), reason="the list does not contain the features of torch 1.5 to 1.7")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "call, expected",
@@ -103,7 +103,7 @@ class TestFloor:
         assert repr(X / 2) == "tensor([ 3.5000, -3.5000,  2.5000])"
 
 
-@pytest.mark.skipif(HERE < (1, 13, 0), reason="it has no torch of today")
+@pytest.mark.skipif(HERE < (1, 13, 0), reason="this torch divides as older releases do")
 def test_the_code_of_torch_divides_as_today(written_for):
     written_for("1.4")
     own = dict(vars(torch.functional), X=X)

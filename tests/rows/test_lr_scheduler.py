@@ -47,7 +47,7 @@ def test_without_verbose_nothing_is_printed(optimizer, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:The epoch parameter in")
-@pytest.mark.skipif(RELEASE < (1, 9), reason="an epoch was printed in another width up to 1.8")
+@pytest.mark.skipif(RELEASE < (1, 9), reason="torch up to 1.8 printed an epoch with another width")
 def test_an_epoch_that_is_given_is_named(optimizer, capsys):
     scheduler = lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 2, verbose=True)
     scheduler.step()
@@ -57,7 +57,7 @@ def test_an_epoch_that_is_given_is_named(optimizer, capsys):
     assert printed[-2].startswith("Epoch 00003: adjusting learning rate of group 0 to ")
 
 
-@pytest.mark.skipif(RELEASE < (1, 9), reason="an epoch was printed in another width up to 1.8")
+@pytest.mark.skipif(RELEASE < (1, 9), reason="torch up to 1.8 printed an epoch with another width")
 def test_a_plateau_is_printed_where_it_reduces(optimizer, capsys):
     scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, min_lr=[0.0, 0.5], verbose=True)
     for loss in (1.0, 2.0, 0.5):

@@ -21,13 +21,13 @@ def given_back():
     shim.deactivate()
 
 
-@pytest.mark.skipif(HERE < (1, 24, 0), reason="they are there")
+@pytest.mark.skipif(HERE < (1, 24, 0), reason="this NumPy has the names")
 def test_the_aliases_of_pythons_types_are_those_types(given_back):
     assert (numpy.float, numpy.int, numpy.complex, numpy.object, numpy.str) == (float, int, complex, object, str)
     assert numpy.unicode is str and numpy.ones(2, numpy.bool).dtype == bool
 
 
-@pytest.mark.skipif(HERE < (2, 0, 0), reason="they are there")
+@pytest.mark.skipif(HERE < (2, 0, 0), reason="this NumPy has the names")
 class TestNamesOfNumPy1:
     def test_every_name_of_numpy_1_exists(self, given_back):
         from shim.rows.numpy import _MADE, _MOVED, _RENAMED
@@ -71,7 +71,7 @@ class TestNamesOfNumPy1:
         assert call() == expected
 
 
-@pytest.mark.skipif(HERE < (1, 24, 0), reason="they are there")
+@pytest.mark.skipif(HERE < (1, 24, 0), reason="this NumPy has the names")
 @pytest.mark.parametrize("env", [{"SHIM_FOR": "1.7"}, {"SHIM_PATCHES": "numpy.float"}, {"SHIM_PATCHES": "numpy"}])
 def test_a_program_without_torch_has_the_names_too(python, env):
     result = python("import numpy, sys; print(numpy.float, 'torch' in sys.modules)", env=env)

@@ -36,7 +36,7 @@ def written_for(request):
     shim.deactivate()
 
 
-@pytest.mark.skipif(HERE < (1, 12, 0), reason="what lacks nothing is not to be mended")
+@pytest.mark.skipif(HERE < (1, 12, 0), reason="no attribute is missing on this torch")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("written_by, name", EACH)
 def test_a_pickled_module_computes_the_same(written_for, written_by, name):
@@ -45,7 +45,7 @@ def test_a_pickled_module_computes_the_same(written_for, written_by, name):
     repr(unpacked(RECORDED[written_by][name]["pickled"]))
 
 
-@pytest.mark.skipif(HERE < (2, 1, 0), reason="the list is that of 2.1 and later")
+@pytest.mark.skipif(HERE < (2, 1, 0), reason="the list is for torch 2.1 and later")
 @pytest.mark.filterwarnings("ignore")
 def test_without_shim_most_pickled_modules_fail_or_compute_something_else():
     as_they_are = {(by, name) for by, name in EACH if not differs(by, name)}
@@ -63,7 +63,7 @@ def test_without_shim_most_pickled_modules_fail_or_compute_something_else():
     }
 
 
-@pytest.mark.skipif(HERE < (1, 12, 0), reason="what lacks nothing is not to be mended")
+@pytest.mark.skipif(HERE < (1, 12, 0), reason="no attribute is missing on this torch")
 def test_a_module_of_this_torch_is_pickled_as_without_shim(written_for):
     import copy
     import pickle

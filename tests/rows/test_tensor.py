@@ -48,7 +48,7 @@ CLAMPED = {
 }
 
 
-@pytest.mark.skipif(HERE < (1, 12, 0), reason="clamp works without us up to 1.11")
+@pytest.mark.skipif(HERE < (1, 12, 0), reason="clamp works without shim up to 1.11")
 @pytest.mark.parametrize("row", ["torch.clamp"], indirect=True)
 @pytest.mark.parametrize("name", CLAMPED)
 def test_clamp_of_integers_gives_the_dtype_and_values_of_1_11(row, name):
@@ -57,7 +57,7 @@ def test_clamp_of_integers_gives_the_dtype_and_values_of_1_11(row, name):
     assert (found.dtype, found.tolist()) == (dtype, values)
 
 
-@pytest.mark.skipif(HERE < (1, 12, 0), reason="clamp works without us up to 1.11")
+@pytest.mark.skipif(HERE < (1, 12, 0), reason="clamp works without shim up to 1.11")
 @pytest.mark.parametrize("row", ["torch.clamp"], indirect=True)
 def test_clamp_of_floats_keeps_its_gradient_and_accepts_tensors(row):
     x = torch.tensor([-1.0, 0.5, 9.0], requires_grad=True)

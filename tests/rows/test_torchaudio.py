@@ -28,7 +28,7 @@ def torchaudio():
 @pytest.fixture
 def path(torchaudio, tmp_path):
     if release(torchaudio.__version__).numbers >= (2, 9, 0):
-        pytest.skip("it reads with torchcodec")
+        pytest.skip("this torchaudio reads with torchcodec")
     with wave.open(str(tmp_path / "a.wav"), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
