@@ -1,4 +1,4 @@
-"""A record behaves like the class that typing.NamedTuple makes from the same definition."""
+"""A record behaves like the class that typing.NamedTuple makes from the same definition, but is made in another way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``shim scan`` finds names in source files that the installed torch lacks, without running the files."""
+"""``shim scan`` finds the names in source files that this torch lacks, and what restores them. It runs no file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""If a program dies of a known breakage, a hint with the command that runs it is printed below its traceback."""
+"""If a program dies of a known breakage, the command that runs it is printed below its traceback, else nothing."""
 
 from __future__ import annotations
 

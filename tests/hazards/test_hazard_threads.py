@@ -1,4 +1,4 @@
-"""Threads, forks, spawned processes and sub-interpreters are guarded"""
+"""Threads that import torch.optim at once, fork, forkserver and spawn processes and sub-interpreters are guarded"""
 
 from __future__ import annotations
 
