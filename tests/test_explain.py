@@ -85,7 +85,7 @@ def test_additions_of_a_terminal_or_launcher_change_no_answer(change):
 
 
 @pytest.mark.filterwarnings("ignore")
-class TestOfThisTorch:
+class TestMessagesOfThisTorch:
     """The messages of the installed torch's optimizers."""
 
     @staticmethod

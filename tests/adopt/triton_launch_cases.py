@@ -122,7 +122,7 @@ def test_a_dtensor_steps_its_local_tensor(tmp_path):
 
 
 def trained(params, make, steps, step):
-    """Train `params` towards the sines of a counter. `step` wraps the function that makes one step."""
+    """Train `params` towards the sines of a counter. `step` repeats the function that makes one step."""
     optimizer = make(params)
     counter = torch.zeros((), device=DEVICE)
 

@@ -84,7 +84,7 @@ class TestTheCommandRuns:
         assert the_command(python(["-c", DIES])) == f"{sys.executable} -m shim run --for {RELEASE} -c ..."
 
 
-class TestWhatIsSaid:
+class TestTextOfTheHint:
     def test_the_hint_says_what_happened_since_when_and_what_is_installed(self, python, script):
         (paragraph,) = said(python([script]))
         text = " ".join(paragraph.split())
