@@ -365,7 +365,7 @@ def site(tmp_path_factory, request):
 
 
 class TestTheExamplePackage:
-    def test_its_patches_are_applied_and_shown(self, site, python, tmp_path, checkout):
+    def test_the_patches_of_the_example_are_applied_and_shown(self, site, python, tmp_path, checkout):
         (tmp_path / "acme_optim.py").write_text(
             "import torch\n"
             "class Acme(torch.optim.SGD):\n"
