@@ -5,8 +5,8 @@
 ``nox -s neighbours`` runs other projects' own tests with shim and without, ``-- torch timm`` some of them.
 ``nox -s sanitize`` fuzzes ADOPT's kernel under AddressSanitizer and UBSan, ``-- --cases N`` with N cases.
 ``nox -s docs`` builds the documentation as a site into .site/, and fails for a broken link or any other warning.
-``nox -s wheels`` builds the sdist and a wheel for every platform, and runs the kernels of those that can run here.
-``nox -s release`` does that, tries what was built in an environment of its own, and says what prevents a release.
+``nox -s wheels`` builds the sdist and a wheel for every platform, and runs the kernels that can run on this machine.
+``nox -s release`` builds the same, tries it in a separate environment, and prints the obstacles to a release.
 ``nox -s launchers`` starts programs with every launcher of docs/children.md, ``-- torchrun ray`` some of them.
 Other arguments behind ``--`` go to pytest, or to scripts/matrix.
 """
@@ -26,7 +26,7 @@ nox.options.sessions = ["tests"]
 TORCH = "scripts/torch.txt"
 REQUIREMENTS = Path("tests/clients/requirements")
 
-#: Environment -> the clients that run there; the frameworks' own runs those that need torch alone, too.
+#: Environment -> pytest options. The environment of the frameworks also runs the scripts that need torch alone.
 CLIENTS = {"frameworks": (), "deepspeed": ("-k", "deepspeed"), "timm": ("-k", "timm")}
 
 #: Releases that have the breakages of the optional patches: Python, torch.
@@ -34,7 +34,7 @@ BITES = (("3.8", "1.11.0"), ("3.8", "1.12.0"), ("3.8", "1.13.1"), ("3.11", "2.13
 
 SANITIZED = ("-std=c11", "-O1", "-g", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-shared")
 SANITIZED += ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer")
-#: Compiler -> its own flags, and the runtimes that must be there before Python's memory is.
+#: Compiler -> extra flags, and the runtimes to preload: they must be loaded before Python allocates memory.
 SANITIZERS = {
     "gcc": ((), ("libasan.so", "libubsan.so", "libstdc++.so.6")),
     "clang": (("-shared-libsan",), ("libclang_rt.asan-x86_64.so", "libstdc++.so.6")),
@@ -42,7 +42,7 @@ SANITIZERS = {
 
 
 def install(session: nox.Session, *what: str) -> None:
-    """Install torch at its pin first, and the other packages without changing it."""
+    """Install the pinned torch first, then the other packages without changing it."""
     session.install("-r", TORCH)
     session.install("-c", TORCH, "numpy", *what)
 
@@ -57,7 +57,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("environment", list(CLIENTS), ids=list(CLIENTS))
 def clients(session: nox.Session, environment: str) -> None:
-    """Run the frameworks of tests/clients, and other packages' optimizers, at their pins."""
+    """Run the frameworks of tests/clients, and the optimizers of other packages, at pinned releases."""
     install(session, "-e", ".", "pytest", "expecttest")
     session.install("-c", TORCH, "-r", str(REQUIREMENTS / f"{environment}.txt"))
     if environment == "frameworks":
@@ -99,7 +99,7 @@ def sanitize(session: nox.Session) -> None:
     """Fuzz ADOPT's kernel with sanitizers, on one thread and on two, with both ways of checking tensors."""
     compiler = next(filter(shutil.which, SANITIZERS), None)
     if compiler is None:
-        session.error("no gcc or clang at hand")
+        session.error("no gcc or clang is installed")
     flags, runtimes = SANITIZERS[compiler]
     install(session, "-e", ".")
     library = str(Path(session.create_tmp()).resolve() / "native.so")
@@ -107,7 +107,8 @@ def sanitize(session: nox.Session) -> None:
     found = [session.run(compiler, f"-print-file-name={name}", silent=True, external=True) for name in runtimes]
     env = {"LD_PRELOAD": " ".join(map(str.strip, found)), "ASAN_OPTIONS": "detect_leaks=0:exitcode=99"}
     fuzz = ("python", "tests/adopt/adopt_fuzz.py", "--library", library)
-    session.run(*fuzz, "--beyond", env=env, success_codes=[99], silent=True)  # or it would see nothing
+    # Check first that the sanitizer detects a known overflow.
+    session.run(*fuzz, "--beyond", env=env, success_codes=[99], silent=True)
     for threads, options in (
         ("1", ()),
         ("2", ()),
@@ -135,7 +136,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def launchers(session: nox.Session) -> None:
-    """Say of every launcher whether what it starts is guarded."""
+    """Check for every launcher whether the processes it starts are guarded."""
     install(session, "-e", ".")
     session.install("-c", TORCH, "-r", "scripts/launchers.txt")
     session.run("python", "scripts/launchers", *session.posargs)
@@ -153,11 +154,11 @@ def build_wheels(session: nox.Session, *targets: str) -> list[Path]:
 
 
 def is_for_here(built: Path) -> bool:
-    """Tell whether this machine can install a wheel."""
+    """Return whether this machine can install a wheel."""
     return "manylinux" in built.name and platform.machine() in built.name
 
 
-#: Dies of the None without a door, and of a missing kernel.
+#: Fails without guards; prints whether the kernel was found.
 SMOKE = """
 import torch
 from shim.adopt import ADOPT, native
@@ -174,7 +175,7 @@ print("ADOPT:", native.in_words())
 
 @nox.session
 def wheels(session: nox.Session) -> None:
-    """Build the sdist and the wheels into dist/, check them, and train with ADOPT's kernel out of the one for here."""
+    """Build the sdist and the wheels into dist/, check them, and train with the kernel of this platform's wheel."""
     for wheel in filter(is_for_here, build_wheels(session, *session.posargs)):
         install(session, str(wheel))
         said = session.run("python", "-m", "shim", "run", "-c", SMOKE, silent=True)
@@ -185,11 +186,11 @@ def wheels(session: nox.Session) -> None:
 
 @nox.session
 def release(session: nox.Session) -> None:
-    """Build what a release needs, try it as users get it, and say what prevents it. Nothing is uploaded."""
+    """Build the files of a release, try them as users install them, and print the obstacles. Nothing is uploaded."""
     built = build_wheels(session)
     session.install("-r", TORCH)
     session.install("-c", TORCH, "numpy")
-    # As users get them: the wheel for here, the sdist with a compiler, and the sdist without one.
+    # As users install them: the wheel of this platform, the sdist with a compiler, and the sdist without one.
     sdist = next(path for path in built if path.name.endswith(".tar.gz"))
     tries = [(path, {}, "ADOPT: native kernel") for path in built if is_for_here(path)]
     tries += [(sdist, {}, "ADOPT: native kernel"), (sdist, {"CC": "false"}, "ADOPT: in blocks")]
@@ -198,8 +199,8 @@ def release(session: nox.Session) -> None:
         session.run("shim", "doctor")
         said = session.run("shim", "run", "-c", SMOKE, silent=True)
         if expected not in said:
-            session.error(f"{path.name}: {expected!r} is not what it says: {said}")
-        if is_for_here(path):  # the kernels of the others are compared with its
+            session.error(f"{path.name}: expected {expected!r}, and it printed: {said}")
+        if is_for_here(path):  # the kernels of the other wheels are compared with the one of this wheel
             session.run("python", "scripts/wheels", "--run")
         session.run("python", "-m", "pip", "uninstall", "-y", "torch-shim", silent=True)
         session.run("python", "-c", "import shim", success_codes=[1], silent=True)  # nothing is left behind

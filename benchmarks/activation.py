@@ -3,8 +3,8 @@
     python benchmarks/activation.py [--rounds N]
 
 Each round imports torch in a fresh process three times, in a new random order: without shim, armed, and armed with
-``SHIM_FOR=1.7``. The time is that of the importing thread inside ``shim.import_hook.arrived``, which is called when a
-module arrives that shim waits for. All figures are medians; the ratio is to the CPU time of the plain ``import torch``.
+``SHIM_FOR=1.7``. The time is that of the importing thread inside ``shim.import_hook.arrived``, which is called when an
+awaited module has been executed. All figures are medians; the ratio is to the CPU time of the plain ``import torch``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
-#: The parts, and the functions whose time they are. If one calls another, the time is counted once.
+#: The parts, and the functions whose time is added up for each. If one calls another, the time is counted once.
 PARTS = {
     "importing shim": ("import_hook:_import_ours",),
     "loading the table of breakages": ("process:table", "process:needed_by"),
@@ -31,7 +31,7 @@ PARTS = {
     "the rest": ("import_hook:arrived",),
 }
 
-#: Without the variable that keeps Python from storing bytecode: it would compile shim anew for each measurement.
+#: Without PYTHONDONTWRITEBYTECODE, with which Python would compile shim again for each measurement.
 INHERITED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 #: Runs in the fresh process.

@@ -3,16 +3,16 @@
     python benchmarks/adopt_step.py [--rounds N] [--threads 1 2] [--cases a b c] [--cpu-time] [--compile]
                                     [--only TEXT ...] [--json FILE] [--chart FILE.png]
 
-All are optimizers of the same parameters and gradients in one process, each with its own state. A round steps each
-once, in a new random order, so that other load on the machine affects all of them alike, and none finds its tensors in
-the cache. A time is the median over all rounds, a ratio that of the medians. The machine's bandwidth is measured in the
+All optimizers have the same parameters and gradients in one process, each with its own state. A round steps each once,
+in a new random order, so that other load on the machine affects all of them alike, and none finds its tensors in the
+cache. A time is the median over all rounds, a ratio is that of the medians. The machine's bandwidth is measured in the
 same rounds by a loop that only adds: it reads four arrays and writes three, as a step does. The extra memory is the
 increase of the peak memory of the process by a step. With one thread the benchmark shows a floor: a step that finds the
 gradients, the states and their memory, and calls ADOPT's kernel without ADOPT's checks (class Floor).
 
 On a busy machine, use ``--cpu-time``: it measures the CPU time of one thread, not wall time. ``--compile`` adds the
-forms that inductor compiles, ours and HeavyBall's; that takes minutes. Other implementations that cannot be imported
-are left out, with a message: pip install torch-adopt timm pytorch_optimizer heavyball.
+forms that inductor compiles, of this ADOPT and of HeavyBall's; that takes minutes. Other implementations that cannot be
+imported are left out, with a message: pip install torch-adopt timm pytorch_optimizer heavyball.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def gpt2() -> list[tuple[int, ...]]:
     return [(50257, d), (1024, d), *block * 12, (d,), (d,)]
 
 
-#: Letter -> what it is, the shapes of its parameters, their dtype.
+#: Letter -> the title of the case, the shapes of its parameters, their dtype.
 CASES: dict[str, tuple[str, Callable[[], list[tuple[int, ...]]], torch.dtype]] = {
     "a": ("one tensor of 32 M", lambda: [(2**25,)], torch.float32),
     "b": ("400 tensors of 4 k", lambda: [(4096,)] * 400, torch.float32),
@@ -64,11 +64,11 @@ CASES: dict[str, tuple[str, Callable[[], list[tuple[int, ...]]], torch.dtype]] =
 ON_A_GPU_ONLY = ("d",)
 
 
-def other(module: str, name: str = "ADOPT", **options: Any) -> Callable[[list[Any]], Any]:
-    """Return a function that makes an optimizer of another package, and raises its ImportError when it is called."""
+def other(module: str, **options: Any) -> Callable[[list[Any]], Any]:
+    """Return a function that makes the ADOPT of another package. If the package is missing, it raises ImportError."""
 
     def make(params: list[Any]) -> Any:
-        return getattr(importlib.import_module(module), name)(params, **options)
+        return importlib.import_module(module).ADOPT(params, **options)
 
     return make
 
@@ -91,7 +91,7 @@ def timm(**options: Any) -> Callable[[list[Any]], Any]:
 
 
 def in_blocks(params: list[Any]) -> Any:
-    """Make our ADOPT as it is without the native kernel."""
+    """Make an ADOPT that steps as if the native kernel had not been built."""
     optimizer = ADOPT(params)
 
     def step() -> None:
@@ -113,11 +113,11 @@ def compiled(params: list[Any]) -> Any:
 
 def heavyball(params: list[Any]) -> Any:
     optimizer = importlib.import_module("heavyball").ADOPT(params)
-    optimizer.consume_grad = False  # the others step on the same gradients
+    optimizer.consume_grad = False  # the other optimizers step on the same gradients
     return optimizer
 
 
-#: What is measured: name -> a function that makes it.
+#: The measured optimizers: name -> a function that makes it.
 OPTIMIZERS: dict[str, Callable[[list[Any]], Any]] = {
     "ADOPT, fused": lambda params: ADOPT(params, fused=True),
     "ADOPT, in blocks": in_blocks,
@@ -181,14 +181,15 @@ def library(folder: str) -> ctypes.CDLL | None:
 
 
 class Floor(ADOPT):
-    """What no step on one thread can do without, if its state is where torch's optimizers have theirs.
+    """The least work of a single-threaded step that finds its state through the optimizer.
 
-    It goes through torch's own step, asks each parameter for its gradient and its state, finds where each tensor has
-    its memory, tells autograd of each tensor that is written, and calls the kernel. It checks nothing.
+    It reads the gradient of each parameter and the states from the optimizer, finds the memory of each tensor, tells
+    autograd of each tensor that is written, and calls the kernel. It checks nothing. It runs inside of the wrapper that
+    torch puts around step().
     """
 
     def prepare(self, library: ctypes.CDLL) -> None:
-        """Inspect the tensors, once and for all. The state has been made."""
+        """Inspect the tensors once, for all steps. The state must exist."""
         params = self.param_groups[0]["params"]
         names = ("exp_avg", "exp_avg_sq", "step")
         *columns, steps = [[self.state[p][name] for p in params] for name in names]
@@ -210,7 +211,7 @@ class Floor(ADOPT):
     def step(self) -> None:
         for group in self.param_groups:
             list(map(attrgetter("grad"), group["params"]))
-            states = list(self.state.values())  # in the order of the parameters: no lookup, which would hash a tensor
+            states = list(self.state.values())  # in the order of the parameters; a lookup would hash each tensor
             columns = [list(map(getter, states)) for getter in self.getters]
             self.find()
             table, options = self.table.buffer_info()[0], self.options.buffer_info()[0]
@@ -220,7 +221,7 @@ class Floor(ADOPT):
 
 
 def adding(size: int, device: str, add: ctypes.CDLL | None) -> tuple[Callable[[], None], int, str]:
-    """Return what touches memory as a step does, how many bytes it reads and writes, and what it is in words."""
+    """Return a function that reads and writes memory as a step does, its number of bytes, and its description."""
     if add is None or device != "cpu":
         a, b = torch.zeros(2 * size, device=device), torch.zeros(2 * size, device=device)
         return lambda: a.add_(b), 24 * size, "reading 2 arrays and writing 1"
@@ -253,7 +254,7 @@ def extra_memory(step: Callable[[], Any], device: str) -> float | None:
     try:
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is held now
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the current value
     except (OSError, AttributeError):
         return None
     before = held("VmHWM")
@@ -279,7 +280,7 @@ def traffic(optimizer: Any, params: Iterable[torch.Tensor]) -> int:
 def measure(
     letter: str, threads: int, rounds: int, kinds: dict[str, Any], device: str, clock: Callable[[], float]
 ) -> dict[str, Any]:
-    """Run one case with so many threads; return its rows and the bandwidth."""
+    """Run one case with this number of threads; return its rows and the bandwidth."""
     title, shapes, dtype = CASES[letter]
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -321,7 +322,9 @@ def measure(
             "ms": 1e3 * median,
             "ratio": median / medians[REFERENCE] if REFERENCE in medians else None,
             "floor": median / medians[FLOOR] if FLOOR in medians else None,
-            "share": moved[name] / median / bandwidth if name != "HeavyBall" else None,  # its state is elsewhere
+            "share": moved[name] / median / bandwidth
+            if name != "HeavyBall"
+            else None,  # traffic() does not see HeavyBall's state
             "extra_mb": None if memory[name] is None else memory[name] / 1e6,
         }
         for name, median in medians.items()

@@ -3,9 +3,9 @@
 
     python benchmarks/configs.py [FILES [BYTES]]
 
-Writes FILES (2000) configs into a temporary directory, as many in each format, and checks them as the command
+Writes FILES (2000) configs into a temporary directory, the same number in each format, and checks them as the command
 does. Then, for each format and shape of file, checks a file of 1 kB, 10 kB, ... up to BYTES (10 MB; the largest Python
-file that is parsed has 1 MB), each in a process of its own, and prints the exponent with which the time grows: 1 is
+file that is parsed has 1 MB), each in a separate process, and prints the exponent with which the time grows: 1 is
 linear.
 """
 
@@ -30,13 +30,13 @@ NULL = "optimizer: {weight_decay: null}\n"
 
 
 def lines(line: str, size: int, before: str = "", after: str = "") -> str:
-    """Return so many bytes of a line, whose ``{i}`` counts."""
+    """Repeat a line, whose ``{i}`` counts up, until it has this number of bytes."""
     count = max(1, size // len(line.format(i=size // 10)))
     return before + "".join(line.format(i=index) for index in range(count)) + after
 
 
 def yaml(size: int) -> str:
-    """Return a config as nanotron's are."""
+    """Return a config in the style of nanotron."""
     block = (
         "layer_{i}:\n  hidden_size: 4096\n  init: null  # as before\n  names: [q_proj, k_proj, 'v_proj']\n"
         "  rope: {{theta: 10000.0, scaling: null}}\n  path: /data/shards/part-0001\n  notes: |\n    two lines\n    of text\n"
@@ -68,13 +68,13 @@ def toml(size: int) -> str:
 
 
 def python(size: int) -> str:
-    """Return a Python config of calls."""
+    """Return a Python config that consists of calls."""
     block = "layer_{i} = dict(hidden_size=4096, init=None, names=['q_proj', 'k_proj'],\n    rope=dict(theta=1e4, scaling=None))\n"
     return lines(block, size, after="optim_wrapper = dict(optimizer=dict(type='AdamW', weight_decay=None))\n")
 
 
 def deep(size: int) -> str:
-    """Return JSON whose keys are long, 100 levels deep."""
+    """Return JSON with long keys, nested 100 levels deep."""
     key = "k" * (size // 100)
     return f'{{"{key}":' * 100 + '{"optimizer": {"weight_decay": null}}' + "}" * 100
 
@@ -123,7 +123,7 @@ SHAPES: dict[str, Callable[[int], str]] = {
 
 
 def throughput(files: int) -> None:
-    """Print the configs per second of CPU."""
+    """Print the number of configs per second of CPU time."""
     with tempfile.TemporaryDirectory() as folder:
         print(f"{'format':8}{'files':>7}{'kB each':>9}{'seconds':>9}{'files/s':>9}")
         for suffix, make in MAKERS.items():
@@ -147,7 +147,7 @@ def name_of(shape: str) -> str:
 
 
 def one(shape: str, size: int) -> None:
-    """Print the seconds of CPU for one file, the best of three while it is small, and the memory of the process in MB."""
+    """Print the seconds of CPU time for one file, for a small one the best of three, and the process's memory in MB."""
     task = Task(format_name=name_of(shape))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "config")
@@ -166,7 +166,7 @@ def one(shape: str, size: int) -> None:
 
 
 def growth(largest: int) -> None:
-    """Print the seconds of CPU for each size, the exponents, and the memory that the largest file takes."""
+    """Print the seconds of CPU time for each size, the exponents, and the memory that the largest file takes."""
     sizes = [10**power for power in range(3, int(math.log10(largest)) + 1)]
     print(f"\n{'shape':30}" + "".join(f"{size // 1000:>7} kB" for size in sizes) + "  exponent  last step  MB for a MB")
     for shape in SHAPES:

@@ -2,9 +2,9 @@
 
     python benchmarks/doctor.py [--rounds N] [--python PATH]
 
-A round runs each command once, in a new random order; a time is the median over all rounds, a ratio that of the medians
-to the first row. One round before them, to warm the file cache, does not count. CPU time is that of the process and of
-its children: on a machine with other load, the ratio of wall times comes close to that of CPU times.
+A round runs each command once, in a new random order. A time is the median over all rounds, a ratio is that of the
+medians to the first row. One more round before them warms the file cache and does not count. CPU time is that of the
+process and of its children. On a machine with other load, the ratio of wall times is close to that of CPU times.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ ROWS = {
 
 
 def run(python: str, arguments: list[str]) -> tuple[float, float]:
-    """Return the seconds by the clock, and of CPU time."""
+    """Return the seconds of wall time, and of CPU time."""
     path = str(CHECKOUT / "src")
     if arguments == ROWS["an optimizer's first step"]:
-        path = str(CHECKOUT / "src" / "shim" / "site")  # armed, or its None is an error
+        path = str(CHECKOUT / "src" / "shim" / "site")  # armed: without guards its None is an error
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     subprocess.run([python, *arguments], env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL, check=True)

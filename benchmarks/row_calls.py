@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What a row costs for each call of what it patches: the patched function against the original, on the same arguments.
+"""Measure what a row adds to a call: time the patched function and the original one on the same arguments.
 
     python benchmarks/row_calls.py [--for RELEASE] [NAME…]
 
 Prints the microseconds that each patched function adds to a call that works with and without the row, the most
-expensive first, and how many of the patched places have no call here. The two are timed in turn, and the fastest round
-of each counts.
+expensive first, and the number of patched places for which this file has no call. The two functions are timed in turn,
+and the fastest round of each counts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MASK = X > 1
 LAYER = nn.Linear(3, 3)
 OPTIMIZER = torch.optim.SGD(LAYER.parameters(), lr=0.1)
 
-#: A call for each patched place, as the arguments behind the path; a method gets its object first.
+#: The path of each patched place, and the arguments of a call. The first argument of a method is its object.
 CALLS = {
     "torch:div": (X, 2.0),
     "torch:Tensor.div": (X, 2.0),
@@ -90,7 +90,7 @@ LOOPS, ROUNDS = 100, 200
 
 
 def held(path):
-    """Return what a path holds."""
+    """Return the object at a path."""
     module, _, attributes = path.partition(":")
     found = __import__(module, fromlist=["_"])
     for name in attributes.split("."):

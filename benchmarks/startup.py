@@ -1,11 +1,11 @@
-"""Measure what the doors cost when Python starts, compared with other tools that hook into every process.
+"""Measure what the doors add to the start of Python, compared with other tools that hook into every process.
 
     python benchmarks/startup.py [--rounds N] [--json FILE] [--chart FILE.png]
 
 Each tool is installed into a separate environment under ``.venv-startup/``, by uv if it is installed, else by pip. A
 round runs each command once, or as often as its row says, all in a new random order, so that other load on the machine
-affects all of them alike and none always follows another. A time is the median over all runs, a ratio that of the
-medians to the first row of the table. CPU time is that of the process and of all that it waited for.
+affects all of them alike and none always follows another. A time is the median over all runs, a ratio is that of the
+medians to the first row of the table. CPU time is that of the process and of the children that it waited for.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 HOME = CHECKOUT / ".venv-startup"
 PASS = HOME / "pass.py"
 
-#: Environment -> what is installed there.
+#: Environment -> the packages that are installed there.
 ENVIRONMENTS = {
     "shim": ["--no-deps", str(CHECKOUT)],
     "enabled": ["--no-deps", str(CHECKOUT)],
@@ -56,20 +56,20 @@ SETTINGS = {
 
 
 class Row(NamedTuple):
-    """A command that is measured: in which environment, and what is on its PYTHONPATH there."""
+    """A measured command, its environment, and its PYTHONPATH."""
 
     name: str
     environment: str
     command: list[str]
     path: str = ""
-    #: How often a round runs it: commands that are quick and compared closely run more often.
+    #: How often a round runs it. Quick commands with small differences run more often.
     times: int = 1
 
 
 EMPTY = ["python", "-c", "pass"]
 SCRIPT = ["python", str(PASS)]
 
-#: What is measured, by table; the first row of each is what the others are compared with.
+#: The measured commands, by table. The other rows of a table are compared with its first one.
 TABLES = {
     "every start: python -c pass": [
         Row("bare", "shim", EMPTY, times=8),
@@ -113,10 +113,10 @@ class Time(NamedTuple):
 
 
 def make_environments() -> None:
-    """Install what is not installed yet; say what cannot be, and go on without it."""
+    """Install the missing packages. Report those that cannot be installed, and continue without them."""
     HOME.mkdir(exist_ok=True)
     PASS.write_text("pass\n")
-    (HOME / "floor").mkdir(exist_ok=True)  # a package, as shim is
+    (HOME / "floor").mkdir(exist_ok=True)  # a package whose __main__ only starts Python again
     (HOME / "floor" / "__init__.py").touch()
     again = f"import os, sys\nos.execv(sys.executable, [sys.executable, {str(PASS)!r}])\n"
     (HOME / "floor" / "__main__.py").write_text(again)
@@ -168,12 +168,12 @@ def prepared(row: Row) -> tuple[list[str], dict[str, str]]:
         environment["PATH"] = str(executable.parent) + os.pathsep + environment["PATH"]
     if row.path:
         site_packages = next((HOME / row.environment).glob("lib/python*/site-packages"), HOME)
-        environment["PYTHONPATH"] = str(site_packages / row.path)  # an absolute path stays what it is
+        environment["PYTHONPATH"] = str(site_packages / row.path)  # an absolute path stays unchanged
     return [str(executable), *row.command[1:]], environment
 
 
 def measure(rows: list[Row], rounds: int) -> dict[str, list[Time]]:
-    """Run all rows, round after round, each round in an order of its own."""
+    """Run all rows, round after round, each round in a new random order."""
     times: dict[str, list[Time]] = {row.name: [] for row in rows}
     for row in rows:
         start(row)  # writes the bytecode

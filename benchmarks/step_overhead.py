@@ -2,10 +2,10 @@
 
     python benchmarks/step_overhead.py [--rounds N] [--json FILE] [WORD ...]
 
-Run it with the Python of an environment that has the torch in question; the package itself need not be installed. In
-each round every variant takes its steps, in a new random order and on the same optimizer: without guards, with those
-of one kind only, and with all. A time is CPU time, the median over the rounds; a ratio is the median of the ratios
-within a round, so that other load on the machine affects both sides alike.
+Run it with the Python of an environment that has the torch to be measured; shim need not be installed there. In each
+round every variant takes its steps, in a new random order and on the same optimizer: without guards, with guards of one
+kind only, and with all. A time is CPU time, the median over the rounds. A ratio is the median of the ratios within a
+round, so that other load on the machine affects both sides alike.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ OPTIMIZERS = sorted(
     if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
 )
 
-#: What is stepped: optimizer, how many groups, how many parameters in each. They are small, so that the cost of a guard
-#: is not hidden by the arithmetic.
+#: The measured steps: optimizer, number of groups, number of parameters in each. The parameters are small, so that the
+#: arithmetic does not hide the cost of a guard.
 MODELS = {
     **{f"{name}, 1 group of 4 parameters": (name, 1, 4) for name in OPTIMIZERS},
     "Adam, 2 groups of 74 parameters, as GPT-2 has": ("Adam", 2, 74),
@@ -43,7 +43,7 @@ MODELS = {
     "Adam, 300 groups of 4 parameters": ("Adam", 300, 4),
 }
 
-#: Which guards are on.
+#: The variants: which guards are on.
 VARIANTS = {
     "none": (),
     "none, once more": (),
@@ -52,12 +52,12 @@ VARIANTS = {
     "all": ("constructor", "step", "functional"),
 }
 
-#: Seconds that one variant takes its steps for in a round.
+#: Seconds of steps of one variant in a round.
 BLOCK = 0.02
 
 
 def registry(kinds: tuple[str, ...]) -> Registry:
-    """Return the table, with the targets of these kinds only."""
+    """Return a registry with the targets of these kinds only."""
     found = (
         (patch, tuple(target for target in patch.targets if target.kind in kinds))
         for patch in PATCHES
@@ -73,7 +73,7 @@ def built(name: str, groups: int, parameters: int) -> torch.optim.Optimizer:
         for parameter in group:
             parameter.grad = torch.ones(4, 4).to_sparse() if name == "SparseAdam" else torch.ones(4, 4)
     options = {"weight_decay": 0.01} if weight_decay_of(cls.__init__) else {}
-    given = tensors[0] if name == "LBFGS" else [{"params": group} for group in tensors]  # which takes one group only
+    given = tensors[0] if name == "LBFGS" else [{"params": group} for group in tensors]  # LBFGS takes one group only
     return cls(given, lr=1e-6, **options)
 
 
@@ -96,7 +96,7 @@ def measure(model: tuple[str, int, int], rounds: int) -> list[dict[str, object]]
         for variant in random.sample(list(VARIANTS), len(VARIANTS)):
             if VARIANTS[variant]:
                 tables[variant].apply(layout, Choice())
-            seconds(optimizer, max(1, steps // 10))  # what is new is looked up anew
+            seconds(optimizer, max(1, steps // 10))  # the first steps look names up again after a change of the guards
             times[variant].append(seconds(optimizer, steps))
             tables[variant].restore()
     return [

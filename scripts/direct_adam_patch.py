@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Patch Adam in a process and run a script in it: ``direct_adam_patch.py [train.py args...]``.
 
-Without a script it only checks the patch. A patch lives and dies with its process: if you run this file alone and then
+Without a script it only checks the patch. A patch exists only in its process: if you run this file alone and then
 ``python train.py``, the second process is not patched. Pass the script to this file.
 """
 

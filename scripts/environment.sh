@@ -1,11 +1,12 @@
-# Sourced by ./scripts/demo and ./scripts/test: makes the virtual environment, or finds the one that is there.
+# Sourced by ./scripts/demo and ./scripts/test: makes the virtual environment, or finds an existing one.
 #
 # PYTHON   the interpreter (python3)
-# TORCH    a torch release other than the one in scripts/torch.txt; it gets an environment of its own
+# TORCH    a torch release other than the one in scripts/torch.txt; it gets a separate environment
 # Afterwards $python is the environment's interpreter.
 
 set -eu
-# Images of containers set it. Every process of the suite would then compile NumPy and shim anew: a second of each.
+# Container images set PYTHONDONTWRITEBYTECODE, and every test process would compile NumPy and shim again, which takes a
+# second each.
 unset PYTHONDONTWRITEBYTECODE
 checkout=$(cd "$(dirname "$0")/.." && pwd)
 base=${PYTHON:-python3}
@@ -13,7 +14,7 @@ environment="$checkout/.venv${TORCH:+-$TORCH}"
 python="$environment/bin/python"
 
 if ! [ -x "$python" ]; then
-    # A torch that this Python has already is used as it is.
+    # If this Python already has torch, the environment uses that one.
     shared=
     if [ -z "${TORCH:-}" ] && (cd / && "$base" -c 'import torch') 2>/dev/null; then
         shared=--system-site-packages
@@ -31,13 +32,13 @@ if ! "$python" -c 'import torch' 2>/dev/null; then
     fi
 fi
 
-# A torch built before NumPy 2 complains about it at every start.
+# A torch that was built before NumPy 2 prints a warning about it at every start.
 case $("$python" -W ignore -c 'import torch; print(torch.__version__)' 2>/dev/null) in
     1.* | 2.[012].*) numpy='numpy<2' ;;
     *) numpy=numpy ;;
 esac
 
-# uv is faster, where it is there; but it does not see what an environment shares with its interpreter.
+# Use uv if it is installed, except in an environment that shares the packages of its interpreter: uv does not see them.
 install() {
     if command -v uv >/dev/null && grep -q 'site-packages = false' "$environment/pyvenv.cfg"; then
         uv pip install --quiet --python "$python" "$numpy" "$@"

@@ -1,6 +1,6 @@
 """Write the pages of docs/ that are printed from runs and rows: support.md, compatibility.md and errors.md.
 
-``scripts/matrix`` runs the releases and calls this; ``scripts/matrix --table`` calls nothing else.
+``scripts/matrix`` runs the releases and calls ``write``; ``scripts/matrix --table`` calls ``write`` only.
 """
 
 from __future__ import annotations
@@ -10,6 +10,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+
+from shim import rows, timeline  # noqa: E402
+from shim.patches.torch_optim import NONE_ANSWERS  # noqa: E402
+from shim.releases import TORCH, Release, is_in, of_the_time  # noqa: E402
+
 TABLE = ROOT / "docs" / "support.md"
 BREAKAGES = ROOT / "docs" / "compatibility.md"
 ERRORS = ROOT / "docs" / "errors.md"
@@ -37,9 +43,6 @@ MARK = "<!-- what follows is written by scripts/matrix -->\n"
 
 def breakages(records, releases):
     """Render the table of breakages: a line per row, a column per release."""
-    sys.path.insert(0, str(ROOT / "src"))
-    from shim import rows
-
     columns = list(dict.fromkeys(torch for torch, _ in releases))
     minors = [torch.rpartition(".")[0] for torch in columns]
     symbols = {"works": "✓", "mended": "⇒", "fails": "✗"}
@@ -76,12 +79,15 @@ def breakages(records, releases):
     return "\n".join(lines) + "\n"
 
 
-#: So many messages of a row are listed.
+#: The greatest number of messages that is listed for a row.
 MOST_MESSAGES = 12
 
 
 def spelled(pattern):
-    """Return the messages that a regular expression matches, each way through its alternatives, with … for the rest."""
+    """Return the messages that a regular expression matches, one for each combination of its alternatives.
+
+    … stands for a part that can be any text.
+    """
     parser = getattr(re, "_parser", None) or __import__("sre_parse")
 
     def ways(parts):
@@ -110,65 +116,86 @@ def spelled(pattern):
 
 
 INTRODUCTION = """\
-Each heading is a message that PyTorch, or a package beside it, gives since a release, or up to one. Below it stand
-what has happened and the command that runs the program unchanged. `python -m shim doctor --explain MESSAGE` finds
-the entry for a message, and [compatibility mode](compatibility.md) says what the command does. In a message, … stands
-for whatever may be there."""
+Each heading is an error message of PyTorch or of a related package that appears only on some releases. Below it: the
+cause, and the command that runs the program unchanged. `python -m shim doctor --explain MESSAGE` finds the entry for a
+message, and [compatibility mode](compatibility.md) says what the command does. In a message, … stands for any text."""
 
 ABOUT_A_NONE = """\
 An optimizer got `weight_decay=None`, in its constructor, a parameter group or a checkpoint. shim takes it as 0.0, or
-as `SHIM_VALUE` says. Other None give some of these messages, too: only if it is the weight decay does shim mend it."""
+as `SHIM_VALUE` says. A None in another option can give the same message; shim replaces only one in `weight_decay`."""
 
 ABOUT_LOST_NAMES = """\
 `cannot import name 'NAME' from 'MODULE'`, `module 'MODULE' has no attribute 'NAME'`: install a release that has the
-name, or use what took its place. `doctor --explain` knows the names of all other modules, too."""
+name, or use its replacement. `doctor --explain` knows the names of all other modules, too."""
+
+#: Identifiers of letters alone: they stay lower-case at the start of a sentence, as those with a dot or underscore do.
+SMALL = ("torch", "torchvision", "torchaudio", "torchtext", "numpy", "timm", "distutils", "adam")
+
+
+def sentence(text):
+    """Return a text with a capital letter at its start and a full stop. An identifier at its start stays as it is."""
+    first = text.split()[0].rstrip(",;:")
+    text = text if first in SMALL or not first.isalpha() else text[0].upper() + text[1:]
+    return text.rstrip(".") + "."
+
+
+def in_words(package, works):
+    """Return the releases that match a specifier, in words: ``torch 1.5 to 1.6``, ``Python before 3.9``.
+
+    "to" and "up to" include the release. For other packages than torch the text says "before": the list of their
+    releases is not at hand.
+    """
+    name = {"python": "Python", "numpy": "NumPy", "PIL": "Pillow"}.get(package, package)
+    found = []
+    for part in works.split("||"):
+        bounds = re.fullmatch(r"(?:>=(\d+\.\d+))?,?(?:<(\d+(?:\.\d+)?))?", part.strip())
+        if bounds is None:
+            return f"{name} {works}"
+        first, end = bounds.groups()
+        if end is None:
+            found.append(f"{first} or later")
+        elif package != "torch":
+            found.append(f"{first} or later, before {end}" if first else f"before {end}")
+        else:
+            last = "%d.%d" % max(each for each in TORCH if each < tuple(map(int, end.split("."))))
+            found.append(f"up to {last}" if first is None else first if first == last else f"{first} to {last}")
+    return f"{name} {' and '.join(found)}"
+
+
+def command(patch):
+    """Return the command that runs a program which needs a row."""
+    if patch.optional:
+        return f"SHIM_PATCHES={patch.name} python -m shim run train.py"
+    newest = max(TORCH)
+    works = [
+        release
+        for release, last in TORCH.items()
+        if is_in(of_the_time(patch.of, Release("", (*release, last))), patch.works)
+    ]
+    chosen = max(works) if newest not in works else min(works)
+    return "python -m shim run --for %d.%d train.py" % chosen
 
 
 def errors():
-    """Render the page for someone who has searched for an error message: a heading for each row that answers some."""
-    sys.path.insert(0, str(ROOT / "src"))
-    from shim import rows, timeline
-    from shim.patches.torch_optim import NONE_ANSWERS
-    from shim.releases import TORCH, Release, is_in, of_the_time
+    """Render the page of error messages: a heading for each row that answers some."""
+    patches = rows.load()
+    written = "Written by `scripts/matrix`, from the rows; do not edit."
+    lines = ["# Error messages", "", INTRODUCTION, "", written, "", *errors_of_a_none()]
+    return "\n".join([*lines, *errors_of_rows(patches), *errors_of_lost_names(patches)]) + "\n"
 
-    newest = max(TORCH)
 
-    def command(patch):
-        if patch.optional:
-            return f"SHIM_PATCHES={patch.name} python -m shim run train.py"
-        works = [
-            release
-            for release, last in TORCH.items()
-            if is_in(of_the_time(patch.of, Release("", (*release, last))), patch.works)
-        ]
-        chosen = max(works) if newest not in works else min(works)
-        return "python -m shim run --for %d.%d train.py" % chosen
-
-    lines = [
-        "# Error messages",
-        "",
-        INTRODUCTION,
-        "",
-        "Written by `scripts/matrix`, from the rows; do not edit.",
-        "",
-    ]
+def errors_of_a_none():
+    """Return the lines about the messages for a weight decay of None."""
     ways = (way for pattern in NONE_ANSWERS for way in spelled(pattern) if not way.startswith("/"))
-    of_a_none = sorted(ways, key=lambda way: "for *: 'f" not in way)
-    lines += [
-        f"## `TypeError: {of_a_none[0]}`",
-        "",
-        "Also:",
-        "",
-        "```",
-        *of_a_none[1:],
-        "```",
-        "",
-        ABOUT_A_NONE,
-        "",
-        *("```sh", "python -m shim run train.py", "```", ""),
-    ]
-    headings = set()
-    for patch in rows.load():
+    first, *others = sorted(ways, key=lambda way: "for *: 'f" not in way)
+    code = ["```sh", "python -m shim run train.py", "```", ""]
+    return [f"## `TypeError: {first}`", "", "Also:", "", "```", *others, "```", "", ABOUT_A_NONE, "", *code]
+
+
+def errors_of_rows(patches):
+    """Return the lines about the messages that rows answer: a heading for each row."""
+    lines, headings = [], set()
+    for patch in patches:
         messages = list(dict.fromkeys(way for pattern in patch.answers for way in spelled(pattern) if len(way) > 12))
         if not messages:
             continue
@@ -178,11 +205,15 @@ def errors():
         more = messages[1:MOST_MESSAGES]
         lines += [f"## `{title}`", ""]
         lines += ["Also:", "", "```", *more, "```", ""] if more else []
-        works = f"Such programs run on {patch.of} {patch.works.replace('||', 'or')}." if patch.works else ""
-        reason = f"{patch.reason[0].upper()}{patch.reason[1:].rstrip('.')}."
-        lines += [" ".join(filter(None, [reason, works])), ""]
+        works = f"Such programs run on {in_words(patch.of, patch.works)}." if patch.works else ""
+        lines += [" ".join(filter(None, [sentence(patch.reason), works])), ""]
         lines += ["```sh", command(patch), "```", ""] if patch.targets else ["No patch mends this.", ""]
-    lines += [
+    return lines
+
+
+def errors_of_lost_names(patches):
+    """Return the lines about removed names that no row gives back: a table by module and release."""
+    lines = [
         "## Names that are gone, and that no patch gives back",
         "",
         ABOUT_LOST_NAMES,
@@ -190,8 +221,9 @@ def errors():
         "| module | gone since | names |",
         "|---|---|---|",
     ]
-    given = {target.path.replace(":", ".") for patch in rows.load() for target in patch.targets}
-    answers = [re.compile(each) for row in rows.load() for each in row.answers]  # once: there are more than re keeps
+    given = {target.path.replace(":", ".") for patch in patches for target in patch.targets}
+    # Compiled once: the cache of re is smaller than their number.
+    answers = [re.compile(each) for patch in patches for each in patch.answers]
     for package in ("torch", "torchvision", "torchaudio"):
         names = timeline._data()[package]["names"]
         for module in sorted(module for module in names if module.count(".") < 2):
@@ -205,13 +237,13 @@ def errors():
                     by_release.setdefault(gone.group(1), []).append(f"`{name}`")
             for release in sorted(by_release, key=lambda text: [*map(int, text.split("."))]):
                 lines.append(f"| `{module}` | {package} {release} | {', '.join(sorted(by_release[release]))} |")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def table(records, releases, machine):
     """Render the table: a line per row, a column per release."""
-    rows = list(dict.fromkeys(name for release in releases for name in records.get(release, {}).get("rows", ())))
-    rows.sort(key=lambda name: (not name.startswith("None in"),))
+    titles = list(dict.fromkeys(name for release in releases for name in records.get(release, {}).get("rows", ())))
+    titles.sort(key=lambda name: (not name.startswith("None in"),))
     lines = [
         "# What was run where",
         "",
@@ -240,7 +272,7 @@ def table(records, releases, machine):
     lines.append("| torch | " + " | ".join(torch for torch, _ in releases) + " |")
     lines.append("|---|" + ":-:|" * len(releases))
     lines.append("| Python | " + " | ".join(python for _, python in releases) + " |")
-    lines += [f"| {name} | " + " | ".join(cell(release, name) for release in releases) + " |" for name in rows]
+    lines += [f"| {name} | " + " | ".join(cell(release, name) for release in releases) + " |" for name in titles]
     lines += ["", "## Notes", ""] + [f"{number}. {note}" for number, note in enumerate(notes, 1)]
     missing = [release for release in releases if not records.get(release, {"run": False})["run"]]
     if missing:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A smoke test of wrapper_script.py: does it run a script, with its arguments and its exit code, guarded?
+# A smoke test of wrapper_script.py: it must run a script guarded, pass its arguments on and return its exit code.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python3}

@@ -1,4 +1,4 @@
-"""Read from the sources in a wheel which public names and arguments a release has. Nothing of it is run.
+"""Read from the sources in a wheel which public names and arguments a release has. No code of the wheel is run.
 
 ``scripts/api_timeline`` compares the releases.
 """
@@ -15,7 +15,8 @@ from pathlib import Path
 
 WORK = Path(__file__).resolve().parents[1] / ".timeline"
 
-#: Where the wheels are, smallest first: the platform and the Python. Only torchaudio 0.11 has none for macOS.
+#: The platforms and Pythons whose wheels are tried, in this order: the smallest wheel first. Only torchaudio 0.11 has
+#: no wheel for macOS.
 WHEELS = (("macosx_10_9_x86_64", "3.8"), ("macosx_15_0_arm64", "3.11"), ("manylinux1_x86_64", "3.8"))
 
 
@@ -59,20 +60,22 @@ def fetch(package, release):
 
 # --- one module ------------------------------------------------------------------------------------------------------
 
-#: What a name is bound to: something of the module's own, something of another one, or of another package.
+#: What a name is bound to: an object of the module itself, or of another package. A pair stands for an object of
+#: another module of the same package.
 OWN, OUTSIDE = "own", "outside"
 
-#: Stands among the names of a module that takes all names of one that is compiled, or found when it is asked.
+#: This entry among the names of a module means that it can have any name: it imports * from a compiled module, or it
+#: has a __getattr__ that passes names on.
 ANY = "*any"
 
 
 class Module:
-    """What the source of a module says of its names.
+    """The names of a module, as its source defines them.
 
     ``names`` maps each to OWN, OUTSIDE, or where it is imported from: a module, and a name or None for the module
-    itself. ``stars`` are the modules whose names all come in. ``listed`` is ``__all__``, None if there is none or it
-    cannot be read. ``said`` are the strings in a module that makes names with code: each may be one. ``functions``
-    maps functions and classes to their nodes.
+    itself. ``stars`` are the modules from which it imports *. ``listed`` is ``__all__``, None if there is none or it
+    cannot be read. ``said`` are the strings in a module that creates names with code: each may be a name of the module.
+    ``functions`` maps the names of functions and classes to their nodes.
     """
 
     def __init__(self, name, is_package, text):
@@ -91,7 +94,7 @@ class Module:
                 self.names[node.name] = OWN
                 self.functions.setdefault(node.name, []).append(node)
                 if node.name == "__getattr__" and re.search(r"\bgetattr\(|import_module\(", ast.unparse(node)):
-                    self.said.add(ANY)  # it hands on what another module has
+                    self.said.add(ANY)  # it passes names on to another module
             elif isinstance(node, ast.Import):
                 for alias in node.names:
                     module = alias.name if alias.asname else alias.name.partition(".")[0]
@@ -126,7 +129,7 @@ class Module:
                         self._read(inner.body if isinstance(inner, ast.ExceptHandler) else [inner])
 
     def _read_what_may_fail(self, node):
-        """Take what is imported in a ``try`` for what may be there: it depends on the build."""
+        """Treat names imported in a ``try`` as possible names: they depend on the build."""
         for inner in node.body:
             if isinstance(inner, ast.ImportFrom):
                 self.said |= {alias.asname or alias.name for alias in inner.names}
@@ -154,7 +157,7 @@ class Module:
                 self._bind(each)
 
     def _alias(self, targets, value):
-        """Take ``List = typing.List`` for what it is."""
+        """Treat ``List = typing.List`` as a name of the other package."""
         held = self.names.get(ast.unparse(value).partition(".")[0])
         if held == OUTSIDE:
             for target in targets:
@@ -169,7 +172,7 @@ class Module:
             if isinstance(part, ast.Constant) and isinstance(part.value, str):
                 self.listed.add(part.value)
         if any(isinstance(part, (ast.ListComp, ast.GeneratorExp)) for part in ast.walk(value)):
-            self.said.add("*")  # one that is computed
+            self.said.add("*")  # __all__ is computed
 
     def arguments(self, name):
         """Return the names of a function's arguments, or of a class's constructor; None if not all are known."""
@@ -188,7 +191,7 @@ class Module:
         return sorted({each for each in every if each not in ("self", "cls") and each[0] != "_"})
 
     def lists_of(self):
-        """Yield the modules whose ``__all__`` is part of this one's, as they are called here, or as they are called."""
+        """Yield the modules whose ``__all__`` is part of this one's, by their local name or their full name."""
         for value in self._lists:
             for part in ast.walk(value):
                 held = self.names.get(part.id) if isinstance(part, ast.Name) else None
@@ -199,7 +202,7 @@ class Module:
 
 
 def members(node):
-    """Yield the names of what a class has in its body."""
+    """Yield the names that the body of a class defines."""
     for inner in ast.walk(node):
         if isinstance(inner, (ast.FunctionDef, ast.ClassDef)) and inner in node.body:
             yield inner.name
@@ -235,7 +238,7 @@ WITH_ARGUMENTS = (
     *("torchaudio.transforms", "torchaudio.functional", "torchaudio.datasets", "torchaudio.compliance.kaldi"),
 )
 
-#: Modules that no program imports.
+#: Modules that programs do not import.
 LEFT_OUT = re.compile(
     r"torch\.(testing\._internal|utils\.benchmark\.examples|distributed\.benchmarks|contrib|for_onnx)\b"
 )
@@ -267,12 +270,12 @@ class Package:
         ]
 
     def read(self, module):
-        """Return a module; None if it is compiled or not there."""
+        """Return a module; None if it is compiled or does not exist."""
         if module not in self._read:
             kind, text = self._files.get(module, ("", None))
             try:
                 self._read[module] = None if text is None else Module(module, kind == "package", text)
-            except SyntaxError:  # a template, or of another Python
+            except SyntaxError:  # a template, or a file for another Python
                 self._read[module] = None
         return self._read[module]
 
@@ -285,7 +288,7 @@ class Package:
         }
 
     def origin(self, module, name, seen=()):
-        """Return where a name of a module is from: OWN, OUTSIDE, "module", or "unknown"."""
+        """Return the origin of a name of a module: OWN, OUTSIDE, "module", or "unknown"."""
         if name is None or f"{module}.{name}" in self._files:
             return "module"
         read = self.read(module)
@@ -300,7 +303,7 @@ class Package:
         return held if held in (OWN, OUTSIDE) else self.origin(*held, (*seen, (module, name)))
 
     def arguments(self, module, name, seen=()):
-        """Return the arguments of a function or class that a module has, wherever it is written; None if unknown."""
+        """Return the arguments of a function or class of a module, wherever it is defined; None if unknown."""
         read = self.read(module)
         if read is None or (module, name) in seen:
             return None
@@ -315,8 +318,8 @@ class Package:
         return None
 
     def names(self, module, seen=()):
-        """Return all names of a module, as far as they are known, and those that are meant for others."""
-        if seen:  # a circle may have been cut here
+        """Return all known names of a module, and the public ones."""
+        if seen:  # incomplete in a circle of imports, so it is not cached
             return self._names_of(module, seen)
         if module not in self._names:
             self._names[module] = self._names_of(module, ())
@@ -330,12 +333,12 @@ class Package:
         for star in read.stars:
             every |= self.names(star, (*seen, module))[1]
         listed = self.listed(module, (*seen, module))
-        meant = {name for name in every if name[0] != "_"} if listed is None else listed
+        public = {name for name in every if name[0] != "_"} if listed is None else listed
         if "*" in read.said:
-            meant = meant | {name for name in every if name[0] != "_"}
-        return every | (listed or set()), meant
+            public = public | {name for name in every if name[0] != "_"}
+        return every | (listed or set()), public
 
-    def listed(self, module, seen=()):
+    def listed(self, module, seen):
         """Return ``__all__`` of a module; None if it has none."""
         read = self.read(module)
         if read is None or read.listed is None:
@@ -351,17 +354,20 @@ class Package:
         return found
 
     def facts(self):
-        """Return of each module the names that are or may be there, and those meant for others that are its own."""
+        """Return, for each module, the names that it has or may have, and its public names that are defined there.
+
+        The third value maps each of these public names to the names of its arguments, if they are known.
+        """
         found = {}
         for module in self.modules():
             read = self.read(module)
             if read is None:
                 continue
-            every, meant = self.names(module)
+            every, public = self.names(module)
             children = self.children(module)
             own = {
                 name
-                for name in meant
+                for name in public
                 if name.isidentifier()
                 and name[0] != "_"
                 and (name in children or self.origin(module, name) in (OWN, "unknown"))
@@ -380,13 +386,13 @@ class Package:
     def _texts_of(self, *paths):
         return [self._texts[path] for path in paths if path in self._texts]
 
-    def _torch(self, every, meant, taken):
-        """Add to the names of torch what is compiled: of the stubs, and of the documentation that is put on them."""
+    def _torch(self, every, public, taken):
+        """Add the compiled names of torch, from the stubs and from the calls that add their documentation."""
         texts = self._texts_of("torch/__init__.pyi", "torch/_C/__init__.pyi", "torch/_C/_VariableFunctions.pyi")
         compiled = {name for text in texts for name, held in Module("torch", True, text).names.items() if held == OWN}
         for text in self._texts_of("torch/_torch_docs.py"):
             compiled |= set(re.findall(r"add_docstr\(\s*torch\.(\w+),", text))
-        return every | compiled, meant | {name for name in compiled if name[0] != "_"}, taken
+        return every | compiled, public | {name for name in compiled if name[0] != "_"}, taken
 
     def _tensor(self):
         names = set()

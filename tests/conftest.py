@@ -1,4 +1,4 @@
-"""Fixtures of all tests: fresh processes, with and without a door, and a few steps of training."""
+"""Fixtures for all tests: fresh processes, with and without a door, and a few steps of training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
-# The tests import shim from this checkout, whatever is installed, and start without switches.
+# The tests import shim from this checkout, even if another shim is installed, and start without switches.
 sys.path.insert(0, str(CHECKOUT / "src"))
 for variable in [name for name in os.environ if name.startswith("SHIM_") or name in ("RANK", "PYTHONPATH")]:
     del os.environ[variable]
@@ -21,7 +21,7 @@ for variable in [name for name in os.environ if name.startswith("SHIM_") or name
 
 @pytest.fixture
 def checkout():
-    """Return the top of the checkout."""
+    """Return the top directory of the checkout."""
     return CHECKOUT
 
 
@@ -29,9 +29,9 @@ def checkout():
 def python(tmp_path):
     """Return a function that runs a real Python process in an empty directory.
 
-    ``python("code")`` or ``python(["-m", "shim", ...])``, with ``door="sitecustomize"`` for a PYTHONPATH that holds
-    the checkout, ``door="src"`` for one from which shim can be imported and nothing is armed, and ``door=None`` for
-    none at all.
+    ``python("code")`` or ``python(["-m", "shim", ...])``. With ``door="sitecustomize"`` PYTHONPATH contains the
+    checkout, which arms the process. With ``door="src"`` shim can be imported and nothing is armed. With ``door=None``
+    there is no PYTHONPATH.
     """
 
     def run(what, door="sitecustomize", env=None, executable=sys.executable, **options):
@@ -76,7 +76,7 @@ def train():
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Print numbers that tests have recorded, and one table of what was skipped and why."""
+    """Print the numbers that tests have recorded, and a table of the skipped tests by reason."""
     passed = [report.nodeid for report in terminalreporter.stats.get("passed", ())]
     checks = [re.split(r"[\[@]", nodeid)[0] for nodeid in passed if "test_adopt_torch_declarations.py" in nodeid]
     if checks:
@@ -96,8 +96,10 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"{len(files):>5}  {reason}: {', '.join(dict.fromkeys(files))}")
 
 
-#: The slow files, folders and tests, or how their names begin, the slowest first. On several workers these start first,
-#: so that none is left at the end.
+#: Slow files, folders and tests, or prefixes of their paths, the slowest first. On several workers these start first,
+#: so that no worker has a slow file left at the end. pytest-xdist has no option for that: it keeps the order of the
+#: tests, or its load scope starts with the largest group (see pytest_configure). The groups have no effect with pytest
+#: 9.2; pyproject.toml requires an older one.
 SLOW = (
     "tests/hazards/test_hazard_compile.py",
     "tests/doors/test_children.py",
@@ -124,8 +126,8 @@ SLOW = (
     "tests/test_timeline.py",
 )
 
-#: Files, or how their names begin, whose classes, and whose functions outside of a class, need not run on the same
-#: worker.
+#: Files, or prefixes of their paths, whose classes may run on different workers. So may their functions outside of a
+#: class.
 DIVISIBLE = (
     "tests/doctor/",
     "tests/doors/test_children.py",
@@ -146,9 +148,9 @@ def rank(nodeid):
 
 
 def group(nodeid):
-    """Return the name of the tests that run on the same worker, because they share something that is slow to make.
+    """Return the name of the group of a test. A group runs on one worker, because its tests share slow fixtures.
 
-    As a rule these are the tests of a file. None for a test that shares nothing.
+    As a rule, the tests of a file are a group. Return None for a test that shares nothing.
     """
     from hazards.hazard_observer import TOGETHER
 
@@ -162,9 +164,9 @@ def group(nodeid):
     return f"{stem}.{cls}" if method else None
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the markers
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the markers
 def pytest_collection_modifyitems(config, items):
-    """Mark the slow tests (``-m "not slow"`` is the quick part), and the groups of ``--dist loadgroup``."""
+    """Mark the slow tests (``-m "not slow"`` skips them) and the groups of ``--dist loadgroup``, and sort the tests."""
     for item in items:
         if rank(item.nodeid) < len(SLOW):
             item.add_marker("slow")
@@ -175,5 +177,5 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_configure(config):
-    """Have xdist keep the order of the tests. It would start with the largest group."""
+    """Make pytest-xdist keep the order of the tests. By default its load scope starts with the largest group."""
     config.option.loadscopereorder = False

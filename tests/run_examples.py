@@ -1,7 +1,7 @@
 """Run many small programs after one ``import torch``, each in its own fork, and print the results.
 
-Reads a JSON list from stdin, of [patch, program] each. A patch that is named is switched on first, in the fork, by
-``shim.activate``. Prints a JSON list of [exit code, stdout, stderr].
+Reads a JSON list of [patch, program] pairs from stdin. If a pair names a patch, ``shim.activate`` switches it on in the
+fork before the program runs. Prints a JSON list of [exit code, stdout, stderr].
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import traceback
 
-#: Seconds until a program that hangs is killed, so that the test that fails names it.
+#: Seconds until a hanging program is killed, so that its own test fails.
 LIMIT = 300
 
 

@@ -1,4 +1,4 @@
-"""Each breakage that is here dies without shim, and prints under --for what it printed where it worked."""
+"""Each breakage of this torch fails without shim, and prints with --for what it printed where it worked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HERE = release(torch.__version__).numbers
 
 
 def installed(package):
-    """Return the numbers of a package that can be imported here; None if it cannot."""
+    """Return the release of a package as numbers; None if it cannot be imported."""
     if package == "python":
         return sys.version_info[:3]
     try:
@@ -40,20 +40,26 @@ ROWS = [row for row in EXAMPLES if INSTALLED[row.of]]
 
 
 def program_for(row):
-    """Return the last release of torch with which what the row is about works."""
+    """Return the last release of torch on which the example of a row works."""
     return next(
         f"{a}.{b}" for a, b in reversed(list(TORCH)) if is_in(of_the_time(row.of, written_for(f"{a}.{b}")), row.works)
     )
 
 
-#: The rows that break on what is here and that a patch mends, each with a release that the program is for.
+#: The rows whose examples fail with the installed packages and work with a patch, each with a release for --for.
 BROKEN = {
     row: program_for(row)
     for row in ROWS
     if row.targets and not is_in(INSTALLED[row.of], row.works) and is_in(HERE, row.versions)
 }
 WORKING = [row for row in ROWS if is_in(INSTALLED[row.of], row.works)]
-#: What a release in ``works`` printed for the example, and which release that was.
+#: The rows whose examples cannot run here. They are skipped, so that the summary of the skipped tests counts them.
+WITHOUT_PACKAGE = [
+    pytest.param(row, marks=pytest.mark.skip(reason=f"{row.of} is not installed"))
+    for row in EXAMPLES
+    if not INSTALLED[row.of]
+]
+#: Row -> the output of its example on a release in ``works``, and that release.
 PRINTED = json.loads((Path(__file__).parent / "rows" / "printed.json").read_text())
 
 
@@ -62,7 +68,7 @@ def name_of(row):
 
 
 def is_wanted(row, door, program, named):
-    """Tell whether a test looks at the example of a row under a door, for a release, with the patch named."""
+    """Return whether a test runs the example of a row through a door, for a release, with the patch named."""
     if not door:
         return True
     if row in BROKEN:
@@ -72,7 +78,7 @@ def is_wanted(row, door, program, named):
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory):
-    """Return a function that runs the example of a row: under a door or none, for a release, with a patch named.
+    """Return a function that runs the example of a row: with or without a door, for a release, with a patch named.
 
     torch is imported once for all rows of a release, and each example runs in a fork.
     """
@@ -111,57 +117,51 @@ class Ran(NamedTuple):
 
 
 def as_it_was(ran, row):
-    """Tell whether an example printed what it printed where the row works."""
+    """Return whether an example printed the same as on a release where the row works."""
     return (ran.returncode, ran.stdout) == (0, PRINTED[row.name]["printed"])
 
 
 @pytest.mark.parametrize("row", BROKEN, ids=name_of)
 class TestABreakage:
-    def test_without_us_its_example_dies_with_a_message_that_the_row_answers_or_prints_something_else(
-        self, examples, row
-    ):
+    def test_without_shim_the_example_dies_of_an_answered_message_or_prints_something_else(self, examples, row):
         ran = examples(row, door=False)
         if ran.returncode and row.answers:
             assert [answer.name for answer in explain(ran.stderr)] == [row.name]
         else:
             assert not as_it_was(ran, row)
 
-    def test_it_prints_what_it_printed_where_it_worked(self, examples, row):
+    def test_with_the_release_the_example_prints_what_it_printed_where_it_worked(self, examples, row):
         ran = examples(row, program=BROKEN[row])
         # An optional row is never part of --for: it must be named.
         assert as_it_was(ran, row) is not row.optional, ran.stderr
 
-    def test_by_its_name_it_is_mended_too(self, examples, row):
+    def test_with_the_name_of_the_row_the_example_prints_the_same(self, examples, row):
         ran = examples(row, named=True)
         assert ran.stdout == PRINTED[row.name]["printed"], ran.stderr
 
-    def test_for_a_program_for_this_torch_nothing_is_mended(self, examples, row):
+    def test_for_a_program_for_this_torch_no_row_is_applied(self, examples, row):
         here = ".".join(map(str, HERE[:2]))
-        # Another package may be newer here than the releases that belong to this torch.
+        # An installed package may be newer than the release of it that belongs to this torch.
         mended = is_in(of_the_time(row.of, written_for(here)), row.works)
         assert as_it_was(examples(row, program=here), row) == mended
 
 
-@pytest.mark.parametrize("row", WORKING, ids=name_of)
-def test_where_it_works_without_us_nothing_is_touched(examples, row):
+@pytest.mark.parametrize("row", [*WORKING, *WITHOUT_PACKAGE], ids=name_of)
+def test_where_it_works_without_shim_nothing_changes(examples, row):
     plain = examples(row, door=False)
     assert plain.stdout == PRINTED[row.name]["printed"], plain.stderr
     for program in ("1.4", "2.15"):
         assert examples(row, program=program).stdout == plain.stdout
 
 
-@pytest.mark.parametrize("row", [row for row in EXAMPLES if not INSTALLED[row.of]], ids=name_of)
-def test_of_a_package_that_is_not_here(row):
-    pytest.skip(f"{row.of} is not installed")
-
-
-#: One row of each kind of place, as a program of its own: the patch is there before torch, and however it starts.
+#: One row for each kind of place. Its example is a separate program: the patch is imported before torch, through any
+#: door.
 EACH_KIND = {row.targets[0].kind: row for row in BROKEN if not row.optional}
 
 
 @pytest.mark.parametrize("door", ["run", "environment", "patches"])
 @pytest.mark.parametrize("row", EACH_KIND.values(), ids=name_of)
-def test_every_door(python, tmp_path, row, door):
+def test_the_row_is_applied_through_every_door(python, tmp_path, row, door):
     script = tmp_path / "program.py"
     script.write_text(row.example)
     if door == "run":

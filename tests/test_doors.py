@@ -1,4 +1,4 @@
-"""The doors, in real processes: the guards are active, and nothing else is different."""
+"""Through each door, in real processes, the guards are active, and nothing else is different."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-#: A program that dies at its second line without guards, and says so with them.
+#: A program that fails at its second line without guards, and prints the weight decay with them.
 DIES = """
 import torch
 optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], weight_decay=None)
@@ -36,33 +36,33 @@ every_interpreter = pytest.mark.parametrize("executable", list(interpreters()))
 
 
 class TestEveryDoor:
-    def test_without_a_door_the_program_dies_as_users_know_it(self, python, script):
+    def test_without_a_door_the_program_dies_of_a_type_error(self, python, script):
         result = python([script], door=None)
         assert result.returncode == 1
         assert "TypeError" in result.stderr
 
-    def test_run(self, python, script):
+    def test_run_guards_the_program(self, python, script):
         result = python(["-m", "shim", "run", script], door="src")
         assert result.stdout == "weight decay 0.0\n", result.stderr
         assert "train.py:3: NoneWeightDecayWarning: AdamW got weight_decay=None" in result.stderr
 
-    def test_python_path(self, python, script):
+    def test_pythonpath_guards_the_program(self, python, script):
         result = python([script], door="sitecustomize")
         assert result.stdout == "weight decay 0.0\n", result.stderr
 
-    def test_preimport(self, python, script):
+    def test_preimport_guards_the_program(self, python, script):
         script.write_text("import preimport\n" + DIES)
         result = python([script], door="src")
         assert result.stdout == "weight decay 0.0\n", result.stderr
 
-    def test_preimport_after_torch_patches_at_once_and_says_late(self, python, script):
+    def test_preimport_after_torch_patches_at_once_and_reports_late(self, python, script):
         code = "import torch\nfrom torch.optim import AdamW\nimport preimport, shim\nprint(shim.status().late)\n"
         script.write_text(code + DIES)
         result = python([script], door="src")
         assert result.stdout == "True\nweight decay 0.0\n", result.stderr
         assert "late" in python(code + "print(shim.status())", door="src").stdout
 
-    def test_all_doors_at_once_are_one(self, python, script):
+    def test_all_doors_together_arm_once(self, python, script):
         script.write_text(
             "import preimport, sys, shim\n" + DIES + "shim.activate()\n"
             "print(sum(hasattr(finder, '_shim') for finder in sys.meta_path), shim.status().door)"
@@ -89,7 +89,7 @@ class TestCosts:
         assert int(armed.stdout.split()[0]) == int(bare.stdout.split()[0]) + 1 == int(run.stdout.split()[0])
         assert armed.stderr == run.stderr == bare.stderr == ""
 
-    def test_import_shim_loads_neither_torch_nor_what_takes_time(self, python):
+    def test_import_shim_loads_neither_torch_nor_slow_modules(self, python):
         code = """
             import shim, sys
             heavy = {"torch", "wrapt", "packaging", "logging", "typing", "inspect", "argparse", "importlib.util"}
@@ -108,7 +108,8 @@ class TestSwitches:
         off = {"SHIM_DISABLE": "1"}
         code = "import sys; print(sorted(sys.modules), [type(finder) for finder in sys.meta_path])"
         outputs = [python(code, **door).stdout for door in ({"env": off}, {"door": None})]
-        ours, bare = (output.replace("'sitecustomize', ", "") for output in outputs)  # some systems have one, too
+        # Some systems have a sitecustomize of their own.
+        ours, bare = (output.replace("'sitecustomize', ", "") for output in outputs)
         assert ours == bare
         call = "import shim; shim.activate(); print(shim.status().door)"
         assert python(call, door="src", env=off).stdout == "None\n"
@@ -121,7 +122,7 @@ class TestSwitches:
         code = "import torch, shim; print([o.reason for o in shim.status().outcomes if o.patch == 'adamw'])"
         assert python(code, env={"SHIM_SKIP": "adamw"}).stdout == "['left out by SHIM_SKIP']\n"
 
-    def test_skip_with_an_unknown_name_says_which_there_are(self, python):
+    def test_skip_with_an_unknown_name_lists_the_known_names(self, python):
         result = python("import torch", env={"SHIM_SKIP": "adamx"})
         assert result.returncode == 0
         assert "SHIM_SKIP names 'adamx', which is not a patch; there are: adafactor, " in result.stderr
@@ -131,11 +132,11 @@ class TestSwitches:
         assert result.returncode == 1
         assert "AdamW got weight_decay=None in its arguments. Give it a number" in result.stderr
 
-    def test_a_level_that_is_none_is_said_once(self, python):
+    def test_an_unknown_log_level_is_reported_once(self, python):
         result = python("import torch, torch.utils.data", env={"SHIM_LOG": "loud"})
         assert result.stderr == "SHIM_LOG=loud is not a level; there are: debug, info, warning, error\n"
 
-    def test_log_shows_what_is_done(self, python):
+    def test_log_shows_the_patches(self, python):
         assert (
             "shim: adamw: applied (torch.optim.adamw: AdamW" in python("import torch", env={"SHIM_LOG": "info"}).stderr
         )
@@ -146,8 +147,8 @@ class TestSwitches:
         assert python([script], env={"SHIM_DISABLE": value, "SHIM_STRICT": value}).returncode == 0
 
 
-class TestTheProgramIsTheSame:
-    def test_sys_path_and_the_modules_loaders_are_as_without_us(self, python):
+class TestTheProgramIsUnchanged:
+    def test_sys_path_and_the_modules_loaders_are_as_without_shim(self, python):
         code = """
             import sys, torch.optim
             module = sys.modules["torch.optim"]
@@ -163,7 +164,7 @@ class TestTheProgramIsTheSame:
         result = python([script])
         assert result.stdout == "weight decay 0.0\nthe own one\n", result.stderr
 
-    def test_of_two_copies_the_one_that_is_armed_serves(self, python, checkout, tmp_path):
+    def test_of_two_copies_of_shim_the_armed_one_is_imported(self, python, checkout, tmp_path):
         shutil.copytree(checkout / "src" / "shim", tmp_path / "installed" / "shim")
         path = f"{checkout}:{tmp_path / 'installed'}"
         for code in ("import torch, shim", "import shim, torch"):
@@ -174,12 +175,12 @@ class TestTheProgramIsTheSame:
         result = python("import shim; print(shim.status().door); import preimport")
         assert result.stdout == "sitecustomize\n", result.stderr
 
-    def test_children_are_covered(self, python, script):
+    def test_child_processes_are_guarded(self, python, script):
         code = f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, {str(script)!r}]))"
         assert python(["-m", "shim", "run", "-c", code], door="src").stdout == "weight decay 0.0\n"
 
     @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
-    def test_multiprocessing_workers_are_covered(self, python, script, method):
+    def test_multiprocessing_workers_are_guarded(self, python, script, method):
         script.write_text(
             f"""
 import multiprocessing, torch
@@ -206,17 +207,17 @@ class TestNeighbours:
         armed = python("import sys; print(len(sys.meta_path))").stdout
         assert result.stdout == f"theirs\n1 {armed}", result.stderr
 
-    def test_the_errors_of_a_shadowed_sitecustomize_are_its_own(self, python, tmp_path, checkout):
+    def test_errors_of_a_shadowed_sitecustomize_are_reported(self, python, tmp_path, checkout):
         theirs = tmp_path / "theirs"
         theirs.mkdir()
         (theirs / "sitecustomize.py").write_text("raise ValueError('from theirs')\n")
         code = "import sys; print(hasattr(sys.meta_path[0], '_shim'))"
-        with_us = python(code, env={"PYTHONPATH": f"{checkout}:{theirs}"})
+        with_shim = python(code, env={"PYTHONPATH": f"{checkout}:{theirs}"})
         without = python(code, door=None, env={"PYTHONPATH": str(theirs)})
-        assert with_us.stderr == without.stderr != ""
-        assert with_us.stdout == "True\n"
+        assert with_shim.stderr == without.stderr != ""
+        assert with_shim.stdout == "True\n"
 
-    def test_an_environment_that_is_not_ours_is_left_alone(self, python, tmp_path, checkout):
+    def test_another_environment_is_left_alone(self, python, tmp_path, checkout):
         site_packages = tmp_path / "env" / "lib" / "python3.99" / "site-packages"
         shutil.copytree(checkout / "src" / "shim", site_packages / "shim")
         door = {"PYTHONPATH": str(site_packages / "shim" / "site")}
@@ -227,7 +228,7 @@ class TestNeighbours:
         own = {"PYTHONPATH": door["PYTHONPATH"] + ":" + str(site_packages)}
         assert python(code, door=None, env=own).stdout.startswith("True")
 
-    def test_a_python_that_shim_does_not_support_sees_nothing(self, python, checkout):
+    def test_an_unsupported_python_is_left_alone(self, python, checkout):
         old = sorted(Path.home().glob(".pyenv/versions/2.7.*/bin/python")) or [shutil.which("python2.7")]
         if not old[0]:
             pytest.skip("no Python 2.7 on this machine")
@@ -251,23 +252,23 @@ class TestFailure:
 
         return make
 
-    def test_an_import_hook_that_does_not_load(self, python, broken):
+    def test_an_import_hook_that_cannot_be_loaded_does_not_stop_the_program(self, python, broken):
         result = python("print('fine')", env=broken("import_hook.py", "raise MemoryError('x')"))
         assert (result.stdout, result.stderr, result.returncode) == ("fine\n", "", 0)
 
-    def test_a_layout_that_does_not_load(self, python, broken):
+    def test_a_layout_that_cannot_be_loaded_does_not_stop_the_program(self, python, broken):
         result = python("import torch; print('fine')", env=broken("layout.py", "import no_such_module"))
         assert (result.stdout, result.returncode) == ("fine\n", 0)
         assert result.stderr == (
             "shim: torch goes on unguarded, because of ModuleNotFoundError: No module named 'no_such_module'\n"
         )
 
-    def test_strict_is_about_none_and_not_about_our_own_errors(self, python, broken):
+    def test_strict_applies_to_none_and_not_to_errors_of_shim(self, python, broken):
         env = broken("layout.py", "import no_such_module")
         result = python("import torch", env={**env, "SHIM_STRICT": "1"})
         assert result.returncode == 0 and "torch goes on unguarded" in result.stderr
 
-    def test_a_torch_optim_that_fails_to_import_and_is_imported_again(self, python):
+    def test_a_torch_optim_whose_first_import_fails_is_guarded_after_the_second(self, python):
         code = """
             import sys
             import torch, shim

@@ -1,4 +1,4 @@
-"""The examples: a config with a null, and programs written for another torch. None of them imports shim."""
+"""The examples are a config with a null, and programs for another torch. None of them imports shim."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from shim.releases import is_in, release
 pytest.importorskip("sklearn")
 
 HERE = release(torch.__version__).numbers
-#: What the examples that were written for another torch printed on a release where they work.
+#: The output of the examples for another torch on a release where they work.
 PRINTED = json.loads(Path(__file__).with_name("examples.json").read_text())
 
 
 @pytest.fixture
 def train(python, checkout, tmp_path):
-    """Return a function that trains the example and returns the finished process and the parameters, if any."""
+    """Return a function that trains the example and returns the finished process and the parameters, or None."""
     pytest.importorskip("yaml")
     program = checkout / "examples" / "train.py"
 
@@ -42,7 +42,7 @@ def train(python, checkout, tmp_path):
     return run
 
 
-def test_plain_python_dies_with_the_error_that_users_know(train):
+def test_plain_python_dies_of_a_type_error(train):
     result, parameters = train(door=None)
     assert result.returncode == 1
     assert result.stderr.endswith("TypeError: unsupported operand type(s) for *: 'float' and 'NoneType'\n")
@@ -70,7 +70,7 @@ def test_every_door_trains_to_the_parameters_of_weight_decay_zero(train, checkou
 
 @pytest.fixture(params=PRINTED)
 def written_for(request, checkout):
-    """Return the path of an example that was written for another torch, and what is known of it."""
+    """Return the path of an example for another torch, and its facts."""
     facts = PRINTED[request.param]
     assert is_in(release(facts["release"]).numbers, facts["works"])
     return checkout / "examples" / request.param, facts
@@ -81,10 +81,10 @@ def accuracy_of(result):
     return float(re.search(r"^test accuracy ([\d.]+)%$", result.stdout, re.MULTILINE).group(1))
 
 
-def test_a_program_written_for_another_torch_dies_here_and_trains_as_it_did_there(python, written_for):
+def test_a_program_for_another_torch_dies_here_and_trains_the_same_with_for(python, written_for):
     program, facts = written_for
     if is_in(HERE, facts["works"]):
-        pytest.skip("it works on this torch")
+        pytest.skip("the example works on this torch")
     if not is_in(HERE, facts["mended"]):
         pytest.skip("this torch has no autocast for the CPU")
     died = python([program], door=None)
@@ -95,10 +95,10 @@ def test_a_program_written_for_another_torch_dies_here_and_trains_as_it_did_ther
     assert accuracy == pytest.approx(facts["accuracy"], abs=1)
 
 
-def test_a_program_written_for_this_torch_trains_without_us(python, written_for):
+def test_a_program_for_this_torch_trains_without_shim(python, written_for):
     program, facts = written_for
     if not is_in(HERE, facts["works"]):
-        pytest.skip("it was written for another torch")
+        pytest.skip("the example is for another torch")
     accuracy = accuracy_of(python([program], door=None))
     assert accuracy > 95
     assert accuracy == pytest.approx(facts["accuracy"], abs=1)

@@ -1,4 +1,4 @@
-"""``doctor --explain`` answers the errors that a patch fixes, and no similar ones."""
+"""``doctor --explain`` answers the errors that a patch fixes, and does not answer similar ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DATA = Path(__file__).parent / "explain"
 
 
 def messages(file):
-    """Return the blocks of a file: what stands on the line with the percent signs, and the message below it."""
+    """Return the blocks of a file: the text of the line with the percent signs, and the message below it."""
     blocks = re.split(r"^%%", (DATA / file).read_text(), flags=re.MULTILINE)[1:]
     return [(name.strip(), message.rstrip("\n")) for name, _, message in (block.partition("\n") for block in blocks)]
 
@@ -27,24 +27,24 @@ ONLY_RESEMBLE = [message for _, message in messages("only_resemble.txt")]
 
 
 def answers(message):
-    """Name the answers as ours.txt does."""
+    """Return the names of the answers to a message, in the notation of ours.txt."""
     return [answer.name + ", if" * answer.reason.startswith("only if") for answer in explain(message)]
 
 
-def test_every_message_of_ours_has_its_answer_and_no_other(record_property):
+def test_every_listed_message_has_its_answer_and_no_other(record_property):
     wrong = [(expected, answers(message), message) for expected, message in OURS if answers(message) != [expected]]
     assert wrong == []
     record_property("error messages that explain answers, with the right patch alone", len(OURS))
 
 
-def test_no_message_that_only_resembles_ours_is_answered(record_property):
+def test_no_message_that_only_resembles_a_listed_one_is_answered(record_property):
     assert [(answers(message), message) for message in ONLY_RESEMBLE if answers(message)] == []
     assert len(ONLY_RESEMBLE) >= len(OURS)
     record_property("error messages that resemble those, and that explain leaves unanswered", len(ONLY_RESEMBLE))
 
 
-#: The breakages between releases that were collected, each with its number, the row that answers it and what Python
-#: says: the message, or the traceback where the message has other causes too. One without a message is silent.
+#: The collected breakages between releases, each with its number, the row that answers it, and Python's message, or the
+#: traceback if the message has other causes, too. A breakage without a message changes a result silently.
 BREAKAGES = messages("breakages.txt")
 
 
@@ -63,7 +63,7 @@ def test_every_breakage_is_answered_by_its_row_alone(record_property):
 def test_every_answer_has_a_message():
     named = {expected.partition(",")[0] for expected, _ in OURS}
     named |= {name.partition(" ")[2].partition(",")[0] for name, message in BREAKAGES if message}
-    dies = {row.name for row in rows.load() if row.example}  # with a message that test_breakages looks at
+    dies = {row.name for row in rows.load() if row.example}  # test_breakages checks the messages of these
     assert named | dies >= {answer.name for answer in known()}
 
 
@@ -79,18 +79,18 @@ def test_every_answer_has_a_message():
     ],
     ids=["colour", "true colour", "link", "rank", "log", "crlf"],
 )
-def test_what_a_terminal_or_a_launcher_adds_changes_no_answer(change):
+def test_additions_of_a_terminal_or_launcher_change_no_answer(change):
     assert [answers(change(message)) for _, message in OURS] == [[expected] for expected, _ in OURS]
     assert [message for message in ONLY_RESEMBLE if answers(change(message))] == []
 
 
 @pytest.mark.filterwarnings("ignore")
-class TestOfThisTorch:
-    """The messages of the optimizers of the installed torch."""
+class TestMessagesOfThisTorch:
+    """The messages of the installed torch's optimizers."""
 
     @staticmethod
     def errors(name, value):
-        """Yield the tracebacks of an optimizer given the value as one of its parameters, each with the parameter."""
+        """Yield each argument of an optimizer, with the traceback of the error if the value is given for it."""
         import inspect
         import traceback
 
@@ -111,11 +111,13 @@ class TestOfThisTorch:
                     yield parameter, traceback.format_exc()
 
     @pytest.mark.parametrize("name", ["Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "ASGD", "RMSprop", "SGD"])
-    def test_a_none_is_mended_in_weight_decay_and_nowhere_else(self, name):
+    def test_a_none_is_answered_for_weight_decay_and_for_no_other_argument(self, name):
         said = dict.fromkeys(("weight_decay", "other"), 0)
         for parameter, error in self.errors(name, None):
             expected = ["the guards"] if parameter == "weight_decay" else []
-            if expected and "takes 1 positional argument but 2 were given" in error:  # as 1.4 says of a string too
+            if (
+                expected and "takes 1 positional argument but 2 were given" in error
+            ):  # torch 1.4 says the same about a string
                 expected = ["the guards, if"]
             assert answers(error) == expected, error
             said["weight_decay" if expected else "other"] += 1
@@ -124,7 +126,7 @@ class TestOfThisTorch:
     @pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD"])
     def test_a_string_is_answered_with_numbers_or_not_at_all(self, name):
         said = [error for _, error in self.errors(name, "1e-3")]
-        # 1.4 says the same of a None there.
+        # torch 1.4 says the same about a None in this argument.
         found = [answers(error) for error in said if "takes 1 positional argument but 2 were given" not in error]
         assert ["numbers"] in found
         assert [each for each in found if each not in ([], ["numbers"])] == []
@@ -137,7 +139,7 @@ class TestTheCommand:
         assert printed.startswith("the guards\n") and "adafactor" not in printed.lower()
         assert len(printed.splitlines()) < 10
 
-    def test_a_none_that_may_be_in_another_parameter_is_never_said_to_be_mended(self, capsys):
+    def test_a_none_that_may_be_in_another_argument_gets_no_promise(self, capsys):
         for name, message in OURS:
             doctor.main(["--explain", message])
             assert ("on with shim" in capsys.readouterr().out) == (name == "the guards")
@@ -150,7 +152,7 @@ class TestTheCommand:
             ("'<' not supported between instances of 'NoneType' and 'float'", "", "python -m shim run YOUR_SCRIPT.py"),
         ],
     )
-    def test_the_last_line_is_a_command_that_has_it_on(self, message, set_already, last_line, capsys, monkeypatch):
+    def test_the_last_line_is_a_command_with_the_patch_on(self, message, set_already, last_line, capsys, monkeypatch):
         monkeypatch.setenv("SHIM_PATCHES", set_already)
         doctor.main(["--explain", message])
         assert capsys.readouterr().out.splitlines()[-1] == f"Start your job with: {last_line}"
@@ -160,7 +162,7 @@ class TestTheCommand:
         doctor.main(["--explain", both])
         assert "SHIM_PATCHES=torch._six,verbose python" in capsys.readouterr().out
 
-    def test_as_data(self, capsys):
+    def test_json_contains_the_answers_and_the_command(self, capsys):
         assert doctor.main(["--json", "--explain", "KeyError: 'capturable'"]) == 0
         found = json.loads(capsys.readouterr().out)
         assert found["answers"][0]["patch"] == "resume"
@@ -169,12 +171,12 @@ class TestTheCommand:
         assert json.loads(capsys.readouterr().out) == {"answers": [], "command": None}
 
     @pytest.mark.parametrize("package", ["packaging", "wrapt"])
-    def test_it_needs_no_other_package(self, python, tmp_path, package):
+    def test_explain_needs_no_other_package(self, python, tmp_path, package):
         (tmp_path / f"{package}.py").write_text("raise ModuleNotFoundError('not here')")
         result = python(["-m", "shim", "doctor", "--explain", "-"], door="src", input="KeyError: 'capturable'")
         assert (result.returncode, result.stderr) == (0, "") and result.stdout.startswith("resume")
 
-    def test_no_patch_is_applied_and_no_registry_changed_by_asking(self):
+    def test_explain_applies_no_patch_and_changes_no_registry(self):
         from shim.process import REGISTRY
 
         before = list(REGISTRY), dict(REGISTRY.absent)
@@ -182,7 +184,7 @@ class TestTheCommand:
         assert (list(REGISTRY), REGISTRY.absent) == before
 
 
-def test_a_file_of_the_table_that_was_imported_for_something_else_keeps_its_rows(python):
+def test_a_file_of_the_table_that_was_imported_before_keeps_its_rows(python):
     code = """
         import shim.rows.{0}
         from shim.rows import by_family

@@ -1,4 +1,4 @@
-"""``run`` executes the command that the user would have started."""
+"""``run`` executes a command as if the user had started it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROBE = "import sys; print(sys.argv, __name__, sys.path[0], sys.flags, sys.warno
 
 @pytest.fixture
 def same(python):
-    """Return a function that runs a command plainly and through ``run``, and checks that nothing differs."""
+    """Return a function that runs a command without shim and through ``run``, and checks that nothing differs."""
 
     def run(command, options=(), **keywords):
         plain = python([*options, *command], door="src", **keywords)
@@ -29,23 +29,23 @@ def same(python):
     return run
 
 
-def test_a_script_with_arguments(same, tmp_path):
+def test_a_script_runs_with_its_arguments_and_exit_code(same, tmp_path):
     script = tmp_path / "a script.py"
     script.write_text(PROBE + "\nsys.exit(3)")
     assert same([script, "--x", "two words", ""]).returncode == 3
 
 
-def test_a_module(same, tmp_path):
+def test_a_module_runs_with_its_arguments(same, tmp_path):
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "__main__.py").write_text(PROBE)
     same(["-m", "package", "-v"])
 
 
-def test_a_line_of_code(same):
+def test_a_line_of_code_runs_with_its_arguments(same):
     same(["-c", PROBE, "-x"])
 
 
-def test_a_directory_and_an_archive(same, tmp_path):
+def test_a_directory_and_an_archive_run_with_their_arguments(same, tmp_path):
     (tmp_path / "program").mkdir()
     (tmp_path / "program" / "__main__.py").write_text(PROBE)
     same([tmp_path / "program", "1"])
@@ -55,7 +55,7 @@ def test_a_directory_and_an_archive(same, tmp_path):
 
 
 @pytest.mark.parametrize("options", [["-u", "-O"], ["-X", "dev", "-W", "error"], ["-B", "-q", "-Wignore", "-Xutf8"]])
-def test_interpreter_options_are_handed_on(same, python, options):
+def test_interpreter_options_are_passed_on(same, python, options):
     same(["-c", PROBE], options=options)
     after = python(["-m", "shim", "run", *options, "-c", PROBE], door="src")
     assert after.stdout == python([*options, "-c", PROBE], door="src").stdout
@@ -73,11 +73,11 @@ def test_interpreter_options_are_handed_on(same, python, options):
         (["--", "ls", "-l"], [], ["ls", "-l"]),
     ],
 )
-def test_options_are_told_from_the_program(argv, options, program):
+def test_interpreter_options_are_separated_from_the_program(argv, options, program):
     assert interpreter.split(argv) == (options, program)
 
 
-def test_a_command_that_is_not_python(python):
+def test_a_command_other_than_python_runs(python):
     result = python(["-m", "shim", "run", "sh", "-c", 'echo "$1"; exit 4', "sh", "two words"], door="src")
     assert (result.stdout, result.returncode) == ("two words\n", 4)
 
@@ -115,7 +115,7 @@ class TestBadInput:
 
     def test_an_unreadable_script_is_reported_by_python_itself(self, same, tmp_path):
         if os.geteuid() == 0:
-            (tmp_path / "unreadable.py").mkdir()  # root reads everything but a directory as a file
+            (tmp_path / "unreadable.py").mkdir()  # even root cannot read a directory as a file
         else:
             (tmp_path / "unreadable.py").touch(mode=0)
         assert same([tmp_path / "unreadable.py"]).returncode != 0
@@ -130,14 +130,14 @@ class TestBadInput:
             ([], "usage: shim run"),
         ],
     )
-    def test_what_is_no_command_is_one_clear_line(self, python, arguments, message):
+    def test_a_word_that_is_no_command_is_an_error_of_one_line(self, python, arguments, message):
         result = python(["-m", "shim", *arguments], door="src")
         assert result.returncode == 2
         assert result.stderr.startswith(message)
         assert "Traceback" not in result.stderr
 
     @pytest.mark.parametrize("option", ["-I", "-E", "-S", "-uE"])
-    def test_options_that_lock_us_out_are_refused_and_preimport_is_named(self, python, option, tmp_path):
+    def test_options_that_disable_shim_are_refused_and_preimport_is_named(self, python, option, tmp_path):
         (tmp_path / "x.py").touch()
         for command in (["run", option, "x.py"], ["run", sys.executable, option, "x.py"]):
             result = python(["-m", "shim", *command], door="src")
@@ -145,7 +145,7 @@ class TestBadInput:
             assert "import preimport" in result.stderr
 
     @pytest.mark.parametrize("packed", [True, False])
-    def test_a_pex_which_restarts_python_with_an_option_that_locks_us_out_is_refused(self, python, packed, tmp_path):
+    def test_a_pex_that_restarts_python_with_an_option_that_disables_shim_is_refused(self, python, packed, tmp_path):
         app, plain = tmp_path / "app.pex", tmp_path / "plain.pyz"
         for path, names in ((app, ["__main__.py", "PEX-INFO"]), (plain, ["__main__.py"])):
             if path is app and not packed:
@@ -165,7 +165,7 @@ class TestBadInput:
             assert "is a PEX file" in result.stderr and "import preimport" in result.stderr
         assert python(["-m", "shim", "run", "plain.pyz"], door="src").stdout == "PEX-INFO\n"
 
-    def test_a_pex_is_known_behind_a_long_boot_script_in_a_directory_and_on_path(self, python, tmp_path):
+    def test_a_pex_with_a_long_boot_script_is_recognised_in_a_directory_and_on_path(self, python, tmp_path):
         (tmp_path / "bin").mkdir()
         app = tmp_path / "bin" / "train"  # as `pex --sh-boot` writes it
         with app.open("wb") as file:
@@ -181,7 +181,7 @@ class TestBadInput:
             result = python(["-m", "shim", "run", command], door="src", env=env)
             assert result.returncode == 2 and "is a PEX file" in result.stderr, command
 
-    def test_a_python_without_torch_is_told_so_by_python_itself(self, python, tmp_path):
+    def test_a_missing_torch_is_reported_by_python_itself(self, python, tmp_path):
         venv.create(str(tmp_path / "bare"))
         bare = tmp_path / "bare" / "bin" / "python"
         result = python(["-m", "shim", "run", "-c", "import torch"], door="src", executable=bare)
@@ -199,26 +199,26 @@ class TestFilesOfThisDirectory:
         path.write_text(text)
         path.chmod(mode)
 
-    def test_an_executable_one_runs_without_the_dot_and_slash(self, run, tmp_path):
+    def test_an_executable_file_runs_without_the_dot_and_slash(self, run, tmp_path):
         self.write(tmp_path / "train.sh", "#!/bin/sh\necho $0 $1; exit 5", 0o755)
         result = run("train.sh", "word")
         assert (result.stdout, result.stderr, result.returncode) == ("./train.sh word\n", "", 5)
 
     @pytest.mark.parametrize("text, shell", [("echo hello", "sh"), ("#!/usr/bin/env bash\necho", "bash")])
-    def test_a_shell_script_that_is_not_executable_is_not_taken_for_python(self, run, tmp_path, text, shell):
+    def test_a_shell_script_that_is_not_executable_is_not_run_as_python(self, run, tmp_path, text, shell):
         self.write(tmp_path / "train.sh", text)
         result = run("train.sh")
         assert result.returncode == 2
         assert result.stderr == f"shim: train.sh is not executable. Write: run {shell} train.sh\n"
 
-    def test_one_without_a_first_line_says_what_to_write(self, run, tmp_path):
+    def test_a_file_without_a_shebang_says_what_to_write(self, run, tmp_path):
         self.write(tmp_path / "prog", "echo hello\n", 0o755)
         result = run("prog")
         assert result.returncode == 2
         assert result.stderr.endswith("write shim run sh ./prog\n") and result.stderr.count("\n") == 1
 
     @pytest.mark.parametrize("text", ["print('python')", "#!/usr/bin/env python3\nprint('python')"])
-    def test_one_without_a_suffix_is_for_python(self, run, tmp_path, text):
+    def test_a_python_file_without_a_suffix_runs_as_python(self, run, tmp_path, text):
         self.write(tmp_path / "train", text)
         assert run("train").stdout == "python\n"
 
@@ -231,12 +231,12 @@ class TestFilesOfThisDirectory:
 
 class TestHelp:
     @pytest.mark.parametrize("words", [["run", "--help"], ["run", "-h"], ["run", "-u", "--help"], ["env", "--help"]])
-    def test_each_command_says_what_it_takes(self, python, words):
+    def test_help_of_each_command_prints_its_usage(self, python, words):
         result = python(["-m", "shim", *words], door="src")
         assert (result.returncode, result.stderr) == (0, "")
         assert result.stdout.startswith(f"usage: shim {words[0]}")
 
-    def test_help_of_the_program_is_the_programs(self, same, tmp_path):
+    def test_help_behind_the_program_goes_to_the_program(self, same, tmp_path):
         (tmp_path / "x.py").write_text("import sys; print(sys.argv)")
         assert same(["x.py", "--help"]).stdout == "['x.py', '--help']\n"
 
@@ -244,16 +244,16 @@ class TestHelp:
 class TestStdout:
     @pytest.mark.parametrize("command", ["env", "--help", "--version", "doctor --explain KeyError", "run --help"])
     @pytest.mark.parametrize("where, why", [(">/dev/full", "No space left on device"), (">&-", "it is closed")])
-    def test_one_that_cannot_be_written_to_gives_one_line(self, python, command, where, why):
+    def test_an_unwritable_stdout_is_an_error_of_one_line(self, python, command, where, why):
         result = python(["-c", f"{sys.executable} -m shim {command} {where}"], executable="/bin/sh", door="src")
         assert (result.stderr, result.returncode) == (f"shim: cannot write to stdout: {why}\n", 2)
 
-    def test_a_job_does_not_need_one(self, python):
+    def test_a_job_runs_without_stdout(self, python):
         shell = f"{sys.executable} -m shim run -c 'import sys; sys.exit(4 if sys.stdout is None else 5)' >&-"
         result = python(["-c", shell], executable="/bin/sh", door="src")
         assert (result.stderr, result.returncode) == ("", 4)
 
-    def test_the_path_in_env_is_the_very_bytes_whatever_the_encoding(self, checkout, tmp_path):
+    def test_the_path_in_env_has_the_same_bytes_in_any_encoding(self, checkout, tmp_path):
         directory = os.fsencode(tmp_path) + b"/\xe9t\xc3\xa9"
         for encoding in ("ascii", "latin-1", "utf-8"):
             environment = {b"PYTHONPATH": os.fsencode(checkout / "src") + b":" + directory}
@@ -266,7 +266,7 @@ class TestStdout:
 
 
 class TestWindows:
-    """The code for Windows, where exec loses the exit code; selected here by hand."""
+    """The code for Windows, where exec loses the exit code. The tests select it on any system."""
 
     @pytest.fixture(autouse=True)
     def windows(self, monkeypatch):
@@ -275,11 +275,11 @@ class TestWindows:
         yield
         signal.signal(signal.SIGINT, before)
 
-    def test_a_child_process_and_its_exit_code(self, capfd):
+    def test_the_job_is_a_child_process_and_run_returns_its_exit_code(self, capfd):
         code = launch._become(sys.executable, [sys.executable, "-c", "print('child'); exit(5)"], dict(os.environ))
         assert (code, capfd.readouterr().out) == (5, "child\n")
 
-    def test_what_cannot_be_started_is_one_clear_line(self, capfd):
+    def test_a_job_that_cannot_be_started_is_an_error_of_one_line(self, capfd):
         assert launch._become("/no/such", ["/no/such"], {}) == 2
         assert capfd.readouterr().err == "shim: cannot run /no/such: No such file or directory\n"
 
@@ -287,7 +287,7 @@ class TestWindows:
 @pytest.mark.parametrize(
     "option, variable", [("-B", "PYTHONDONTWRITEBYTECODE"), ("-u", "PYTHONUNBUFFERED"), ("-O", "PYTHONOPTIMIZE")]
 )
-def test_options_that_a_variable_gives_are_not_handed_on_by_the_command_line(python, option, variable):
+def test_options_from_environment_variables_are_not_repeated_on_the_command_line(python, option, variable):
     code = (
         "import sys; vars(sys).pop('orig_argv', None); from shim.interpreter import own_options; print(own_options())"
     )

@@ -1,4 +1,4 @@
-"""``run --check`` looks at a config before the job starts, and mends it with ``--fix``."""
+"""``run --check`` checks a config before the job starts, and fixes it with ``--fix``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 
 class TestCheckFirst:
-    """``run --check CONFIG`` checks a config, and with ``--fix`` mends it, before the job starts."""
+    """``run --check CONFIG`` checks a config, and with ``--fix`` fixes it, before the job starts."""
 
     @pytest.fixture(autouse=True)
     def parser(self):
@@ -18,19 +18,19 @@ class TestCheckFirst:
         path.write_text("optimizer:\n  weight_decay: null  # why not\n")
         return path
 
-    def test_it_reports_and_the_job_runs(self, python, config):
+    def test_the_check_reports_and_the_job_runs(self, python, config):
         result = python(["-m", "shim", "run", "--check", config, "-c", "print('job'); exit(4)"], door="src")
         assert (result.returncode, result.stdout) == (4, "job\n")
         assert "config.yaml:2:17: optimizer.weight_decay is null" in result.stderr
 
-    def test_it_mends_before_the_job_starts(self, python, config):
+    def test_the_config_is_fixed_before_the_job_starts(self, python, config):
         options = [f"--check={config}", "--fix", "--value", "0.1"]
         job = f"print(open({str(config)!r}).read())"
         result = python(["-m", "shim", "run", *options, "-c", job], door="src")
         assert result.stdout == "optimizer:\n  weight_decay: 0.1  # why not\n\n", result.stderr
 
     @pytest.mark.parametrize("where", [["-u", "-W", "error"], ["-X", "dev"]])
-    def test_the_interpreters_options_may_stand_before_behind_and_between(self, python, config, where):
+    def test_interpreter_options_may_come_before_between_and_after(self, python, config, where):
         job = ["-c", "import sys; print(sys.flags.dev_mode, sys.warnoptions, sys.argv)", "--check", "x"]
         plain = python([*where, "-B", *job], door=None).stdout
         ours = ["--fix", "--value", "0.1"]
@@ -53,7 +53,7 @@ class TestCheckFirst:
             (["--fix"], "the following arguments are required: --check"),
         ],
     )
-    def test_what_cannot_be_checked_stops_the_job(self, python, config, options, message):
+    def test_a_config_that_cannot_be_checked_stops_the_job(self, python, config, options, message):
         result = python(["-m", "shim", "run", *options, "-c", "print('job')"], door="src")
         assert (result.returncode, result.stdout) == (2, "")
         assert message in result.stderr

@@ -1,4 +1,4 @@
-"""``shim`` and ``env`` arm the Python of their own environment, and say so where another one is started."""
+"""``shim run`` and ``shim env`` arm the Python of their own environment, and report it if another one is started."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ ARMED = "import sys; print(any(hasattr(finder, '_shim') for finder in sys.meta_p
 
 class TestTheCommandShim:
     @pytest.mark.parametrize("options", ["", "-E", "-sE", "-I"])
-    def test_the_options_of_its_first_line_are_not_those_of_the_job(self, python, installed, options, tmp_path):
+    def test_the_options_of_the_shebang_of_shim_are_not_those_of_the_job(self, python, installed, options, tmp_path):
         home = installed(options=options)
         (tmp_path / "x.py").write_text(ARMED)
         result = python(["run", "x.py"], executable=home / "bin" / "shim", door=None)
         assert (result.stdout, result.stderr, result.returncode) == ("True 0\n", "", 0)
 
-    def test_options_of_a_python_that_runs_the_module_are(self, python, installed):
+    def test_the_options_of_python_m_shim_are_those_of_the_job(self, python, installed):
         home = installed()
         result = python(["-E", "-m", "shim", "run", "x.py"], executable=home / "bin" / "python", door=None)
         assert "python is run with -E" in result.stderr
 
     @pytest.mark.parametrize("marker", ["pipx_metadata.json", "uv-receipt.toml"])
-    def test_an_environment_made_for_it_alone_says_where_it_belongs(self, python, installed, marker, tmp_path):
+    def test_a_shim_in_a_separate_environment_says_where_it_belongs(self, python, installed, marker, tmp_path):
         home = installed(options="-E")
         (home / marker).touch()
         (tmp_path / "x.py").touch()
@@ -61,7 +61,7 @@ class TestTheCommandShim:
             assert f"Install it beside your torch with `{mine}/python -m pip install`" in result.stderr
 
     @pytest.mark.parametrize("shell", ["shim run x.py", 'eval "$(shim env)"; python x.py'])
-    def test_a_project_with_a_shim_of_its_own_is_run(self, python, installed, tmp_path, shell):
+    def test_a_project_with_its_own_shim_module_is_run(self, python, installed, tmp_path, shell):
         home = installed()
         (tmp_path / "shim").mkdir()
         (tmp_path / "shim" / "__init__.py").write_text("OWN = True\n")
@@ -72,7 +72,7 @@ class TestTheCommandShim:
 
 
 class TestAnotherEnvironment:
-    """An installed shim guards the Python of its own environment only; ``run`` says so if it can know."""
+    """An installed shim guards only the Python of its environment. ``run`` reports an unguarded Python if it can."""
 
     @pytest.fixture
     def other(self, tmp_path):
@@ -84,7 +84,7 @@ class TestAnotherEnvironment:
         shim = installed() / "bin" / "shim"
         return lambda *words, **options: python(["run", *words], executable=shim, door=None, **options)
 
-    def test_an_interpreter_that_is_named_is_said_to_be_unguarded_once(self, run, other):
+    def test_an_interpreter_of_another_environment_is_reported_as_unguarded_once(self, run, other):
         result = run(other, "-u", "-c", ARMED + "; sys.exit(3)")
         assert (result.stdout, result.returncode) == ("False 0\n", 3)
         assert result.stderr.startswith(f"shim: {other} -u is not guarded: ")
@@ -99,7 +99,7 @@ class TestAnotherEnvironment:
             "#!/bin/sh\n'''exec' \"{python}\" \"$0\" \"$@\"\n' '''",
         ],
     )
-    def test_that_of_a_scripts_first_line_too(self, run, other, tmp_path, first_lines):
+    def test_the_interpreter_of_a_shebang_is_reported_as_unguarded(self, run, other, tmp_path, first_lines):
         script = tmp_path / "launcher"
         script.write_text(first_lines.format(python=other) + "\n" + ARMED)
         script.chmod(0o755)
@@ -107,7 +107,7 @@ class TestAnotherEnvironment:
         assert (result.stdout, result.returncode) == ("False 0\n", 0)
         assert result.stderr.count("is not guarded") == 1
 
-    def test_nothing_is_said_of_its_own_of_a_shell_or_where_shim_is_off(self, run, other, tmp_path):
+    def test_shims_own_interpreter_a_shell_and_a_disabled_shim_are_not_reported(self, run, other, tmp_path):
         own = tmp_path / "environment" / "bin"
         for words, env in (
             (("python", "-c", "pass"), {"PATH": f"{own}:/usr/bin:/bin"}),
@@ -118,7 +118,7 @@ class TestAnotherEnvironment:
             assert run(*words, env=env).stderr == "", words
 
     @pytest.mark.parametrize("option", ["-E", "-I", "-sE"])
-    def test_its_own_is_not_reached_where_a_first_line_says_so(self, python, tmp_path, option):
+    def test_shims_own_interpreter_with_an_isolating_shebang_is_reported(self, python, tmp_path, option):
         script = tmp_path / "launcher"
         script.write_text(f"#!{sys.executable} {option}\n{ARMED}")
         script.chmod(0o755)
@@ -127,7 +127,7 @@ class TestAnotherEnvironment:
         assert result.stderr.startswith(f"shim: {script} is not guarded: its first line starts Python with -")
         assert result.stderr.count("\n") == 1
 
-    def test_a_bare_checkout_reaches_every_python(self, python, other):
+    def test_a_bare_checkout_guards_every_python(self, python, other):
         result = python(["-m", "shim", "run", other, "-c", ARMED], door="src")
         assert (result.stdout, result.stderr) == ("True 0\n", "")
 
@@ -145,11 +145,11 @@ def test_a_checkout_that_pythonpath_cannot_hold_is_refused(python, checkout, tmp
 
 
 class TestPythonPath:
-    def test_ours_comes_first_and_the_users_stay_in_order(self, monkeypatch):
+    def test_the_entry_of_shim_comes_first_and_the_others_keep_their_order(self, monkeypatch):
         monkeypatch.setenv("PYTHONPATH", f"/b{os.pathsep}/a")
         assert launch.python_path().split(os.pathsep) == [launch.SITE, "/b", "/a"]
 
-    def test_ours_is_never_there_twice_and_the_current_directory_never_creeps_in(self, monkeypatch):
+    def test_the_entry_of_shim_is_never_repeated_and_no_empty_entry_is_added(self, monkeypatch):
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["/b", launch.SITE, "/a"]))
         assert launch.python_path().split(os.pathsep) == [launch.SITE, "/b", "/a"]
         for nothing in ("", launch.SITE):
@@ -158,7 +158,7 @@ class TestPythonPath:
         monkeypatch.delenv("PYTHONPATH")
         assert launch.python_path() == launch.SITE
 
-    def test_an_empty_entry_of_the_users_stays_the_current_directory(self, monkeypatch):
+    def test_an_empty_entry_of_the_user_stays_the_current_directory(self, monkeypatch):
         monkeypatch.setenv("PYTHONPATH", os.pathsep + "/a")
         assert launch.python_path().split(os.pathsep) == [launch.SITE, "", "/a"]
 

@@ -1,4 +1,4 @@
-"""A profiler or debugger in front of ``run`` sees the job, or is said to see nothing of it."""
+"""A profiler or debugger in front of ``run`` sees the job; otherwise ``run`` reports that it sees nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 
 class TestInFront:
-    """A tool in front of ``run`` would lose what it gathers, as the job takes the place of its process."""
+    """A tool in front of ``run`` would lose its data, because the job replaces its process."""
 
     JOB = (
         "import sys\ndef work_of_the_job():\n    print(sys.argv, __name__, 'shim' in sys.modules)\nwork_of_the_job()\n"
@@ -27,7 +27,7 @@ class TestInFront:
         "ours", [["-m", "shim", "run"], ["shim", "run"], ["-m", "shim", "run", "--for", "1.7", "-O"]]
     )
     @pytest.mark.parametrize("job", [["job.py"], ["-m", "job"]])
-    def test_a_profiler_measures_the_job_and_its_output_is_there(self, run, checkout, tmp_path, ours, job):
+    def test_a_profiler_measures_the_job_and_writes_its_output(self, run, checkout, tmp_path, ours, job):
         (tmp_path / "shim").write_text("import sys\nfrom shim.__main__ import main\nsys.exit(main())\n")
         plain = run("-m", "cProfile", "-o", "plain", *job, "a")
 
@@ -44,13 +44,13 @@ class TestInFront:
         assert "job.py(3)work_of_the_job()" in stopped.stdout
 
     @pytest.mark.parametrize("job", [["-c", "print(1)"], ["echo", "1"]])
-    def test_where_it_cannot_be_started_anew_a_line_says_so(self, run, job):
+    def test_a_tool_that_cannot_be_restarted_is_reported_in_one_line(self, run, job):
         said = run("-m", "cProfile", "-o", "out", "-m", "shim", "run", *job)
 
         assert said.stdout == "1\n"
         assert said.stderr.count("\n") == 1 and f"shim: cProfile {self.SAID}" in said.stderr
 
-    def test_so_it_does_of_a_tracer_that_is_not_known(self, run, tmp_path):
+    def test_an_unknown_tracer_is_reported_in_one_line(self, run, tmp_path):
         (tmp_path / "mine.py").write_text(
             "import runpy, sys\n"
             "sys.argv[:2] = []\n"
@@ -61,8 +61,10 @@ class TestInFront:
 
         assert f"shim: what traces or profiles this process {self.SAID}" in said.stderr
 
-    @pytest.mark.skipif(not os.path.exists("/proc/self/cmdline"), reason="the parent's name is not to be known")
-    def test_so_it_does_of_one_that_looks_at_the_process_from_outside(self, tmp_path, checkout):
+    @pytest.mark.skipif(
+        not os.path.exists("/proc/self/cmdline"), reason="the name of the parent process is unknown without /proc"
+    )
+    def test_a_tool_that_observes_the_process_from_outside_is_reported_in_one_line(self, tmp_path, checkout):
         code = "import subprocess, sys; subprocess.call([sys.argv[1], '-m', 'shim', 'run', '-c', ''])"
         env = {**os.environ, "PYTHONPATH": str(checkout / "src")}
 
@@ -72,6 +74,6 @@ class TestInFront:
 
         assert f"shim: py-spy {self.SAID}" in said.stderr
 
-    def test_nothing_is_said_where_nothing_is_in_front(self, run):
+    def test_nothing_is_reported_without_a_tool_in_front(self, run):
         assert run("-m", "shim", "run", "job.py").stderr == ""
         assert run("-m", "shim", "run", "-m", "cProfile", "-o", "out", "job.py").stderr == ""

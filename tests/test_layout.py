@@ -1,4 +1,4 @@
-"""The layout tells what is there, and looking changes nothing."""
+"""probe() describes every release correctly, and changes nothing."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def test_every_optimizer_of_torch_is_found_where_it_is_defined():
     assert not {"LBFGS", "Rprop", "SparseAdam"} & set(found)
 
 
-# Facts of the real releases 1.4 to 2.15, read from each: for every optimizer and functional form of torch.optim the
-# releases between which it was there, where it takes weight_decay (null: by keyword only), and the default.
+# Facts of the releases 1.4 to 2.15, read from each: for every optimizer and functional form of torch.optim, the first
+# and last release that has it, the position of weight_decay (null: keyword only), and the default.
 FACTS = json.loads(Path(__file__).with_name("layout_facts.json").read_text())
 
 
 def _facts_of(kind):
-    """Return what is known of the release that is loaded; of a newer one, what held in the newest."""
+    """Return the facts of the loaded release. A newer release gets the facts of the newest known one."""
     release = min(Version(Version(torch.__version__).base_version), Version("2.15"))
     minor = Version(f"{release.major}.{release.minor}")
     return {
@@ -58,7 +58,7 @@ def _facts_of(kind):
     }
 
 
-def test_every_optimizer_takes_weight_decay_where_we_rely_on_it():
+def test_every_optimizer_takes_weight_decay_where_shim_expects_it():
     found = {
         callee.name: (callee.weight_decay.position, float(callee.weight_decay.default))
         for callee in layout.probe().optimizers
@@ -67,7 +67,7 @@ def test_every_optimizer_takes_weight_decay_where_we_rely_on_it():
     assert found == _facts_of("optimizers")
 
 
-def test_every_functional_form_takes_weight_decay_where_we_rely_on_it():
+def test_every_functional_form_takes_weight_decay_where_shim_expects_it():
     found = {
         path.replace("torch.optim.", "").replace(":", "."): (callee.weight_decay.position,)
         for callee in layout.probe().functionals
@@ -76,7 +76,7 @@ def test_every_functional_form_takes_weight_decay_where_we_rely_on_it():
     assert found == _facts_of("functionals")
 
 
-def test_looking_changes_nothing():
+def test_probe_changes_nothing():
     before = {name: dict(vars(module)) for name, module in sys.modules.items() if name.startswith("torch.optim")}
     modules = set(sys.modules)
     assert layout.probe() == layout.probe()
@@ -86,7 +86,7 @@ def test_looking_changes_nothing():
     assert all(after[name][key] is value for name in before for key, value in before[name].items())
 
 
-def test_a_torch_that_nobody_has_seen_gets_the_newest_strategy_and_says_so_once(python):
+def test_an_unknown_torch_gets_the_newest_strategy_and_one_warning(python):
     code = """
         import torch.version
         torch.version.__version__ = "9.1.0"
@@ -104,18 +104,18 @@ def test_a_torch_that_nobody_has_seen_gets_the_newest_strategy_and_says_so_once(
     assert result.stderr.count("torch 9.1.0 is newer than any that shim was tested with") == 1
 
 
-def test_without_torch_it_says_what_is_missing(python):
+def test_probe_without_torch_says_what_is_missing(python):
     result = python("from shim.layout import probe; probe()", door="src")
     assert "RuntimeError: torch.optim is not loaded in this process; import torch first" in result.stderr
 
 
-def test_it_is_at_hand_from_the_package(python):
+def test_probe_can_be_imported_from_shim(python):
     result = python("import torch, shim; print(shim.layout.probe().version)", door="src")
     assert result.stdout.strip() == str(layout.probe().version), result.stderr
 
 
-def test_a_place_is_where_the_signature_has_it():
-    """The signature is read from the code object if that is enough, else by inspect.signature, which is far slower."""
+def test_a_position_is_that_of_the_signature():
+    """probe() reads the code object if that is enough, else it uses inspect.signature, which is far slower."""
     compared = 0
     for name, module in list(sys.modules.items()):
         if not (name + ".").startswith("torch.optim."):

@@ -18,9 +18,9 @@ from shim.lookalike import lookalike, wrap_like
 
 
 class Odd:
-    """Methods whose parameters are of every kind, and have names that a guard might use itself."""
+    """Methods with every kind of parameters, whose names a guard might use itself."""
 
-    def plain(self, a, b=[], *, c, d={}, **others):  # noqa: B006  # the very objects are looked for
+    def plain(self, a, b=[], *, c, d={}, **others):  # noqa: B006  # the test compares these objects by identity
         return [a, b, c, d, others]
 
     def packed(*args, **kwargs):
@@ -84,7 +84,7 @@ def looks(function):
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_lookalike_takes_gives_and_shows_what_the_original_does(name):
+def test_a_lookalike_takes_returns_and_shows_the_same_as_the_original(name):
     original, seen = vars(Odd)[name], []
     written = lookalike(original, "{saw}({first})\n", {"saw": seen.append})
     assert looks(written) == looks(original)
@@ -99,7 +99,7 @@ def test_a_lookalike_takes_gives_and_shows_what_the_original_does(name):
 
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("name", CALLS)
-def test_a_wrapper_hands_on_what_it_was_given(name, exact):
+def test_a_wrapper_passes_on_its_arguments(name, exact):
     original, seen = vars(Odd)[name], []
 
     def how(wrapped, instance, args, kwargs):
@@ -128,7 +128,7 @@ def test_a_wrapper_hands_on_what_it_was_given(name, exact):
         assert (written.__defaults__, written.__kwdefaults__) == (original.__defaults__, original.__kwdefaults__)
 
 
-def test_a_wrapper_of_a_function_is_bound_to_nothing():
+def test_a_wrapper_of_a_plain_function_gets_no_instance():
     def add(a, b=2):
         return a + b
 
@@ -139,7 +139,7 @@ def test_a_wrapper_of_a_function_is_bound_to_nothing():
         assert seen == [(add, None, (1, 2) if exact else (1,), {})]
 
 
-def test_what_has_no_code_to_read_is_taken_as_it_is():
+def test_a_callable_without_code_gets_all_arguments_and_keeps_its_signature():
     seen = []
     written = lookalike(operator.add, "{saw}({args}, {kwargs})\n", {"saw": lambda *call: seen.append(call)})
     assert written(2, 3) == 5
@@ -147,7 +147,7 @@ def test_what_has_no_code_to_read_is_taken_as_it_is():
     assert str(inspect.signature(written)) == str(inspect.signature(operator.add))
 
 
-def test_the_text_is_in_tracebacks():
+def test_generated_source_is_shown_in_tracebacks():
     def fails(argument):
         raise ValueError(argument)
 
@@ -160,7 +160,7 @@ def test_the_text_is_in_tracebacks():
     assert linecache.getline(frame.filename, frame.lineno).strip() == frame.line
 
 
-def test_two_functions_of_one_name_have_a_text_each():
+def test_two_functions_of_one_name_have_their_own_source():
     def make(parameters):
         made = {}
         exec(f"def same({parameters}): raise ValueError", made)
@@ -171,7 +171,7 @@ def test_two_functions_of_one_name_have_a_text_each():
 
 
 class Guarded(torch.optim.Optimizer):
-    """An optimizer whose parameters are of every kind."""
+    """An optimizer with every kind of parameters."""
 
     def __init__(self, params, lr=0.1, weight_decay=0.3, *, original=None, **others):
         super().__init__(params, {"lr": lr, "weight_decay": 0.0 + weight_decay})
@@ -183,7 +183,7 @@ class Guarded(torch.optim.Optimizer):
         return closure and closure()
 
 
-def test_shim_guard_leaves_the_looks_of_a_class():
+def test_shim_guard_keeps_the_signatures_of_a_class():
     before = [looks(Guarded.__init__), looks(Guarded.step)]
     init = Guarded.__init__
     try:
@@ -201,7 +201,7 @@ def test_shim_guard_leaves_the_looks_of_a_class():
     assert Guarded.__init__ is init
 
 
-def test_a_default_of_none_is_the_optimizers_own_matter(recwarn):
+def test_a_default_of_none_is_left_to_the_optimizer(recwarn):
     class Own(torch.optim.SGD):
         def __init__(self, params, weight_decay=None):
             super().__init__(params, lr=0.1, weight_decay=0.1 if weight_decay is None else weight_decay)
@@ -232,12 +232,12 @@ class TestOptionalPatches:
             optimizer.add_param_group,
         ]
 
-    def test_what_they_wrap_looks_as_before(self, active):
+    def test_functions_that_optional_patches_wrap_look_the_same(self, active):
         assert [looks(function) for function in self.functions()] == active
 
     @pytest.mark.parametrize("name", ["load_state_dict", "add_param_group"])
     @pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, lambda value: pickle.loads(pickle.dumps(value))])
-    def test_what_they_wrap_can_be_copied_and_pickled(self, name, copied):
+    def test_functions_that_optional_patches_wrap_can_be_copied_and_pickled(self, name, copied):
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr="1e-1", momentum=0.5)
         method = copied(getattr(optimizer, name))
         assert method.__self__.param_groups[0]["lr"] == 0.1

@@ -1,4 +1,4 @@
-"""The sdist and the wheel are complete, and work where they are installed."""
+"""The sdist and the wheel are complete, and work after their installation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def built(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(built, tmp_path_factory):
-    """Install the wheel into a clean environment that finds its dependencies in this one."""
+    """Install the wheel into a clean environment that finds the dependencies in this one."""
     home = tmp_path_factory.mktemp("clean")
     venv.create(str(home), with_pip=True)
     python = home / "bin" / "python"
@@ -43,7 +43,7 @@ def installed(built, tmp_path_factory):
     return python
 
 
-def test_the_wheel_holds_the_package_and_its_door_apart(built, checkout):
+def test_the_wheel_contains_the_package_and_a_separate_directory_for_pythonpath(built, checkout):
     with zipfile.ZipFile(str(built[0])) as wheel:
         names = wheel.namelist()
         assert "sitecustomize.py" not in names
@@ -62,7 +62,7 @@ def test_the_sdist_can_build_the_wheel(built):
     assert {"sitecustomize.py", "pyproject.toml", "LICENSE", "src/shim/site/sitecustomize.py"} <= names
 
 
-def test_the_native_kernel_is_built_where_there_is_a_compiler_and_else_left_out(built, checkout, tmp_path):
+def test_the_native_kernel_is_built_with_a_compiler_and_left_out_without_one(built, checkout, tmp_path):
     """One native library for every Python and torch. Without it, the package works like an uninstalled checkout."""
     with zipfile.ZipFile(str(built[0])) as wheel:
         assert ("shim/adopt/_native.so" in wheel.namelist()) == bool(shutil.which("cc"))
@@ -80,7 +80,7 @@ def test_the_native_kernel_is_built_where_there_is_a_compiler_and_else_left_out(
         assert "shim/adopt/native.py" in wheel.namelist()
 
 
-def test_torch_is_required_without_a_version_that_could_replace_it(checkout):
+def test_the_requirement_of_torch_cannot_replace_an_installed_torch(checkout):
     text = (checkout / "pyproject.toml").read_text()
     assert 'dependencies = ["torch>=1.4", "wrapt>=1.14"]' in text
 
@@ -90,26 +90,26 @@ class TestEveryDoorOfTheInstalledWheel:
     def run(self, installed, python):
         return lambda what, **options: python(what, door=None, executable=installed, **options)
 
-    def test_without_a_door_it_dies(self, run):
+    def test_without_a_door_the_program_dies(self, run):
         assert "TypeError" in run(DIES).stderr
 
-    def test_run(self, run, installed):
+    def test_run_guards_the_program(self, run, installed):
         assert "'weight_decay': 0.0" in run(["-m", "shim", "run", "-c", DIES]).stdout
         script = installed.with_name("shim")
         shell = subprocess.run([str(script), "run", "-c", DIES], capture_output=True, text=True)
         assert "'weight_decay': 0.0" in shell.stdout, shell.stderr
 
-    def test_python_path(self, run):
+    def test_pythonpath_guards_the_program(self, run):
         line = run(["-m", "shim", "env"]).stdout
         path = line.split("'")[1]
         assert set(os.listdir(path)) - {"__pycache__"} == {"sitecustomize.py"}
         assert "'weight_decay': 0.0" in run(DIES, env={"PYTHONPATH": path}).stdout
 
-    def test_preimport(self, run):
+    def test_preimport_guards_the_program(self, run):
         assert "'weight_decay': 0.0" in run("import preimport; " + DIES).stdout
 
 
-def test_uninstalling_takes_back_what_enable_did(built, tmp_path):
+def test_uninstalling_removes_the_file_of_enable(built, tmp_path):
     venv.create(str(tmp_path), with_pip=True)
     python = str(tmp_path / "bin" / "python")
     subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", str(built[0])], check=True)
@@ -127,7 +127,7 @@ def test_the_api_page_lists_every_public_name(checkout):
     assert sorted(listed) == sorted(shim.__all__)
 
 
-def test_the_version_is_one(checkout, python):
+def test_the_changelog_mentions_the_version(checkout, python):
     result = python(["-m", "shim", "--version"], door="src")
     changelog = (checkout / "CHANGELOG.md").read_text()
     assert result.stdout.split()[1] in changelog

@@ -1,4 +1,4 @@
-"""Patches of other packages: found, applied, waited for, reported, put back; a broken one is left out."""
+"""Patches of other packages are found, awaited, applied, reported and undone; a broken one is left out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from importlib.machinery import PathFinder
 from operator import attrgetter
 
 import pytest
-import torch  # noqa: F401  # looked at by probe()
+import torch  # noqa: F401  # probe() reads it
 import wrapt
 
 import shim
@@ -24,7 +24,7 @@ from shim.layout import probe
 
 
 def package(place, code, entry_points):
-    """Lay an installed package out: its module, and the metadata in which its entry points stand."""
+    """Write an installed package: its module, and metadata with its entry points."""
     (place / "acme.py").write_text(textwrap.dedent(code))
     metadata = place / "acme-1.0.dist-info"
     metadata.mkdir()
@@ -47,7 +47,7 @@ def as_an_archive(place):
 
 
 def beside_a_finder(place):
-    """Leave it to a finder that somebody has put into sys.meta_path, as editable installations do."""
+    """Make the package available through a finder in sys.meta_path, as editable installations do."""
     from importlib.metadata import MetadataPathFinder
 
     class Finder(MetadataPathFinder):
@@ -81,7 +81,7 @@ def test_a_plugin_is_found_wherever_python_finds_packages(laid, tmp_path, monkey
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """Return a function that installs a package and returns a registry with what could be loaded."""
+    """Return a function that installs a package and returns a registry with the patches that could be loaded."""
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "acme", raising=False)
 
@@ -98,7 +98,7 @@ def installed(tmp_path, monkeypatch):
 
 
 def target(name, **attributes):
-    """Put a module to be patched into sys.modules."""
+    """Put the module that the tests patch into sys.modules."""
     module = types.ModuleType(name)
     vars(module).update(attributes)
     return module
@@ -119,7 +119,7 @@ class Greeter:
 
 @pytest.fixture
 def patched(monkeypatch):
-    """Return a function that applies patches to a module ``acme_target``, and hands the registry on."""
+    """Return a function that applies patches to the module ``acme_target``, and returns the registry."""
     monkeypatch.setitem(sys.modules, "acme_target", target("acme_target", Greeter=Greeter))
     made = []
 
@@ -149,7 +149,7 @@ def around(path, **options):
         ("named", lambda: Greeter.named(), [True, "Greeter"]),
     ],
 )
-def test_a_function_has_wrapts_convention_and_restore_gives_the_same_object_back(patched, attribute, call, result):
+def test_a_wrapper_gets_wrapts_arguments_and_restore_returns_the_same_object(patched, attribute, call, result):
     original = vars(Greeter)[attribute]
     one = patched(around(f"acme_target:Greeter.{attribute}"))
     assert one.outcomes() == (registry.Outcome("twice", "applied", f"acme_target: Greeter.{attribute}"),)
@@ -158,7 +158,7 @@ def test_a_function_has_wrapts_convention_and_restore_gives_the_same_object_back
     assert vars(Greeter)[attribute] is original
 
 
-def test_a_wrapper_that_somebody_has_wrapped_is_out_of_force_after_restore(patched):
+def test_a_wrapper_inside_another_wrapper_is_off_after_restore(patched):
     original = vars(Greeter)["greet"]
     one = patched(around("acme_target:Greeter.greet"))
     ours = vars(Greeter)["greet"]
@@ -184,7 +184,7 @@ def test_a_patch_for_other_releases_is_skipped_with_that_reason(patched, options
     assert Greeter().greet("you") == "hello you"
 
 
-def test_a_specifier_that_is_none_is_a_failure_of_that_patch_only(patched):
+def test_an_invalid_specifier_is_a_failure_of_that_patch_only(patched):
     good = around("acme_target:Greeter.greet", name="good")
     one = patched(around("acme_target:Greeter.shout", versions="newest"), good)
     assert [outcome.state for outcome in one.outcomes()] == ["failed", "applied"]
@@ -205,7 +205,7 @@ def test_a_dry_run_says_what_would_be_done_and_changes_nothing(patched, monkeypa
     assert vars(Greeter)["greet"] is original
 
 
-def test_the_dry_run_of_this_process(python):
+def test_plan_lists_the_patches_of_this_process_and_plugins(python):
     code = """
         import torch, shim
         before = torch.optim.AdamW.__init__
@@ -271,18 +271,18 @@ def test_a_patch_that_raises_while_it_is_applied_is_reported(error):
     assert one.outcomes() == (registry.Outcome("acme", "failed", f"{error.__name__}: mine"),)
 
 
-def test_metadata_that_cannot_be_read_are_reported(installed, monkeypatch):
+def test_metadata_that_cannot_be_read_is_reported(installed, monkeypatch):
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **group: 1 / 0)
     one = installed("PATCHES = ()")
     assert one.outcomes() == (registry.Outcome("shim.patches", "failed", "ZeroDivisionError: division by zero"),)
 
 
-def test_a_plugin_that_is_to_be_skipped_is_not_even_imported(installed):
+def test_a_skipped_plugin_is_not_imported(installed):
     one = installed("1 / 0", skip=["acme"])
     assert one.outcomes() == (registry.Outcome("acme", "skipped", "left out by SHIM_SKIP"),)
 
 
-def test_a_plugin_meets_a_torch_that_is_all_there_and_its_target_is_waited_for(python, tmp_path, checkout):
+def test_a_plugin_is_loaded_after_torch_and_its_target_is_awaited(python, tmp_path, checkout):
     package(
         tmp_path,
         """
@@ -330,7 +330,7 @@ def test_an_old_wrapt_does_not_turn_the_gil_of_a_free_threaded_python_on(
 ):
     place = tmp_path / "wrapt"
     place.mkdir()
-    (place / "_wrappers.py").write_text("FunctionWrapper = 'C'")  # in place of the extension
+    (place / "_wrappers.py").write_text("FunctionWrapper = 'C'")  # it replaces the C extension
     form = "try:\n    from ._wrappers import FunctionWrapper\nexcept ImportError:\n    FunctionWrapper = 'Python'\n"
     (place / "__init__.py").write_text(form)
     metadata = tmp_path / f"wrapt-{release}.dist-info"
@@ -346,7 +346,7 @@ def test_an_old_wrapt_does_not_turn_the_gil_of_a_free_threaded_python_on(
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory, request):
-    """Install the example as a user would, into a directory of its own."""
+    """Install the example as a user would, into a separate directory."""
     for tool in ("pip", "setuptools"):
         try:
             importlib.metadata.distribution(tool)
@@ -365,7 +365,7 @@ def site(tmp_path_factory, request):
 
 
 class TestTheExamplePackage:
-    def test_its_patches_are_applied_and_shown(self, site, python, tmp_path, checkout):
+    def test_the_patches_of_the_example_are_applied_and_shown(self, site, python, tmp_path, checkout):
         (tmp_path / "acme_optim.py").write_text(
             "import torch\n"
             "class Acme(torch.optim.SGD):\n"

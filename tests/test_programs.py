@@ -1,6 +1,7 @@
-"""Programs in the manner of 2017 to 2023 run on the torch of their time, die on today's, and run there with --for.
+"""Programs in the style of 2017 to 2023 run on the torch of their time, fail on today's, and run there with --for.
 
-What each prints on torch 1.7.1 lies beside it: ``python tests/programs/gan.py > tests/programs/gan.txt``.
+The output of each program on torch 1.7.1 is in the .txt file of its name: ``python tests/programs/gan.py >
+tests/programs/gan.txt``.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ from shim.releases import release
 
 HERE = release(torch.__version__).numbers
 PROGRAMS = {path.stem: path for path in sorted((Path(__file__).parent / "programs").glob("*.py"))}
-#: The one that uses names which NumPy 1.24 removed.
+#: Programs that use names which NumPy 1.24 removed.
 OF_ITS_NUMPY = {"actor_critic"}
 
 pytestmark = pytest.mark.slow
 
 
 def works_here(name):
-    """Tell whether a program runs on this torch and this NumPy without us."""
+    """Return whether a program runs on this torch and this NumPy without shim."""
     return HERE < (1, 8) and (name not in OF_ITS_NUMPY or release(numpy.__version__).numbers < (1, 24))
 
 
 def agree(printed, recorded):
-    """Compare two outputs word by word, numbers to 1e-4."""
+    """Compare two outputs word by word, and their numbers to 1e-4."""
     ours, theirs = (re.findall(r"[-+\w.]+|\S", text) for text in (printed, recorded))
     return len(ours) == len(theirs) and all(one == other or close(one, other) for one, other in zip(ours, theirs))
 
@@ -45,9 +46,9 @@ def close(one, other):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 class TestAProgram:
-    def test_without_us_it_runs_on_the_torch_of_its_time_and_dies_today(self, python, name):
+    def test_without_shim_a_program_runs_on_the_torch_of_its_time_and_dies_today(self, python, name):
         if not works_here(name) and HERE < (2, 7):
-            pytest.skip("some of what it needs was still there")
+            pytest.skip("this torch still has some of the removed names")
         ran = python(["-W", "ignore", PROGRAMS[name]], door=None)
         if works_here(name):
             assert agree(ran.stdout, PROGRAMS[name].with_suffix(".txt").read_text()), ran.stdout + ran.stderr
@@ -55,7 +56,7 @@ class TestAProgram:
             assert ran.returncode == 1
             assert explain(ran.stderr), ran.stderr
 
-    def test_with_the_release_it_was_written_for_it_prints_what_it_printed_there(self, python, name):
+    def test_with_for_a_program_prints_what_it_printed_on_its_release(self, python, name):
         written_for = re.search(r"[Ww]ritten for torch ([\d.]*\d)", PROGRAMS[name].read_text())[1]
         arguments = ["-m", "shim", "run", "--for", written_for, sys.executable, "-W", "ignore", PROGRAMS[name]]
         ran = python(arguments, door="src")

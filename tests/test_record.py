@@ -1,4 +1,4 @@
-"""A record is what typing.NamedTuple makes of the same class, but for how it is made."""
+"""A record behaves like the class that typing.NamedTuple makes from the same definition, but is made in another way."""
 
 from __future__ import annotations
 

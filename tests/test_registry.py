@@ -1,4 +1,4 @@
-"""Patches are values; a patch that cannot be applied says why, and torch goes on without it."""
+"""Patches are values. A patch that cannot be applied reports the reason, and torch works without it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shim.targets import Target
 
 @pytest.fixture
 def registry():
-    """Return a function that makes a registry, and restore what was applied through it."""
+    """Return a function that makes a registry. Its patches are undone after the test."""
     made = []
 
     def make(*patches):
@@ -41,7 +41,7 @@ ADAM = Patch(
 
 
 def adam_takes_none():
-    """Tell whether Adam, given None, ends with 0.0."""
+    """Return whether an Adam that is given None has 0.0."""
     parameter = torch.nn.Parameter(torch.ones(1))
     parameter.grad = torch.ones(1)
     with warnings.catch_warnings():
@@ -73,7 +73,7 @@ def test_a_patch_is_applied_and_restored(registry):
     assert not adam_takes_none()
 
 
-def test_before_it_is_applied_a_patch_says_so(registry):
+def test_a_patch_that_is_not_applied_yet_says_so(registry):
     assert registry(ADAM).outcomes() == (Outcome("adam", "skipped", "not applied yet"),)
 
 
@@ -97,13 +97,13 @@ def test_a_patch_for_other_releases_is_skipped_with_that_reason(registry):
     assert "for torch <1.0, this is" in one.outcomes()[0].reason
 
 
-def test_a_patch_that_is_to_be_skipped_is_skipped(registry):
+def test_a_patch_named_in_skip_is_skipped(registry):
     one = registry(ADAM)
     one.apply(probe(), Choice({"adam": "left out by SHIM_SKIP"}))
     assert one.outcomes() == (Outcome("adam", "skipped", "left out by SHIM_SKIP"),)
 
 
-def test_a_patch_that_raises_is_failed_and_taken_back_and_the_others_are_applied(registry, monkeypatch):
+def test_a_patch_that_raises_is_failed_and_undone_and_the_others_are_applied(registry, monkeypatch):
     original = torch.optim.SGD.__init__
     monkeypatch.setattr(guards, "functional", lambda *args: 1 / 0)
     sgd = (Target("constructor", "torch.optim.sgd:SGD"), Target("functional", "torch.optim.sgd:SGD.step"))
@@ -120,7 +120,7 @@ def test_two_patches_of_one_name_are_refused():
         Registry([ADAM, ADAM])
 
 
-def test_torch_optim_adam_can_be_had_by_name_and_called_and_is_gone_afterwards():
+def test_torch_optim_adam_can_be_imported_and_called_and_is_removed_afterwards():
     from torch.optim import adam
 
     kind = type(torch.optim)

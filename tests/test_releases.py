@@ -11,7 +11,7 @@ from shim.releases import TORCH, is_in, release, written_for
     "text, numbers",
     [
         ("2.0.0a0+1767026.nv23.05", (2, 0, 0)),  # NVIDIA's containers
-        ("1.14.0a0+44dac51c.nv23.01", (2, 0, 0)),  # what they called the torch that became 2.0
+        ("1.14.0a0+44dac51c.nv23.01", (2, 0, 0)),  # their name for the torch that became 2.0
         ("2.16.0.dev20261101", (2, 16, 0)),
         ("2.4.0a0+git1a2b3c4", (2, 4, 0)),
         ("1.13.1+cu117", (1, 13, 1)),
@@ -21,7 +21,7 @@ from shim.releases import TORCH, is_in, release, written_for
         (None, (0, 0, 0)),
     ],
 )
-def test_what_a_build_leads_to(text, numbers):
+def test_a_version_string_gives_its_release(text, numbers):
     assert release(text).numbers == numbers and str(release(text)) == str(text)
 
 
@@ -41,13 +41,13 @@ def test_what_a_build_leads_to(text, numbers):
         ("<=1.9, > 1.5", ["1.9.0", "1.5.1"], ["1.9.1", "1.5.0"]),
     ],
 )
-def test_a_specifier(specifier, inside, outside):
+def test_a_specifier_contains_the_releases_between_its_bounds(specifier, inside, outside):
     assert all(is_in(release(text).numbers, specifier) for text in inside)
     assert not any(is_in(release(text).numbers, specifier) for text in outside)
 
 
 @pytest.mark.parametrize("specifier", ["2.0", "newer", ">=", "=>1.0", ">=1.0;<2"])
-def test_what_is_no_specifier_is_an_error_that_names_it(specifier):
+def test_an_invalid_specifier_is_an_error_that_names_it(specifier):
     with pytest.raises(ValueError, match="is not a version specifier"):
         is_in((1, 0, 0), specifier)
 
@@ -63,12 +63,12 @@ def test_what_is_no_specifier_is_an_error_that_names_it(specifier):
         ("2.16", (2, 16, 0)),
     ],
 )
-def test_the_release_that_a_program_was_written_for(text, numbers):
+def test_written_for_reads_the_release_of_a_program(text, numbers):
     assert written_for(text).numbers == numbers
 
 
 @pytest.mark.parametrize("text", ["1.14", "1.99", "1.7.9", "0.5"])
-def test_a_release_that_never_was_is_an_error_that_names_it(text):
+def test_an_unknown_release_is_an_error_that_names_it(text):
     with pytest.raises(ValueError, match=f"there is no torch {text}; releases of .* are known"):
         written_for(text)
 

@@ -1,4 +1,4 @@
-"""``shim scan``: what a source uses that the torch which is here lacks, and what gives it back. It runs no source."""
+"""``shim scan`` finds the names in source files that this torch lacks, and what restores them. It runs no file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOW = here("2.13")
 
 
 def found(code, place=NOW):
-    """Return the findings in a source, each as line, column and name; notes left out."""
+    """Return the findings in a source without the notes, each as line, column and name."""
     return [(use.line, use.column, fact.name) for use, fact in everything(code, place) if not use.asked]
 
 
@@ -69,11 +69,11 @@ class TestAName:
             ("from torchvision.transforms import Scale", 1, 36, "torchvision.transforms.Scale"),
         ],
     )
-    def test_that_is_lost_is_found_where_it_is_used(self, code, line, column, name):
+    def test_a_removed_name_is_found_where_it_is_used(self, code, line, column, name):
         if sys.version_info < (3, 12) and "f'" in code:
-            column = found(code)[0][1]  # the place inside of an f-string was not kept
+            column = found(code)[0][1]  # older Pythons do not keep the position inside of an f-string
         if sys.version_info < (3, 10) and code.startswith("from"):
-            column = found(code)[0][1]  # nor was that of an alias
+            column = found(code)[0][1]  # older Pythons do not keep the position of an alias, either
         assert found(code) == [(line, column, name)]
 
     @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ class TestAName:
             "import torch\ntorch.no_such_name",
         ],
     )
-    def test_that_is_not_torchs_or_never_was_is_none(self, code):
+    def test_a_name_outside_of_torch_or_of_no_release_is_no_finding(self, code):
         assert everything(code) == []
 
     @pytest.mark.parametrize(
@@ -119,11 +119,11 @@ class TestAName:
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from torch import rfft",
         ],
     )
-    def test_that_the_program_asks_for_first_is_a_note(self, code):
+    def test_a_name_that_the_program_checks_first_is_a_note(self, code):
         notes = everything(code)
         assert notes and all(use.asked for use, _ in notes)
 
-    def test_behind_a_question_is_found_again(self):
+    def test_a_name_after_a_check_is_found_again(self):
         code = """
             import torch
             def f():
@@ -140,17 +140,17 @@ class TestAName:
             ("import numpy as np\nnp.float(1), np.float32(1), np.zeros(2, np.int)", ["numpy.float", "numpy.int"]),
             ("from numpy import product, prod", ["numpy.product"]),
             ("import numpy as np\nnp.Inf, np.inf, np.in1d(x, y), np.isin(x, y)", ["numpy.Inf", "numpy.in1d"]),
-            ("import numpy as np\nnp.bool(1), np.bool_(1), np.long", []),  # NumPy 2 has them again
+            ("import numpy as np\nnp.bool(1), np.bool_(1), np.long", []),  # NumPy 2 has these names again
             ("from PIL import Image\nx.resize(s, Image.ANTIALIAS), Image.BICUBIC", ["PIL.Image.ANTIALIAS"]),
             ("from PIL import PILLOW_VERSION", ["PIL.PILLOW_VERSION"]),
             ("x.float(), x.ANTIALIAS", []),
         ],
     )
-    def test_of_numpy_and_pillow_is_found(self, code, names):
+    def test_a_removed_name_of_numpy_or_pillow_is_found(self, code, names):
         beside = NOW._replace(installed={"numpy": (2, 4, 0), "PIL": (12, 0, 0)})
         assert [name for _, _, name in found(code, beside)] == names
 
-    def test_of_the_standard_library_is_judged_by_the_python_that_is_here(self):
+    def test_a_name_of_the_standard_library_is_compared_with_the_running_python(self):
         code = """
             import collections, inspect, time, torch
             from collections import Mapping, OrderedDict
@@ -173,11 +173,11 @@ class TestAName:
         assert (fact.sentence, fact.row) == ("inspect.getargspec is gone since Python 3.11", "inspect.getargspec")
         assert here().installed["python"] == sys.version_info[:3]
 
-    def test_of_an_older_numpy_is_judged_by_that_numpy(self):
+    def test_a_name_of_numpy_is_compared_with_the_installed_numpy(self):
         code = "import numpy as np\nnp.bool, np.Inf"
         assert [name for _, _, name in found(code, NOW._replace(installed={"numpy": (1, 24, 4)}))] == ["numpy.bool"]
 
-    def test_of_today_is_found_for_an_older_torch(self):
+    def test_a_new_name_is_found_for_an_older_torch(self):
         code = "import torch\nfrom torch import nn\ntorch.func.vmap\nnn.RMSNorm(3)"
         assert found(code) == []
         assert [name for _, _, name in found(code, here("1.13"))] == ["torch.func", "torch.nn.RMSNorm"]
@@ -191,23 +191,23 @@ class TestAName:
         ("from torchvision import utils\nutils.make_grid(x, range=(0, 1))", "torchvision.utils.make_grid(range=)"),
     ],
 )
-def test_an_argument_that_is_lost_is_found(code, name):
+def test_a_removed_argument_is_found(code, name):
     [(_, _, full)] = found(code)
     assert full.endswith(name)
 
 
-def test_an_argument_of_another_function_is_none():
+def test_an_argument_of_another_function_is_no_finding():
     assert found("from mine import StepLR, make_grid\nStepLR(o, verbose=1)\nmake_grid(range=1)") == []
     assert found("import torch\ntorch.optim.SGD(p, lr=1)\nmine(verbose=True)\ntorch.ones(3, dtype=d)") == []
 
 
 @pytest.mark.filterwarnings("ignore")
 class TestThisTorch:
-    """No name that the torch which is here has is a finding for it, but what is there to say that it is gone."""
+    """No name that the installed torch has is a finding, except functions that only report their removal."""
 
     PLACE = here(".".join(map(str, HERE)))
 
-    def test_none_of_its_names(self, record_property):
+    def test_no_name_of_the_installed_torch_is_a_finding(self, record_property):
         given = {target.path.replace(":", ".") for row in rows.load() for target in row.targets}
         code = ["import torch"]
         for module in ("torch", "torch.nn", "torch.nn.functional", "torch.optim", "torch.utils.data", "torch.autograd"):
@@ -218,7 +218,7 @@ class TestThisTorch:
         assert wrong == []
         record_property("names of this torch that scan leaves alone", len(code))
 
-    def test_none_of_what_its_own_sources_use(self):
+    def test_no_name_in_the_sources_of_the_installed_torch_is_a_finding(self):
         folder = Path(torch.__file__).parent
         some = random.Random(19).sample(sorted(folder.rglob("*.py")), 150)
         results = [scan(str(path), self.PLACE) for path in some]
@@ -235,7 +235,7 @@ class TestTheReleaseWrittenFor:
             ("torch.func.vmap, torch.distributed.all_reduce_multigpu", "2.0", "2.1"),
         ],
     )
-    def test_is_where_all_names_are(self, code, first, last):
+    def test_the_release_is_one_that_has_all_names(self, code, first, last):
         facts = frozenset(fact for use in uses("import torch\n" + code) for fact in facts_of(use))
         releases = releases_for(facts)
         assert (str(releases[0]), str(releases[-1])) == (first, last)
@@ -263,7 +263,7 @@ def project(tmp_path):
 
 
 class TestTheCommand:
-    def test_says_where_since_when_and_the_command(self, project):
+    def test_the_report_has_the_place_the_release_and_the_command(self, project):
         result = start("--torch", "2.13", project / "bad.py")
         first, summary, written_for, command = result.stdout.splitlines()
         assert (
@@ -274,7 +274,7 @@ class TestTheCommand:
         assert written_for.endswith("1.0 to 1.7.") and command.endswith("python -m shim run --for 1.7 YOUR_SCRIPT.py")
         assert (result.returncode, result.stderr) == (1, "")
 
-    def test_what_it_says_runs(self, project, checkout):
+    def test_the_printed_command_runs(self, project, checkout):
         if HERE < (1, 8):
             pytest.skip("absent: this torch has rfft")
         command = start(project / "bad.py").stdout.splitlines()[-1].partition(": ")[2].split()
@@ -283,14 +283,14 @@ class TestTheCommand:
         subprocess.run(command, env=environment, check=True, timeout=300)
 
     @pytest.mark.parametrize("paths, code", [(["good.py"], 0), (["."], 1), (["good.py", "missing.py"], 2), ([], 2)])
-    def test_exit_codes(self, project, paths, code):
+    def test_the_exit_code_is_1_for_findings_and_2_for_errors(self, project, paths, code):
         assert start("--torch", "2.13", *paths, cwd=str(project)).returncode == code
 
     def test_a_directorys_python_files_are_read_and_no_others(self, project):
         data = json.loads(start("--torch", "2.13", "--json", project).stdout)
         assert data["files"] == 2 and [each["file"] for each in data["findings"]] == [str(project / "bad.py")]
 
-    def test_as_data(self, project):
+    def test_json_contains_the_findings_and_the_release(self, project):
         data = json.loads(start("--torch", "2.13", "--json", "bad.py", cwd=str(project)).stdout)
         assert data["findings"] == [
             {
@@ -318,15 +318,16 @@ class TestTheCommand:
         ],
         ids=["Python 2", "binary", "parentheses", "attributes", "a sum", "an encoding"],
     )
-    def test_what_cannot_be_read_is_one_line(self, tmp_path, content):
+    def test_a_file_that_cannot_be_read_is_an_error_of_one_line(self, tmp_path, content):
         (tmp_path / "odd.py").write_bytes(content)
         named, inside = start(tmp_path / "odd.py"), start(tmp_path)
         assert (named.returncode, inside.returncode) == (2, 0)
         for said, word in ((named.stderr, "error: "), (inside.stderr, "skipped: ")):
-            [line] = [line for line in said.splitlines() if not line.startswith("s_push")]  # Python 3.8's parser
+            # The parser of Python 3.8 prints a line that starts with s_push.
+            [line] = [line for line in said.splitlines() if not line.startswith("s_push")]
             assert "odd.py" in line and word in line
 
-    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="absent: no pipes with names")
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="absent: no named pipes")
     def test_pipes_and_devices_are_not_opened(self, project):
         os.mkfifo(project / "pipe.py")
         (project / "device.py").symlink_to("/dev/zero")
@@ -343,12 +344,12 @@ class TestTheCommand:
             (project / f"{package}.py").write_text("raise ImportError('imported')")
         assert start("bad.py", cwd=str(project)).returncode == (HERE >= (1, 8))
 
-    def test_a_release_that_never_was_is_refused(self, project):
+    def test_an_unknown_release_is_refused(self, project):
         result = start("--torch", "1.99", project)
         assert result.returncode == 2 and "no torch 1.99" in result.stderr
 
-    def test_the_time_grows_with_the_size(self, project):
-        """Counted in uses, not in seconds: each name is looked up once."""
+    def test_the_time_of_a_scan_is_linear_in_the_size(self, project):
+        """The test counts lookups, not seconds: each name is looked up once."""
         _of_path.cache_clear()
         (project / "long.py").write_text("import torch\n" + "torch.rfft(x)\n" * 3000)
         result = scan(str(project / "long.py"), NOW)

@@ -1,7 +1,8 @@
-"""The scripts for workflows that call a file, and those that check the tests and other projects."""
+"""The scripts for workflows that call a file, and the scripts that check the tests and other projects."""
 
 from __future__ import annotations
 
+import re
 import runpy
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def test_direct_adam_patch_without_a_script_checks_itself_and_explains(python, c
     assert "A patch lives and dies with its process" in result.stdout
 
 
-def test_direct_adam_patch_says_so_where_it_cannot(python, checkout):
+def test_direct_adam_patch_reports_that_it_cannot_patch(python, checkout):
     result = python([checkout / "scripts" / "direct_adam_patch.py"], door=None, env={"SHIM_DISABLE": "1"})
     assert result.returncode == 1
     assert result.stderr.startswith("shim: Adam could not be patched here")
@@ -53,14 +54,14 @@ def test_the_smoke_test_that_users_can_run_passes_and_can_fail(checkout, tmp_pat
     assert failed.returncode == 1
 
 
-def test_patch_adam_optimizer_tells_whether_the_guards_are_in_force(python):
+def test_patch_adam_optimizer_returns_whether_the_guards_are_active(python):
     code = "import shim; print(shim.patch_adam_optimizer(), shim.patch_adam_optimizer())"
     assert python(code, door="src").stdout == "True True\n"
     assert python(code, door="src", env={"SHIM_SKIP": "adam"}).stdout == "False False\n"
     assert python(code, door="src", env={"SHIM_DISABLE": "1"}).stdout == "False False\n"
 
 
-def test_the_text_that_wrong_guards_take_the_place_of_is_there(checkout):
+def test_the_source_text_that_wrong_guards_replace_exists(checkout):
     script = runpy.run_path(str(checkout / "scripts" / "wrong_wrappers"))
     changes = [change for wrong in script["WRONG"] for change in wrong.changes]
     assert changes
@@ -91,3 +92,46 @@ def test_neighbours_tells_whether_a_suite_has_the_same_results(checkout, tmp_pat
     assert "2 tests" in said
     assert ("the same, test by test" in said) == (code == 0)
     assert ("test_suite.test_it" in said) == (code == 1)
+
+
+@pytest.fixture
+def pages(checkout):
+    return runpy.run_path(str(checkout / "scripts" / "matrix_pages.py"))
+
+
+@pytest.mark.parametrize(
+    "reason, text",
+    [
+        ("a module of torch imported it", "A module of torch imported it."),
+        ("torch._six held names.", "torch._six held names."),
+        ("zero_grad set gradients to zero", "zero_grad set gradients to zero."),
+        ("int() rounds", "int() rounds."),
+        ("in1d became isin", "in1d became isin."),
+        ("torchaudio has no SoX any more", "torchaudio has no SoX any more."),
+        ("adam, adamw and sgd count", "adam, adamw and sgd count."),
+    ],
+)
+def test_an_identifier_at_the_start_of_a_sentence_stays_as_it_is(pages, reason, text):
+    assert pages["sentence"](reason) == text
+
+
+@pytest.mark.parametrize(
+    "package, works, text",
+    [
+        ("torch", "<1.9", "torch up to 1.8"),
+        ("torch", "<2.0", "torch up to 1.13"),
+        ("torch", ">=1.5,<1.7", "torch 1.5 to 1.6"),
+        ("torch", ">=1.12,<1.13", "torch 1.12"),
+        ("torch", ">=1.9,<1.13 || >=2.1", "torch 1.9 to 1.12 and 2.1 or later"),
+        ("torch", "!=1.12.0", "torch !=1.12.0"),
+        ("torchvision", ">=0.9,<0.14", "torchvision 0.9 or later, before 0.14"),
+        ("PIL", "<10", "Pillow before 10"),
+    ],
+)
+def test_a_specifier_is_printed_as_the_releases_that_match_it(pages, package, works, text):
+    assert pages["in_words"](package, works) == text
+
+
+def test_every_specifier_of_a_row_but_an_exclusion_can_be_printed_in_words(pages):
+    printed = [pages["in_words"](row.of, row.works) for row in pages["rows"].load() if row.works]
+    assert [text for text in printed if re.search("[<>=]", text) and "!=" not in text] == []

@@ -1,4 +1,4 @@
-"""torch.load(weights_only=True) on a torch that does not have it, and what --explain says where it is the default."""
+"""torch.load(weights_only=True) works on a torch without it, and --explain answers its errors on a newer torch."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def loaded(value):
 
 
 class Runs:
-    """Run a command of the shell when it is unpickled."""
+    """An object that runs a shell command when it is unpickled."""
 
     def __reduce__(self):
         return os.system, ("exit 3",)
 
 
 class HasState:
-    """Have a state that is set when it is unpickled."""
+    """An object whose state is set when it is unpickled."""
 
     def __reduce__(self):
         return set, (), {"state": 1}
@@ -50,27 +50,27 @@ class HasState:
     ],
     ids=repr,
 )
-def test_data_is_loaded_as_it_was(value):
+def test_data_is_loaded_unchanged(value):
     again = loaded(value)
     assert again == value and type(again) is type(value)
 
 
 @pytest.mark.parametrize("value", [Runs(), HasState(), os.system, print, loaded], ids=lambda value: str(type(value)))
-def test_what_is_no_data_is_refused(value):
+def test_objects_other_than_data_are_refused(value):
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
         loaded({"weights": [value]})
 
 
 @pytest.mark.skipif(not is_in(HERE, ">=2.6"), reason="torch.load takes a whole pickle up to 2.5")
 @pytest.mark.parametrize("legacy", [False, True])
-def test_explain_names_the_risk_and_the_safe_way_for_the_very_global(tmp_path, legacy):
+def test_explain_names_the_risk_and_the_safe_way_for_the_global_in_the_message(tmp_path, legacy):
     import argparse
 
     path = tmp_path / "checkpoint.pt"
     torch.save({"settings": argparse.Namespace(lr=1)}, path, _use_new_zipfile_serialization=not legacy)
     with pytest.raises(pickle.UnpicklingError) as died:
         torch.load(path)
-    assert "\x1b[1m" in str(died.value)  # as torch prints it, in bold
+    assert "\x1b[1m" in str(died.value)  # torch prints it in bold
     (answer,) = explain(f"_pickle.UnpicklingError: {died.value}")
     assert answer.name == "torch.load" and answer.option == "torch.load"
     assert "add_safe_globals([argparse.Namespace])" in answer.reason

@@ -1,4 +1,4 @@
-"""The environment variables: each is in the table of ``shim.switches``, and documented."""
+"""Each environment variable is in the table of ``shim.switches``, and documented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The optimizers of other packages: with None they crash without shim, and train as with 0.0 with it."""
+"""The optimizers of other packages, given None, crash without shim, and train as with 0.0 with it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ torch = pytest.importorskip("torch")
 import shim  # noqa: E402
 from shim.patches import third_party  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of the package, and of shim, which tests/guards checks
+pytestmark = pytest.mark.filterwarnings("ignore")  # those of the package, and those of shim, which tests/guards checks
 
 TESTS = Path(__file__).parent
 PINNED = "".join((TESTS / file).read_text() for file in ("third_party.txt", "clients/requirements/timm.txt"))
 FAMILIES = {package: paths for package, note, paths in third_party.FAMILIES if "not run" not in note}
 sys.path.append(str(TESTS / "clients" / "scripts"))
 
-#: What an optimizer must be given beyond parameters and lr.
+#: Arguments that an optimizer requires besides parameters and lr.
 NEEDS = {
     "LARS": {"momentum": 0.9},
     "LARS32bit": {"momentum": 0.9},
@@ -35,7 +35,7 @@ NEEDS = {
     "Adafactor": {"relative_step": False},
 }
 
-#: Not run here, and why.
+#: Optimizers that are not run here, with the reason.
 LEFT_OUT = {
     "AdEMAMix32bit": "its CPU kernel fails with every weight_decay",
     "PagedAdEMAMix32bit": "its CPU kernel fails with every weight_decay",
@@ -51,7 +51,7 @@ LEFT_OUT = {
 
 
 def classes(package):
-    """Return the optimizers that the row of a package is for."""
+    """Return the optimizers that the row of a package covers."""
     found = {}
     for path in FAMILIES[package]:
         module_name, _, name = path.partition(":")
@@ -73,7 +73,7 @@ def classes(package):
 
 
 def train(cls, weight_decay, in_group, size=4):
-    """Take eight steps, long enough for those that warm up, and return the parameters."""
+    """Take eight steps, enough for optimizers with a warm-up, and return the parameters."""
     torch.manual_seed(0)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(0)  # pytorch_optimizer's Kron balances when numpy's random number is small
@@ -122,7 +122,7 @@ def outcome(cls, weight_decay, in_group):
 
 @pytest.mark.parametrize("in_group", [False, True], ids=["in the constructor", "in a group"])
 @pytest.mark.parametrize("package", FAMILIES)
-def test_none_crashes_without_us_and_equals_zero_with_us(package, in_group):
+def test_none_crashes_without_shim_and_equals_zero_with_shim(package, in_group):
     optimizers = classes(package)
     zero = {name: outcome(cls, 0.0, in_group) for name, cls in optimizers.items()}
     without = {name: outcome(cls, None, in_group) for name, cls in optimizers.items()}
@@ -132,13 +132,13 @@ def test_none_crashes_without_us_and_equals_zero_with_us(package, in_group):
     wrong = {}
     for name, expected in zero.items():
         if not isinstance(expected, torch.Tensor):
-            wrong[name] = f"without us and None: {expected!r}"
+            wrong[name] = f"without shim and None: {expected!r}"
         elif not isinstance(without[name], (TypeError, RuntimeError)):
-            wrong[name] = "does not crash without us"
+            wrong[name] = "does not crash without shim"
         elif not isinstance(mended[name], torch.Tensor) or not torch.equal(mended[name], expected):
-            wrong[name] = f"with us: {mended[name]!r}"
+            wrong[name] = f"with shim: {mended[name]!r}"
         elif not torch.equal(numbers[name], expected):
-            wrong[name] = "our guards change numbers"
+            wrong[name] = "the guards change numbers"
     assert not wrong
 
 
@@ -161,7 +161,7 @@ def test_the_row_is_applied_and_names_the_release_that_it_was_run_with(package):
         ("torch-optimi", {"Adam", "AdamW", "Lion", "StableAdamW"}),
     ],
 )
-def test_a_row_for_a_module_is_for_these_too(package, names):
+def test_a_row_for_a_module_covers_these_optimizers(package, names):
     assert names <= set(classes(package))
 
 
@@ -175,14 +175,14 @@ def test_a_row_that_was_only_read_says_so():
 
 
 @pytest.mark.parametrize("paged_size", [8192])
-def test_an_8_bit_state_is_guarded_as_well(paged_size):
+def test_an_optimizer_with_8_bit_state_is_guarded(paged_size):
     bitsandbytes = pytest.importorskip("bitsandbytes")
     with shim.activated():
         mended = train(bitsandbytes.optim.AdamW8bit, None, False, size=paged_size)
     assert torch.equal(mended, train(bitsandbytes.optim.AdamW8bit, 0.0, False, size=paged_size))
 
 
-def test_a_subclass_of_theirs_in_which_none_means_something_keeps_it():
+def test_a_subclass_in_which_none_has_a_meaning_keeps_its_none():
     lion_pytorch = pytest.importorskip("lion_pytorch")
 
     class Frozen(lion_pytorch.Lion):
@@ -196,7 +196,7 @@ def test_a_subclass_of_theirs_in_which_none_means_something_keeps_it():
 
 
 @pytest.mark.parametrize("order", ["import lion_pytorch, torch", "import torch, lion_pytorch"])
-def test_a_package_that_brings_torch_in_is_guarded_too(order, python):
+def test_a_package_that_imports_torch_is_guarded(order, python):
     pytest.importorskip("lion_pytorch")
     code = f"""
         {order}

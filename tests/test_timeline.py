@@ -1,4 +1,4 @@
-"""The timeline: which release has which public name is what the torch that is here really has."""
+"""The timeline agrees with the public names of the installed torch."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from shim.explain import explain
 from shim.releases import is_in, release
 
 HERE = release(torch.__version__).numbers
-#: Where no name may be wrong; of the other modules some are looked at.
+#: Modules of which every name is checked. Of the other modules the tests check some.
 MOST_USED = (
     *("torch", "torch.nn", "torch.nn.functional", "torch.nn.init", "torch.nn.utils", "torch.optim", "torch.autograd"),
     *("torch.optim.lr_scheduler", "torch.utils.data", "torch.linalg", "torch.fft", "torch.distributed", "torch.cuda"),
     *("torch.cuda.amp", "torch.testing", "torch.jit", "torch.hub", "torch.serialization", "torch.distributions"),
 )
-#: They need what is not installed, or are a directory without a file: an import tells nothing.
+#: Modules that need a missing package, or are a directory without a file: an import proves nothing.
 UNTOLD = {"torch.utils.tensorboard", "torch.utils.ffi", "torch.utils.cpp_extension", "torch.utils.benchmark"}
 
 
 def imported(module):
-    """Return a module; None if this torch has none of that name, or it wants what is not here."""
+    """Return a module; None if this torch has no such module, or if it needs a missing package."""
     try:
         return importlib.import_module(module)
     except Exception:
@@ -34,7 +34,7 @@ def imported(module):
 
 
 def wrong(module):
-    """Return the names of a module of which the timeline says something else than this torch."""
+    """Return the names of a module about which the timeline and this torch disagree."""
     found = torch.Tensor if module == "torch.Tensor" else imported(module)
     names = timeline._names(module) if found is not None else ()
     said = {}
@@ -48,12 +48,12 @@ def wrong(module):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("module", [*MOST_USED, "torch.Tensor"])
-def test_a_module_has_the_names_that_the_timeline_says(module):
+def test_a_main_module_has_the_names_of_the_timeline(module):
     assert wrong(module) == {}
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_so_have_other_modules(record_property):
+def test_other_modules_have_the_names_of_the_timeline(record_property):
     every = sorted(timeline._data()["torch"]["names"])
     some = random.Random(19).sample([each for each in every if "._" not in each], 40)
     names = [name for module in some if module in UNTOLD or imported(module) for name in timeline._names(module)]
@@ -76,7 +76,7 @@ def test_a_lifetime_is_a_specifier_and_a_sentence(name, works, sentence):
 
 
 def lost(package):
-    """Return the names of a package's modules that its newest release lacks, as module and name."""
+    """Yield the names of a package's modules that its newest release lacks, as module and name."""
     for module in timeline._data()[package]["names"]:
         for name in timeline._names(module):
             found = timeline.find(f"{module}.{name}")
@@ -99,7 +99,7 @@ def test_every_lost_name_is_answered(package, message):
     assert [each for each in said if not explain(each)] == []
 
 
-def test_so_is_every_lost_method_of_a_tensor():
+def test_every_lost_method_of_a_tensor_is_answered():
     names = [name for module, name in lost("torch") if module == "torch.Tensor"]
     assert "align_to" in names
     said = [f"AttributeError: 'Tensor' object has no attribute '{name}'" for name in names]
@@ -109,8 +109,8 @@ def test_so_is_every_lost_method_of_a_tensor():
 def test_every_name_that_the_most_used_modules_lost_has_a_row_or_an_advice(monkeypatch):
     path = Path(__file__).resolve().parents[1] / "scripts" / "api_timeline"
     if not path.exists():
-        pytest.skip("the script is in a checkout alone")
-    monkeypatch.syspath_prepend(str(path.parent))  # the script imports one beside it
+        pytest.skip("only a checkout has the script")
+    monkeypatch.syspath_prepend(str(path.parent))  # the script imports a module of its directory
     script = runpy.run_path(str(path))
     of_the_goal = [each for each in script["answers"]() if each[0] in script["GOAL"]]
     gone = [each for each in of_the_goal if not each[2].works.split(",")[-1].startswith(">=")]
@@ -127,7 +127,7 @@ def test_every_name_that_the_most_used_modules_lost_has_a_row_or_an_advice(monke
         ("cannot import name 'device_mesh' from 'torch.distributed' (x.py)", "torch.distributed.device_mesh", ">=2.2"),
     ],
 )
-def test_what_no_row_answers_is_answered_with_its_releases(message, answer, what):
+def test_a_name_that_no_row_answers_is_answered_with_its_releases(message, answer, what):
     [found] = explain(message)
     assert found.name.endswith(answer) and what in found.switch and "no patch" in found.switch
 
@@ -135,7 +135,7 @@ def test_what_no_row_answers_is_answered_with_its_releases(message, answer, what
 @pytest.mark.parametrize(
     "message",
     [
-        "module 'torch' has no attribute 'zeros'",  # in every release: something else is wrong
+        "module 'torch' has no attribute 'zeros'",  # every release has this name, so the cause is something else
         "module 'torch' has no attribute 'no_such_name'",
         "cannot import name 'MyNet' from 'torch.nn'",
         "cannot import name 'rfft' from partially initialized module 'torch' (most likely due to a circular import)",
@@ -148,7 +148,7 @@ def test_what_no_row_answers_is_answered_with_its_releases(message, answer, what
         "type object 'Tensor' has no attribute 'align_to'",
     ],
 )
-def test_what_never_was_and_what_is_not_torchs_is_not_answered(message):
+def test_names_outside_of_torch_or_of_no_release_are_not_answered(message):
     assert explain(message) == []
 
 
@@ -158,7 +158,7 @@ def test_a_name_that_a_row_gives_back_is_answered_by_the_row():
 
 
 class TestTheHint:
-    """Below the traceback of a program that died of a name that no row gives back."""
+    """The hint below the traceback of a program that died of a name that no row gives back."""
 
     @staticmethod
     def absent():
@@ -171,7 +171,7 @@ class TestTheHint:
                     return module, name, found
         raise AssertionError("this torch has every name")
 
-    def test_it_says_which_release_has_the_name(self, python):
+    def test_the_hint_names_the_releases_with_the_name(self, python):
         module, name, found = self.absent()
         for code in (f"import {module} as m\nm.{name}", f"from {module} import {name}"):
             said = " ".join(python(code).stderr.partition("\nshim: ")[2].split())
@@ -187,5 +187,5 @@ class TestTheHint:
             "import torch\ntry:\n    torch.no_such_name\nexcept AttributeError:\n    pass",
         ],
     )
-    def test_it_is_silent_about_what_is_not_torchs(self, python, code):
+    def test_no_hint_is_printed_for_names_outside_of_torch(self, python, code):
         assert "shim:" not in python(code).stderr

@@ -1,4 +1,4 @@
-"""A program says which torch it was written for, and gets what worked there and does not work here."""
+"""A program names the torch that it was written for, and the rows restore what worked on that release."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import sys
 import textwrap
 
 import pytest
-import torch  # noqa: F401 - shim.activate() and shim.plan() look at it
+import torch  # noqa: F401 - shim.activate() and shim.plan() read it
 
 import shim
 from shim import rows
 from shim.releases import TORCH, of_the_time, written_for
 
 
-def test_the_status_says_of_each_row_what_became_of_it(python):
+def test_the_status_has_an_outcome_for_each_row(python):
     code = """
         import torch, shim
         status = shim.status()
@@ -38,7 +38,7 @@ def test_without_a_release_no_row_is_imported(python):
 
 
 def test_a_file_of_rows_is_imported_only_if_they_may_be_needed(python):
-    """Those about a package wait for it, and those of what is newer serve newer programs alone."""
+    """The files about a package wait for its import, and the files about newer features are only for newer programs."""
     code = """
         import sys, torch
         imported = {name.rpartition(".")[2] for name in sys.modules if name.startswith("shim.rows.")} - {"row"}
@@ -57,7 +57,9 @@ def test_the_conditions_of_the_files_are_true():
     assert {*rows.FAMILIES.values()} == {"", "newer", "advice", *of_packages}
     for family, patches in rows.by_family().items():
         condition = rows.FAMILIES[family]
-        if condition == "newer":  # of no use to a program that was written for an older torch, or for this one
+        if (
+            condition == "newer"
+        ):  # these rows are of no use for a program that was written for an older torch, or for this one
             assert {patch.of for patch in patches} == {"torch"} and all(
                 re.fullmatch(r">=[\d.]+", patch.works) for patch in patches if patch.targets
             )
@@ -69,25 +71,25 @@ def test_the_conditions_of_the_files_are_true():
 
 
 @pytest.mark.parametrize("text", ["1.99", "old", "1.7.9", "2.99", "3.0"])
-class TestAReleaseThatNeverWas:
-    def test_run_refuses_it_in_one_line(self, python, text):
+class TestAnUnknownRelease:
+    def test_run_refuses_an_unknown_release_in_one_line(self, python, text):
         result = python(["-m", "shim", "run", "--for", text, "-c", "print('ran')"], door="src")
         assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
         assert text in result.stderr
 
-    def test_in_the_environment_it_is_said_once_and_nothing_is_applied(self, python, text):
+    def test_an_unknown_release_in_the_environment_is_reported_once_and_applies_nothing(self, python, text):
         code = "import torch, sys, torch.utils.data, shim; print(shim.status().written_for, 'shim.rows' in sys.modules)"
         result = python(code, env={"SHIM_FOR": text})
         assert result.stdout == "None False\n"
         assert result.stderr.count(text) == 1 and result.stderr.count("\n") == 1
 
-    def test_activate_raises(self, text):
+    def test_activate_raises_for_an_unknown_release(self, text):
         with pytest.raises(ValueError, match=text):
             shim.activate(written_for=text)
 
 
 @pytest.mark.parametrize("door, by_torchrun", [("sitecustomize", 0), ("src", 1)])
-def test_of_several_ranks_one_complains_or_torchrun_has(python, door, by_torchrun):
+def test_only_one_of_several_ranks_reports_an_unknown_release(python, door, by_torchrun):
     first = "import preimport, torch" if door == "src" else "import torch"
     for rank, times in (("0", 1), ("1", 0)):
         result = python(first, door, env={"SHIM_FOR": "banana", "RANK": rank})
@@ -116,7 +118,7 @@ def test_an_unknown_patch_is_an_error_that_lists_the_names():
 
 
 @pytest.mark.parametrize("odd", [3, 2.10, None, b"verbose", ["verbose"], len])
-def test_what_is_not_a_string_is_named_by_every_entry_point(odd):
+def test_every_entry_point_names_a_value_that_is_not_a_string(odd):
     for act in (shim.activate, shim.plan):
         with pytest.raises(TypeError, match="names of optional patches as strings, 'verbose', not .*written_for='1.7'"):
             act("verbose", odd, written_for="1.7")
@@ -165,7 +167,7 @@ def test_rows_of_python_need_no_torch(python, module, name, door, first):
     assert ran.stdout == "True False True\nTrue\nFalse False\n", ran.stderr
 
 
-def test_a_name_that_python_never_had_is_missing_as_ever(python):
+def test_a_name_that_python_never_had_stays_missing(python):
     code = """
         import collections, inspect
         print(hasattr(collections, "Nothing"), hasattr(inspect, "nothing"), getattr(inspect, "nothing", 0))
@@ -178,12 +180,12 @@ def test_a_name_that_python_never_had_is_missing_as_ever(python):
     assert ran.stdout == "False False 0\nmodule 'collections' has no attribute 'Nothing'\n", ran.stderr
 
 
-def test_a_process_that_asks_for_no_lost_name_loads_no_more_than_the_hook(python):
+def test_a_process_that_uses_no_removed_name_loads_only_the_hook(python):
     code = "import base64, collections, fractions, inspect, sys, time; print([m for m in sys.modules if 'shim' in m])"
     assert python(code, env={"SHIM_FOR": "1.7"}).stdout == "['shim.import_hook']\n"
 
 
-def test_children_inherit_it(python):
+def test_child_processes_inherit_the_release(python):
     code = textwrap.dedent("""
         import subprocess, sys
         print(subprocess.check_output([sys.executable, "-c", "import torch, shim; print(shim.status().written_for)"]))
@@ -197,7 +199,7 @@ def test_no_two_rows_have_one_name():
     assert sorted(names) == sorted({*names})
 
 
-def test_the_packages_of_the_time():
+def test_a_torch_release_gives_the_packages_of_its_time():
     assert of_the_time("torchvision", written_for("1.7")) == (0, 8, 1)
     assert of_the_time("torchvision", written_for("2.1"))[:2] == (0, 16)
     assert of_the_time("torchaudio", written_for("1.13"))[:2] == (0, 13)

@@ -1,4 +1,4 @@
-"""What --for has patched looks, compiles and is pickled as before, and goes with deactivate."""
+"""Functions that --for has patched look, compile and are pickled as before, and deactivate() restores them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shim.releases import release
 
 HERE = release(torch.__version__).numbers
 
-#: Looks at every module that is loaded, and at the classes that it defines; tells what is another object than before.
+#: Collects the objects in every loaded module and in the classes that it defines; prints those that differ from before.
 EVERY_NAME = """
 import sys, torch, torch.utils.data, torch.distributed, torch.optim, json, os
 for name in sys.argv[1].split(","):
@@ -38,7 +38,7 @@ shim.plan(written_for="1.4")  # imports what the tables need
 
 
 @pytest.mark.parametrize("program", ["1.4", "1.13", "2.15"])
-def test_deactivate_takes_every_name_back(python, program):
+def test_deactivate_restores_every_name(python, program):
     code = (
         EVERY_NAME
         + f"""
@@ -62,11 +62,11 @@ for name in sorted(before.keys() | after.keys()):
     )
     modules = ",".join(dict.fromkeys(target.module for row in rows.load() for target in row.targets))
     said = python(["-W", "ignore", "-c", code, modules], door="src").stdout
-    # A message of torch about CUDA may come first.
+    # The first line may be a message of torch about CUDA.
     assert said.partition("True\n")[1:] == ("True\n", "")
 
 
-def test_without_a_release_every_name_is_there_or_not_as_without_us(python):
+def test_without_a_release_the_names_are_those_without_shim(python):
     paths = [target.path for row in rows.load() for target in row.targets]
     code = """
 import sys, operator, importlib
@@ -84,7 +84,7 @@ for path in sys.argv[1].split(","):
     assert python(asked).stdout == plain.stdout
 
 
-#: Scripts modules and functions whose source calls what rows change, and prints how each ended.
+#: Scripts modules and functions whose source calls functions that rows change, and prints the result of each.
 SCRIPTED = """
 import torch
 from torch import nn
@@ -111,7 +111,7 @@ for what in [*modules, upsampled, loss]:
 
 
 @pytest.mark.parametrize("program", ["1.4", "1.7", "1.12", "2.7"])
-def test_torchscript_compiles_torchs_own_code_as_without_us(python, tmp_path, program):
+def test_torchscript_compiles_the_code_of_torch_as_without_shim(python, tmp_path, program):
     script = tmp_path / "program.py"
     script.write_text(SCRIPTED)
     plain = python(["-W", "ignore", script], door=None)
@@ -120,7 +120,7 @@ def test_torchscript_compiles_torchs_own_code_as_without_us(python, tmp_path, pr
 
 
 @pytest.mark.skipif(not (2, 3) <= HERE < (3, 0), reason="TorchScript asks a function what to compile from 2.3 on")
-def test_torchscript_compiles_what_it_would_without_us(python, tmp_path):
+def test_torchscript_compiles_what_it_compiles_without_shim(python, tmp_path):
     script = tmp_path / "program.py"
     script.write_text("""
 import pickle, torch
@@ -136,9 +136,8 @@ print(pickle.loads(pickle.dumps(torch.stft)) is torch.stft)
     assert result.stdout == "True\nTrue\n", result.stderr
 
 
-#: Pickles and unpickles every function and class that the rows put somewhere or call something around; prints the
-#: paths of those that come back as another object or not at all although what was there before did, and then the paths
-#: of the functions that look otherwise than before.
+#: Pickles and unpickles every function and class that a row adds or wraps. Prints the paths of those that no longer
+#: give the same object although the original did, and then the paths of the functions that look different from it.
 PICKLES = """
 import importlib, inspect, operator, pickle, sys, types
 import torch.utils.data, torch.distributed, torch.onnx, shim.rows

@@ -1,9 +1,9 @@
-"""Groups of parameters out of all kinds of tensors, states, options and surroundings, stepped in two forms.
+"""Step groups of parameters with all kinds of tensors, states, options and contexts, in two forms.
 
     python tests/adopt/adopt_fuzz.py [--cases N] [--seed N] [--python] [--library FILE]
 
 A case is made from its number alone, once for the default form and once for foreach=False: both must give the same
-numbers, or the same kind of error. `nox -s sanitize` runs thousands with a library built with sanitizers.
+numbers, or the same kind of error. `nox -s sanitize` runs thousands of cases with a library built with sanitizers.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def shortened(tensor):
 
 
 class Case:
-    """All that one step is given."""
+    """All inputs of one step."""
 
     def __init__(self, number):
         draw = self.draw = random.Random(number)
         torch.manual_seed(number)
-        self.kept = []  # shares memory with a lazy clone, and what it must stay
-        self.faults = 0  # with two of them, it depends on the form which one is found first
-        self.broken = []  # with these, torch's own operations would end the process
+        self.kept = []  # tensors that share memory with a lazy clone, each with the value that it must keep
+        self.faults = 0  # the number of faults; with two, the form decides which one is found first
+        self.broken = []  # tensors on which torch's own operations would end the process
         self.lists = [[], [], [], [], [], []]
         calm = draw.random() < 0.3
         count = draw.choice((1, 2, 3, 6))
@@ -82,7 +82,7 @@ class Case:
             if draw.random() < 0.04:
                 tensor = draw.choice([t for t in row if type(t) is torch.Tensor] or [None])
                 if tensor is not None and tensor.device.type == "cpu" and not tensor.is_sparse and tensor.numel():
-                    with contextlib.suppress(RuntimeError, NotImplementedError):  # it cannot be freed
+                    with contextlib.suppress(RuntimeError, NotImplementedError):  # its memory cannot be freed
                         draw.choice((freed, shortened))(tensor)
                         last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
                         end = (tensor.storage_offset() + last + 1) * tensor.element_size()
@@ -109,7 +109,7 @@ class Case:
         }
 
     def tamper(self):
-        """Do to the lists what a user might."""
+        """Change the lists as a program might."""
         draw, count = self.draw, len(self.lists[0])
         if draw.random() < 0.15:  # share a tensor, or its memory
             k, source = draw.randrange(6), draw.randrange(6)
@@ -138,7 +138,7 @@ class Case:
         return None
 
     def values(self):
-        """Return what the step has written."""
+        """Return the values that the step has written."""
         columns = [self.lists[k] for k in (0, 2, 3, 4, 5)]
         return [value_of(tensor) for column in columns for tensor in column]
 
@@ -151,12 +151,12 @@ def value_of(tensor):
         tensor = torch._from_functional_tensor(tensor)
     try:
         tensor = tensor.detach().as_subclass(torch.Tensor).clone().resolve_neg().resolve_conj()
-    except RuntimeError:  # of a transform that has ended
+    except RuntimeError:  # the tensor belongs to a transform that has ended
         return None
     return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
-# What the user's code may do in the middle of a step.
+# Clips: what code of the program may do in the middle of a step.
 def that_is_good(case):
     return lambda step: 0.5
 
@@ -177,7 +177,7 @@ def that_swaps_data(case):
     def clip(step):
         for tensor in case.lists[case.draw.randrange(5)]:
             with contextlib.suppress(Exception):
-                if not torch._is_functional_tensor(tensor):  # torch itself does not survive that
+                if not torch._is_functional_tensor(tensor):  # torch itself crashes on these
                     tensor.data = torch.zeros(2)
         return 0.5
 
@@ -209,7 +209,7 @@ AT_ODDS = (that_swaps_data, that_replaces_tensors, that_empties_the_lists)
 CLIPS = (that_is_good, that_is_good, that_raises, that_is_no_number, *AT_ODDS)
 
 
-# Where a step may be made.
+# Contexts in which a step may run.
 def nowhere(case):
     return contextlib.nullcontext()
 
@@ -268,20 +268,23 @@ def same(one, other):
 
 
 def kind_of(error):
-    """Return the class of an error; where something is no tensor, it is found by its type or by its attributes."""
+    """Return the class of an error, without differences between the forms.
+
+    An object that is no tensor is found by its type in one form, and by its attributes in another.
+    """
     kinds = {NotImplementedError: RuntimeError, AttributeError: TypeError}
     return kinds.get(type(error), type(error))
 
 
 def run(number):
-    """Run a case in the default form and with foreach=False; return what is wrong, or nothing."""
+    """Run a case in the default form and with foreach=False; return the difference, or nothing."""
     case, other = Case(number), Case(number)
     if case.broken:
         count = len(case.lists[0])
         used = any(tensor is t for tensor in case.broken for column in case.lists for t in column[:count])
-        return "" if case.step() or not used else "nothing was said of memory that is not there"
+        return "" if case.step() or not used else "freed memory raised no error"
     error, expected = case.step(), other.step(foreach=False)
-    if case.clip in AT_ODDS:  # it depends on the form when the clip is called
+    if case.clip in AT_ODDS:  # the form decides when the clip is called
         return ""
     if error and expected and case.faults + (case.clip is not None) > 1:
         return ""
@@ -298,7 +301,7 @@ def run(number):
 
 
 def go_beyond():
-    """Have the kernel write beyond a tensor, which a library with sanitizers must see."""
+    """Make the kernel write beyond a tensor, which a library with sanitizers must detect."""
     from array import array
 
     tensors, count = [torch.ones(10) for _ in range(4)], torch.tensor(2.0)

@@ -1,4 +1,4 @@
-"""ADOPT written to be obviously right: float64, out of place, one line for each line of the algorithm."""
+"""A reference implementation of ADOPT: float64, out of place, one line for each line of the algorithm."""
 
 import torch
 
@@ -48,12 +48,12 @@ class Oracle:
 
 
 def at_least(tensor, low):
-    """Return the maximum with a number, in which NaN stays NaN (torch.max forgets it in old releases)."""
+    """Return the maximum with a number. NaN stays NaN, unlike with torch.max of old releases."""
     return torch.where(tensor < low, torch.full_like(tensor, low), tensor)
 
 
 def real(tensor):
-    """Return a view of `tensor` in which complex numbers are pairs of reals."""
+    """Return a view of `tensor` with each complex number as a pair of reals."""
     return torch.view_as_real(tensor) if torch.is_complex(tensor) else tensor
 
 

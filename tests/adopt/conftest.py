@@ -24,7 +24,7 @@ def pytest_runtest_setup(item):
             pytest.skip(f"torch {torch.__version__}: {reason}")
     if item.get_closest_marker("gpu"):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # 1.7 warns if it finds no driver
+            warnings.simplefilter("ignore")  # torch 1.7 warns if it finds no driver
             if not torch.cuda.is_available():
                 pytest.skip("no GPU at hand")
 
@@ -46,7 +46,7 @@ NEEDS = {
 
 @pytest.fixture(params=FORMS)
 def form(request):
-    """Return the options that choose one form of ADOPT; skip those that this torch cannot run."""
+    """Return the options of one form of ADOPT; skip the forms that this torch cannot run."""
     since, reason = NEEDS.get(request.param, ((0, 0), ""))
     if since > TORCH:
         pytest.skip(f"torch {torch.__version__}: {reason}")
@@ -60,14 +60,14 @@ def form(request):
 
 @pytest.fixture
 def native_kernel():
-    """Skip where there is no native kernel."""
+    """Skip the test if there is no native kernel."""
     if native.why_not():
         pytest.skip(f"no native kernel: {native.why_not()}")
 
 
 @pytest.fixture
 def no_native_kernel(monkeypatch):
-    """Let ADOPT behave as if the native kernel had not been built."""
+    """Make ADOPT behave as if the native kernel had not been built."""
     monkeypatch.setattr(native, "LIBRARY", native.LIBRARY.with_name("absent.so"))
     kernel, missing = native._load()
     monkeypatch.setattr(native, "_kernel", kernel)
@@ -76,6 +76,6 @@ def no_native_kernel(monkeypatch):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Make blocks so small that the parameters of the tests have several."""
+    """Make blocks so small that the parameters of the tests have several of them."""
     for name in ("BLOCK", "BLOCK_FOR_THREADS"):
         monkeypatch.setattr(blocked, name, 3)

@@ -1,8 +1,9 @@
-"""Write cases for kernel_driver.c: steps of ADOPT's kernel, with what they give here, bit for bit.
+"""Write cases for kernel_driver.c: the inputs of steps of ADOPT's kernel, and their results on this machine.
 
     python tests/adopt/kernel_cases.py FILE
 
-What the kernel gives here is compared with the oracle first, within the rounding of its dtype.
+The driver compares its results bit for bit. The results on this machine are first compared with the oracle, within the
+rounding of their dtype.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from adopt_oracle import Oracle, assert_close
 
 from shim.adopt.optimizer import ADOPT
 
-#: Sizes of the parameters of a case: one, the ends of vectors of any width, more than a block.
+#: Sizes of the parameters of a case: one element, sizes around the width of any vector, more than a block.
 SIZES = (1, 7, 33, 200)
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 2e-2}
 EXTREMES = (0.0, -0.0, 1e-40, -1e-40, 1e-30, 3e38, -3e38, math.inf, -math.inf, math.nan)
@@ -34,7 +35,7 @@ def cases():
     from shim.adopt import native
 
     assert native._kernel is not None, native.in_words()
-    native._inspects = False  # then it knows the kind before it calls the kernel
+    native._inspects = False  # the kind of the tensors is then known before the kernel is called
     seen = []
     kernel = native._kernel
 
@@ -78,14 +79,14 @@ def cases():
 
 
 def columns(optimizer, param):
-    """Return the bytes of all that the kernel reads or writes of a parameter, in the order of its table."""
+    """Return the bytes of all tensors of a parameter that the kernel reads or writes, in the order of its table."""
     state = optimizer.state.get(param, {})
     names = ("exp_avg", "exp_avg_sq", "compensation", "step")
     return [raw(param), raw(param.grad), *(raw(state.get(name)) for name in names)]
 
 
 def packed(kind, group, before, after, step):
-    """Return a case as the driver reads it."""
+    """Return a case in the format that the driver reads."""
     bound, exponent = group["clip_lambda"], group["clip_exp"]
     clips = b"" if bound is None else struct.pack(f"<{len(before)}d", *[bound(float(step))] * len(before))
     beta1, beta2 = group["betas"]

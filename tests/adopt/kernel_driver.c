@@ -1,11 +1,11 @@
-/* Calls ADOPT's kernel, out of a library for whatever platform this is compiled for, on the cases of a file, and compares
- * every bit with what the file expects, in each instruction set that the processor has. A NaN equals a NaN: which one an
- * operation gives is the processor's own. Prints how many cases there were; exit code 1 if one differs.
+/* Calls ADOPT's kernel from a library for the platform of this program, on the cases of a file, with each instruction
+ * set that the processor has. Compares every bit with the expected results in the file. Any NaN equals any other:
+ * processors differ in which NaN an operation returns. Prints the number of cases; the exit code is 1 if one differs.
  *
  *     kernel_driver LIBRARY CASES
  *
- * The file is written by tests/adopt/kernel_cases.py: for each case the arguments of shim_adopt_7, and for each parameter
- * its buffers before the step, in the order of the table, and then those that are expected. */
+ * tests/adopt/kernel_cases.py writes the file: for each case the arguments of shim_adopt_7, and for each parameter its
+ * buffers before the step, in the order of the table, and then the expected buffers. */
 
 #include <limits.h>
 #include <stdint.h>
@@ -29,7 +29,7 @@ typedef int (*Use)(int);
 
 enum { COLUMNS = 6, MOST = 64, BFLOAT16 = 2 };
 
-/* Whether two values of so many bytes are the same, or both NaN. */
+/* Returns whether two values of `width` bytes are the same, or both NaN. */
 static int same(const char *a, const char *b, int width) {
     uint64_t x = 0, y = 0, sign, infinity;
     memcpy(&x, a, (size_t)width);
@@ -39,7 +39,7 @@ static int same(const char *a, const char *b, int width) {
     return x == y || ((x & ~sign) > infinity && (y & ~sign) > infinity);
 }
 
-/* Python's struct of native.c: of its functions only those of the GIL are called, the second and the third. */
+/* For the struct Python of native.c. The kernel calls only its functions for the GIL, the second and the third. */
 static void *release(void) { return 0; }
 static void take(void *thread) { (void)thread; }
 
@@ -56,7 +56,7 @@ static void get(FILE *file, void *into, size_t bytes) {
         must(0, "the file of cases ends too early");
 }
 
-/* Runs the cases of a file; adds how many there are and how many differ. */
+/* Runs the cases of a file; adds their number, and the number of those that differ. */
 static void run(Kernel kernel, FILE *file, int *cases, int *wrong) {
     void *python[32] = {0};
     python[1] = (void *)release;

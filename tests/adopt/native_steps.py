@@ -1,4 +1,4 @@
-"""Parameters for ADOPT's native kernel, and steps with them."""
+"""Parameters for tests of ADOPT's native kernel, and a function that steps them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from shim.adopt import ADOPT
 
-#: Marks of a file of tests of the kernel.
+#: The markers of files with tests of the kernel.
 NEEDS_KERNEL = [
     pytest.mark.usefixtures("native_kernel"),
     pytest.mark.torch_from(1, 8, "no views of complex numbers, no complete low precision"),

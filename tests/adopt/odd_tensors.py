@@ -1,4 +1,4 @@
-"""Tensors of all kinds for adopt_fuzz.py, each made out of an ordinary one."""
+"""Tensors of all kinds for adopt_fuzz.py, each made from an ordinary one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import torch
 
 
 class Marked(torch.Tensor):
-    """A class of the user's."""
+    """A subclass of Tensor, as a program may have."""
 
 
 def behind(base, kept):
-    """Make a view that does not begin where its storage does."""
+    """Make a view with a storage offset."""
     return torch.cat([torch.zeros(3, dtype=base.dtype), base.flatten()])[3:].view(base.shape)
 
 
@@ -54,7 +54,7 @@ def of_a_class(base, kept):
 
 
 def misaligned(base, kept):
-    if base.numel() == 0 or base.dtype == torch.bfloat16 or base.is_complex():  # torch does not survive the last one
+    if base.numel() == 0 or base.dtype == torch.bfloat16 or base.is_complex():  # torch crashes on a complex one
         return base
     data = bytearray(b"\0" + base.contiguous().numpy().tobytes())
     return torch.frombuffer(data, dtype=base.dtype, offset=1).view(base.shape)
@@ -124,7 +124,7 @@ GRADIENT = (zero, expanded, sparse, zeros, with_nan, strided, negated, conjugate
 
 
 def is_there(kind):
-    """Say whether this torch can make such a tensor."""
+    """Return whether this torch can make such a tensor."""
     try:
         kind(torch.ones(2, 2), [])
     except (AttributeError, RuntimeError):

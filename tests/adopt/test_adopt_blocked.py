@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("no_native_kernel")
 
 @pytest.fixture
 def sizes(monkeypatch):
-    """Return the list of how large the parameters of each call of the single-tensor form are."""
+    """Return a list to which each call of the single-tensor form adds the sizes of its parameters."""
     seen = []
     step_each = fused.step_each
 
@@ -61,7 +61,7 @@ def test_no_operation_is_larger_than_a_block(sizes, dtype):
     ],
     ids=str,
 )
-def test_who_asks_for_another_form_gets_it(sizes, form, small_blocks):
+def test_an_explicit_form_is_used_instead_of_the_blocked_form(sizes, form, small_blocks):
     p = torch.ones(20, requires_grad="differentiable" not in form)
     optim = ADOPT([p], **form)
     p.grad = torch.ones(20)
@@ -72,7 +72,7 @@ def test_who_asks_for_another_form_gets_it(sizes, form, small_blocks):
 
 
 @pytest.mark.parametrize("offset", [0, 1])
-def test_a_gradient_that_shares_memory_with_its_parameter(offset, small_blocks):
+def test_a_gradient_that_shares_memory_with_its_parameter_gives_the_same_numbers(offset, small_blocks):
     found = []
     for options in ({"foreach": False}, {}):
         memory = torch.linspace(-1.0, 1.0, 21)

@@ -1,4 +1,4 @@
-"""How the native library is built: under one name for every interpreter, and for right numbers."""
+"""The native library is built with one name for every interpreter, and without flags that change results."""
 
 import ctypes
 import os
@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(not (ROOT / "setup.py").exists(), reason="not a checkout"),
 ]
 
-# Another interpreter's variables, and then setup.py with the arguments.
+# Sets the build variables of another interpreter, and runs setup.py with the arguments.
 SETUP = """
 import runpy, sys, sysconfig
 import setuptools, setuptools.command.build_ext
@@ -32,7 +32,7 @@ runpy.run_path("setup.py", run_name="__main__")
 
 def build(folder, *command, others=None, **env):
     """Run setup.py, and return its output."""
-    pytest.importorskip("setuptools", minversion="77")  # of pyproject.toml
+    pytest.importorskip("setuptools", minversion="77")  # older ones refuse the licence
     arguments = ["build", "--build-base", folder / "base", "--build-lib", folder / "lib", *command]
     done = subprocess.run(
         [sys.executable, "-c", SETUP.format(others=others or {}), *map(str, arguments)],
@@ -64,8 +64,8 @@ def test_a_free_threaded_python_gets_a_wheel(tmp_path):
     assert "abi3" not in wheel.name
 
 
-def test_fast_math_is_left_out_of_compiling_and_linking_and_that_is_said(tmp_path):
-    """Linked with it, crtfastmath makes 5e-324 zero in the whole process."""
+def test_fast_math_flags_are_removed_from_compiling_and_linking_with_a_warning(tmp_path):
+    """A library linked with -ffast-math contains crtfastmath, which makes 5e-324 zero in the whole process."""
     build(tmp_path / "plain", CFLAGS="", LDFLAGS="")
     said = build(tmp_path / "fast", CFLAGS="-Ofast -ffast-math -funsafe-math-optimizations", LDFLAGS="-ffast-math")
 
@@ -76,8 +76,8 @@ def test_fast_math_is_left_out_of_compiling_and_linking_and_that_is_said(tmp_pat
     assert 5e-324 * 1.0 != 0.0
 
 
-def test_fast_math_that_comes_another_way_builds_no_kernel(tmp_path):
-    """As out of a compiler's own file of options: the package is built without the kernel then."""
+def test_fast_math_from_a_compilers_own_options_builds_no_kernel(tmp_path):
+    """A compiler may read the flag from a file of options. The package is then built without the kernel."""
     options = tmp_path / "options"
     options.write_text("-ffast-math")
 
@@ -87,7 +87,7 @@ def test_fast_math_that_comes_another_way_builds_no_kernel(tmp_path):
     assert not (tmp_path / "lib" / "shim" / "adopt" / native.LIBRARY.name).exists()
 
 
-def test_a_linker_of_windows_is_asked_for_no_init_function_of_a_module():
+def test_windows_linkers_are_not_asked_to_export_a_module_init_function():
     setuptools = pytest.importorskip("setuptools", minversion="77")
     setup = runpy.run_path(str(ROOT / "setup.py"), run_name="looked at")
 

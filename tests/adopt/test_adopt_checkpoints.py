@@ -1,4 +1,4 @@
-"""Checkpoints of the other ADOPTs load; what cannot be continued is refused with what to do.
+"""Checkpoints of other ADOPT implementations load. Those that cannot be continued are refused with a remedy.
 
 The dictionaries below have the names that torch-adopt 0.1.0, timm 1.0.31 and pytorch_optimizer 4.1.0 write.
 """
@@ -19,7 +19,7 @@ FLAGS = {"maximize": False, "foreach": None, "capturable": False, "differentiabl
 
 
 def interrupted(clip):
-    """Return an oracle after three steps, and a checkpoint's state of it."""
+    """Return an oracle after three steps, and its state as a checkpoint has it."""
     oracle = Oracle(torch.ones(3))
     for grad in GRADS[:3]:
         oracle.step(grad, lr=0.02, betas=(0.8, 0.95), weight_decay=0.1, decouple=True, clip=clip)
@@ -49,7 +49,7 @@ def pytorch_optimizer(state):
 
 
 def one_later(t):
-    """Clip as pytorch_optimizer does, which counts the step before it clips."""
+    """Return a clip as in pytorch_optimizer, which counts the step before it clips."""
     return (t + 1) ** 0.25
 
 
@@ -62,7 +62,7 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_a_run_of_another_implementation_goes_on(writer):
+def test_a_checkpoint_of_another_implementation_continues(writer):
     write, options, clip = WRITERS[writer]
     oracle, state = interrupted(clip)
     p = torch.nn.Parameter(oracle.p.float())
@@ -79,7 +79,7 @@ def test_a_run_of_another_implementation_goes_on(writer):
 
 
 @pytest.mark.parametrize("damage", ["step is a number", "no step", "no exp_avg", "None", "no keys"])
-def test_what_is_missing_or_none_is_mended(damage):
+def test_missing_keys_and_none_are_replaced(damage):
     _, state = interrupted(lambda t: t**0.25)
     saved = reference(state)
     if damage == "step is a number":
@@ -116,7 +116,7 @@ def test_an_adam_checkpoint_says_what_to_do(other):
         ADOPT([p]).load_state_dict(adam.state_dict())
 
 
-def test_a_checkpoint_of_a_stranger_says_what_to_do():
+def test_a_checkpoint_of_an_unknown_optimizer_says_what_to_do():
     p = torch.nn.Parameter(torch.ones(3))
     sgd = torch.optim.SGD([p], lr=0.1, momentum=0.9)
     p.grad = torch.ones(3)
@@ -127,7 +127,7 @@ def test_a_checkpoint_of_a_stranger_says_what_to_do():
 
 
 @pytest.mark.parametrize("key", ["caution", "cautious", "stable_adamw", "fixed_decay", "corrected_weight_decay"])
-def test_other_mathematics_is_refused(key):
+def test_a_checkpoint_of_a_different_algorithm_is_refused(key):
     saved = timm(interrupted(None)[1])
     saved["param_groups"][0][key] = True
 
@@ -148,7 +148,7 @@ def trained():
 
 def put(name, value):
     def damage(saved):
-        state = saved["state"][saved["param_groups"][1]["params"][0]]  # torch 1.4 has no numbers for it
+        state = saved["state"][saved["param_groups"][1]["params"][0]]  # torch 1.4 does not number the parameters
         state[name] = value(state[name]) if callable(value) else value
 
     return damage
@@ -159,7 +159,7 @@ def put_state(value):
 
 
 def emptied(value):
-    """Return a tensor whose memory is gone: torch itself would read beyond it."""
+    """Return a tensor whose memory was freed: torch itself would read beyond it."""
     value = value.clone()
     value.storage().resize_(0)
     return value
@@ -169,7 +169,7 @@ def put_option(**options):
     return lambda saved: saved["param_groups"][1].update(options)
 
 
-# What is wrong with a checkpoint -> what is done to it, and what the error says.
+# Fault of a checkpoint -> a function that makes it, and the message of the error.
 PARAMETER, GROUP = r"of parameter 1 \('bias'\) in the state_dict", r"param_groups\[1\] of the state_dict"
 DAMAGES = {
     "shape": (put("exp_avg", torch.ones(5)), f"exp_avg {PARAMETER} has the shape \\[5\\], the parameter \\[4\\]"),
@@ -234,7 +234,7 @@ META = {
     "name", [*DAMAGES, *(pytest.param(n, marks=pytest.mark.torch_from(2, 0, "meta")) for n in META)]
 )
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
-def test_what_does_not_fit_is_named_and_nothing_is_changed(name):
+def test_a_mismatch_is_named_and_changes_nothing(name):
     damage, message = {**DAMAGES, **META}[name]
     optimizer = trained()
     saved = optimizer.state_dict()
@@ -253,7 +253,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_changed(name):
     assert all(torch.equal(b[n], state[n]) for b, state in zip(before, optimizer.state.values()) for n in b)
 
 
-#: Where something else may stand in a checkpoint, or nothing.
+#: Places in a checkpoint whose object is replaced by another one, or removed.
 PLACES = {
     "all": (),
     "state": ("state",),
@@ -291,7 +291,7 @@ OTHERS = [
 
 
 def with_another(container, path, other):
-    """Return a container in which another object stands in a place."""
+    """Return a container with another object in a place."""
     if not path:
         return other
     changed = copy.copy(container)
@@ -306,7 +306,7 @@ def with_another(container, path, other):
 
 @pytest.mark.parametrize("without", [None, "exp_avg", "step"])
 @pytest.mark.parametrize("place", PLACES)
-def test_whatever_stands_in_a_checkpoint_it_loads_or_the_error_says_what_is_wrong(place, without):
+def test_any_checkpoint_loads_or_the_error_says_what_is_wrong(place, without):
     refused = 0
     for other in OTHERS:
         optimizer = trained()
@@ -337,7 +337,7 @@ def test_whatever_stands_in_a_checkpoint_it_loads_or_the_error_says_what_is_wron
 def test_hooks_see_a_state_before_it_is_checked_and_after_it_is_loaded():
     optimizer, other = trained(), trained()
     saved = optimizer.state_dict()
-    saved["state"] = {i: {"momentum": s["exp_avg"], **s} for i, s in saved["state"].items()}  # which ADOPT refuses
+    saved["state"] = {i: {"momentum": s["exp_avg"], **s} for i, s in saved["state"].items()}  # ADOPT refuses it
     seen = []
 
     def before(_, state_dict):

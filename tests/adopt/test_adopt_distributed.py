@@ -1,4 +1,4 @@
-"""Two gloo processes train to the parameters of one process, in every way that torch distributes."""
+"""Two gloo processes train the same parameters as one process, with every kind of torch's data parallelism."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ SOURCE = Path(shim.__file__).parent.parent
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="this torch is built without distributed")
 
 TORCH = tuple(int(n) for n in torch.__version__.split("+")[0].split(".")[:2])
-# Since when each way runs on a CPU: in 2.6, FSDP2 wants a GPU's stream as soon as a model is called.
+# The release since which each way runs on a CPU. In torch 2.6, FSDP2 uses a GPU stream when a model is called.
 SINCE = {
     "ddp": (1, 8),
     "zero": (1, 12),
@@ -55,11 +55,11 @@ def launch(ways, folder, ranks):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Return what each way trained: the ways of two processes first, then, after their checkpoint, of one."""
+    """Return the trained parameters of each way: first in two processes, then in one, from their checkpoint."""
     folder = tmp_path_factory.mktemp("ranks")
     ways = [way for way, since in SINCE.items() if since <= TORCH]
     if not ways:
-        pytest.skip(f"torch {torch.__version__}: too old for each of the ways")
+        pytest.skip(f"torch {torch.__version__}: too old for all of the ways")
     results = launch(ways, folder, [0, 1])
     results.update(launch(["one", "load"] if "save" in ways else ["one"], folder, [-1]))
     return results
@@ -73,7 +73,7 @@ def assert_same(ours, expected):
 
 def skip_unless(way):
     if SINCE[way] > TORCH:
-        pytest.skip(f"torch {torch.__version__}: {way} is not there, or not on a CPU")
+        pytest.skip(f"torch {torch.__version__}: {way} does not exist, or not on a CPU")
 
 
 @pytest.mark.parametrize("way", ["ddp", "zero", "fsdp1", "fsdp2", "fsdp2_foreach"])

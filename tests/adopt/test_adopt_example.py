@@ -1,4 +1,4 @@
-"""The example shows what it says: Adam runs to the wrong end, ADOPT arrives."""
+"""In the example Adam converges to the wrong point and ADOPT to the optimum."""
 
 import importlib.util
 from pathlib import Path
@@ -9,7 +9,7 @@ EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "adopt_vs_adam.py"
 
 
 @pytest.mark.torch_from(1, 8, "the example is for current releases")
-def test_adam_runs_to_the_wrong_end_and_adopt_arrives():
+def test_adam_converges_to_the_wrong_point_and_adopt_to_the_optimum():
     spec = importlib.util.spec_from_file_location("adopt_vs_adam", EXAMPLE)
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)

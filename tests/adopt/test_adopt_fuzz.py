@@ -1,4 +1,4 @@
-"""Whatever ADOPT is given and whatever happens around it, it does what foreach=False does, and the process lives."""
+"""With any inputs and in any context ADOPT does the same as with foreach=False, and the process does not crash."""
 
 import os
 import threading
@@ -15,13 +15,13 @@ pytestmark = pytest.mark.usefixtures("native_kernel")
 HERE = Path(__file__).resolve().parent
 
 
-#: Who looks at tensors: the library, with all that it can use, or without a part of it, or Python.
+#: Ways to inspect tensors: the library with all that it can use, the library without a part of it, and Python.
 LOOKS = [[], ["--python"], ["--no-exchange"], ["--exchange"]]
 
 
 @pytest.mark.torch_from(2, 0, "no functional tensors, no vmap")
 @pytest.mark.parametrize("look", LOOKS, ids=str)
-def test_groups_out_of_all_kinds_of_tensors_step_as_with_foreach_false(look, python):
+def test_groups_of_all_kinds_of_tensors_step_as_with_foreach_false(look, python):
     """600 cases of adopt_fuzz.py; `nox -s sanitize` runs many more."""
     seed = str(10**6 * LOOKS.index(look))
 
@@ -48,7 +48,7 @@ def shortened(p):
 @pytest.mark.torch_from(2, 0, "no untyped storage")
 @pytest.mark.parametrize("victim", ["param", "grad", "exp_avg", "exp_avg_sq"])
 @pytest.mark.parametrize("form", [{}, {"foreach": True}, {"foreach": False}], ids=str)
-def test_memory_that_a_clip_frees_is_missed_before_it_is_touched(form, victim):
+def test_memory_that_a_clip_frees_is_detected_before_it_is_accessed(form, victim):
     def clip(step):
         for p in params:
             freed({"param": p, "grad": p.grad, **optim.state[p]}[victim])
@@ -58,7 +58,7 @@ def test_memory_that_a_clip_frees_is_missed_before_it_is_touched(form, victim):
     optim = ADOPT(params, clip_lambda=clip, **form)
     for p in params:
         p.grad = torch.ones_like(p)
-    optim.step()  # the first one asks for no clip
+    optim.step()  # the first step calls no clip
 
     with pytest.raises(RuntimeError, match="its storage was freed"):
         optim.step()
@@ -66,14 +66,14 @@ def test_memory_that_a_clip_frees_is_missed_before_it_is_touched(form, victim):
 
 @pytest.mark.torch_from(2, 0, "no untyped storage")
 @pytest.mark.parametrize("change", [swapped, freed, shortened])
-def test_what_user_code_does_right_before_the_kernel_is_seen(change, monkeypatch):
+def test_changes_by_user_code_right_before_the_kernel_are_detected(change, monkeypatch):
     if not native._inspects:
-        pytest.skip(f"torch {torch.__version__}: Python looks, and holds the memory")
+        pytest.skip(f"torch {torch.__version__}: Python inspects the tensors, and holds their memory")
     optim = stepped(torch.nn.Parameter(torch.ones(1000)), steps=2)
     p = optim.param_groups[0]["params"][0]
     threads, kernel, answers = torch.get_num_threads, native._kernel, []
 
-    def interrupted():  # as by a signal, or by a finalizer
+    def interrupted():  # as a signal handler or a finalizer would be called
         monkeypatch.setattr(torch, "get_num_threads", threads)
         change(p)
         return threads()
@@ -100,7 +100,7 @@ def many():
     return [torch.nn.Parameter(torch.linspace(0, 1, 5000 + i)) for i in range(30)]
 
 
-def test_threads_that_step_their_own_optimizers_get_the_numbers_of_one():
+def test_threads_that_step_their_own_optimizers_compute_what_one_thread_does():
     expected = many()
     stepped(*expected, steps=20)
     groups = [many() for _ in range(4)]
@@ -181,7 +181,7 @@ def test_after_a_fork_it_steps_wherever_torchs_fused_adam_does(threads, python):
 
     assert said.returncode == 0, said.stderr
     if threads == "2" and said.stdout == "[]\n":
-        return  # GNU's OpenMP cannot go on with its threads in a child, under torch's Adam neither
+        return  # GNU's OpenMP cannot use its threads in a forked child; torch's Adam fails there, too
     assert said.stdout == "['Adam', 'ADOPT']\n"
 
 
@@ -211,7 +211,7 @@ EXCHANGES = {
 
 
 @pytest.mark.parametrize("name", EXCHANGES)
-def test_an_exchange_that_is_not_what_it_should_be_is_not_called(name, python):
+def test_an_unexpected_exchange_api_is_not_called(name, python):
     words, value = EXCHANGES[name]
 
     said = python(EXCHANGE.format(words=words, value=value), door="src")
@@ -219,18 +219,18 @@ def test_an_exchange_that_is_not_what_it_should_be_is_not_called(name, python):
     assert (said.returncode, said.stdout) == (0, "True True\n"), said.stderr
 
 
-def test_torchs_objects_are_read_only_where_they_are_as_expected(monkeypatch):
+def test_tensors_are_not_read_directly_if_dispatch_keys_are_unexpected(monkeypatch):
     if not native._inspects:
-        pytest.skip(f"torch {torch.__version__}: not read at all")
+        pytest.skip(f"torch {torch.__version__}: tensors are not read directly")
     keys = SimpleNamespace(raw_repr=lambda: 2**61 + 3)
     monkeypatch.setattr(torch._C, "_dispatch_keys", lambda tensor: keys)
 
     assert not native._load_python()[0]
 
 
-@pytest.mark.torch_from(2, 0, "torch's objects are not read at all")
+@pytest.mark.torch_from(2, 0, "tensors are not read directly")
 @pytest.mark.parametrize("words", [0, 6, "offset"])
-def test_without_an_exchange_too(monkeypatch, words):
+def test_tensors_are_not_read_directly_if_their_layout_is_unexpected(monkeypatch, words):
     monkeypatch.delattr(torch.Tensor, "__dlpack_c_exchange_api__", raising=False)
     inspects, python = native._load_python()
     assert inspects

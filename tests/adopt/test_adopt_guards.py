@@ -1,4 +1,4 @@
-"""ADOPT is guarded by the same guards as Adam, whichever came first, and says what is wrong where it is not."""
+"""ADOPT has the guards of Adam, in any order of import and activation; without guards its error names the cause."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import torch
 import shim
 from shim.adopt import ADOPT, functional, optimizer
 
-warned = pytest.warns(shim.NoneWeightDecayWarning)
+
+def warned():
+    """Return a context in which shim must warn about a None."""
+    return pytest.warns(shim.NoneWeightDecayWarning)
 
 
 def one_parameter():
@@ -30,11 +33,11 @@ def stepped(foreach, weight_decay, in_group):
 
 @pytest.mark.parametrize("foreach", [False, True])
 @pytest.mark.parametrize("in_group", [False, True], ids=["constructor", "group"])
-def test_none_is_zero_though_adopt_was_imported_before_activation(foreach, in_group):
+def test_none_is_zero_if_adopt_was_imported_before_activation(foreach, in_group):
     if foreach and not functional._torch.HAS_FOREACH:
         pytest.skip(f"no list operations in torch {torch.__version__}")
     expected = stepped(foreach, 0.0, in_group)
-    with shim.activated(), warned:
+    with shim.activated(), warned():
         assert torch.equal(stepped(foreach, None, in_group), expected)
 
 
@@ -51,11 +54,11 @@ def test_none_handed_to_a_functional_form_is_zero(form, monkeypatch):
 
         expected = stepped(form == "_multi_tensor_adopt", 0.0, False)
         monkeypatch.setattr(caller, form, with_none)
-        with warned:
+        with warned():
             assert torch.equal(stepped(form == "_multi_tensor_adopt", 0.0, False), expected)
 
 
-def test_status_lists_it():
+def test_status_lists_adopt_and_its_functional_forms():
     with shim.activated():
         outcome = {one.patch: one for one in shim.status().outcomes}["adopt"]
     assert outcome.state == "applied"
@@ -73,6 +76,6 @@ def test_adopt_imported_after_activation_and_before_torch_is_guarded(python):
 
 
 @pytest.mark.parametrize("in_group", [False, True], ids=["constructor", "group"])
-def test_without_activation_it_says_what_is_wrong(in_group):
+def test_without_activation_none_is_a_type_error_that_says_what_to_do(in_group):
     with pytest.raises(TypeError, match=r"weight_decay=None is not a number.*activate shim"):
         stepped(False, None, in_group)

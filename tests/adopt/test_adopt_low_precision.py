@@ -33,7 +33,7 @@ def expected(lr, steps):
 
 @pytest.mark.parametrize("dtype", LOW, ids=str)
 @pytest.mark.parametrize("lr, steps", [(1e-4, 400), (1e-6, 2000)], ids=["1e-4", "1e-6"])
-def test_a_weight_does_not_stand_still(form, dtype, lr, steps):
+def test_small_updates_move_a_low_precision_weight_as_they_move_a_float32_one(form, dtype, lr, steps):
     oracle = expected(lr, steps)
 
     p, optimizer = trained(dtype, form, lr, steps)
@@ -41,7 +41,7 @@ def test_a_weight_does_not_stand_still(form, dtype, lr, steps):
     if lr == 1e-4:
         assert abs(oracle.p[0].item() - 0.96) < 0.0012
         assert abs(p[0].item() - 0.96) < 0.0096
-    # With the compensation the weight is as good as a float32 one, which rounds by 2**-25 below 1.
+    # With the compensation the weight is as exact as a float32 weight, which rounds by 2**-25 below 1.
     assert_close(p.double() + optimizer.state[p]["compensation"].double(), oracle.p, steps * 2**-25)
 
 
@@ -58,7 +58,7 @@ def test_the_state_is_float32_and_survives_a_checkpoint(form, dtype):
 
 
 @pytest.mark.parametrize("dtype", LOW, ids=str)
-def test_it_is_deterministic_and_leaves_the_random_generator_alone(form, dtype):
+def test_steps_are_deterministic_and_do_not_use_the_random_generator(form, dtype):
     before = torch.get_rng_state()
 
     first, _ = trained(dtype, form, 1e-4, 50)
@@ -76,7 +76,7 @@ def skip_without_arithmetic(dtype):
 
 
 @pytest.mark.parametrize("dtype", LOW, ids=str)
-def test_rounding_to_nearest_is_the_plain_behaviour(form, dtype):
+def test_rounding_to_nearest_loses_small_updates_and_keeps_no_compensation(form, dtype):
     skip_without_arithmetic(dtype)
 
     p, optimizer = trained(dtype, form, 1e-4, 50, rounding="nearest")
@@ -97,7 +97,7 @@ def test_an_infinite_weight_stays_infinite(form):
     assert p.tolist() == [float("inf"), 1.0]
 
 
-def test_mixed_dtypes_in_one_group(form):
+def test_parameters_of_mixed_dtypes_in_one_group_move_alike(form):
     params = [torch.nn.Parameter(torch.ones(2, dtype=d)) for d in (torch.float32, torch.bfloat16, torch.float64)]
     optimizer = ADOPT(params, lr=1e-3, **form)
 
@@ -112,7 +112,7 @@ def test_mixed_dtypes_in_one_group(form):
 
 
 @pytest.mark.parametrize("dtype", LOW, ids=str)
-def test_stochastic_rounding_arrives_on_average_without_compensation(form, dtype):
+def test_stochastic_rounding_reaches_the_exact_value_on_average(form, dtype):
     p = torch.nn.Parameter(torch.ones(4096, dtype=dtype))
     optimizer = ADOPT([{"params": [p], "rounding": "stochastic"}], lr=1e-4, **form)
 
@@ -128,7 +128,7 @@ def test_stochastic_rounding_arrives_on_average_without_compensation(form, dtype
 def test_stochastic_rounding_is_the_same_in_every_form():
     paths = []
     for form in [{"foreach": False}, {"foreach": True}, {"foreach": False, "capturable": True}]:
-        # Another dtype between them: the second of its kind is still the third parameter.
+        # A parameter of another dtype lies between the two: the second of its dtype is still the third parameter.
         params = [torch.nn.Parameter(torch.ones(64, dtype=d)) for d in (LOW[0], torch.float32, LOW[0])]
         optimizer = ADOPT([{"params": params, "rounding": "stochastic"}], lr=1e-3, clip_exp=None, **form)
         for k in range(20):
@@ -141,8 +141,8 @@ def test_stochastic_rounding_is_the_same_in_every_form():
     assert not torch.equal(paths[0][0], paths[0][1]), "each parameter has random numbers of its own"
 
 
-# One for each kind of neighbourhood, in both dtypes: normal numbers, either side of a power of 2, subnormals of
-# float16, and what lies between zero and the smallest of them.
+# One value for each kind of neighbours, in both dtypes: normal numbers, either side of a power of 2, subnormals of
+# float16, and values between zero and the smallest subnormal.
 BETWEEN = [1.0001, -1.0001, 0.9999, 3.1415927, -1e-3, 65503.9, 2.0**-14 * 0.9999, 3.3e-6, 1e-8, -1e-8]
 
 
@@ -167,11 +167,11 @@ def test_stochastic_rounding_takes_one_of_the_two_neighbours_and_is_unbiased(dty
 
 
 @pytest.mark.parametrize("dtype", LOW, ids=str)
-def test_stochastic_rounding_keeps_what_the_dtype_holds(dtype):
+def test_stochastic_rounding_keeps_representable_values(dtype):
     info = torch.finfo(dtype)
     held = [0.0, 1.0, -2.5, info.tiny, info.max, -info.max, math.inf, -math.inf, math.nan]
     held += [2.0**-24, 5 * 2.0**-24]  # subnormal in float16
-    held += [2.0**-130, -(2.0**-126)] if dtype == torch.bfloat16 else []  # subnormal and close to it in bfloat16
+    held += [2.0**-130, -(2.0**-126)] if dtype == torch.bfloat16 else []  # subnormal, and nearly subnormal, in bfloat16
     exact = torch.tensor(held).repeat(100)
     param = torch.empty(len(exact), dtype=dtype)
 
@@ -249,5 +249,5 @@ def test_autograd_goes_through_a_stochastically_rounded_step():
     optimizer.step()
     p.sum().backward()
 
-    # The second step moves by lr * (1 - beta1), as if it was not rounded.
+    # The second step has the gradient of a step of lr * (1 - beta1) without rounding.
     assert abs(lr.grad.item() + 8 * 0.1) < 1e-6

@@ -1,4 +1,4 @@
-"""The native kernel of ADOPT: what it takes, and what it leaves to others."""
+"""The native kernel of ADOPT steps the parameters that it supports, and leaves the others to another form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = NEEDS_KERNEL
 
 @pytest.fixture
 def refused(monkeypatch):
-    """Return the list of how many parameters of each group the kernel left to others."""
+    """Return a list to which each group adds the number of parameters that the kernel left to another form."""
     counts = []
     step, step_group = native.step_, native.step_group
 
@@ -38,11 +38,11 @@ def refused(monkeypatch):
 
 @pytest.fixture(params=["in C", "in Python"])
 def looked_at(request, monkeypatch):
-    """Check the tensors in each of the two ways, from C and from Python; an old torch has only the latter."""
+    """Inspect the tensors from C and from Python. With an old torch it is possible only from Python."""
     if request.param == "in Python":
         monkeypatch.setattr(native, "_inspects", False)
     elif not native._inspects:
-        pytest.skip(f"torch {torch.__version__}: its objects are not read")
+        pytest.skip(f"torch {torch.__version__}: tensors are not read directly")
 
 
 def float16():
@@ -71,12 +71,12 @@ def of_all_kinds():
     return as_parameters([a.t(), a, b.double(), c.bfloat16(), channels_last])
 
 
-# What the parameters are -> how many of them the kernel leaves to others.
+# Kind of the parameters -> how many of them the kernel leaves to another form.
 CASES = {of_all_kinds: 0, sharing: 0, float16: 3, strided: 3, of_a_class: 3}
 
 
 @pytest.mark.parametrize("make", CASES, ids=lambda make: make.__name__)
-def test_what_the_kernel_cannot_take_goes_another_way_to_the_same_place(make, refused, looked_at):
+def test_parameters_that_the_kernel_cannot_take_get_the_same_result_another_way(make, refused, looked_at):
     params, others = make(), make()
     with torch.no_grad():
         for p, q in zip(params, others):
@@ -102,7 +102,7 @@ def odd_gradients():
 
 
 @pytest.mark.parametrize("name, grad", list(odd_gradients()), ids=lambda value: value if isinstance(value, str) else "")
-def test_a_gradient_in_another_layout_counts_as_what_it_says(name, grad, refused, looked_at):
+def test_a_gradient_in_another_layout_gives_the_same_numbers(name, grad, refused, looked_at):
     p, q = (torch.nn.Parameter(ordinary()[0]) for _ in range(2))
 
     optimizers = ADOPT([p], **OPTIONS, fused=True), ADOPT([q], **OPTIONS, foreach=False)
@@ -144,7 +144,7 @@ def in_low_precision(p):
     [reshaped, shortened, of_another_dtype, sparse, without_gradient, in_low_precision],
     ids=lambda f: f.__name__,
 )
-def test_what_becomes_of_a_tensor_between_two_steps_is_seen(change):
+def test_changes_of_a_tensor_between_two_steps_are_detected(change):
     def run(**form):
         params = as_parameters(ordinary())
         optim = steps(params, [torch.ones_like(p) for p in params], **form)
@@ -165,25 +165,25 @@ def test_what_becomes_of_a_tensor_between_two_steps_is_seen(change):
             assert_close(p, q, 1e-2 if change is in_low_precision else 2e-6)
 
 
-def test_many_parameters_are_gone_through_without_a_line_of_python_for_each(monkeypatch):
+def test_a_step_runs_no_line_of_python_per_parameter(monkeypatch):
     if not native._inspects:
-        pytest.skip(f"torch {torch.__version__}: its objects are not read")
+        pytest.skip(f"torch {torch.__version__}: tensors are not read directly")
     params = as_parameters(ordinary())
     optim = steps(params, [torch.ones_like(p) for p in params], fused=True)
     monkeypatch.setattr(optim, "_init_group", lambda *args: pytest.fail("went through the group"))
     before = [p.detach().clone() for p in params]
 
     optim.step()
-    params[1].grad = None  # nor if one of them has no gradient
+    params[1].grad = None  # also if one of them has no gradient
     optim.step()
 
     assert [int(optim.state[p]["step"]) for p in params] == [6, 5, 6]
     assert not any(torch.equal(p, q) for p, q in zip(params, before))
 
 
-def test_parameters_that_are_frozen_stay_and_cost_no_line_of_python(monkeypatch):
+def test_frozen_parameters_stay_and_run_no_line_of_python(monkeypatch):
     if not native._inspects:
-        pytest.skip(f"torch {torch.__version__}: its objects are not read")
+        pytest.skip(f"torch {torch.__version__}: tensors are not read directly")
     params = as_parameters(ordinary())
     params[0].requires_grad_(False)
     frozen = params[0].clone()
@@ -270,7 +270,7 @@ def test_an_overlap_is_found_wherever_the_tensors_lie(seed, monkeypatch):
     monkeypatch.setattr(native, "_kernel", lambda *args: answers.append(kernel(*args)) or answers[-1])
 
     def step(starts):
-        # Of a buffer each, and of many buffers, so that addresses differ in high digits and in low ones.
+        # Tensors of one buffer each, and of many buffers: their addresses differ in high digits and in low digits.
         buffers = [torch.zeros(16 * 64 + 1 + draw.randrange(9999)) for _ in range(8)]
         params = [torch.nn.Parameter(buffer[start : start + 16]) for buffer in buffers for start in starts]
         draw.shuffle(params)
@@ -284,10 +284,10 @@ def test_an_overlap_is_found_wherever_the_tensors_lie(seed, monkeypatch):
 
     starts[draw.randrange(63)] += 1
     step(starts)
-    assert answers[1:] == [1] + [0] * 8 * 64  # and then one by one
+    assert answers[1:] == [1] + [0] * 8 * 64  # and then each parameter in a separate call
 
 
-def test_a_state_of_another_shape_is_an_error_as_ever():
+def test_a_state_of_another_shape_is_an_error():
     params, grads, m, v = (ordinary(seed) for seed in range(4))
     m[1] = m[1].reshape(3, 4)
 
@@ -296,7 +296,7 @@ def test_a_state_of_another_shape_is_an_error_as_ever():
 
 
 @pytest.mark.parametrize("column", range(1, 5))
-def test_a_list_that_is_too_short_is_an_error_as_ever(column, looked_at):
+def test_a_list_that_is_too_short_is_an_error(column, looked_at):
     columns = [[torch.ones(4) for _ in range(12)] for _ in range(4)] + [[torch.tensor(2.0) for _ in range(12)]]
     del columns[column][8:]
 
@@ -304,7 +304,7 @@ def test_a_list_that_is_too_short_is_an_error_as_ever(column, looked_at):
         functional(*columns, fused=True)
 
 
-def test_with_grad_enabled_a_leaf_is_protected_as_ever():
+def test_with_grad_enabled_a_step_on_a_leaf_is_an_error():
     params, grads, m, v = (ordinary(seed) for seed in range(4))
 
     with pytest.raises(RuntimeError, match="leaf"):
@@ -327,12 +327,12 @@ def test_autograd_notices_that_a_parameter_was_changed(count):
     assert p.grad._version == 0, "the gradient is only read"
 
 
-def test_a_clip_gets_each_step_once(refused):
+def test_a_clip_is_called_once_for_each_step(refused):
     seen = []
     params = as_parameters(ordinary())
     optim = ADOPT(params, fused=True, clip_lambda=lambda t: seen.append(t) or 1.0)
     for k in range(3):
-        for p in params[: 2 if k == 0 else 3]:  # the third joins late
+        for p in params[: 2 if k == 0 else 3]:  # the third parameter joins late
             p.grad = torch.ones_like(p)
         optim.step()
 

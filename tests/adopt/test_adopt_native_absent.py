@@ -1,4 +1,4 @@
-"""Without the native kernel ADOPT takes another form, and says which."""
+"""Without the native kernel ADOPT uses another form, and reports which one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_without_the_kernel_fused_is_refused_and_the_default_works(no_native_ker
     assert not torch.equal(p, torch.ones(3))
 
 
-def test_the_form_can_be_seen(request):
+def test_repr_and_status_name_the_form(request):
     groups = [{"params": as_parameters(ordinary())}, {"params": [torch.nn.Parameter(torch.ones(3))], "foreach": False}]
 
     assert "Form of group 0: fused, native kernel\nForm of group 1: single tensor\n)" in repr(ADOPT(groups))
@@ -41,10 +41,10 @@ def test_the_form_can_be_seen(request):
     assert f"ADOPT on the CPU: {said}" in str(shim.status())
 
 
-def test_a_run_with_the_kernel_goes_on_where_there_is_none(no_native_kernel):
+def test_a_checkpoint_of_a_run_with_the_kernel_continues_without_it(no_native_kernel):
     p = torch.nn.Parameter(torch.ones(3))
     optim = ADOPT([p], lr=0.1)
-    optim.param_groups[0]["fused"] = True  # as a checkpoint says
+    optim.param_groups[0]["fused"] = True  # a checkpoint may set it
     for _ in range(3):
         p.grad = torch.ones(3)
         optim.step()

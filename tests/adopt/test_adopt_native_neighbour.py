@@ -1,4 +1,4 @@
-"""The native kernel is a good neighbour: of threads and the GIL, of signals, on every processor."""
+"""The native kernel releases the GIL, uses torch's threads, lets signals through, and runs on every processor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_an_error_of_a_signal_handler_after_the_kernel_is_raised_and_the_step_is
 
     def interrupted(*args):
         assert kernel(*args) == 0
-        raise RuntimeError("time is up")  # as Python raises it when the call returns
+        raise RuntimeError("time is up")  # Python calls the handler when the call of the kernel returns
 
     p, q = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
     optim, _ = (steps([each], [torch.ones(3)], count, fused=True) for each, count in ((p, 2), (q, 3)))
@@ -36,7 +36,7 @@ def test_an_error_of_a_signal_handler_after_the_kernel_is_raised_and_the_step_is
     assert torch.equal(p, q) and int(optim.state[p]["step"]) == 3
 
 
-def test_the_gil_is_released(monkeypatch):
+def test_the_kernel_releases_the_gil(monkeypatch):
     kernel, inside = native._kernel, []
 
     def timed(*args):
@@ -65,11 +65,11 @@ def test_the_gil_is_released(monkeypatch):
         stop.set()
         watcher.join()
 
-    # With the GIL held, at most one would be seen at either end of a call.
+    # If the kernel held the GIL, the other thread could count at most once at each end of a call.
     assert max(sum(begin < at < end for at in seen) for begin, end in inside) > 2
 
 
-def test_two_threads_that_step_two_optimizers_at_once_give_the_numbers_of_one():
+def test_two_threads_that_step_two_optimizers_at_once_compute_what_one_thread_does():
     def train(seed):
         generator = torch.Generator().manual_seed(seed)
         params = as_parameters([torch.randn(n, generator=generator) for n in (1, 33, 70_000)])
@@ -94,7 +94,7 @@ def test_two_threads_that_step_two_optimizers_at_once_give_the_numbers_of_one():
 
 
 @pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python needs its GIL")
-def test_a_python_without_a_gil_stays_without_one(python):
+def test_a_free_threaded_python_stays_without_a_gil(python):
     code = """
     import sys
     sys.modules["triton"] = None  # torch's first optimizer imports it, and it wants the GIL
@@ -163,21 +163,21 @@ print(counts, workers, runtimes() == loaded, len(loaded))
 
 
 @pytest.mark.skipif(not sysconfig.get_platform().startswith("linux"), reason="counts threads in /proc")
-def test_threads_are_torchs_own_and_as_many_as_it_says(python):
+def test_the_kernel_uses_torchs_threads_and_their_number(python):
     if native._parallel is None:
         pytest.skip("this torch has no OpenMP runtime with GOMP_parallel")
 
     said = python(NEIGHBOUR, door="src", env={"OMP_NUM_THREADS": "1"})
 
     assert said.returncode == 0, said.stderr
-    # Three threads are two more, of which torch's own operation then makes use, and two are one less, which may take
-    # its time to end. A DataLoader's worker stays alone. No further runtime is loaded.
+    # With three threads there are two more, which torch's own operation then uses. With two there is one less, which
+    # may end late. A DataLoader's worker stays single-threaded. No other OpenMP runtime is loaded.
     assert said.stdout == "[(0, 0), (2, 0), (-1, 0)] [[0.0, 1.0], [0.0, 1.0]] True 1\n"
 
 
 @pytest.fixture
 def use_set():
-    """Return the function that chooses one of the instruction sets of the kernel, and says which it took."""
+    """Return the function that selects an instruction set of the kernel and returns the selected one."""
     use = ctypes.CDLL(str(native.LIBRARY)).shim_adopt_use_3
     yield use
     use(BEST)

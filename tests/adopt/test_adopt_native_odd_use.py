@@ -1,4 +1,4 @@
-"""Odd options, clips, containers and tensors do with the native kernel what they do in every form."""
+"""Unusual options, clips, containers and tensors do the same with the native kernel as in every form."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_integers_are_refused():
 
 
 @pytest.mark.torch_from(1, 9, "no inference mode")
-def test_tensors_of_inference_mode():
+def test_tensors_of_inference_mode_are_stepped_as_with_foreach_false():
     with torch.inference_mode():
         p, q = torch.ones(3), torch.ones(3)
         steps([p], [torch.ones(3)], fused=True)
@@ -32,7 +32,7 @@ def test_tensors_of_inference_mode():
 
 
 @pytest.mark.torch_from(2, 0, "no dispatch modes")
-def test_a_mode_that_watches_operations_sees_them():
+def test_a_torch_dispatch_mode_sees_the_operations():
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Watch(TorchDispatchMode):
@@ -65,7 +65,7 @@ TAMPERED = {
 @pytest.mark.parametrize(
     "option, value", [(option, value) for option, values in TAMPERED.items() for value in values], ids=repr
 )
-def test_an_option_that_no_constructor_takes_does_the_same_in_every_form(option, value):
+def test_an_option_that_the_constructor_refuses_does_the_same_in_every_form(option, value):
     def outcome(form):
         p = torch.nn.Parameter(torch.tensor([-1.0, 0.0, 1.0]))
         optim = ADOPT([p], lr=0.1, weight_decay=0.1, foreach=form)
@@ -96,7 +96,7 @@ def test_a_clip_that_turns_gradients_on_is_an_error_in_every_form(form):
         steps([p], [torch.ones(3)] * 2, clip_lambda=clip, foreach=form)
 
 
-#: Clips that are no ordinary number -> the first release of torch whose clamp takes them.
+#: Clips that are no float -> the first release of torch whose clamp accepts them.
 CLIPS = {
     "0-dim tensor": (lambda t: torch.tensor(0.5), (1, 4)),
     "tensor of one": (lambda t: torch.tensor([0.5]), (1, 9)),
@@ -114,7 +114,7 @@ CLIPS = {
     "clip",
     [pytest.param(f, id=n, marks=pytest.mark.torch_from(*since, "no such clamp")) for n, (f, since) in CLIPS.items()],
 )
-def test_a_clip_that_is_no_float_is_taken_by_every_form(clip):
+def test_a_clip_that_is_no_float_works_in_every_form(clip):
     found = []
     for form in (None, True, False):
         p = torch.nn.Parameter(torch.ones(3))
@@ -126,7 +126,7 @@ def test_a_clip_that_is_no_float_is_taken_by_every_form(clip):
 
 
 @pytest.mark.torch_from(1, 13, "no modes for functions")
-def test_a_mode_that_watches_functions_does_not_change_the_step():
+def test_a_torch_function_mode_does_not_change_the_step():
     from torch.overrides import TorchFunctionMode
 
     class Watch(TorchFunctionMode):
@@ -152,7 +152,7 @@ def test_a_named_parameter_is_stepped_as_by_the_other_forms():
             p.grad = torch.ones(3, names=("a",))
             try:
                 optimizer.step()
-            except RuntimeError as error:  # torch's operations do not take names in every release
+            except RuntimeError as error:  # torch's operations do not support names in every release
                 found.append(str(error))
         found.append(p.detach().rename(None).tolist())
     assert found[: len(found) // 2] == found[len(found) // 2 :]
@@ -186,10 +186,10 @@ print(left, all(torch.equal(value, values[-1]) for value in values), bool((value
 
 
 @pytest.mark.torch_from(2, 6, "no public DTensor")
-def test_of_a_dtensor_the_local_part_is_stepped(python):
+def test_a_dtensor_steps_its_local_tensor(python):
     said = python(SHARDED, door="src", env={"OMP_NUM_THREADS": "1"})
 
-    # gloo says something on stdout, too, in some releases
+    # gloo writes to stdout, too, in some releases
     assert "[0, 0, 0, 0] True True" in said.stdout.splitlines(), said.stdout + said.stderr
 
 

@@ -1,6 +1,6 @@
-"""A program may set anything in a group: every form computes the same with it, or raises the same error.
+"""A program may set any value in a group: every form computes the same with it, or raises the same error.
 
-The options that choose the form are left out where they choose another one than the form that is compared.
+An option that chooses the form is left out if its value chooses another form than the compared one.
 """
 
 import decimal
@@ -17,7 +17,7 @@ from shim.adopt import ADOPT, adopt
 CASES = 60
 OPTIONS = list(ADOPT([torch.ones(1)]).defaults)
 
-#: A value of each kind that a program may set by mistake, each made out of a number.
+#: A value of each kind that a program may set by mistake, each made from a number.
 KINDS = (
     lambda x: None,
     lambda x: x,
@@ -71,7 +71,7 @@ def functional(optimizer):
 
 
 def run(options, take, dtype, decouple, name, value, since):
-    """Return the parameters after some steps, and the class of the error that ended them."""
+    """Return the parameters after some steps, and the class of the error that ended the steps."""
     params = [torch.nn.Parameter(torch.linspace(-1, 1, size).to(dtype)) for size in (3, 5)]
     optimizer = ADOPT(params, lr=0.1, weight_decay=0.01, decouple=decouple, **options)
     for k in range(4):
@@ -94,11 +94,11 @@ def truth(value):
 
 
 def compares(options, name, value):
-    """Tell whether a form can be compared with foreach=False when an option has this value."""
+    """Return whether a form can be compared with foreach=False when an option has this value."""
     if name in ("foreach", "fused"):
         return not options.get("foreach") and not (name == "foreach" and options.get("fused"))
     if options.get("foreach") or options.get("fused"):
-        # These have an error of their own for what they do not support.
+        # These forms raise a different error for values that they do not support.
         return not (name == "differentiable" and truth(value)) and not (
             options.get("foreach") and name == "lr" and isinstance(value, torch.Tensor)
         )
@@ -134,7 +134,7 @@ def test_an_odd_option_of_a_group_is_the_same_in_every_form(name, take, native_k
         ("clip_exp", [], r"clip_exp must be a number, but got \[\]"),
     ],
 )
-def test_what_is_no_number_is_named_before_anything_moves(form, name, value, message, native_kernel):
+def test_an_option_that_is_no_number_is_named_before_anything_moves(form, name, value, message, native_kernel):
     params = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
     optimizer = ADOPT(params, **form)
     for p in params:
@@ -151,7 +151,7 @@ def test_what_is_no_number_is_named_before_anything_moves(form, name, value, mes
 
 
 @pytest.mark.parametrize("form", [{"foreach": True}, {"fused": True}], ids=str)
-def test_what_a_form_does_not_support_is_the_error_of_the_constructor(form, native_kernel):
+def test_an_unsupported_option_of_a_group_raises_the_error_of_the_constructor(form, native_kernel):
     p = torch.nn.Parameter(torch.ones(3))
     optimizer = ADOPT([p], **form)
     p.grad = torch.ones(3)
@@ -161,7 +161,7 @@ def test_what_a_form_does_not_support_is_the_error_of_the_constructor(form, nati
         optimizer.step()
 
 
-def test_a_clip_too_large_for_a_number_is_none(form):
+def test_a_clip_too_large_for_a_number_does_not_clip(form):
     params = []
     for clip_exp in (1e5, None):
         p = torch.nn.Parameter(torch.ones(3))
@@ -176,7 +176,7 @@ def test_a_clip_too_large_for_a_number_is_none(form):
 
 
 @pytest.mark.parametrize("options", [{"lr": 1e39, "weight_decay": -1e39}, {"eps": 1e39, "lr": -1e39}], ids=str)
-def test_two_options_too_large_for_float32_whose_sum_is_not(options, native_kernel):
+def test_two_options_too_large_for_float32_whose_sum_is_not_give_the_same_numbers(options, native_kernel):
     found = []
     for form in ({}, {"foreach": False}):
         p = torch.nn.Parameter(torch.ones(2))
@@ -194,7 +194,7 @@ def test_two_options_too_large_for_float32_whose_sum_is_not(options, native_kern
 
 @pytest.mark.parametrize("form", [{}, {"foreach": False}, {"fused": True}], ids=str)
 @pytest.mark.parametrize("name", ["lr", "eps", "weight_decay", "clip_exp"])
-def test_an_option_without_memory_is_an_error_and_no_crash(form, name, native_kernel):
+def test_an_option_without_memory_is_an_error_and_not_a_crash(form, name, native_kernel):
     p = torch.nn.Parameter(torch.ones(2))
     optimizer = ADOPT([p], **form)
     p.grad = torch.ones(2)

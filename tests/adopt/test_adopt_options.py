@@ -1,4 +1,4 @@
-"""What ADOPT's constructor and functional form accept, refuse and say."""
+"""ADOPT's constructor and functional form accept the documented arguments and refuse others with a clear message."""
 
 import inspect
 
@@ -13,7 +13,7 @@ def parameter():
     return torch.nn.Parameter(torch.ones(3))
 
 
-def test_the_signature_is_the_promised_one():
+def test_the_signature_is_the_documented_one():
     names = list(inspect.signature(ADOPT).parameters)
 
     assert names == [
@@ -61,7 +61,7 @@ def test_the_forms_have_one_parameter_list():
     ],
     ids=str,
 )
-def test_what_is_not_supported_is_refused_at_construction(options, error, message):
+def test_unsupported_options_are_refused_at_construction(options, error, message):
     with pytest.raises(error, match=message):
         ADOPT([parameter()], **options)
 
@@ -170,7 +170,7 @@ def test_gradients_are_neither_changed_nor_kept(form):
         assert not own & pointers, "a state tensor shares memory with a parameter or a gradient"
 
 
-def test_closures_hooks_and_zero_grad():
+def test_closures_and_zero_grad_work_and_step_hooks_fire_once():
     p = parameter()
     optimizer = ADOPT([p], lr=0.1)
 
@@ -191,7 +191,7 @@ def test_closures_hooks_and_zero_grad():
         assert seen == ["pre", "post"]
 
 
-def test_learning_rate_schedules():
+def test_a_learning_rate_scheduler_sets_the_lr_of_a_step():
     p = parameter()
     optimizer = ADOPT([p], lr=0.1)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.0)
@@ -214,7 +214,7 @@ def test_a_schedule_of_the_momentum_reaches_beta1():
 
 
 @pytest.mark.torch_from(1, 6, "no torch.optim.swa_utils")
-def test_swa_averages_what_adopt_trains():
+def test_swa_averages_the_weights_that_adopt_trains():
     from torch.optim.swa_utils import AveragedModel
 
     model = torch.nn.Linear(2, 1)

@@ -60,8 +60,8 @@ def check(params, optimizer, oracles):
         if oracle.t:
             state = optimizer.state[p]
             assert state["step"].item() == oracle.t
-            # A float32 kernel rounds beta2 itself, by up to 3e-8, in each of 200 steps (as Adam's does), as
-            # the averages show, and the parameter, lr times as sensitive, does not.
+            # A float32 kernel rounds beta2 by up to 3e-8 in each of 200 steps, as Adam's does. The averages show
+            # that. The parameter is lr times as sensitive and does not show it.
             assert_close(real(state["exp_avg"]), oracle.m, tolerance * 3)
             assert_close(real(state["exp_avg_sq"]), oracle.v, tolerance * 3)
 
@@ -73,7 +73,7 @@ def skip_if_not_capturable(form, options):
 
 @functools.lru_cache(maxsize=None)
 def expected(clip, decay, maximize):
-    """Return parameters, their options, the gradients of each step, and the oracles: the same for every form."""
+    """Return parameters, options, the gradients of each step, and the oracles. They are the same for every form."""
     generator = torch.Generator().manual_seed(0)
     params = [
         randn(generator, *shape, dtype=dtype).requires_grad_()
@@ -109,7 +109,7 @@ def test_agrees_with_the_oracle(form, clip, decay, maximize):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_parameters_that_join_late_leave_and_come_back(form, dtype):
-    # The first is always there, the second joins at 50, the third leaves for 100..150, the fourth stays out.
+    # The first always has a gradient, the second from step 50 on, the third except in steps 100..150, the fourth never.
     present = [lambda k: True, lambda k: k >= 50, lambda k: not 100 <= k < 150, lambda k: False]
     generator = torch.Generator().manual_seed(1)
     params = [randn(generator, 4, dtype=dtype).requires_grad_() for _ in present]
@@ -209,7 +209,7 @@ def test_empty_groups_and_models_without_gradients_do_nothing(form):
     assert p.tolist() == [1.0, 1.0] and len(optimizer.state) == 0
 
 
-# One element each. Squares of huge stay finite in the dtype; squares of tiny vanish in it, far below eps.
+# One element each. The square of huge is finite in the dtype; the square of tiny is zero in it, far below eps.
 EXTREMES = {
     torch.float32: [0.0, 1e15, -1e15, 1e-30, math.inf, -math.inf, math.nan],
     torch.float64: [0.0, 1e120, -1e120, 1e-300, math.inf, -math.inf, math.nan],

@@ -9,7 +9,7 @@ from shim.adopt import ADOPT
 hypothesis = pytest.importorskip("hypothesis")
 st = hypothesis.strategies
 
-# The least error relative to the size of what is computed; bfloat16 with what its rounding took.
+# The tolerance relative to the size of the numbers. A bfloat16 parameter is compared with its compensation added.
 TOLERANCE = {torch.float64: 1e-14, torch.float32: 2e-6, torch.bfloat16: 2e-6}
 
 problems = st.fixed_dictionaries(
@@ -23,7 +23,7 @@ problems = st.fixed_dictionaries(
         "clip_exp": st.one_of(st.none(), st.floats(0.0, 1.0)),
     }
 )
-# For each parameter its size and in which of the steps it has a gradient.
+# For each parameter, its size and the steps in which it has a gradient.
 presence = st.lists(
     st.tuples(st.integers(0, 70), st.lists(st.booleans(), min_size=12, max_size=12)), min_size=1, max_size=5
 )
@@ -62,7 +62,7 @@ def test_any_problem_follows_the_oracle(form, options, presence, dtype, seed, ma
 
     for p, oracle in zip(params, oracles):
         rest = optimizer.state[p]["compensation"] if dtype == torch.bfloat16 and p in optimizer.state else 0.0
-        # Without a clip a quotient may be as large as |g| / eps, and its rounding as much larger.
+        # Without a clip a quotient may be as large as |g| / eps, and its rounding error is larger by the same factor.
         scale = max(1.0, oracle.m.abs().max().item() if oracle.m.numel() else 1.0)
         assert_close(p.detach().double() + rest, oracle.p, TOLERANCE[dtype] * scale)
 

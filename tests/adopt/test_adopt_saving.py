@@ -1,4 +1,4 @@
-"""Saving and restoring in every way, then stepping: bit-equal with a run that was not interrupted."""
+"""A run that was saved and restored in any way steps bit-equal with an uninterrupted run."""
 
 import copy
 import functools
@@ -120,7 +120,7 @@ def callables():
 
 
 @pytest.mark.parametrize("name", callables())
-def test_a_callable_clip_stays_with_its_optimizer(name):
+def test_a_callable_clip_is_not_saved_and_stays_with_its_optimizer(name):
     mine, theirs = callables()[name], callables()[name]
     net, other = model(), model()
     with pytest.warns(UserWarning, match="is code") as said:

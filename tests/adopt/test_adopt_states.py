@@ -1,4 +1,4 @@
-"""The first step, and states and gradients that are odd: the same in every form."""
+"""The first step, unusual states and unusual gradients give the same numbers in every form."""
 
 import math
 
@@ -57,7 +57,7 @@ def test_a_first_step_without_lr_and_gradient_makes_the_state_and_does_not_count
         assert all(torch.equal(optimizer.state[p][name], untouched.state[q][name]) for name in untouched.state[q])
 
 
-def test_it_counts_where_there_is_a_gradient_or_an_lr_and_for_each_parameter_alone(form):
+def test_each_parameter_counts_its_own_steps_with_a_gradient_or_an_lr(form):
     (params, optimizer), (others, other) = make(form, lr=0.0), make(form)
     for p in params:
         p.grad = torch.zeros_like(p)
@@ -94,7 +94,7 @@ def test_torchs_checkpoints_leave_a_fresh_optimizer_fresh(form):
 
 @pytest.mark.parametrize("count", [-1.0, math.nan, 0.5, 1e9])
 @pytest.mark.parametrize("clip", [0.25, None])
-def test_a_step_that_there_cannot_be_gives_the_same_numbers(form, count, clip):
+def test_an_impossible_step_count_gives_the_same_numbers(form, count, clip):
     def run(form):
         params, optimizer = make(form, clip_exp=clip)
         step(params, optimizer, 1.0)
@@ -109,7 +109,7 @@ def test_a_step_that_there_cannot_be_gives_the_same_numbers(form, count, clip):
         assert torch.isnan(run(form)[0]).all()
 
 
-def test_a_step_that_is_set_back_starts_the_state_anew(form):
+def test_a_step_count_set_back_to_zero_starts_the_state_anew(form):
     params, optimizer = make(form)
     for gradient in (1.0, -3.0, 2.0):
         step(params, optimizer, gradient)
@@ -130,7 +130,7 @@ def test_a_step_that_is_set_back_starts_the_state_anew(form):
 @pytest.mark.torch_from(1, 10, "no negative bit")
 @pytest.mark.parametrize("name", ["exp_avg", "exp_avg_sq", "step", "compensation"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_a_state_that_is_still_to_be_negated_counts_as_what_it_says(form, name, dtype):
+def test_a_state_with_a_pending_negation_gives_the_same_numbers(form, name, dtype):
     def run(negate, form):
         params, optimizer = make(form, dtype)
         for gradient in (1.0, 0.5):
@@ -150,7 +150,7 @@ def test_a_state_that_is_still_to_be_negated_counts_as_what_it_says(form, name, 
 @pytest.mark.torch_from(1, 10, "no conjugate bit")
 @pytest.mark.parametrize("maximize", [False, True])
 @pytest.mark.parametrize("decay", DECAYS)
-def test_a_gradient_that_is_still_to_be_conjugated_counts_as_what_it_says(form, decay, maximize):
+def test_a_gradient_with_a_pending_conjugation_gives_the_same_numbers(form, decay, maximize):
     start = torch.randn(3, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
     options = {"lr": 0.1, "maximize": maximize, **DECAYS[decay]}
     p = torch.nn.Parameter(start.clone())
@@ -165,11 +165,11 @@ def test_a_gradient_that_is_still_to_be_conjugated_counts_as_what_it_says(form, 
 
 
 @pytest.mark.torch_from(2, 0, "no functionalize in torch")
-def test_inside_functionalize_it_steps_as_ever(form):
+def test_a_step_inside_functionalize_gives_the_same_numbers(form):
     from shim.adopt import adopt
 
     if form.get("foreach") and not hasattr(torch, "_foreach_rsqrt"):
-        pytest.skip("torch lacks list operations in there")
+        pytest.skip("torch has no list operations inside of functionalize")
 
     if form.get("capturable"):
         form = {**form, "capturable": False}
@@ -186,7 +186,7 @@ def test_inside_functionalize_it_steps_as_ever(form):
     assert_close(result, torch.full((4,), 0.99), 1e-6)
 
 
-def test_a_gradient_that_autograd_makes_without_memory(form):
+def test_a_gradient_that_autograd_makes_without_memory_counts_as_zeros(form):
     p, q = (torch.nn.Parameter(torch.linspace(-1, 1, 5)) for _ in range(2))
     ours, theirs = ADOPT([p], lr=0.1, weight_decay=0.1, **form), ADOPT([q], lr=0.1, weight_decay=0.1, foreach=False)
     for _ in range(3):
@@ -204,7 +204,7 @@ def test_a_gradient_that_autograd_makes_without_memory(form):
 
 @pytest.mark.torch_from(2, 0, "another interface")
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is")  # a FutureWarning since Python 3.14
-def test_tangents_go_through_a_step_in_every_form(form):
+def test_forward_mode_tangents_go_through_a_step_in_every_form(form):
     import torch.autograd.forward_ad as forward_ad
 
     from shim.adopt import adopt

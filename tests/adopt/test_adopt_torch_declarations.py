@@ -1,8 +1,8 @@
 """The generic checks that torch runs on Adam, run on ADOPT too, from torch's own kind of declaration.
 
-The wheel carries the declarations (torch.testing._internal.common_optimizers, since 2.3) and not the checks;
-these are written after the names of the checks in torch's test_optim.py. Each check also runs on torch's own
-entry for Adam, which shows that it is a check that Adam passes.
+The wheel contains the declarations (torch.testing._internal.common_optimizers, since 2.3) and not the checks. The
+checks below correspond to those of torch's test_optim.py with similar names. Each check also runs on torch's own entry
+for Adam, which shows that Adam passes it.
 """
 
 import copy
@@ -16,7 +16,7 @@ import torch
 from shim.adopt import ADOPT, native
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # torch itself uses what it deprecates
+    warnings.simplefilter("ignore")  # torch itself uses deprecated functions
     declarations = pytest.importorskip(
         "torch.testing._internal.common_optimizers",
         reason=f"torch {torch.__version__}: no optimizer declarations, or no expecttest, which they need",
@@ -63,7 +63,7 @@ DECLARED = {
     "has_capturable_arg": True,
     "not_og_supported_flags": ("foreach", "differentiable", "maximize", "capturable"),
 }
-# What can be declared has grown.
+# Newer releases declare more.
 KNOWN = inspect.signature(declarations.OptimizerInfo.__init__).parameters
 ADOPT_INFO = declarations.OptimizerInfo(ADOPT, **{name: value for name, value in DECLARED.items() if name in KNOWN})
 ADAM_INFO = next(info for info in declarations.optim_db if info.optim_cls is torch.optim.Adam)
@@ -94,11 +94,11 @@ def each_input(check):
 
 def skip_tensor_lr(kwargs):
     if isinstance(kwargs.get("lr"), torch.Tensor) and kwargs.get("foreach") and not kwargs.get("capturable"):
-        pytest.skip("refused by declaration")
+        pytest.skip("the declaration says that this is refused")
 
 
 def comparable(optimizer):
-    """Return the state without what assert_close cannot compare."""
+    """Return the state without the entries that assert_close cannot compare."""
     state = optimizer.state_dict()
     groups = [{key: value for key, value in group.items() if key != "rounding"} for group in state["param_groups"]]
     return {**state, "param_groups": groups}
@@ -163,7 +163,7 @@ def test_forloop_equals_the_other_forms(kind, kwargs, device, dtype, other):
     if other.get("fused") and device == "cpu" and native.why_not():
         pytest.skip(f"no native kernel: {native.why_not()}")
     if other.get("fused") and dtype == torch.bfloat16 and kind is not ADOPT:
-        pytest.skip("Adam's fused form rounds a bfloat16 otherwise than its others")
+        pytest.skip("Adam's fused form rounds bfloat16 differently than its other forms")
     if other.get("fused") and kind is not ADOPT and not ADAM_FUSES_ON_CPU:
         pytest.skip("torch's own: Adam has no fused form for the CPU up to 2.3")
     one, two = (Problem(kind, {**kwargs, **f}, device, dtype).run(7) for f in ({"foreach": False}, other))
@@ -231,19 +231,26 @@ def test_state_dict_is_deterministic_and_left_alone(kind, kwargs, device):
 
 
 @each_config
-def test_older_state_dicts_load(kind, kwargs, device):
+def test_older_state_dicts_load_and_training_continues_the_same(kind, kwargs, device):
     skip_tensor_lr(kwargs)
-    problem = Problem(kind, kwargs, device).run(3)
+    problem, uninterrupted = (Problem(kind, kwargs, device).run(3) for _ in range(2))
     saved = copy.deepcopy(problem.optimizer.state_dict())
     for group in saved["param_groups"]:
         for flag in DECLARED["not_og_supported_flags"]:
             group.pop(flag, None)
     problem.optimizer.load_state_dict(saved)
+    for loaded, group in zip(problem.optimizer.param_groups, uninterrupted.optimizer.param_groups):
+        flags = {flag: loaded[flag] for flag in DECLARED["not_og_supported_flags"] if flag in group}
+        assert kind is not ADOPT or flags == {flag: group[flag] for flag in flags}
+        group.update(flags)  # Adam replaces a missing flag by its default, not by the constructor's argument
     problem.run(3)
+    uninterrupted.run(3)
+    assert all(torch.equal(*pair) for pair in zip(problem.params, uninterrupted.params))
+    torch.testing.assert_close(comparable(problem.optimizer), comparable(uninterrupted.optimizer), rtol=0, atol=0)
 
 
 @each_config
-def test_a_step_that_is_not_a_tensor_loads(kind, kwargs, device):
+def test_a_step_count_that_is_not_a_tensor_loads(kind, kwargs, device):
     skip_tensor_lr(kwargs)
     problem = Problem(kind, kwargs, device).run(3)
     saved = copy.deepcopy(problem.optimizer.state_dict())
@@ -255,7 +262,7 @@ def test_a_step_that_is_not_a_tensor_loads(kind, kwargs, device):
 
 
 @each_config
-def test_saved_with_weights_only_it_is_equal(kind, kwargs, device):
+def test_a_state_loaded_with_weights_only_is_equal(kind, kwargs, device):
     skip_tensor_lr(kwargs)
     problem = Problem(kind, kwargs, device).run(3)
     buffer = io.BytesIO()
@@ -298,7 +305,7 @@ def test_the_state_is_not_empty(kind, kwargs, device):
 
 
 @each_config
-def test_mixed_devices_and_dtypes(kind, kwargs, device):
+def test_parameters_of_mixed_devices_and_dtypes_move_alike(kind, kwargs, device):
     skip_tensor_lr(kwargs)
     dtypes = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
     params = [

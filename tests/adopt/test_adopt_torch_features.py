@@ -56,7 +56,7 @@ def test_a_gradient_of_zero_has_a_finite_derivative():
 
 
 def compiled(form, calls, lr=0.01):
-    """Compile a step with a back end that counts its graphs; return parameters, oracles and the count."""
+    """Compile a step with a backend that counts its graphs; return parameters, oracles and the number of graphs."""
     import torch._dynamo
 
     torch._dynamo.reset()
@@ -80,7 +80,7 @@ def compiled(form, calls, lr=0.01):
     return params, oracles, graphs
 
 
-# torch itself uses what it deprecates.
+# torch itself uses deprecated functions.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.torch_from(2, 4, "torch.compile of optimizers that are not torch's own is not settled")
 @pytest.mark.parametrize("chosen", [{"foreach": False}, {"foreach": True}, {"fused": True}, {}], ids=str)
@@ -126,7 +126,7 @@ def test_a_step_inside_a_trace_is_an_error_as_for_adam(options):
 @pytest.mark.torch_from(2, 3, "no GradScaler for the CPU")
 @pytest.mark.parametrize("in_step", [False, True], ids=["the scaler unscales", "the step unscales"])
 @pytest.mark.parametrize("chosen", [{"foreach": False}, {"foreach": True}, {"fused": True}], ids=str)
-def test_grad_scaler(chosen, in_step, native_kernel):
+def test_a_grad_scaler_skips_infinite_gradients_and_leaves_the_others_alone(chosen, in_step, native_kernel):
     p, q = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
     optimizer, plain = ADOPT([p], lr=0.1, **chosen), ADOPT([q], lr=0.1, **chosen)
     assert getattr(optimizer, "_step_supports_amp_scaling", False) == chosen.get("fused", False)

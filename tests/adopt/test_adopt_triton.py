@@ -1,7 +1,7 @@
-"""ADOPT's Triton kernels: on a GPU, in Triton's interpreter, through its compiler, and without it.
+"""ADOPT's Triton kernels on a GPU, in Triton's interpreter, through its compiler, and without Triton.
 
-What the kernels must do is in triton_cases.py and triton_launch_cases.py. Triton reads TRITON_INTERPRET when it is
-imported, so each way has its own process.
+The tests of the kernels are in triton_cases.py and triton_launch_cases.py. Triton reads TRITON_INTERPRET when it is
+imported, so the GPU and the interpreter each need a separate process.
 """
 
 import os
@@ -22,7 +22,7 @@ CASES = (HERE / "triton_cases.py", HERE / "triton_launch_cases.py")
 
 @needs_triton
 @pytest.mark.parametrize("where", ["interpreter", "GPU"])
-def test_the_kernels_do_what_they_must(where, python):
+def test_the_kernels_pass_all_their_cases(where, python):
     if where == "GPU" and not torch.cuda.is_available():
         pytest.skip("no GPU")
 
@@ -39,7 +39,7 @@ def test_the_kernels_do_what_they_must(where, python):
     print(where, passed.group(0))
 
 
-def test_a_missing_triton_is_named(python):
+def test_the_error_names_a_missing_triton(python):
     done = python(
         """
         import sys
@@ -55,11 +55,11 @@ def test_a_missing_triton_is_named(python):
 
 
 @needs_triton
-def test_a_cpu_without_the_interpreter_is_named():
+def test_the_error_for_a_cpu_names_the_interpreter():
     assert "Triton runs on a GPU, not on cpu" in cuda.why_not([torch.ones(2)])
 
 
-# Options of the kernel that the CUDA form passes None for when they are off.
+# Options of the kernel for which the CUDA form passes None when they are off.
 OPTIONAL = {
     "grad_scale": "*fp32",
     "found_inf": "*fp32",
@@ -129,7 +129,7 @@ def test_the_kernel_that_looks_for_zeros_compiles_for_gpus(options, tmp_path, mo
 
 
 def compiled(kernel, capability, types, constants):
-    """Compile to the machine code of an NVIDIA GPU of a compute capability, and return the PTX on the way."""
+    """Compile for an NVIDIA GPU of a compute capability, and return the intermediate PTX."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource, compile
 

@@ -1,4 +1,4 @@
-"""The numbers that ADOPT's Triton kernels must give; run by test_adopt_triton.py."""
+"""ADOPT's Triton kernels give the numbers of the oracle and of the other forms; run by test_adopt_triton.py."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_parameters_that_join_late_leave_and_come_back():
 
 
 @pytest.mark.parametrize("decay", DECAYS)
-def test_layouts_and_sizes_around_a_block(decay):
+def test_layouts_and_sizes_around_a_block_agree_with_the_oracle(decay):
     generator = torch.Generator().manual_seed(3)
     tensors = [t for _, t in layouts(generator, torch.float32)]
     tensors += [randn(generator, n) for n in (BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK)]
@@ -69,7 +69,7 @@ def test_layouts_and_sizes_around_a_block(decay):
 
     def gradient(k, i, p):
         grad = torch.randn(p.shape, generator=generator).to(DEVICE)
-        return grad if k % 2 else torch.empty_like(p).detach().copy_(grad)  # in the order of its parameter
+        return grad if k % 2 else torch.empty_like(p).detach().copy_(grad)  # in the memory order of its parameter
 
     optimizer, oracles = run(
         params, {"lr": 3e-3, **DECAYS[decay]}, {}, {"lr": 3e-3, **DECAYS[decay]}, gradient, steps=6, make=Fused
@@ -79,7 +79,7 @@ def test_layouts_and_sizes_around_a_block(decay):
     assert [p.stride() for p in params] == strides
 
 
-def test_a_state_in_another_order_than_its_parameter():
+def test_a_state_in_another_memory_order_than_its_parameter_gives_the_same_numbers():
     ours, fused, theirs, single = pair([(4, 6)])
     step_both(ours, fused, theirs, single, steps=2)
     state = fused.state[ours[0]]
@@ -190,7 +190,7 @@ def test_a_compensated_weight_is_as_good_as_a_float32_one(dtype):
 
     state = optimizer.state[p]
     assert_close(p.double() + state["compensation"].double(), oracle.p, 2e-6)
-    # Triton's interpreter cuts bfloat16 off where a GPU rounds it.
+    # Triton's interpreter truncates to bfloat16; a GPU rounds.
     units = 1.0 if INTERPRETED and dtype == torch.bfloat16 else 0.5
     assert (p.double() - oracle.p).abs().max().item() <= units * torch.finfo(dtype).eps / 2 + 2e-6
     assert {state[name].dtype for name in ("exp_avg", "exp_avg_sq", "compensation")} == {torch.float32}
@@ -198,7 +198,7 @@ def test_a_compensated_weight_is_as_good_as_a_float32_one(dtype):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_stochastic_rounding_is_that_of_the_other_forms(dtype):
-    # A float32 parameter between them: the second bfloat16 one is the third parameter.
+    # A float32 parameter lies between the two: the second bfloat16 parameter is the third one.
     shapes = [(BLOCK + 5,), (3, 3), (100,)]
     ours, fused, theirs, single = pair(shapes, dtype=dtype, rounding="stochastic", clip_exp=None)
     for params in (ours, theirs):
@@ -258,7 +258,7 @@ def test_a_first_step_with_neither_lr_nor_gradient_makes_the_state_and_does_not_
     optimizer = Fused(params, lr=lr, weight_decay=0.1)
     for p in params:
         p.grad = torch.zeros_like(p)
-    params[1].grad[-1] = 1.0  # in the second block only
+    params[1].grad[-1] = 1.0  # nonzero in the second block only
     params[2].grad[0] = math.nan
     optimizer.step()
 
@@ -271,7 +271,7 @@ def test_a_first_step_with_neither_lr_nor_gradient_makes_the_state_and_does_not_
 
 
 @pytest.mark.parametrize("t", [-1.0, math.nan])
-def test_a_step_that_there_cannot_be_is_as_in_the_other_forms(t):
+def test_an_impossible_step_count_gives_the_numbers_of_the_other_forms(t):
     ours, fused, theirs, single = pair([(3,)])
     step_both(ours, fused, theirs, single, steps=1)
     for optimizer, params in ((fused, ours), (single, theirs)):
@@ -282,7 +282,7 @@ def test_a_step_that_there_cannot_be_is_as_in_the_other_forms(t):
     assert ours[0].isnan().all() and theirs[0].isnan().all()
 
 
-def test_a_step_that_is_set_back_starts_anew():
+def test_a_step_count_set_back_to_zero_starts_the_state_anew():
     ours, fused, theirs, single = pair([(3,)])
     step_both(ours, fused, theirs, single)
     for optimizer, params in ((fused, ours), (single, theirs)):

@@ -1,4 +1,4 @@
-"""How ADOPT's Triton kernels must be launched, and for which tensors; run by test_adopt_triton.py."""
+"""ADOPT's Triton kernels are launched as few times as possible, for supported tensors; run by test_adopt_triton.py."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from triton_pairs import BLOCK, DEVICE, INTERPRETED, Fused, needs_gpu, on_device
 from shim.adopt import cuda, triton_kernels
 
 
-def test_one_launch_for_each_combination_of_dtypes(monkeypatch):
+def test_each_combination_of_dtypes_has_one_launch(monkeypatch):
     launches = []
     kernel = triton_kernels.step_kernel
 
@@ -29,7 +29,7 @@ def test_one_launch_for_each_combination_of_dtypes(monkeypatch):
     assert launches == [(4,), (4,)]
 
 
-def test_the_table_is_made_anew_only_when_a_tensor_moves():
+def test_the_table_is_rebuilt_only_when_a_tensor_moves():
     ours, fused, _, _ = pair([(3,), (4,)])
     cuda._tables.clear()
     for p in ours:
@@ -86,7 +86,7 @@ def test_tensors_that_do_not_fit_are_refused_before_anything_is_written(damage):
     assert all(torch.equal(p, b) for p, b in zip(ours, before))
 
 
-def test_what_the_kernels_cannot_take_is_named():
+def test_the_error_names_what_the_kernels_cannot_take():
     assert cuda.why_not([torch.ones(2, device=DEVICE), torch.ones(0, dtype=torch.float16, device=DEVICE)]) is None
     for tensor, reason in [
         (torch.ones(2, dtype=torch.float64, device=DEVICE), "torch.float64"),
@@ -122,7 +122,7 @@ def test_a_dtensor_steps_its_local_tensor(tmp_path):
 
 
 def trained(params, make, steps, step):
-    """Train `params` to the sines of a counter for some steps: `step` makes each, once it can be repeated."""
+    """Train `params` towards the sines of a counter. `step` repeats the function that makes one step."""
     optimizer = make(params)
     counter = torch.zeros((), device=DEVICE)
 
@@ -142,7 +142,7 @@ def eagerly(train, steps):
 
 
 def in_a_graph(train, steps):
-    # The recipe of torch's documentation: the gradients are allocated anew in the capture.
+    # As torch's documentation recommends, the gradients are allocated again in the capture.
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -151,7 +151,7 @@ def in_a_graph(train, steps):
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         train()
-    # What is kept for eager steps may go, and its memory be used for something else.
+    # The tables of eager steps may be freed, and their memory be reused.
     cuda._tables.clear()
     junk = [torch.full((1000,), -1, dtype=torch.int64, device=DEVICE) for _ in range(100)]
     for _ in range(steps - 3):
@@ -216,7 +216,7 @@ def test_a_table_made_in_a_capture_is_the_same():
     values = [0, 3, 2**40 + 1, 2**62 + 1]
     constants = torch.zeros(len(values), dtype=torch.int64, device=DEVICE)
 
-    # What cuda._constants does in a capture.
+    # As cuda._constants does in a capture.
     torch._foreach_add_(constants.unbind(), values)
 
     assert constants.tolist() == cuda._constants(values, torch.device(DEVICE)).tolist() == values

@@ -1,4 +1,4 @@
-"""ADOPT whose steps are those of its Triton kernels, on a GPU or in the interpreter, beside the single-tensor form."""
+"""An ADOPT that steps with its Triton kernels, on a GPU or in the interpreter, and one with the single-tensor form."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ needs_gpu = pytest.mark.skipif(INTERPRETED, reason="needs a GPU")
 
 
 class Fused(ADOPT):
-    """ADOPT whose steps are the kernels', on any device that Triton reaches."""
+    """An ADOPT that steps with the Triton kernels, on any device that Triton supports."""
 
     def __init__(self, params, **options):
-        super().__init__(params, capturable=True, **options)  # steps on the device
+        super().__init__(params, capturable=True, **options)  # step counters on the device
 
     @torch.no_grad()
     def step(self):
@@ -43,7 +43,7 @@ def on_device(tensor):
 
 
 def pair(shapes, dtype=torch.float32, **group):
-    """Return equal parameters twice, with the kernels' optimizer for the one and the single-tensor form's."""
+    """Return two copies of equal parameters, with an optimizer that uses the kernels and one that does not."""
     generator = torch.Generator().manual_seed(0)
     start = [randn(generator, *shape, dtype=dtype) for shape in shapes]
     ours, theirs = [[on_device(t.clone()) for t in start] for _ in range(2)]

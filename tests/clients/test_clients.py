@@ -1,4 +1,4 @@
-"""Frameworks and ways of training, given None: they die without shim, and train as with 0.0 with it."""
+"""Frameworks and ways of training, given None: they fail without shim, and train as with 0.0 with it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ACCELERATE = ("-m", "accelerate.commands.launch", "--cpu", "--num_processes=1")
 
 
 class Client(NamedTuple):
-    """A training of a script in ``scripts``, and what it needs."""
+    """A training of a script in ``scripts``, and its requirements."""
 
     script: str
     training: str
@@ -32,7 +32,7 @@ class Client(NamedTuple):
     launcher: tuple[str, ...] = ()
 
     def missing(self):
-        """Return why it cannot be run here, or None."""
+        """Return the reason why it cannot run here, or None."""
         for package in self.packages:
             if importlib.util.find_spec(package) is None:
                 return f"{package} is not installed: nox -s clients"
@@ -78,13 +78,13 @@ CLIENTS = (
 #: Trainings in which None has a meaning for the optimizer.
 MEANINGFUL = (Client("meaningful_none", "freezing"), Client("meaningful_none", "pruning"))
 
-#: The doors; each script goes through one of them.
+#: The doors. Each script runs through one of them.
 RUN, PATH = "run", "PYTHONPATH"
 DOORS = {script: (RUN, PATH)[n % 2] for n, script in enumerate(dict.fromkeys(client.script for client in CLIENTS))}
 
 
 def process(client, trainings, given, door=None):
-    """Do trainings of the client's script in a real process, with the weight decays given."""
+    """Run trainings of the client's script in a new process, with the given weight decays."""
     command = [*client.launcher, str(SCRIPTS / (client.script + ".py")), ",".join(trainings), *map(json.dumps, given)]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment.update(OMP_NUM_THREADS="1", PYTHONWARNINGS="default")
@@ -99,7 +99,7 @@ def process(client, trainings, given, door=None):
 
 @functools.lru_cache(maxsize=None)
 def trained(script, launcher, given, door):
-    """Return the process that does all trainings of a script that can be done here."""
+    """Return the finished process that ran all trainings of a script that can run here."""
     clients = [client for client in CLIENTS + MEANINGFUL if (client.script, client.launcher) == (script, launcher)]
     names = [client.training for client in clients if client.missing() is None]
     result = process(clients[0], names, given, door)
@@ -145,12 +145,12 @@ def test_a_number_trains_to_the_same_bits_with_and_without_shim(client):
 
 
 @each({(client.script, client.launcher): client for client in CLIENTS if client.missing() is None}.values())
-def test_the_warning_is_to_be_seen(client):
+def test_the_warning_is_visible(client):
     assert "got weight_decay=None" in trained(client.script, client.launcher, (None, 0.01), DOORS[client.script]).stderr
 
 
 @pytest.mark.parametrize("door", [RUN, PATH])
-def test_where_none_means_something_nothing_changes(door):
+def test_a_none_with_a_meaning_is_not_replaced(door):
     plain, guarded = (trained("meaningful_none", (), (None, 0.01), through) for through in (None, door))
     assert plain.stdout.count("holds [None, 0.01]") == plain.stdout.count(" null ") == len(MEANINGFUL)
     assert (guarded.stdout, guarded.stderr) == (plain.stdout, plain.stderr)

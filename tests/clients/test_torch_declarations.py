@@ -1,4 +1,4 @@
-"""torch's own declarations of what its optimizers take: with guards active, every result is the same, bit for bit."""
+"""For all of torch's own declarations of optimizer inputs, every result with guards is the same, bit for bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The check, started as a process of its own."""
+"""Start the check in a separate process."""
 
 from __future__ import annotations
 

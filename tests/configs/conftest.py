@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def configs(tmp_path: Path) -> Path:
-    """Return a directory with a good config, a bad one, and files that are not looked at."""
+    """Return a directory with a good config, a bad one, and files that the check ignores."""
     (tmp_path / "good.yaml").write_text("optimizer: {weight_decay: 0.1}\n")
     (tmp_path / "bad.json").write_text('{"weight_decay": null}\n')
     (tmp_path / ".hidden").mkdir()

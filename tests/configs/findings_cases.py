@@ -1,8 +1,8 @@
-"""Small configs: where a null is a mistake, where it is none, and where that is not clear."""
+"""Small configs in which a null is a mistake, is no mistake, or is unclear."""
 
 from __future__ import annotations
 
-#: Format, text, the path of the key, what is found there, and the framework.
+#: Format, text, the path of the key, the kind of finding, and the framework.
 PROBLEMS: dict[str, tuple[str, str, str, str, str]] = {
     "nanotron": (
         "yaml",

@@ -1,4 +1,4 @@
-"""Files that are written, and mended in this process."""
+"""Write files, and fix them in this process."""
 
 from __future__ import annotations
 

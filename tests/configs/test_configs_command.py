@@ -1,4 +1,4 @@
-"""The command line of the check: exit codes, reports, and what it needs."""
+"""The command line of the check: exit codes, reports, and required packages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_clean_directory_is_0_and_findings_are_1(configs: Path, capsys: pytest
     assert seen.err == "2 files checked, 1 finding\n"
 
 
-def test_what_cannot_be_parsed_is_2_and_the_others_are_still_checked(
+def test_a_file_that_cannot_be_parsed_is_2_and_the_others_are_still_checked(
     configs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (configs / "a.yaml").write_text("weight_decay: 1\nb: [1\n")
@@ -62,7 +62,7 @@ def test_an_error_has_its_position_and_the_parsers_words(
     assert says in error
 
 
-def test_a_file_that_is_not_there_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_file_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "none.yaml")]) == 2
     assert "No such file" in capsys.readouterr().err
 
@@ -97,7 +97,7 @@ def test_fix_mends_and_is_then_clean(configs: Path, capsys: pytest.CaptureFixtur
     assert main([str(configs)]) == 0
 
 
-def test_what_remains_after_a_fix_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_findings_that_a_fix_leaves_are_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.yaml").write_text("o: {lr: 1, weight_decay: high}\nweight_decay: null\n")
 
     assert main([str(tmp_path), "--fix", "--value", "0"]) == 1
@@ -194,7 +194,7 @@ UNPARSED: dict[str, str] = {
 
 
 @pytest.mark.parametrize("name", UNPARSED)
-def test_what_cannot_be_parsed_and_does_not_mention_weight_decay_is_no_error(
+def test_a_file_that_cannot_be_parsed_and_does_not_mention_weight_decay_is_no_error(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     raw = UNPARSED[name].encode("utf-8", "surrogateescape")
@@ -225,7 +225,7 @@ def test_a_template_with_a_weight_decay_is_skipped_and_says_so(
 
 
 @pytest.mark.parametrize("options", [[], ["--quiet"], ["--json"], ["--fix", "--value", "0"]])
-def test_zero_files_are_said(options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_check_of_zero_files_says_so(options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notes.txt").write_text("")
 
     assert main([*options, str(tmp_path)]) == 0
@@ -235,7 +235,7 @@ def test_zero_files_are_said(options: list[str], tmp_path: Path, capsys: pytest.
     assert "0 files checked" in capsys.readouterr().err
 
 
-def test_a_large_python_file_that_speaks_of_no_optimizer_is_no_config_and_no_error(tmp_path: Path) -> None:
+def test_a_large_python_file_without_an_optimizer_is_no_config_and_no_error(tmp_path: Path) -> None:
     (tmp_path / "table.py").write_text("table = [\n" + '    "\\n",\n' * 200_000 + "]\n")
 
     done = start(str(tmp_path), timeout=20)

@@ -29,12 +29,12 @@ def test_a_null_where_a_framework_keeps_its_weight_decay_is_found(name: str) -> 
 
 
 @pytest.mark.parametrize("name", PEACE)
-def test_what_is_no_mistake_is_left_in_peace(name: str) -> None:
+def test_a_null_that_is_no_mistake_is_not_reported(name: str) -> None:
     assert seen(*PEACE[name]) == []
 
 
 @pytest.mark.parametrize("name", UNCLEAR)
-def test_what_only_resembles_is_mentioned_as_unclear(name: str) -> None:
+def test_a_null_that_only_resembles_a_mistake_is_reported_as_unclear(name: str) -> None:
     kind, text, path = UNCLEAR[name]
     (finding,) = findings(kind, text)
     assert (finding.level, finding.path) == ("note", path)
@@ -104,7 +104,7 @@ MULTIPLIED: dict[str, tuple[str, str, str]] = {
 }
 
 
-def test_a_null_that_mmengine_multiplies_dies_as_a_missing_one() -> None:
+def test_a_null_that_mmengine_multiplies_raises_the_error_of_a_missing_one() -> None:
     text = "optim_wrapper = dict(optimizer=dict(type='SGD', weight_decay=None), paramwise_cfg=dict({}))"
     (multiplied,) = findings("python", text.format("bias_decay_mult=0"))
     (other,) = findings("python", text.format("custom_keys=dict(head=dict(lr_mult=10))"))
@@ -156,7 +156,7 @@ def raised(act: Any) -> str:
 
 
 @pytest.mark.parametrize("name", sorted(TORCH))
-def test_what_is_said_of_a_run_is_what_happens_there(name: str) -> None:
+def test_the_prediction_for_a_run_is_what_happens_there(name: str) -> None:
     torch = pytest.importorskip("torch")
     if not hasattr(torch.optim, name):
         pytest.skip(f"this torch has no {name}")
@@ -178,7 +178,7 @@ def test_what_is_said_of_a_run_is_what_happens_there(name: str) -> None:
 
 @pytest.mark.parametrize("path", ["my.project.AdamW", "bitsandbytes.optim.AdamW8bit", "timm.optim.Lion"])
 @pytest.mark.parametrize("settings", ["weight_decay: null", "weight_decay: 0.1, p: [{weight_decay: null}]"])
-def test_nothing_is_said_of_the_words_of_an_unknown_constructor(path: str, settings: str) -> None:
+def test_the_error_of_an_unknown_constructor_is_not_predicted(path: str, settings: str) -> None:
     (finding,) = findings("yaml", f"o: {{_target_: {path}, {settings}}}")
     assert "supported" not in finding.effect
     assert "alpha" not in finding.effect
@@ -198,13 +198,13 @@ def test_nothing_is_said_of_the_words_of_an_unknown_constructor(path: str, setti
         ("from my.project import SGD", "SGD", None),
     ],
 )
-def test_a_python_class_is_that_of_its_import(imports: str, call: str, known: bool | None) -> None:
+def test_a_python_class_is_identified_by_its_import(imports: str, call: str, known: bool | None) -> None:
     (finding,) = findings("python", f"{imports}\noptimizer = {call}(p, lr=1, weight_decay=None)\n")
     assert finding.level == ("note" if known is False else "finding")
     assert ("'<' not supported" in finding.effect) == bool(known)
 
 
-def test_the_words_of_a_constructor_are_not_said_of_a_group() -> None:
+def test_the_error_of_a_constructor_is_not_predicted_for_a_group() -> None:
     for text in (
         "o = torch.optim.SGD([dict(params=p, weight_decay=None)], lr=1)",
         "o = torch.optim.SGD(params=[{'params': p, 'weight_decay': None}], lr=1)",
@@ -243,7 +243,7 @@ STUCK: dict[str, tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize("name", STUCK)
-def test_what_cannot_be_mended_says_why(name: str) -> None:
+def test_a_finding_that_cannot_be_fixed_says_why(name: str) -> None:
     kind, text, why = STUCK[name]
     (finding,) = findings(kind, text)
     assert finding.level == "finding"

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - each text stands on its line
-"""A fix changes the bytes of the value and nothing else, or nothing at all."""
+"""A fix changes only the bytes of the value, or nothing."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ MENDED: dict[str, tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize("name", MENDED)
-def test_a_fix_changes_the_value_alone_and_a_second_one_nothing(name: str, tmp_path: Path) -> None:
+def test_a_fix_changes_only_the_value_and_a_second_fix_nothing(name: str, tmp_path: Path) -> None:
     suffix, before, after = MENDED[name]
     path = write(tmp_path / suffix, before)
 
@@ -138,9 +138,9 @@ def test_a_python_file_keeps_the_encoding_that_it_declares(tmp_path: Path) -> No
     assert path.read_bytes() == text.replace("None", "0.0").encode("latin-1")
 
 
-def test_a_result_that_means_something_else_is_never_written(tmp_path: Path) -> None:
-    # The value stands directly before a comment sign that would swallow or release text: whatever the splice
-    # does here, the file either reads as the old data with another value, or is left alone.
+def test_a_result_with_another_meaning_is_never_written(tmp_path: Path) -> None:
+    # Directly behind the value is a comment sign, which a replacement may activate or deactivate. The result must read
+    # as the old data with another value; otherwise the file must be left alone.
     path = write(tmp_path / "a.yaml", "o: {lr: 1, weight_decay}\noptimizer: {weight_decay: !!null &x '', b: *x}\n")
 
     result = mend(path)
@@ -181,7 +181,7 @@ def test_two_findings_of_one_file_are_mended_together(tmp_path: Path) -> None:
     assert path.read_text() == "o: {lr: 1, weight_decay: 0.0}\n---\nweight_decay: 0.0\n"
 
 
-def test_a_patch_of_many_changes_is_what_patch_applies(tmp_path: Path) -> None:
+def test_patch_applies_a_diff_of_many_changes(tmp_path: Path) -> None:
     lines = [
         f"a{index}: {{lr: 1, weight_decay: null}}\n" if index % 7 < 2 else f"b{index}: 1\n" for index in range(200)
     ]

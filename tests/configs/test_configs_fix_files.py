@@ -1,4 +1,4 @@
-"""A fix leaves a file its owner, rights and links, or leaves it as it is, also beside other processes."""
+"""A fix keeps the owner, permissions and links of a file, or leaves it as it is, also with concurrent processes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_file_that_changed_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.yaml"]
 
 
-def test_rights_that_are_taken_away_meanwhile_are_not_given_back(
+def test_permissions_that_are_removed_meanwhile_are_not_restored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "a.yaml", "weight_decay: null\n")
@@ -74,12 +74,12 @@ def test_rights_that_are_taken_away_meanwhile_are_not_given_back(
     sync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda handle: (sync(handle), path.chmod(0o600) if path.stat().st_mode & 4 else 0))
 
-    assert mend(path).mended  # at the second check
+    assert mend(path).mended  # the fix notices the change at its second check
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_file_that_vanished_meanwhile_does_not_come_back(tmp_path: Path) -> None:
+def test_a_file_that_is_deleted_meanwhile_is_not_created_again(tmp_path: Path) -> None:
     path = write(tmp_path / "a.yaml", "weight_decay: null\n")
     seen = fix.read(str(path))
     path.unlink()
@@ -90,10 +90,10 @@ def test_a_file_that_vanished_meanwhile_does_not_come_back(tmp_path: Path) -> No
     assert names(tmp_path) == []
 
 
-def test_a_full_disk_leaves_the_file_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_file_unchanged_and_no_other_file(tmp_path: Path) -> None:
     path = write(tmp_path / "a.yaml", "weight_decay: null\n" + "# filler\n" * 5000)
     before = path.read_bytes()
-    # The kernel refuses to let any file grow beyond this, as it does when the disk is full.
+    # The operating system refuses to let any file grow beyond this size, as if the disk were full.
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
@@ -108,8 +108,8 @@ def test_a_full_disk_leaves_the_file_and_nothing_beside_it(tmp_path: Path) -> No
     assert names(tmp_path) == ["a.yaml"]
 
 
-def test_a_directory_that_is_not_writable_leaves_the_file() -> None:
-    # Not below pytest's directory: as root, the test changes to another user, who must be able to enter this one.
+def test_a_file_in_a_read_only_directory_is_left_as_it_is() -> None:
+    # Not below pytest's directory: as root, the test changes to another user, who must be able to enter the directory.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = write(folder / "a.yaml", "weight_decay: null\n")
@@ -129,7 +129,7 @@ def test_a_directory_that_is_not_writable_leaves_the_file() -> None:
         assert names(folder) == ["a.yaml"]
 
 
-# Everything is imported before, because the other user may not be able to read the files of this Python.
+# All modules are imported before the change, because the other user may not be able to read this Python's files.
 SOMEBODY = """import os, sys, tempfile, yaml
 from shim.configs.command import Task, check
 os.setgroups([]), os.setgid(1001), os.setuid(1001)
@@ -150,12 +150,12 @@ def start(*arguments: str, code: str = MAIN, **options: Any) -> subprocess.Popen
 
 
 def access_list(*entries: tuple[int, int, int]) -> bytes:
-    """Return an access control list as Linux keeps it: tag (1 owner, 2 user, 4 group, 8 group, 16, 32), rights, id."""
+    """Return an access control list in Linux's format: tag (1 owner, 2 user, 4 group, 8 group, 16, 32), rights, id."""
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
 
 
 NOBODY = 0xFFFFFFFF
-# Owner and group may read and write, but the group 1234 may nothing.
+# Owner and group may read and write. The group 1234 has no permission.
 DENIED = access_list((1, 6, NOBODY), (4, 6, NOBODY), (8, 0, 1234), (16, 6, NOBODY), (32, 0, NOBODY))
 
 
@@ -171,7 +171,7 @@ def give(path: Path, name: str, value: bytes) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o666, 0o755, 0o4755, 0o2664])
-def test_the_mode_stays(mode: int, tmp_path: Path) -> None:
+def test_a_fix_keeps_the_mode_of_the_file(mode: int, tmp_path: Path) -> None:
     path = write(tmp_path / "a.yaml", "weight_decay: null\n")
     path.chmod(mode)
 
@@ -180,7 +180,7 @@ def test_the_mode_stays(mode: int, tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
-def test_the_access_control_list_and_the_attributes_stay(tmp_path: Path) -> None:
+def test_a_fix_keeps_the_access_control_list_and_the_attributes(tmp_path: Path) -> None:
     path = write(tmp_path / "a.yaml", "weight_decay: null\n")
     give(path, "user.origin", b"by hand")
     give(path, "system.posix_acl_access", DENIED)
@@ -192,7 +192,7 @@ def test_the_access_control_list_and_the_attributes_stay(tmp_path: Path) -> None
     assert (attributes(path), path.stat().st_mode) == before
 
 
-def test_a_directory_that_gives_its_files_more_does_not_widen_the_access(tmp_path: Path) -> None:
+def test_a_default_access_control_list_does_not_widen_the_access(tmp_path: Path) -> None:
     path = write(tmp_path / "a.yaml", "weight_decay: null\n")
     path.chmod(0o640)
     everybody = access_list((1, 7, NOBODY), (4, 7, NOBODY), (8, 7, 1234), (16, 7, NOBODY), (32, 7, NOBODY))
@@ -205,7 +205,7 @@ def test_a_directory_that_gives_its_files_more_does_not_widen_the_access(tmp_pat
 
 
 @pytest.mark.parametrize("what", ["chown", "chmod", "setxattr", "access control list"])
-def test_what_cannot_be_kept_is_a_reason_to_leave_the_file(
+def test_a_file_whose_attributes_cannot_be_kept_is_left_as_it_is(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "a.yaml", "weight_decay: null\n")
@@ -215,7 +215,7 @@ def test_what_cannot_be_kept_is_a_reason_to_leave_the_file(
         raise PermissionError
 
     if what == "chown":
-        # As if it belonged to a group that this user is not a member of.
+        # As if the file belonged to a group of which this user is not a member.
         status = list(path.stat())
         status[5] += 1
         real = fix.read(str(path))
@@ -241,7 +241,7 @@ def test_what_cannot_be_kept_is_a_reason_to_leave_the_file(
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
 @pytest.mark.parametrize(("owner", "group", "mode"), [(1001, 2002, 0o660), (1002, 1001, 0o666), (1002, 1001, 0o4777)])
-def test_a_file_that_is_not_ours_alone_keeps_its_owner_and_group_or_is_left(owner: int, group: int, mode: int) -> None:
+def test_a_file_of_another_owner_or_group_keeps_them_or_is_left_as_it_is(owner: int, group: int, mode: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         path = write(Path(name) / "a.yaml", "weight_decay: null\n")
         os.chown(path, owner, group)
@@ -252,7 +252,7 @@ def test_a_file_that_is_not_ours_alone_keeps_its_owner_and_group_or_is_left(owne
         done = start(str(path), code=SOMEBODY)
         error = done.communicate()[0]
         left = path.read_text()
-        assert mend(path).mended  # root can
+        assert mend(path).mended  # root can keep the owner
 
         assert f"owner and group ({owner}:{group})" in error
         assert left == "weight_decay: null\n"
@@ -261,14 +261,14 @@ def test_a_file_that_is_not_ours_alone_keeps_its_owner_and_group_or_is_left(owne
         assert names(Path(name)) == ["a.yaml"]
 
 
-def test_what_a_killed_fix_leaves_the_next_one_takes_away(tmp_path: Path) -> None:
+def test_the_next_fix_removes_what_a_killed_fix_left(tmp_path: Path) -> None:
     path = write(tmp_path / "a.yaml", "weight_decay: null\n")
     killed = start(str(path), code=KILLED)
     killed.communicate()
     assert killed.returncode == -9
     assert path.read_text() == "weight_decay: null\n"
     assert len(names(tmp_path)) == 2
-    # A file that another fix has open at the moment is not deleted.
+    # A file that another fix has open at this moment is not deleted.
     busy = write(tmp_path / f"{fix.TEMPORARY}busy", "")
     with open(busy) as held:
         fix._lock(held.fileno(), 0.0)
@@ -281,7 +281,7 @@ def test_what_a_killed_fix_leaves_the_next_one_takes_away(tmp_path: Path) -> Non
     assert path.read_text() == "weight_decay: 0.0\n"
 
 
-def test_what_a_killed_fix_leaves_goes_even_if_there_is_nothing_to_mend(tmp_path: Path) -> None:
+def test_what_a_killed_fix_left_is_removed_even_if_there_is_nothing_to_fix(tmp_path: Path) -> None:
     path = write(tmp_path / "a.yaml", "weight_decay: 0.1\n")
     write(tmp_path / f"{fix.TEMPORARY}left", "")
 
@@ -290,7 +290,7 @@ def test_what_a_killed_fix_leaves_goes_even_if_there_is_nothing_to_mend(tmp_path
     assert names(tmp_path) == ["a.yaml"]
 
 
-def test_a_name_may_be_as_long_as_a_name_can_be(tmp_path: Path) -> None:
+def test_a_file_with_the_longest_possible_name_is_fixed(tmp_path: Path) -> None:
     longest = os.pathconf(tmp_path, "PC_NAME_MAX")
     path = write(tmp_path / ("a" * (longest - 5) + ".yaml"), "weight_decay: null\n")
 
@@ -299,7 +299,7 @@ def test_a_name_may_be_as_long_as_a_name_can_be(tmp_path: Path) -> None:
     assert names(tmp_path) == [path.name]
 
 
-def test_of_many_fixes_at_once_all_end_well(tmp_path: Path) -> None:
+def test_many_simultaneous_fixes_all_succeed(tmp_path: Path) -> None:
     for index in range(40):
         write(tmp_path / f"{index}.yaml", "weight_decay: null\n")
 
@@ -311,7 +311,7 @@ def test_of_many_fixes_at_once_all_end_well(tmp_path: Path) -> None:
     assert len(names(tmp_path)) == 40
 
 
-def test_a_file_that_changes_at_every_look_is_left_with_the_reason(
+def test_a_file_that_changes_at_every_read_is_left_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "a.yaml", "weight_decay: null\n")

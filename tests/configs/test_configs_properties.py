@@ -1,5 +1,5 @@
 # ruff: noqa: E402, E501 - importorskip comes first, and generators keep a template on one line
-"""Properties over generated files in every format, and a fuzz test."""
+"""Properties of generated files in every format, and a fuzz test."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from shim.configs.command import Task, check
 from shim.configs.formats import toml as our_toml
 from shim.configs.tree import NUMBER, OTHER, TEXT, Mapping, Node, ParseError, Scalar
 
-# A file made from pieces, where WD is the place of the value: what is written there, and the rest, are drawn.
+# A file is made from drawn pieces. WD is the place of the value, which is drawn, too.
 WD = "\0"
 RUN = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -52,7 +52,7 @@ ends = st.sampled_from(["\n", "\r\n"])
 
 @st.composite
 def flows(draw: Any, comments: bool = False) -> str:
-    """Draw a JSON text with odd white space, in which the optimizer's weight decay is WD."""
+    """Draw a JSON text with unusual white space, in which the optimizer's weight decay is WD."""
     space = st.sampled_from(["", " ", "\t", "\n", "\r\n  "] + (["/* , } */", "// ~\n"] if comments else []))
 
     def text(value: Any) -> str:
@@ -158,7 +158,7 @@ FORMATS: dict[str, tuple[Any, tuple[str, ...], Callable[[str], Any]]] = {
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_only_the_value_changes_in_bytes_and_in_meaning(name: str) -> None:
+def test_a_fix_changes_only_the_value_in_bytes_and_in_meaning(name: str) -> None:
     texts, written, read = FORMATS[name]
 
     @RUN
@@ -189,7 +189,7 @@ def test_only_the_value_changes_in_bytes_and_in_meaning(name: str) -> None:
 
 
 def same(a: Any, b: Any, value: float) -> bool:
-    """Compare data; 123454321.5 in the second stands for the value."""
+    """Compare data. 123454321.5 in the second argument stands for the value."""
     if isinstance(b, dict):
         return isinstance(a, dict) and list(a) == list(b) and all(same(a[k], b[k], value) for k in b)
     if isinstance(b, list):
@@ -222,7 +222,7 @@ def mutated(draw: Any) -> bytes:
 
 
 @pytest.mark.parametrize(("name", "libyaml"), [*((name, True) for name in FORMATS), ("yaml", False)])
-def test_no_input_crashes_it_and_what_cannot_be_parsed_is_not_written(
+def test_no_input_crashes_the_check_and_an_unparsable_file_is_not_written(
     name: str, libyaml: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not libyaml:
@@ -291,7 +291,7 @@ def test_deep_nesting_is_an_error_and_not_a_crash(name: str, text: str, tmp_path
     assert path.read_text() == text
 
 
-def test_aliases_of_aliases_are_no_endless_walk_and_what_they_share_is_not_mended(tmp_path: Path) -> None:
+def test_aliases_of_aliases_end_and_shared_values_are_not_fixed(tmp_path: Path) -> None:
     path = tmp_path / "bomb.yaml"
     lines = ["a0: &a0 {weight_decay: null}"]
     lines += [f"a{i + 1}: &a{i + 1} [" + ", ".join([f"*a{i}"] * 9) + "]" for i in range(9)]
@@ -309,7 +309,7 @@ SHAPES: dict[str, Callable[[int], str]] = runpy.run_path(
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_time_grows_with_the_bytes(shape: str, tmp_path: Path) -> None:
+def test_the_time_of_a_check_is_linear_in_the_bytes(shape: str, tmp_path: Path) -> None:
     kind = shape.partition(":")[0]
     task = Task(0.5, False, True, "python" if kind == "py" else kind)
     path = tmp_path / "config"
@@ -328,7 +328,7 @@ def test_the_time_grows_with_the_bytes(shape: str, tmp_path: Path) -> None:
     seconds(1000)
     small, large = seconds(10_000), seconds(100_000)
 
-    # Ten times the bytes, and quadratic time would be a hundred times as much.
+    # The file has ten times the bytes; with quadratic time it would take a hundred times as long.
     assert large < 25 * max(small, 0.001)
 
 
@@ -359,7 +359,7 @@ def alike(ours: Any, theirs: Any) -> bool:
 
 
 def test_toml_is_read_as_another_reader_reads_it() -> None:
-    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 has it")
+    tomllib = pytest.importorskip("tomllib", reason="tomllib exists since Python 3.11")
 
     @settings(RUN, max_examples=1500)
     @given(st.lists(st.sampled_from(LINES), max_size=5), ends)

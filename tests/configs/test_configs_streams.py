@@ -1,4 +1,4 @@
-"""The check reads pipes and streams, no devices, and reports to any terminal, file or pipe."""
+"""The check reads pipes and streams but no devices, and reports to any terminal, file or pipe."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_standard_input_is_checked_and_mended_to_standard_output() -> None:
     assert (clean.returncode, clean.stdout) == (0, "{}")
 
 
-def test_a_terminal_sees_the_progress(tmp_path: Path) -> None:
+def test_the_progress_is_shown_on_a_terminal(tmp_path: Path) -> None:
     for index in range(30):
         (tmp_path / f"{index}.json").write_text("{}")
     ours, theirs = pty.openpty()
@@ -53,7 +53,7 @@ def test_a_name_that_the_terminal_cannot_show_is_no_crash(tmp_path: Path) -> Non
     assert "weight_decay is null" in done.stdout
 
 
-def test_what_a_key_or_a_name_holds_cannot_move_the_cursor(tmp_path: Path) -> None:
+def test_control_characters_in_keys_and_names_are_escaped(tmp_path: Path) -> None:
     (tmp_path / "a\x1b[2Jb.yaml").write_text('"\\e[1A\\n\\u202e": {lr: 1, weight_decay: null}\n')
 
     done = start(str(tmp_path), timeout=20)
@@ -62,7 +62,7 @@ def test_what_a_key_or_a_name_holds_cannot_move_the_cursor(tmp_path: Path) -> No
     assert r"\x1b[1A\n\u202e.weight_decay is null" in done.stdout
 
 
-def test_a_pipe_that_does_not_block_is_read_to_its_end() -> None:
+def test_a_non_blocking_pipe_is_read_to_its_end() -> None:
     code = f"import os\nos.set_blocking(0, False)\n{MAIN}"
     slow = "import time\nfor part in ('weight_decay: ', 'null'):\n  time.sleep(0.3)\n  print(part, end='', flush=True)"
     writer = subprocess.Popen([sys.executable, "-c", slow], stdout=subprocess.PIPE)
@@ -73,7 +73,7 @@ def test_a_pipe_that_does_not_block_is_read_to_its_end() -> None:
     assert (done.returncode, done.stdout.partition(" is ")[0]) == (1, "-:1:15: weight_decay")
 
 
-def test_a_file_that_gives_nothing_now_is_none() -> None:
+def test_a_file_without_data_at_the_moment_is_an_error() -> None:
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     with os.fdopen(reader, "rb") as file, pytest.raises(fix.UnreadableError, match="without waiting"):
@@ -82,7 +82,7 @@ def test_a_file_that_gives_nothing_now_is_none() -> None:
 
 
 def strange(folder: Path) -> dict[Path, str]:
-    """Make files that look like a config and are not; return each with its message."""
+    """Make special files with the names of configs; return each with its message."""
     os.mkfifo(folder / "pipe.yaml")
     (folder / "link.yaml").symlink_to("pipe.yaml")
     (folder / "zero.yaml").symlink_to("/dev/zero")
@@ -91,7 +91,7 @@ def strange(folder: Path) -> dict[Path, str]:
     (folder / "big.py").write_text("weight_decay = None\n" + "# a Python file takes its size many times\n" * 26_000)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(folder / "s.yaml"))
-    (folder / ".#lock.yaml").symlink_to("somebody@somewhere")  # as editors do
+    (folder / ".#lock.yaml").symlink_to("somebody@somewhere")  # a lock file, as editors make it
     return {
         folder / ".#lock.yaml": "No such file",
         folder / "pipe.yaml": "a pipe, not a file",
@@ -103,10 +103,10 @@ def strange(folder: Path) -> dict[Path, str]:
     }
 
 
-def test_what_is_no_file_is_an_error_where_it_is_named_and_skipped_where_it_is_met(
+def test_a_special_file_is_an_error_if_it_is_named_and_skipped_in_a_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # the name of a socket has little room
+    monkeypatch.chdir(tmp_path)  # the path of a socket must be short
     found = strange(Path("."))
     (tmp_path / "a.yaml").write_text("optimizer: {weight_decay: null}\n")
 
@@ -121,7 +121,7 @@ def test_what_is_no_file_is_an_error_where_it_is_named_and_skipped_where_it_is_m
     assert met.stderr.endswith("1 file checked, 1 finding, 7 skipped, 1 mended\n")
 
 
-def test_streams_of_the_shell_are_read(tmp_path: Path) -> None:
+def test_pipes_and_process_substitutions_of_the_shell_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("optimizer: {weight_decay: null}\n")
     python = f'{sys.executable} -c "$CODE"'
     for command in (
@@ -167,7 +167,9 @@ def test_a_stream_without_end_is_not_read_to_its_end() -> None:
     "arguments", [[], ["--json"], ["--quiet"], ["--diff", "--value", "0"], ["--fix", "--value", "0"], ["--help"]]
 )
 @pytest.mark.parametrize("where", [">/dev/full", ">&-", "| true"])
-def test_a_report_that_cannot_be_written_is_one_line(arguments: list[str], where: str, configs: Path) -> None:
+def test_a_report_that_cannot_be_written_is_an_error_of_one_line(
+    arguments: list[str], where: str, configs: Path
+) -> None:
     for index in range(50):
         (configs / f"{index}.json").write_text('{"weight_decay": null}')
     command = f'{sys.executable} -c "$CODE" "$@" {where}'

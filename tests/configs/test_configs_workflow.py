@@ -1,4 +1,4 @@
-"""The ways to use the check other than from Python: the shell workflow, and the pre-commit hook."""
+"""The shell workflow and the pre-commit hook, which use the check from outside of Python."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 SCRIPT = PROJECT / "scripts" / "flexible_training_workflow.sh"
 HOOKS = PROJECT / ".pre-commit-hooks.yaml"
 
-# Stands where "python" stands: the check is the real one; doctor answers as told, run becomes the command.
-# The interpreter, but it says which of shim's commands it is asked for; and doctor, who takes long, answers from
-# the environment where a test says so.
+# A replacement for the command python: it prints which command of shim is called, and then runs the real interpreter.
+# doctor is slow: if the variable DOCTOR is set, the replacement ends with that exit code instead.
 STAND_IN = """#!{python}
 import os, sys
 if sys.argv[1:3] == ["-m", "shim"]:
@@ -49,7 +48,7 @@ def lines_of_shim(text: str) -> list[str]:
     return [line.split()[1] for line in text.splitlines() if line.startswith("shim: ")]
 
 
-def test_the_workflow_checks_asks_the_doctor_and_gives_the_jobs_exit_code(
+def test_the_workflow_runs_check_doctor_and_the_job_and_returns_its_exit_code(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     config = tmp_path / "my config.yaml"
@@ -65,7 +64,7 @@ def test_the_workflow_checks_asks_the_doctor_and_gives_the_jobs_exit_code(
     assert config.read_text() == "weight_decay: null\n"
 
 
-def test_the_workflow_mends_on_request(environment: dict[str, str], tmp_path: Path) -> None:
+def test_the_workflow_fixes_a_config_with_fix(environment: dict[str, str], tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("weight_decay: null\n")
 
@@ -96,7 +95,7 @@ def test_the_workflow_starts_no_job_that_would_not_be_guarded(environment: dict[
 
 
 @pytest.mark.parametrize("arguments", [[], ["config.yaml"], ["config.yaml", "--"], ["--fix", "--value"], ["--what"]])
-def test_the_workflow_says_how_it_is_used(environment: dict[str, str], arguments: list[str]) -> None:
+def test_the_workflow_prints_its_usage_for_wrong_arguments(environment: dict[str, str], arguments: list[str]) -> None:
     done = workflow(environment, *arguments)
 
     assert done.returncode == 2

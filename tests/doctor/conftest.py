@@ -1,4 +1,4 @@
-"""Fixture of the tests of doctor, which is asked in a fresh process."""
+"""Fixture of the tests of doctor, which runs in a fresh process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def examine(python):
-    """Return a function that asks doctor with these arguments, and checks that it does not die."""
+    """Return a function that runs doctor with these arguments, and checks that it does not fail."""
 
     def run(*arguments, **options):
         options.setdefault("door", "src")

@@ -1,4 +1,4 @@
-"""doctor reports, as text and as data, what shim does for a job that is started here."""
+"""doctor reports, as text and as JSON, what shim does for a job that is started in this environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from shim import launch
 from shim.doctor import examination, look
 
-#: As the command `shim` does, which does not look for packages in the current directory.
+#: Starts doctor like the command `shim`, which does not look for packages in the current directory.
 LIKE_THE_COMMAND = """
 import sys
 sys.path.remove("")
@@ -31,7 +31,7 @@ def states(found):
     return {patch["patch"]: patch["state"] for patch in found["torch"]["patches"]}
 
 
-#: Prints one examination, which is slow, as data and as text.
+#: Prints one examination as JSON and as text. An examination is slow.
 BOTH = """
 import functools, sys
 from shim import doctor
@@ -45,7 +45,7 @@ sys.exit(main(["doctor", "--verbose"]))
 """
 
 
-def test_where_all_is_well_it_says_so_and_exits_with_0_and_the_data_say_the_same(python, checkout):
+def test_a_guarded_job_is_reported_as_text_and_data_with_exit_code_0(python, checkout):
     result = python(BOTH, door="src")
     assert result.returncode == 0, result.stdout + result.stderr
     data, _, both = result.stdout.partition("in words\n")
@@ -75,7 +75,7 @@ def test_where_all_is_well_it_says_so_and_exits_with_0_and_the_data_say_the_same
 
 
 class TestWithoutTorch:
-    def test_it_says_which_error_and_what_to_do_and_exits_with_1(self, examine, tmp_path):
+    def test_the_error_and_the_remedy_are_printed_with_exit_code_1(self, examine, tmp_path):
         (tmp_path / "torch.py").write_text("raise ImportError('libcuda is lost')")
         result = examine(cwd=tmp_path)
         assert result.returncode == 1
@@ -83,18 +83,18 @@ class TestWithoutTorch:
         assert f"`{sys.executable} -m pip install torch`" in result.stdout, "a command stays on one line"
         assert "`shim doctor --python " in result.stdout
 
-    def test_the_python_of_this_shell_is_named_if_it_is_another(self, examine, tmp_path):
+    def test_another_python_on_the_path_of_the_shell_is_named(self, examine, tmp_path):
         venv.create(str(tmp_path / "mine"), symlinks=True)
         (tmp_path / "torch.py").write_text("raise ImportError('lost')")
         found = as_data(examine("--json", cwd=tmp_path, env={"PATH": f"{tmp_path}/mine/bin:/usr/bin:/bin"}))
         assert f"examine the Python of this shell: `shim doctor --python {tmp_path}/mine/bin/python`" in found["advice"]
 
     @pytest.mark.parametrize("package", ["packaging", "wrapt"])
-    def test_a_project_may_have_a_package_of_any_name(self, examine, tmp_path, package):
+    def test_a_package_of_the_project_with_the_name_of_a_dependency_changes_nothing(self, examine, tmp_path, package):
         (tmp_path / f"{package}.py").write_text("raise ImportError('this is the project's own')")
         found = as_data(examine("--json", cwd=tmp_path))
         if "missing" in found["torch"]:
-            pytest.skip("this torch does not live without packaging")
+            pytest.skip("this torch needs packaging")
         assert found["guarded"] and found["torch"]["error"] is None
 
 
@@ -106,19 +106,19 @@ class TestSwitches:
             ({"SHIM_SKIP": "adam,adamw"}, "SHIM_SKIP is set: the patches that it names are left out"),
         ],
     )
-    def test_one_that_turns_guards_off_is_named(self, examine, env, sentence):
+    def test_a_switch_that_turns_guards_off_is_named(self, examine, env, sentence):
         result = examine("--json", env=env)
         assert result.returncode == 1
         assert sentence in as_data(result)["obstacles"]
         assert f"unset {next(iter(env))}" in as_data(result)["advice"]
 
     @pytest.mark.parametrize("variable", ["SHIM_SKIP", "SHIM_PATCHES"])
-    def test_a_name_that_is_no_patch_is_said(self, examine, variable):
+    def test_an_unknown_patch_name_is_reported(self, examine, variable):
         family, patch = "torchvision", "adamw"
         found = as_data(examine("--json", env={variable: f"{family}, no_such,{patch},adam_"}))
         assert f"{variable} names unknown patches: no_such, adam_" in found["obstacles"]
 
-    def test_under_the_one_that_turns_all_off_no_patch_is_said_to_be_applied(self, examine):
+    def test_with_shim_disabled_no_patch_is_reported_as_applied(self, examine):
         result = examine("--json", env={"SHIM_DISABLE": "1"})
         found = as_data(result)
         assert result.returncode == 1
@@ -127,20 +127,20 @@ class TestSwitches:
         assert {door["reason"] for door in found["doors"]} == {"SHIM_DISABLE is set"}
 
     @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.11 brought PYTHONSAFEPATH")
-    def test_a_safe_path_is_named_and_stops_no_door(self, examine):
+    def test_a_safe_path_is_named_and_closes_no_door(self, examine):
         result = examine("--json", env={"PYTHONSAFEPATH": "1"})
         assert result.returncode == 0, result.stderr
         assert "PYTHONSAFEPATH is set" in " ".join(as_data(result)["obstacles"])
 
 
 class TestOtherTools:
-    def test_shim_itself_is_none_on_any_door(self, examine, checkout):
+    def test_shim_does_not_report_itself_as_another_tool(self, examine, checkout):
         for path in (str(checkout), launch.SITE):
             found = as_data(examine("--json", env={"PYTHONPATH": os.pathsep.join([path, str(checkout / "src")])}))
             assert found["torch"]["patched_by_others"] == found["obstacles"] == []
             assert found["guarded"]
 
-    def test_a_sitecustomize_in_front_of_ours_is_named(self, examine, tmp_path, checkout):
+    def test_a_sitecustomize_in_front_of_shims_is_named(self, examine, tmp_path, checkout):
         (tmp_path / "sitecustomize.py").write_text("")
         path = f"{tmp_path}:{checkout}:{checkout / 'src'}"
         found = as_data(examine("--json", env={"PYTHONPATH": path}))
@@ -167,7 +167,7 @@ class TestOtherTools:
             for each in look.patched_by_others()
         )
 
-    def test_what_a_sitecustomize_prints_does_not_confuse_it(self, examine, tmp_path, checkout):
+    def test_output_of_a_sitecustomize_does_not_confuse_doctor(self, examine, tmp_path, checkout):
         (tmp_path / "sitecustomize.py").write_text(
             "import atexit; print('hello'); atexit.register(print, end='no line end')"
         )
@@ -177,10 +177,10 @@ class TestOtherTools:
 
 
 class TestThirdParty:
-    def test_one_that_is_installed_waits_and_one_that_is_not_is_not_installed(self, examine, tmp_path):
+    def test_an_installed_package_waits_and_a_missing_one_is_not_installed(self, examine, tmp_path):
         (tmp_path / "lion_pytorch").mkdir()
         (tmp_path / "lion_pytorch" / "__init__.py").write_text("raise SystemExit('imported')")
-        (tmp_path / "apex").mkdir()  # another package of the name, without the optimizers
+        (tmp_path / "apex").mkdir()  # another package with this name, without the optimizers
         (tmp_path / "apex" / "__init__.py").touch()
         result = examine("--json", cwd=tmp_path)
         rows = {row["patch"]: row for row in as_data(result)["torch"]["patches"]}
@@ -189,7 +189,7 @@ class TestThirdParty:
         assert (rows["apex"]["state"], rows["apex"]["reason"]) == ("skipped", "apex.optimizers is not installed")
         assert rows["adopt"]["state"] == "waits"
 
-    def test_one_that_is_left_out_says_so(self, examine, tmp_path):
+    def test_a_package_that_is_left_out_is_reported_as_left_out(self, examine, tmp_path):
         (tmp_path / "lion_pytorch.py").touch()
         found = as_data(examine("--json", cwd=tmp_path, env={"SHIM_SKIP": "lion-pytorch"}))
         assert found["guarded"]
@@ -197,11 +197,11 @@ class TestThirdParty:
         assert (row["state"], row["reason"]) == ("skipped", "left out by SHIM_SKIP")
 
     @pytest.mark.parametrize("name", ["torch.optim", "json.decoder", "xml.etree.ElementTree"])
-    def test_a_module_that_is_there_can_be_imported(self, name):
+    def test_an_installed_module_counts_as_importable(self, name):
         assert look.can_be_imported(name)
 
     @pytest.mark.parametrize("name", ["torch.no_such", "no_such.torch", "json.decoder.more", "sys.path"])
-    def test_a_module_that_is_not_there_cannot(self, name):
+    def test_a_missing_module_does_not_count_as_importable(self, name):
         assert not look.can_be_imported(name)
 
 
@@ -242,7 +242,7 @@ def test_a_message_that_no_patch_answers_is_not_explained(examine):
     assert (result.returncode, result.stdout) == (1, "No patch answers this message.\n")
 
 
-def test_the_program_that_trains_does_without_dynamo_and_trains_as_with_it(python):
+def test_the_training_check_does_not_load_dynamo_and_trains_the_same(python):
     trains = examination.TRAIN + "\nsys.stdout.write(str('torch._dynamo.convert_frame' in sys.modules))"
     result = python(trains)
     assert result.stdout.split("\n")[-2:] == ["[0.0, 0.0]", "False"], result.stderr
@@ -253,7 +253,7 @@ def test_the_program_that_trains_does_without_dynamo_and_trains_as_with_it(pytho
 def test_every_row_says_which_messages_it_answers():
     from shim import rows
 
-    # Some are the other names of what another row answers, and some change what is computed without a message.
+    # Some are other names of an object whose messages another row answers; some change a result without a message.
     silent = [row.name for row in rows.load() if not row.answers]
     assert all(row.targets for row in rows.load() if row.name in silent) and len(silent) < 30
     assert all(row.optional or row.works for row in rows.load() if row.targets)

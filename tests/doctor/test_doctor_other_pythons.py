@@ -1,4 +1,4 @@
-"""Doctor looks at the Python of this shell, at another one, and at the options of this one."""
+"""doctor examines the Python of the shell, another Python, and the options of the running Python."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from shim.doctor import examination, words
 
 
 class TestThisShell:
-    """Whether a plain ``python`` is armed, which does not depend on whether ``run`` guards a job."""
+    """Whether a plain ``python`` in the shell is armed. That does not depend on whether ``run`` guards a job."""
 
     @pytest.fixture
     def shell(self, tmp_path):
-        """Make a ``python`` for the PATH that is quick to start."""
+        """Put a ``python`` that starts quickly on the PATH."""
         (tmp_path / "bin").mkdir()
         (tmp_path / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
         (tmp_path / "bin" / "python").chmod(0o755)
         return {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
 
-    def test_one_that_is_not_armed_is_told_how(self, examine, shell, tmp_path):
+    def test_an_unarmed_shell_is_told_how_to_arm_it(self, examine, shell, tmp_path):
         result = examine(env=shell)
         assert f"A plain {tmp_path}/bin/python is NOT guarded." in " ".join(result.stdout.split())
         assert 'eval "$(shim env)"' in result.stdout
         assert result.returncode == 0
 
-    def test_one_that_is_armed_is_told_what_takes_it_away(self, examine, shell, checkout):
+    def test_an_armed_shell_is_told_what_disarms_it(self, examine, shell, checkout):
         path = os.pathsep.join([launch.SITE, str(checkout / "src")])
         said = " ".join(examine(env={**shell, "PYTHONPATH": path}).stdout.split())
         assert "/bin/python is guarded too, but not behind" in said
@@ -41,12 +41,12 @@ class TestThisShell:
             assert thief in said
         assert 'eval "$(shim env)"' not in said
 
-    def test_one_without_a_python_says_so(self, monkeypatch):
+    def test_a_shell_without_a_python_is_reported(self, monkeypatch):
         monkeypatch.setenv("PATH", "/nowhere")
         assert examination._shell(None) == {"python": None, "armed": False}
         assert words._of_the_shell(examination._shell(None)) == "There is no `python` on PATH."
 
-    def test_a_tmux_server_that_runs_already_does_take_it_away(self, tmp_path, checkout):
+    def test_a_tmux_server_that_runs_already_is_not_armed(self, tmp_path, checkout):
         tmux = shutil.which("tmux")
         if tmux is None:
             pytest.skip("no tmux on this machine")
@@ -58,7 +58,7 @@ class TestThisShell:
 
         told = tmp_path / "told"
         try:
-            # "server exited unexpectedly": on a busy machine tmux may give up waiting for its own server.
+            # "server exited unexpectedly": on a busy machine tmux may stop waiting for its own server.
             assert any(window("new-session", "-d", "sleep 60") == 0 for _ in range(5))
             command = f"echo got:$PYTHONPATH >{told}; tmux -S socket wait-for -S told"
             assert window("new-session", "-d", command, PYTHONPATH=launch.SITE) == 0
@@ -69,7 +69,7 @@ class TestThisShell:
 
 
 class TestAnotherPython:
-    def test_one_of_another_environment_is_looked_at(self, examine, tmp_path):
+    def test_a_python_of_another_environment_is_examined(self, examine, tmp_path):
         venv.create(str(tmp_path / "other"), symlinks=True)
         other = tmp_path / "other" / "bin" / "python"
         result = examine("--json", "--python", other)
@@ -79,8 +79,8 @@ class TestAnotherPython:
         assert found["torch"] == {"missing": "ModuleNotFoundError: No module named 'torch'"}
         assert f"install torch for this one: `{other} -m pip install torch`" in found["advice"]
 
-    def test_a_checkout_guards_it(self, examine, tmp_path):
-        # Another environment that finds the packages of this one, so that torch need not be installed again.
+    def test_a_checkout_guards_another_python(self, examine, tmp_path):
+        # The other environment finds the packages of this one, so that torch need not be installed again.
         venv.create(str(tmp_path / "other"), symlinks=True)
         site_packages = next((tmp_path / "other").glob("lib/python*/site-packages"))
         (site_packages / "these.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))
@@ -88,7 +88,9 @@ class TestAnotherPython:
         assert result.returncode == 0, result.stdout
         assert f"Python  {sys.version.split()[0]}, {tmp_path}/other/bin/python" in result.stdout
 
-    def test_an_installed_shim_does_not_and_says_where_it_belongs(self, tmp_path, checkout, python):
+    def test_an_installed_shim_does_not_guard_another_python_and_names_its_environment(
+        self, tmp_path, checkout, python
+    ):
         for name in ("own", "other"):
             venv.create(str(tmp_path / name), symlinks=True)
             site_packages = next((tmp_path / name).glob("lib/python*/site-packages"))
@@ -98,7 +100,7 @@ class TestAnotherPython:
         shutil.copytree(str(checkout / "src" / "shim"), str(own / "shim"))
         shutil.copy(str(checkout / "src" / "preimport.py"), str(own))
         other = tmp_path / "other" / "bin" / "python"
-        # An editable install of the checkout may be among the packages: it is not to be found.
+        # An editable install of the checkout may be among the packages. It must not be found.
         code = "import sys; sys.path[:] = [p for p in sys.path if not p.endswith('src')]\n"
         code += f"from shim.__main__ import main; sys.exit(main(['doctor', '--json', '--python', {str(other)!r}]))"
         result = python(code, door=None, executable=tmp_path / "own" / "bin" / "python")
@@ -117,7 +119,7 @@ class TestAnotherPython:
             ("old", "is Python 3.6.15, and shim needs 3.8 or later: a job is NOT guarded"),
         ],
     )
-    def test_what_is_no_python_for_shim_is_one_line(self, python, tmp_path, given, message):
+    def test_an_unusable_python_is_an_error_of_one_line(self, python, tmp_path, given, message):
         (tmp_path / "old").write_text("#!/bin/sh\necho 3.6.15\n")
         (tmp_path / "silent").write_text("#!/bin/sh\nexec sleep 60\n")
         for name in ("old", "silent"):
@@ -130,7 +132,7 @@ class TestAnotherPython:
 
 
 class TestOptionsOfThisPython:
-    def test_they_are_those_of_the_job(self, python, checkout):
+    def test_the_options_of_this_python_are_those_of_the_job(self, python, checkout):
         result = python(["-E", "-m", "shim", "doctor", "--json"], door=None, cwd=checkout / "src")
         found = json.loads(result.stdout)
         assert result.returncode == 1
@@ -139,14 +141,14 @@ class TestOptionsOfThisPython:
         assert (run["works"], path["works"], preimport["works"]) == (False, False, True), preimport
         assert "python is run with -E" in run["reason"]
 
-    def test_what_is_in_the_way_is_said_where_there_is_no_torch_too(self, python):
+    def test_obstacles_are_reported_without_torch_too(self, python):
         result = python(["-S", "-m", "shim", "doctor"], door="src")
         assert result.returncode == 1
         assert "torch   none: ModuleNotFoundError: No module named 'torch'" in result.stdout
         assert "this Python runs with -S, and reads no sitecustomize" in result.stdout
 
     @pytest.mark.parametrize("option", ["-E", "-S", "-I"])
-    def test_one_that_keeps_sitecustomize_out_is_named(self, option):
+    def test_an_option_that_disables_sitecustomize_is_named(self, option):
         assert any(f"runs with {option}" in each for each in examination._obstacles({}, ["-u", option]))
         assert any(f"runs with {option}" in each for each in examination._obstacles({}, ["-u" + option[1]]))
         assert list(examination._obstacles({}, ["-X", "dev", "-Xfaulthandler", "-Wignore"])) == []

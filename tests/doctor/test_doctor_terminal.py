@@ -1,4 +1,4 @@
-"""What doctor prints fits a terminal, whatever it is and whatever there is to say."""
+"""The output of doctor fits any terminal, whatever it reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shim.doctor import examination, words
 
 
 class TestTheTerminal:
-    def test_all_that_can_be_said_fits_into_80_columns(self, monkeypatch, tmp_path):
+    def test_every_report_fits_into_80_columns(self, monkeypatch, tmp_path):
         (tmp_path / "sitecustomize.py").touch()
         (tmp_path / "shim.py").touch()
         monkeypatch.chdir(tmp_path)
@@ -50,7 +50,7 @@ class TestTheTerminal:
         assert len(columns) == 1
 
     @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-    def test_a_path_that_stdout_cannot_encode_is_no_traceback(self, python, tmp_path, encoding, checkout):
+    def test_a_path_that_stdout_cannot_encode_raises_nothing(self, python, tmp_path, encoding, checkout):
         place = tmp_path / "žluťoučký"
         place.mkdir()
         (place / "torch.py").write_text("raise ImportError(__file__)")
@@ -60,7 +60,7 @@ class TestTheTerminal:
         shown = str(place / "torch.py").encode(encoding, "backslashreplace").decode(encoding)
         assert f"ImportError: {shown}" in " ".join(result.stdout.split())
 
-    def test_a_line_says_that_it_works_and_goes_away(self, tmp_path, checkout):
+    def test_a_progress_line_appears_and_disappears(self, tmp_path, checkout):
         pty = pytest.importorskip("pty")
         (tmp_path / "torch.py").write_text("raise ImportError('lost')")
         ours, theirs = pty.openpty()

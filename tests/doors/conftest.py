@@ -18,9 +18,9 @@ import pytest
 def environment(request):
     """Return a function that makes a virtual environment with the packages named, and returns its interpreter.
 
-    It is kept in pytest's cache directory, so that only the first run waits for the installation; a test whose
-    packages cannot be installed here is skipped and says why. With ``with_torch`` it finds the packages of this
-    interpreter too, behind its own.
+    The environment is kept in pytest's cache directory, so that only the first run waits for the installation. If its
+    packages cannot be installed, the test is skipped with the reason. With ``with_torch`` the environment also finds
+    the packages of this interpreter, after its own.
     """
     made = request.config.cache.mkdir("environments")
 
@@ -29,9 +29,9 @@ def environment(request):
         home = made / hashlib.sha256(what.encode()).hexdigest()[:16]
         python = home / "bin" / "python"
         with home.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # two workers may want the same one at once
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two workers may need the same environment at once
             if not (home / "complete").exists():
-                # With the packages of this interpreter it has their pip, too; unpacking another takes seconds.
+                # With the packages of this interpreter it also finds their pip. Unpacking another pip takes seconds.
                 shared = with_torch and Path(sysconfig.get_path("purelib"), "pip").is_dir()
                 venv.create(str(home), with_pip=not shared, clear=True)
                 if with_torch:
@@ -51,10 +51,10 @@ def environment(request):
 
 @pytest.fixture
 def fake_torch(tmp_path):
-    """Make a directory with a package named torch, whose torch.optim comes and goes at once, and return it.
+    """Make a directory with a package named torch, whose torch.optim is imported quickly, and return it.
 
-    It stands in where the import machinery alone is under test: when a module arrives, and how often. No guard is
-    tested on it; ``neighbour_programs.ANNOUNCE`` puts a line of output in their place.
+    It replaces torch in tests of the import machinery alone: when a module arrives, and how often. It has no guards;
+    ``neighbour_programs.ANNOUNCE`` prints a line instead of putting guards in place.
     """
     top = tmp_path / "fake"
     optim = top / "torch" / "optim"
@@ -66,7 +66,7 @@ def fake_torch(tmp_path):
 
 @pytest.fixture(scope="session")
 def console_script(tmp_path_factory):
-    """Return the ``shim`` command as an installer writes it."""
+    """Return the path of a ``shim`` command like that which an installer writes."""
     path = tmp_path_factory.mktemp("bin") / "shim"
     path.write_text(f"#!{sys.executable}\nimport sys\nfrom shim.__main__ import main\nsys.exit(main())\n")
     path.chmod(0o755)
@@ -75,9 +75,9 @@ def console_script(tmp_path_factory):
 
 @pytest.fixture
 def doors(checkout, console_script):
-    """Return a function that tells how a Python command is started plainly and through each door.
+    """Return a function that returns how a Python command is started without shim and through each door.
 
-    It returns, by the name of the door, the words of the command and the PYTHONPATH; ``None`` is plainly.
+    It maps the name of each door to the words of the command and the PYTHONPATH. ``None`` stands for no door.
     """
     ours, src = str(checkout), str(checkout / "src")
 
@@ -98,9 +98,9 @@ def doors(checkout, console_script):
 
 @pytest.fixture
 def same(doors, tmp_path):
-    """Return a function that runs a command plainly and through every door, and checks that nothing differs.
+    """Return a function that runs a command without shim and through every door, and checks that nothing differs.
 
-    It returns what the plain process printed. ``clean`` takes what may differ out of the output.
+    It returns the exit code and output of the process without shim. ``clean`` removes text that may differ.
     """
 
     def run(command, options=(), env=(), cwd=tmp_path, input="", clean=lambda text: text, **how):
@@ -129,7 +129,7 @@ def same(doors, tmp_path):
 @pytest.fixture
 def script(tmp_path):
     """Write a program that dies of a known breakage, and return its path."""
-    from hint_programs import DIES  # which imports torch
+    from hint_programs import DIES  # imported here, because the module imports torch
 
     path = tmp_path / "train.py"
     path.write_text(DIES)

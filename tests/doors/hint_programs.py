@@ -1,4 +1,4 @@
-"""Programs that die of a known breakage, and what is said below their tracebacks."""
+"""Programs that die of a known breakage, and functions that read the hints below their tracebacks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shim.releases import release
 
 HERE = release(torch.__version__).numbers
 
-#: A line that dies on this torch, the row that answers, and the release that the hint names.
+#: A line that fails on this torch, the row that answers its error, and the release that the hint names.
 if HERE >= (1, 8):
     BREAKS, ROW, RELEASE = "print(tuple(torch.rfft(torch.ones(4), 1).shape))", "torch.rfft", "1.7"
 else:
@@ -37,14 +37,14 @@ def the_command(process):
 
 
 def in_a_shell(command, cwd, path):
-    """Run a command as a user would who has copied it into the same shell."""
+    """Run a command as if a user had copied it into the same shell."""
     environment = {**os.environ, "PYTHONPATH": str(path)}
     shell = ["/bin/sh", "-c", command]
     return subprocess.run(shell, env=environment, cwd=str(cwd), capture_output=True, text=True, timeout=300, check=True)
 
 
 def error_of(kind, message, file="/venv/site-packages/library/core.py"):
-    """Return an exception that code in a file raised."""
+    """Raise an exception in code of a file, and return the exception."""
     namespace = {"__name__": "library.core", "error": kind(message)}
     try:
         exec(compile("raise error", file, "exec"), namespace)

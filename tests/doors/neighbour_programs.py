@@ -1,4 +1,4 @@
-"""Programs that say what shim does beside other tools, and what Python says that it loaded."""
+"""Programs that print what shim does together with other tools, and a function that reads the output of python -v."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], weight_decay=
 print("weight decay", optimizer.defaults["weight_decay"])
 """
 
-#: Prints which modules arrived, in place of guarding them: a stand-in for shim's reaction, not for torch.
+#: Prints the modules that arrive instead of guarding them. It replaces shim's reaction, not torch.
 ANNOUNCE = """
 import sys
 if any(hasattr(finder, "_shim") for finder in sys.meta_path):
@@ -20,5 +20,5 @@ if any(hasattr(finder, "_shim") for finder in sys.meta_path):
 
 
 def loads(stderr):
-    """List the directories of the sitecustomize files that ``python -v`` says were loaded, one for each time."""
+    """List the directories of the loaded sitecustomize files, from the output of ``python -v``, one for each load."""
     return re.findall(r"^# code object from '?(.*?)/(?:__pycache__/)?sitecustomize\.", stderr, re.MULTILINE)

@@ -12,7 +12,7 @@ import pytest
 
 from shim.launch import SITE
 
-#: Needs a guard, and prints the process that has one.
+#: Fails without a guard; prints the process that has one.
 GUARDED = """
 import torch
 
@@ -23,7 +23,7 @@ def weight_decay():
 
 @pytest.fixture
 def guarded(python, tmp_path):
-    """Return a function that runs a program under ``run`` which may import ``guarded.weight_decay``."""
+    """Return a function that runs a program under ``run``. The program may import ``guarded.weight_decay``."""
 
     def run(program, *before, door="src", **options):
         (tmp_path / "guarded.py").write_text(GUARDED)
@@ -37,7 +37,7 @@ def guarded(python, tmp_path):
     return run
 
 
-def test_a_grandchild_through_a_shell(guarded):
+def test_a_grandchild_through_a_shell_is_guarded(guarded):
     program = """
 import subprocess, sys
 if sys.argv[1:] == ["child"]:
@@ -49,7 +49,7 @@ else:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_workers_of_a_data_loader(guarded, method):
+def test_workers_of_a_data_loader_are_guarded(guarded, method):
     program = f"""
 import os
 
@@ -67,7 +67,7 @@ if __name__ == "__main__":
     assert guarded(program) == "[0.0, 0.0] False\n"
 
 
-def test_torch_multiprocessing(guarded):
+def test_processes_of_torch_multiprocessing_are_guarded(guarded):
     program = """
 def work(rank):
     print(rank, weight_decay())
@@ -78,10 +78,10 @@ if __name__ == "__main__":
     assert guarded(program) == "0 0.0\n"
 
 
-#: Two processes take a step together, and each says with which weight decay. Nothing may hold the group when it is
-#: destroyed: gloo's threads would live on and at times abort a Python that ends beside them, with or without shim
+#: Two processes take a step together, and each prints its weight decay. No object may hold the process group when it is
+#: destroyed. Otherwise gloo's threads live on, and sometimes abort the process while Python ends, with or without shim
 #: (https://github.com/pytorch/pytorch/issues/190489). Building an optimizer imports torch.distributed.nn, whose default
-#: arguments hold the group that is there by then; DistributedDataParallel holds it, too.
+#: arguments hold the group that exists then. DistributedDataParallel holds the group, too.
 DISTRIBUTED = """
 import os
 
@@ -102,7 +102,7 @@ torch.distributed.destroy_process_group()
 
 @pytest.fixture
 def elastic():
-    """Skip if torch's own launcher does not work: 1.13 fails with the enums of Python 3.11."""
+    """Skip if torch's own launcher does not work: that of torch 1.13 fails with the enums of Python 3.11."""
     pytest.importorskip("torch.distributed.run", reason="this torch has no torchrun")
     release = sys.modules["torch"].__version__
     if release.startswith("1.") and sys.version_info >= (3, 11):
@@ -114,20 +114,20 @@ class TestLaunchers:
     def both_ranks(self, tmp_path):
         return lambda: [(tmp_path / f"rank{rank}").read_text() for rank in (0, 1)]
 
-    def test_torchrun_with_two_processes(self, elastic, guarded, both_ranks):
+    def test_two_processes_of_torchrun_are_guarded(self, elastic, guarded, both_ranks):
         where = ["--nnodes=1", "--nproc_per_node=2", "--master_addr=127.0.0.1", f"--master_port={free_port()}"]
         guarded(DISTRIBUTED, "-m", "torch.distributed.run", *where, door="sitecustomize")
         assert both_ranks() == ["0.0", "0.0"]
 
-    def test_the_torchrun_command(self, elastic, guarded, both_ranks):
+    def test_processes_of_the_torchrun_command_are_guarded(self, elastic, guarded, both_ranks):
         torchrun = Path(sys.executable).with_name("torchrun")
         if not torchrun.exists():
             pytest.skip("this torch has no torchrun")
         guarded(DISTRIBUTED, torchrun, "--nproc_per_node=2", f"--master_port={free_port()}")
         assert both_ranks() == ["0.0", "0.0"]
 
-    def test_accelerate_launch(self, guarded, environment):
-        """With one process: on a CPU it starts several through MPI only."""
+    def test_a_process_of_accelerate_launch_is_guarded(self, guarded, environment):
+        """With one process: on a CPU accelerate starts several only with MPI."""
         python = environment("accelerate", with_torch=True)
         program = """
 from accelerate import Accelerator
@@ -184,20 +184,20 @@ show(Actor.options(runtime_env=WORK).remote().work.remote())
 
         return run
 
-    def test_the_workers_of_a_program_under_a_door(self, ray):
+    def test_ray_workers_of_a_program_under_a_door_are_guarded(self, ray):
         assert ray("src") == ["0.0", "0.0"]
 
-    def test_a_runtime_environment_with_the_path_and_none_at_all(self, ray):
+    def test_a_ray_runtime_environment_with_shims_path_guards_and_one_without_does_not(self, ray):
         found = ray(None, work={"env_vars": {"PYTHONPATH": SITE}}, more="show(task.remote())")
         assert found == ["0.0", "0.0", "TypeError"]
 
-    def test_a_runtime_environment_with_a_setup_hook(self, ray, checkout):
+    def test_a_ray_runtime_environment_with_a_setup_hook_guards(self, ray, checkout):
         found = {"PYTHONPATH": str(checkout / "src")}  # shim is not installed there
         assert ray(None, job={"worker_process_setup_hook": "shim.activate", "env_vars": found}) == ["0.0", "0.0"]
 
 
 class TestAnotherPython:
-    """PYTHONPATH reaches every Python; in one of another environment shim prints and changes nothing."""
+    """PYTHONPATH affects every Python. In a Python of another environment shim prints and changes nothing."""
 
     LOOK = "import sys; print(len(sys.meta_path), 'shim.import_hook' in sys.modules, sys.path[1:]); import json"
 
@@ -210,21 +210,21 @@ class TestAnotherPython:
 
     @pytest.fixture
     def installed(self, tmp_path, checkout):
-        """Lay the package out as it is in the site-packages of a Python 3.13, and return the directory of its door."""
+        """Copy the package into a site-packages of Python 3.13, and return the directory for PYTHONPATH."""
         package = tmp_path / "env" / "lib" / "python3.13" / "site-packages" / "shim"
         shutil.copytree(str(checkout / "src" / "shim"), str(package), ignore=shutil.ignore_patterns("__pycache__"))
         return str(package / "site")
 
     @pytest.mark.parametrize("executable", list(pythons()))
     @pytest.mark.parametrize("before", [[], ["-v"], ["-W", "error"]], ids=" ".join)
-    def test_with_the_directory_of_another_environment(self, python, installed, executable, before):
+    def test_the_sitecustomize_of_another_environment_changes_nothing(self, python, installed, executable, before):
         bare = python([*before, "-c", self.LOOK], door=None, executable=executable)
         result = python([*before, "-c", self.LOOK], env={"PYTHONPATH": installed}, executable=executable)
         assert (result.stdout, result.returncode) == (bare.stdout, 0)
         assert "-v" in before or result.stderr == bare.stderr == ""
         assert "Traceback" not in result.stderr
 
-    def test_a_bare_environment_without_torch(self, python, tmp_path):
+    def test_a_bare_environment_without_torch_is_unchanged(self, python, tmp_path):
         venv.create(str(tmp_path / "bare"))
         bare = tmp_path / "bare" / "bin" / "python"
         code = "import sys, json; print(sys.path[1:], 'shim' in sys.modules); import torch"
@@ -233,7 +233,7 @@ class TestAnotherPython:
         assert (armed.stdout, armed.stderr, armed.returncode) == (plain.stdout, plain.stderr, 1)
         assert plain.stderr.endswith("No module named 'torch'\n")
 
-    def test_an_isolated_child(self, guarded):
+    def test_an_isolated_child_is_unchanged(self, guarded):
         program = """
 import subprocess, sys
 for option in ("-I", "-E", "-S"):

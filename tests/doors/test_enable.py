@@ -18,7 +18,7 @@ STATUS = "import torch, shim; status = shim.status(); print(status.door, status.
 
 @pytest.fixture
 def environment(tmp_path, checkout):
-    """Return an environment of its own that has this one's torch, and a function that runs its Python."""
+    """Return a separate environment that has the torch of this one. Calling it runs its Python."""
 
     class Environment:
         home = tmp_path / "environment"
@@ -66,7 +66,7 @@ def test_every_python_of_the_environment_is_guarded_and_then_not(environment):
     assert (again.returncode, again.stderr) == (0, "") and "is not enabled" in again.stdout
 
 
-def test_with_a_release_that_the_environment_overrides(environment):
+def test_the_environment_overrides_the_release_that_was_enabled(environment):
     environment.shim("enable", "--for", "1.7")
     assert environment("-c", STATUS).stdout == "enabled 1.7\n"
     assert environment("-c", STATUS, SHIM_FOR="1.8").stdout == "enabled 1.8\n"
@@ -77,13 +77,13 @@ def test_with_a_release_that_the_environment_overrides(environment):
 
 
 @pytest.mark.parametrize("release", ["1.99", "old"])
-def test_a_release_that_never_was_is_one_line(environment, release):
+def test_an_unknown_release_is_an_error_of_one_line(environment, release):
     refused = environment.shim("enable", "--for", release)
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
     assert release in refused.stderr and not environment.pth.exists()
 
 
-def test_an_environment_that_is_not_writable_is_one_line(environment, tmp_path):
+def test_a_read_only_environment_is_an_error_of_one_line(environment, tmp_path):
     environment.site_packages.rename(tmp_path / "packages")
     environment.site_packages.write_text("a file, which not even root can write into")
     for command in ("enable", "disable"):
@@ -93,8 +93,8 @@ def test_an_environment_that_is_not_writable_is_one_line(environment, tmp_path):
             assert str(environment.pth) in refused.stderr
 
 
-def test_a_shim_that_is_installed_where_python_looks_later_or_not_at_all(environment, checkout, tmp_path):
-    """As in an environment with --system-site-packages, whose .pth files come first, and under -I with pip's --user."""
+def test_the_file_works_if_shim_is_installed_where_python_looks_later_or_not_at_all(environment, checkout, tmp_path):
+    """With --system-site-packages, shim's directory comes after the .pth file. With -I, pip's --user one is missing."""
     elsewhere = tmp_path / "elsewhere" / "site-packages"
     shutil.copytree(str(checkout / "src" / "shim"), str(elsewhere / "shim"))
     environment("-m", "shim", "enable", PYTHONPATH=str(elsewhere))
@@ -104,7 +104,7 @@ def test_a_shim_that_is_installed_where_python_looks_later_or_not_at_all(environ
     assert environment("-c", STATUS).stdout == "enabled None\n"
 
 
-def test_what_is_left_of_a_shim_that_was_removed_does_nothing(environment):
+def test_a_file_left_by_a_removed_shim_does_nothing(environment):
     environment.shim("enable")
     text = environment.pth.read_text()
     environment.pth.write_text(text.replace("sitecustomize.py", "gone.py"))
@@ -112,7 +112,7 @@ def test_what_is_left_of_a_shim_that_was_removed_does_nothing(environment):
     assert (plain.returncode, plain.stdout, plain.stderr) == (0, "ran\n", "")
 
 
-def test_beside_the_other_doors_there_is_one_finder(environment, checkout):
+def test_with_the_other_doors_there_is_one_finder(environment, checkout):
     environment.shim("enable")
     code = "import sys; print(sum(hasattr(finder, '_shim') for finder in sys.meta_path)); " + STATUS
     assert environment("-c", code, PYTHONPATH=str(checkout)).stdout == "1\nenabled None\n"
@@ -120,7 +120,7 @@ def test_beside_the_other_doors_there_is_one_finder(environment, checkout):
     assert environment.shim("run", "-c", DIES).stdout == "0.0\n"
 
 
-def test_the_file_is_plain_text_that_everybody_may_read(environment):
+def test_the_file_is_plain_text_that_every_user_can_read(environment):
     environment.shim("enable")
     text = environment.pth.read_bytes()
     assert text.isascii() if hasattr(text, "isascii") else True
@@ -131,7 +131,7 @@ def test_the_file_is_plain_text_that_everybody_may_read(environment):
     assert [path.name for path in Path(environment.site_packages).glob("_torch*")] == [environment.pth.name]
 
 
-def test_a_program_sees_the_sys_path_and_the_modules_that_it_would_see(environment):
+def test_a_program_sees_the_same_sys_path_and_modules(environment):
     code = "import sys; print(sys.path, sorted(sys.modules), sorted(vars(__import__('site'))))"
     plain = environment("-c", code)
     environment.shim("enable")

@@ -17,7 +17,7 @@ RUNS = "import torch; print(torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))
 
 @pytest.fixture
 def copy(tmp_path, checkout):
-    """Copy the checkout, to break something in it."""
+    """Copy the checkout, so that the test can break files of the copy."""
     copy = tmp_path / "copy"
     ignored = shutil.ignore_patterns("*.so", "__pycache__", "site")
     shutil.copytree(str(checkout / "src"), str(copy / "src"), ignore=ignored)
@@ -26,7 +26,7 @@ def copy(tmp_path, checkout):
 
 
 class TestPlaces:
-    def test_a_directory_where_nothing_can_be_written(self, python, copy):
+    def test_a_read_only_installation_guards_and_is_not_written_to(self, python, copy):
         for directory in (copy, copy / "src", *(copy / "src").glob("**/")):
             if not (directory / "__pycache__").exists():
                 (directory / "__pycache__").write_text("root may write everywhere, but not a directory over a file")
@@ -36,8 +36,8 @@ class TestPlaces:
         assert sorted(str(path) for path in copy.glob("**/*")) == before
 
     @pytest.mark.parametrize("path", ["/a", "relative:/a", ":/a"])
-    def test_a_current_directory_that_is_gone(self, python, tmp_path, path, checkout):
-        """Newer Pythons do not start there if PYTHONPATH is relative: the same with and without shim."""
+    def test_a_deleted_current_directory_ends_the_same_with_and_without_shim(self, python, tmp_path, path, checkout):
+        """Newer Pythons do not start in a deleted directory if PYTHONPATH is relative, with and without shim."""
         code = "import sys; print([entry for entry in sys.path if 'lib' not in entry])"
         move = f'mkdir gone; cd gone; rmdir ../gone; exec {sys.executable} "$@"'
 
@@ -51,29 +51,29 @@ class TestPlaces:
             src = path + os.pathsep + str(checkout / "src")
             assert start("-m", "shim", "run", "-c", code, path=src) == start("-c", code, path=src)
 
-    def test_standard_streams_that_are_closed(self, python):
+    def test_closed_standard_streams_do_not_stop_the_program(self, python):
         run = ["-c", f'exec {sys.executable} "$@" <&- >&- 2>&-', "sh"]
         code = f"import os; {RUNS.replace('print', 'str')}; os._exit(9)"
         assert python([*run, "-c", code], executable="/bin/sh", env={"SHIM_LOG": "debug"}).returncode == 9
         assert python([*run, "-m", "shim", "run", "-c", code], executable="/bin/sh", door="src").returncode == 9
 
 
-class TestWhatWeRestOn:
+class TestBrokenDependencies:
     @pytest.mark.parametrize(
         "fault", ["raise ImportError('broken')", "1 +", "import no_such_module", "raise MemoryError"]
     )
     @pytest.mark.parametrize("package", ["packaging", "wrapt"])
-    def test_a_package_of_the_projects_own_takes_nothing_from_the_guards(self, python, tmp_path, package, fault):
+    def test_a_broken_package_of_the_project_does_not_stop_the_guards(self, python, tmp_path, package, fault):
         (tmp_path / "own" / package).mkdir(parents=True)
         (tmp_path / "own" / package / "__init__.py").write_text(fault + "\n")
         env = {"PYTHONPATH": os.pathsep.join([SITE, str(tmp_path / "own")])}
         if python(RUNS, env={**env, "SHIM_DISABLE": "1"}).returncode != 0:
-            pytest.skip("this torch does not live without packaging either")
+            pytest.skip("this torch needs packaging, too")
         result = python(RUNS, env=env)
         assert (result.stdout, result.stderr, result.returncode) == ("0.001\n", "", 0)
         assert "TypeError" not in python(DIES, env=env).stderr
 
-    def test_a_broken_wrapt(self, python, tmp_path):
+    def test_a_broken_wrapt_does_not_stop_the_guards(self, python, tmp_path):
         (tmp_path / "wrapt.py").write_text("raise ImportError('the C extension is for another Python')\n")
         result = python("import torch, shim; print(shim.status().active, shim.status().error)", cwd=tmp_path)
         assert result.stdout == "True None\n", result.stderr
@@ -96,8 +96,8 @@ class TestWhatWeRestOn:
         assert (program.stdout, program.returncode) == ("0.001\n", 0)
 
 
-#: Raises at the n-th event inside our files, tries again, and prints what is left in each case. Runs in one process
-#: for all n, because importing torch takes its time: what is under test is our reaction to torch's arrival.
+#: Raises at the n-th event inside shim's files, activates again, and prints what is left in each case. Runs in one
+#: process for all n, because importing torch is slow. Under test is shim's reaction to the arrival of torch.
 SWEEP = """
 import json, sys, warnings
 import torch, torch.optim
@@ -154,7 +154,7 @@ def attempt(action, at):
 build(0.0)  # at the first one, torch wraps the step of the class
 shim.activate(); shim.deactivate()  # whatever is imported by now stays imported
 before = originals()
-problems, points, number, outcomes = [], 0, 2, set()  # the first is that we are called at all
+problems, points, number, outcomes = [], 0, 2, set()  # the first event is the call of shim itself
 sys.stderr = None
 while True:
     import_hook.state["door"] = "sitecustomize"
@@ -183,12 +183,12 @@ print(json.dumps({"points": points, "last": number, "outcomes": sorted(outcomes)
 """
 
 
-#: Raises at the n-th line that is run of our two files that take part in the import system, in a fork for each n, on
-#: a torch that imports at once, and prints what became of the program's import. The first line of a function that
-#: Python calls is left out: there we could as well not have been called.
+#: Raises at the n-th executed line of shim's two files that are part of the import system, and prints how the import of
+#: the program ended. Each n has a fork, and torch is a package that is imported quickly. The first line of a function
+#: that Python calls is left out: an error there has the same effect as if Python had not called the function.
 IMPORT_SWEEP = """
 import json, os, sys
-import importlib.metadata, logging, typing  # what ours import: not once more in every fork
+import importlib.metadata, logging, typing  # shim imports them; now they need not be imported in every fork
 
 fault = {"KeyboardInterrupt": KeyboardInterrupt, "MemoryError": MemoryError}[sys.argv[1]]
 OURS = ("/sitecustomize.py", "/shim/import_hook.py")
@@ -244,12 +244,14 @@ print(json.dumps([in_a_fork(at)[:-1] for at in range(1, points + 1)]))
 
 
 class TestAnyPointOfTheImport:
-    #: They only call a function whose body is in a try. A MemoryError in their own lines is like one in Python's import
-    #: system.
+    #: Functions that only call another function, which catches errors. A MemoryError in their own lines is like one in
+    #: Python's import system.
     HAND_ON = ("find_spec", "hand_over", "create_module", "exec_module", "arrived", "_failed", "switched_on")
 
     @pytest.mark.parametrize("fault", ["KeyboardInterrupt", "MemoryError"])
-    def test_a_fault_in_us_is_not_the_programs_and_a_ctrl_c_is(self, python, tmp_path, fake_torch, fault):
+    def test_an_error_inside_shim_stays_inside_and_ctrl_c_reaches_the_program(
+        self, python, tmp_path, fake_torch, fault
+    ):
         (fake_torch / "torch" / "optim" / "__init__.py").write_text("mark = 'original'\n")
         (tmp_path / "sweep.py").write_text(IMPORT_SWEEP)
         result = python(["sweep.py", fault], env={"PYTHONPATH": SITE + os.pathsep + str(fake_torch)})
@@ -261,7 +263,7 @@ class TestAnyPointOfTheImport:
         ends = {"KeyboardInterrupt": ["KeyboardInterrupt", False], "MemoryError": ["quiet", True]}[fault]
         assert [each for each in found if each[1:] != [*ends, "original", "SourceFileLoader", True]] == []
 
-    def test_a_bootstrap_that_does_not_load(self, python, copy, fake_torch):
+    def test_an_import_hook_that_cannot_be_loaded_leaves_torch_unguarded(self, python, copy, fake_torch):
         (copy / "src" / "shim" / "import_hook.py").write_text("raise MemoryError('no memory for shim')\n")
         env = {"PYTHONPATH": os.pathsep.join(map(str, [copy, fake_torch]))}
         result = python("import torch.optim; print(torch.optim.mark)", env=env)
@@ -273,7 +275,7 @@ class TestAnyPointOfTheImport:
             "doctor cannot start: MemoryError: no memory for shim\nA job is NOT guarded here.\n"
         ), doctor.stderr
 
-    def test_the_status_tells_of_a_ctrl_c(self, python, copy):
+    def test_a_ctrl_c_reaches_the_program_and_the_status(self, python, copy):
         layout = copy / "src" / "shim" / "layout.py"
         layout.write_text(layout.read_text() + "\n\ndef probe():\n    raise KeyboardInterrupt\n")
         code = """
@@ -288,8 +290,8 @@ class TestAnyPointOfTheImport:
 
 class TestAnyPointOfTheActivation:
     @pytest.mark.parametrize("fault", ["KeyboardInterrupt", "MemoryError"])
-    def test_a_fault_leaves_all_or_nothing_and_can_be_tried_again(self, python, tmp_path, fault):
-        """A patch that fails is undone completely, and its outcome says so; the others may stay."""
+    def test_an_error_leaves_all_or_nothing_and_activation_can_be_repeated(self, python, tmp_path, fault):
+        """A patch that fails is undone completely, and its outcome says so. The other patches may stay."""
         (tmp_path / "sweep.py").write_text(SWEEP)
         result = python(["sweep.py", fault, "call", "8"], door="src")
         assert result.returncode == 0, result.stderr

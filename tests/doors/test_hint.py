@@ -1,4 +1,4 @@
-"""If a program dies of a known breakage, the command that runs it is printed below its traceback; else nothing is."""
+"""If a program dies of a known breakage, the command that runs it is printed below its traceback, else nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hint_programs import BREAKS, DIES, HERE, IS_GONE, PRINTS, RELEASE, ROW, hin
 from shim import hint, rows
 from shim.releases import TORCH, Release, is_in, of_the_time, release
 
-#: An optimizer of the program's own, which computes with a None.
+#: An optimizer class of the program, which computes with a None.
 OWN_OPTIMIZER = """
 import torch
 class Plain(torch.optim.Optimizer):
@@ -32,9 +32,9 @@ TAKES_A_STEP = "Plain([torch.nn.Parameter(torch.ones(1))], weight_decay=None).st
 
 
 class TestTheCommandRuns:
-    """A shell runs the last line of the hint, and the program runs."""
+    """The last line of the hint is a command that runs the program in a shell."""
 
-    def test_a_script(self, python, tmp_path, checkout):
+    def test_the_command_of_a_script_runs(self, python, tmp_path, checkout):
         where = tmp_path / "with spaces; $HOME & 'quotes'"
         where.mkdir()
         (where / "train.py").write_text(DIES + "import sys; print(sys.argv[1:])")
@@ -44,48 +44,48 @@ class TestTheCommandRuns:
         assert command.startswith(f"{sys.executable} -m shim run --for {RELEASE} '")
         assert in_a_shell(command, tmp_path, checkout).stdout == PRINTS + "['--name', \"it's\", '$x', '*']\n"
 
-    def test_a_module(self, python, script, tmp_path, checkout):
+    def test_the_command_of_a_module_runs(self, python, script, tmp_path, checkout):
         command = the_command(python(["-m", "train", "-x"]))
         assert command == f"{sys.executable} -m shim run --for {RELEASE} -m train -x"
         assert in_a_shell(command, tmp_path, checkout).stdout == PRINTS
 
-    def test_a_line_of_code(self, python, tmp_path, checkout):
+    def test_the_command_of_a_line_of_code_runs(self, python, tmp_path, checkout):
         command = the_command(python(["-W", "ignore", "-c", f"import torch; {BREAKS}", "-v"]))
         assert in_a_shell(command, tmp_path, checkout).stdout == PRINTS
 
-    def test_what_run_started(self, python, script, tmp_path, checkout):
+    def test_the_command_of_a_job_under_run_runs(self, python, script, tmp_path, checkout):
         command = the_command(python(["-m", "shim", "run", "-B", script], door="src"))
         assert command == f"{sys.executable} -m shim run --for {RELEASE} -B {script}"
         assert in_a_shell(command, tmp_path, checkout / "src").stdout == PRINTS
 
-    def test_preimport(self, python, script, tmp_path, checkout):
+    def test_the_command_of_a_program_with_preimport_runs(self, python, script, tmp_path, checkout):
         script.write_text("import preimport\n" + DIES)
         command = the_command(python([script], door="src"))
         assert command == f"SHIM_FOR={RELEASE} {sys.executable} {script}"
         assert in_a_shell(command, tmp_path, checkout / "src").stdout == PRINTS
 
-    def test_isolated_from_the_environment_preimport_runs_it(self, python, script, tmp_path, checkout):
+    def test_the_command_of_an_isolated_program_with_preimport_runs(self, python, script, tmp_path, checkout):
         script.write_text(f"import sys; sys.path.insert(0, {str(checkout / 'src')!r})\nimport preimport\n" + DIES)
         command = the_command(python(["-I", script], door=None))
         assert command == f"SHIM_FOR={RELEASE} {sys.executable} -I {script}"
         assert in_a_shell(command, tmp_path, "").stdout == PRINTS
 
-    def test_a_project_with_a_shim_of_its_own(self, python, script, tmp_path, checkout):
+    def test_the_command_of_a_project_with_its_own_shim_module_runs(self, python, script, tmp_path, checkout):
         (tmp_path / "shim.py").write_text("mine = True\n")
         command = the_command(python([script]))
         assert command == f"SHIM_FOR={RELEASE} {sys.executable} {script}"
         assert in_a_shell(command, tmp_path, checkout).stdout == PRINTS
 
-    def test_a_program_on_stdin_has_no_command_line_to_repeat(self, python):
+    def test_a_program_on_stdin_gets_the_environment_variable_and_no_command(self, python):
         command = the_command(python(["-"], input=DIES))
         assert command == f"SHIM_FOR={RELEASE} in front of the command that started the job"
 
-    def test_code_of_many_lines_does_not_become_many_lines(self, python):
+    def test_code_of_many_lines_is_abbreviated_in_the_command(self, python):
         assert the_command(python(["-c", DIES])) == f"{sys.executable} -m shim run --for {RELEASE} -c ..."
 
 
-class TestWhatIsSaid:
-    def test_what_happened_when_and_what_is_installed(self, python, script):
+class TestTextOfTheHint:
+    def test_the_hint_says_what_happened_since_when_and_what_is_installed(self, python, script):
         (paragraph,) = said(python([script]))
         text = " ".join(paragraph.split())
         reason = next(row.reason for row in rows.load() if row.name == ROW)
@@ -93,12 +93,12 @@ class TestWhatIsSaid:
         since = f"up to {RELEASE}" if HERE >= (1, 8) else f"from {RELEASE} on"
         assert f"Such programs run on torch {since}, and this is torch {'.'.join(map(str, HERE))}" in text
 
-    def test_below_everything_and_with_the_exit_code_and_output_of_before(self, python, script):
+    def test_the_hint_is_below_all_output_and_changes_neither_exit_code_nor_output(self, python, script):
         plain, ours = python([script], door=None), python([script])
         assert (ours.returncode, ours.stdout) == (plain.returncode, plain.stdout)
         assert ours.stderr.startswith(plain.stderr + "\nshim: ")
 
-    def test_an_optimizer_of_the_programs_own(self, python, script, tmp_path):
+    def test_the_hint_for_an_optimizer_of_the_program_names_shim_guard(self, python, script, tmp_path):
         script.write_text(OWN_OPTIMIZER + TAKES_A_STEP)
         died = python([script])
         (paragraph,) = said(died)
@@ -117,26 +117,26 @@ class TestWhatIsSaid:
         ],
         ids=["and another None", "another None", "in a closure", "elsewhere"],
     )
-    def test_a_none_that_a_guard_would_not_mend(self, python, script, step):
+    def test_a_none_that_no_guard_replaces_gets_no_hint(self, python, script, step):
         script.write_text(OWN_OPTIMIZER + step)
         died = python([script])
         assert died.returncode == 1 and said(died) == []
 
 
-class TestWhatIsOnAlready:
+class TestRowsThatAreOnAlready:
     def test_a_row_that_is_on_is_not_suggested(self, monkeypatch):
         assert "--for " in hint_for(IS_GONE) or "SHIM_FOR" in hint_for(IS_GONE)
         monkeypatch.setenv("SHIM_FOR", RELEASE)
         assert hint_for(IS_GONE) == ""
 
     @pytest.mark.parametrize("variable", ["SHIM_PATCHES", "SHIM_SKIP"])
-    def test_nor_one_that_is_named_or_left_out(self, variable, monkeypatch):
+    def test_a_row_that_is_named_or_left_out_is_not_suggested(self, variable, monkeypatch):
         monkeypatch.setenv(variable, ROW)
         assert hint_for(IS_GONE) == ""
-        monkeypatch.setenv(variable, "torch")  # its family
+        monkeypatch.setenv(variable, "torch")  # the family of the row
         assert hint_for(IS_GONE) == ""
 
-    def test_a_program_for_a_release_without_it_is_for_another(self, python, script, tmp_path, checkout):
+    def test_a_program_for_a_release_without_the_name_gets_another_release(self, python, script, tmp_path, checkout):
         installed = ".".join(map(str, HERE[:2]))
         died = python(["-m", "shim", "run", f"--for={installed}", script], door="src", env={"SHIM_PATCHES": "verbose"})
         command = the_command(died)
@@ -147,25 +147,27 @@ class TestWhatIsOnAlready:
         "works, written_for, nearest",
         [("<1.5", "1.8", ("1.4", True)), (">=2.12", "2.9", ("2.12", False)), (">=2.12", "1.3", None)],
     )
-    def test_the_next_release_is_further_on_the_same_side(self, works, written_for, nearest, monkeypatch):
+    def test_the_suggested_release_is_further_from_the_installed_one_than_the_current(
+        self, works, written_for, nearest, monkeypatch
+    ):
         monkeypatch.setattr(hint, "_installed", lambda package: (1, 9, 0))
         row = next(row for row in rows.load() if row.name == ROW)._replace(works=works)
         assert hint._nearest(row, release(written_for)) == nearest
 
-    def test_a_row_that_no_release_brings_is_named(self, monkeypatch):
+    def test_a_row_that_no_release_switches_on_is_named(self, monkeypatch):
         row = next(row for row in rows.load() if row.name == ROW)._replace(works=">=99")
         monkeypatch.setattr(rows, "load", lambda: (row,))
         monkeypatch.setenv("SHIM_FOR", "1.4")
         last = hint_for(IS_GONE).splitlines()[-1]
         assert f"SHIM_PATCHES={ROW} " in last and ("--for 1.4 " in last or "SHIM_FOR=1.4" in last)
 
-    def test_a_release_that_never_was_is_none(self, monkeypatch):
+    def test_an_unknown_release_counts_as_not_set(self, monkeypatch):
         monkeypatch.setenv("SHIM_FOR", "1.99")
         assert f"SHIM_FOR={RELEASE}" in hint_for(IS_GONE) or f"--for {RELEASE}" in hint_for(IS_GONE)
 
 
 class TestKindsOfRows:
-    def test_one_that_must_be_named_is_and_with_its_risk(self, monkeypatch):
+    def test_an_optional_row_is_named_with_its_risk(self, monkeypatch):
         message = "API has changed, `state_steps` argument must contain a list of singleton tensors"
         text = hint_for(message, AssertionError)
         assert "off unless you name it:" in text and "SHIM_PATCHES=resume " in text.splitlines()[-1]
@@ -176,7 +178,7 @@ class TestKindsOfRows:
         monkeypatch.setenv("SHIM_PATCHES", "resume")
         assert hint_for(message, AssertionError) == ""
 
-    @pytest.mark.skipif(HERE < (1, 11), reason="it works on this torch")
+    @pytest.mark.skipif(HERE < (1, 11), reason="the breakage does not exist on this torch")
     def test_advice_has_no_command(self):
         text = hint_for("fatal error: THC/THC.h: No such file or directory", RuntimeError)
         reason = next(row.reason for row in rows.load() if row.name == "THC headers")
@@ -190,12 +192,12 @@ class TestKindsOfRows:
         text = hint_for("fatal error: THC/THC.h: No such file or directory", RuntimeError)
         assert " ".join(text.split()).count("many words") == 300 and len(text.splitlines()) == 5
 
-    def test_a_package_that_died_while_it_was_imported_is_as_it_is_installed(self, monkeypatch):
+    def test_a_package_whose_import_failed_counts_with_its_installed_release(self, monkeypatch):
         before = hint._installed("torch")
         monkeypatch.delitem(sys.modules, "torch")
         assert hint._installed("torch") == before == HERE
 
-    def test_every_row_that_breaks_here_has_a_nearest_release_and_it_is_in_works(self):
+    def test_every_row_that_breaks_here_has_a_nearest_release_in_works(self):
         broken = [row for row in rows.load() if row.works and row.targets and row.of == "torch"]
         broken = [row for row in broken if not row.optional and not is_in(HERE, row.works)]
         assert broken
@@ -208,7 +210,7 @@ class TestKindsOfRows:
             nearer = [each for each in between if is_in((*each, TORCH[each]), row.works)]
             assert nearer == [], row.name
 
-    def test_a_row_of_another_package_is_counted_in_its_releases(self):
+    def test_a_row_of_another_package_names_the_releases_of_that_package(self):
         row = rows.load()[0]._replace(of="numpy", works="<1.24")
         named, older = hint._nearest(row)
         a, b = map(int, named.split("."))
@@ -217,7 +219,7 @@ class TestKindsOfRows:
 
 
 def messages(file):
-    """Return the exceptions of a file of messages: type and message of the last one of each block."""
+    """Return the last exception of each block of a file of messages, as type and message."""
     text = (Path(__file__).parents[1] / "explain" / file).read_text()
     for block in re.split(r"^%%.*\n", text, flags=re.MULTILINE)[1:]:
         found = re.search(r"^(?!  |Traceback)(?:\w+\.)*(\w+): (.*)", block.rstrip("\n"), re.MULTILINE | re.DOTALL)
@@ -233,7 +235,7 @@ def test_an_error_that_only_resembles_is_not_answered(record_property):
     record_property("error messages that resemble those of a breakage, and get no hint", len(resembles))
 
 
-def test_a_program_that_has_not_died_has_loaded_nothing_for_it_and_keeps_its_hooks(python):
+def test_a_running_program_keeps_its_hooks_and_loads_no_module_for_the_hint(python):
     code = """
         import sys, threading
         hooks = sys.excepthook, threading.excepthook, sys.unraisablehook

@@ -7,7 +7,7 @@ import sys
 import pytest
 from hint_programs import BREAKS, DIES, HERE, IS_GONE, RELEASE, said, the_command
 
-#: Programs that end without a hint, and their exit codes; ``BREAKS`` stands for the line.
+#: Programs that end without a hint, and their exit codes. ``BREAKS`` stands for the line that fails.
 QUIET = {
     "caught": ("try:\n    BREAKS\nexcept Exception:\n    print('caught')", 0),
     "caught, and an exit": ("try:\n    BREAKS\nexcept Exception as e:\n    sys.exit(3)", 3),
@@ -55,25 +55,25 @@ QUIET = {
 
 
 @pytest.mark.parametrize("case", QUIET)
-def test_not_said(python, script, case):
+def test_no_hint_is_printed_if_the_program_does_not_die_of_a_breakage(python, script, case):
     program, code = QUIET[case]
     program = program.replace("BREAKS", BREAKS).replace("IS_GONE", repr(IS_GONE))
     script.write_text(f"import atexit, os, sys, threading, torch\n\ndef work():\n    {BREAKS}\n\n{program}\n")
     ended = python([script])
     assert ended.returncode == code, ended.stderr
     if case.endswith("called as one of torch's") and sys.version_info < (3, 10):
-        pytest.skip("Python 3.10 tells whose attribute is missing, and which class was called")
+        pytest.skip("only Python 3.10 and later name the object of a missing attribute, and the class of a call")
     assert "shim: " not in ended.stderr
     if case.startswith(("in a", "at exit")):
         assert "has no attribute" in ended.stderr
 
 
-def test_not_said_once_shim_is_taken_back(python):
+def test_no_hint_is_printed_after_deactivation(python):
     died = python(f"import torch, shim\nshim.deactivate()\n{BREAKS}")
     assert died.returncode == 1 and said(died) == []
 
 
-#: Programs that die, with what stands before the line that they die of, in circumstances that change nothing.
+#: Programs that get a hint: the lines before the one that fails, and the options of Python.
 STILL_SAID = {
     "a hook of its own": ("sys.excepthook = lambda *error: print('mine: Traceback', file=sys.stderr)", []),
     "a hook that shortens the traceback": (
@@ -92,15 +92,15 @@ STILL_SAID = {
 }
 
 
-@pytest.mark.skipif(HERE < (1, 11, 0), reason="before, no code of torch asked for it")
-def test_said_of_an_attribute_that_torch_asks_of_the_programs_subclass(python, script):
+@pytest.mark.skipif(HERE < (1, 11, 0), reason="older releases do not read this attribute")
+def test_the_hint_is_printed_if_torch_reads_an_attribute_of_the_programs_subclass(python, script):
     script.write_text(
         "import torch\nclass Around(torch.optim.Optimizer):\n"
         "    def __init__(self, optimizer):\n        self.param_groups = optimizer.param_groups\n"
         "Around(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)).zero_grad()\n"
     )
     assert "--for 1.10 " in the_command(python([script]))
-    script.write_text(script.read_text().replace("zero_grad()", "defaults"))  # here the program asks
+    script.write_text(script.read_text().replace("zero_grad()", "defaults"))  # now the program reads the attribute
     assert said(python([script])) == []
 
 
@@ -113,47 +113,47 @@ def test_the_hint_is_printed_in_any_state_of_the_process(python, script, case):
     assert f"--for {RELEASE} " in the_command(died)
 
 
-def test_said_where_it_is_raised_again(python, script):
+def test_the_hint_is_printed_if_the_exception_is_raised_again(python, script):
     script.write_text(f"import torch\ntry:\n    {BREAKS}\nexcept Exception as error:\n    raise error\n")
     assert f"--for {RELEASE} " in the_command(python([script]))
 
 
-def test_every_warning_is_an_error(python, script):
-    """Some releases of torch die of that themselves, and there is no hint."""
+def test_with_warnings_as_errors_the_output_stays_and_the_hint_follows(python, script):
+    """Some releases of torch fail because of their own warnings. Then there is no hint."""
     plain, ours = python(["-W", "error", script], door=None), python(["-W", "error", script])
     assert ours.returncode == plain.returncode == 1
     assert ours.stderr.startswith(plain.stderr)
     assert len(said(ours)) == (IS_GONE in plain.stderr)
 
 
-def test_with_a_safe_path(python, script):
+def test_the_hint_is_printed_with_a_safe_path(python, script):
     assert the_command(python([script], env={"PYTHONSAFEPATH": "1"})).endswith(f"--for {RELEASE} {script}")
 
 
 @pytest.mark.parametrize("how", [{"SHIM_HINT": "0"}, {"SHIM_HINT": "off"}, {"SHIM_DISABLE": "1"}])
-def test_it_can_be_silenced(python, script, how):
+def test_the_hint_can_be_switched_off(python, script, how):
     assert python([script], env=how).stderr == python([script], door=None).stderr
 
 
-def test_a_crash_is_a_crash(python, script):
+def test_a_crash_of_the_interpreter_prints_no_hint(python, script):
     script.write_text("import torch, faulthandler\nfaulthandler.enable()\nfaulthandler._sigsegv()\n")
     plain, ours = python([script], door=None), python([script])
     assert ours.returncode == plain.returncode < 0 and said(ours) == []
 
 
-class TestInteractive:
-    def test_a_session_goes_on_after_the_death_of_its_script(self, python, script):
+class TestInteractiveSessions:
+    def test_no_hint_is_printed_if_an_interactive_session_follows(self, python, script):
         session = python(["-i", script], input="print(6 * 7)\n")
         assert (session.returncode, session.stdout) == (0, "42\n")
         assert "has no attribute" in session.stderr and said(session) == []
 
-    def test_a_session_in_which_it_was_typed(self, python):
+    def test_no_hint_is_printed_for_a_line_typed_in_a_session(self, python):
         session = python(["-i", "-q"], input=DIES)
         assert session.returncode == 0 and "has no attribute" in session.stderr and said(session) == []
 
 
 class TestOtherTools:
-    def test_pytest_has_said_it(self, python, tmp_path):
+    def test_pytest_prints_the_exception_without_a_hint(self, python, tmp_path):
         (tmp_path / "test_it.py").write_text(f"import torch\ndef test_it():\n    {BREAKS}\n")
         (tmp_path / "test_other.py").write_text(DIES)
         for file in ("test_it.py", "test_other.py"):
@@ -161,7 +161,7 @@ class TestOtherTools:
             assert ran.returncode in (1, 2) and "has no attribute" in ran.stdout, ran.stderr
             assert "shim: " not in ran.stdout + ran.stderr
 
-    def test_ipython_has_said_it(self, python, script, environment):
+    def test_ipython_prints_the_exception_without_a_hint(self, python, script, environment):
         executable = environment("ipython", with_torch=True)
         home = {"IPYTHONDIR": str(script.parent / "ipython"), "HOME": str(script.parent)}
         for words in (["--colors=NoColor", script], ["--colors=NoColor", "-c", DIES]):
@@ -172,6 +172,6 @@ class TestOtherTools:
         assert session.returncode == 0 and "has no attribute" in session.stdout
         assert "shim: " not in session.stdout + session.stderr
 
-    def test_a_profiler_lets_it_through(self, python, script):
+    def test_the_hint_under_a_profiler_repeats_the_profilers_command(self, python, script):
         command = the_command(python(["-m", "cProfile", script]))
         assert command == f"{sys.executable} -m shim run --for {RELEASE} -m cProfile {script}"

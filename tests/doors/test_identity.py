@@ -17,13 +17,13 @@ CHECKOUT = os.path.dirname(os.path.dirname(PACKAGE))
 
 #: The differences that a program can see, and the reason for each.
 VISIBLE = {
-    "PYTHONPATH": ([SITE, CHECKOUT], "children are to find our sitecustomize too"),
-    "importers": ([SITE, CHECKOUT], "Python found our sitecustomize there"),
-    "meta_path": (["Finder"], "it waits there for torch"),
-    "modules": (["sitecustomize"], "the program started with it"),
+    "PYTHONPATH": ([SITE, CHECKOUT], "child processes must find shim's sitecustomize, too"),
+    "importers": ([SITE, CHECKOUT], "Python found shim's sitecustomize there"),
+    "meta_path": (["Finder"], "shim's finder waits there for torch"),
+    "modules": (["sitecustomize"], "Python imported it at its start"),
 }
 
-#: Prints what a program can see of the process that it runs in.
+#: Prints what a program can see of its process.
 PROBE = """
 import sys
 modules = sorted(sys.modules)
@@ -73,8 +73,8 @@ print(json.dumps({
 """
 
 
-def without_us(output):
-    """Parse the probe's output, and take out what VISIBLE lists, and the addresses of objects."""
+def without_shim(output):
+    """Parse the output of the probe, and remove the differences of VISIBLE and the addresses of objects."""
     before, brace, data = output.partition("{")
     if not brace:
         return output
@@ -88,7 +88,7 @@ def without_us(output):
 
 @pytest.fixture
 def place(tmp_path):
-    """Lay the probe out in every form in which a program can be started."""
+    """Write the probe in every form in which a program can be started."""
     (tmp_path / "probe.py").write_text(PROBE)
     (tmp_path / "package" / "sub").mkdir(parents=True)
     for file in ("__init__.py", "sub/__init__.py"):
@@ -102,7 +102,7 @@ def place(tmp_path):
     return tmp_path
 
 
-class TestWhatTheProgramSees:
+class TestTheViewOfTheProgram:
     @pytest.mark.parametrize(
         "command, cwd",
         [
@@ -118,16 +118,16 @@ class TestWhatTheProgramSees:
         ],
         ids=["file", "module", "package", "code", "directory", "zip", "other directory", "link", "stdin"],
     )
-    def test_in_every_form_of_program(self, same, place, command, cwd):
-        code, out, _ = same(command, cwd=place / cwd, input=PROBE if command == ["-"] else "", clean=without_us)
+    def test_every_form_of_program_sees_the_same(self, same, place, command, cwd):
+        code, out, _ = same(command, cwd=place / cwd, input=PROBE if command == ["-"] else "", clean=without_shim)
         assert code == 0
         assert "ValueError: where am I?" in out
 
-    def test_in_a_console_script(self, same, place):
+    def test_a_console_script_sees_the_same(self, same, place):
         tool = place / "tool"
         tool.write_text(f"#!{sys.executable} -u\n" + PROBE)
         tool.chmod(0o755)
-        assert same([tool, "--x", "1"], python=None, clean=without_us)[0] == 0
+        assert same([tool, "--x", "1"], python=None, clean=without_shim)[0] == 0
 
     @pytest.mark.parametrize(
         "options",
@@ -144,8 +144,8 @@ class TestWhatTheProgramSees:
         ],
         ids=" ".join,
     )
-    def test_with_interpreter_options(self, same, place, options):
-        assert same(["probe.py", "1"], options, input="print(7 * 6)\n", clean=without_us)[0] == 0
+    def test_a_program_with_interpreter_options_sees_the_same(self, same, place, options):
+        assert same(["probe.py", "1"], options, input="print(7 * 6)\n", clean=without_shim)[0] == 0
 
     @pytest.mark.parametrize(
         "env",
@@ -159,22 +159,22 @@ class TestWhatTheProgramSees:
         ],
         ids=lambda env: ",".join(env),
     )
-    def test_with_settings_in_the_environment(self, same, place, env):
-        assert same(["probe.py"], env=env, clean=without_us)[0] == 0
+    def test_a_program_with_environment_variables_of_python_sees_the_same(self, same, place, env):
+        assert same(["probe.py"], env=env, clean=without_shim)[0] == 0
 
     @pytest.mark.parametrize("path", ["{src}:", ":{src}", "/a:{src}::/b", "relative:{src}"])
-    def test_with_any_python_path_of_the_users(self, same, place, path, checkout):
-        assert same(["probe.py"], path=path.format(src=checkout / "src"), clean=without_us)[0] == 0
+    def test_a_program_with_any_pythonpath_sees_the_same(self, same, place, path, checkout):
+        assert same(["probe.py"], path=path.format(src=checkout / "src"), clean=without_shim)[0] == 0
 
     @pytest.mark.parametrize("command", [["probe.py", "1"], ["-m", "probe"], ["-c", "import preimport" + PROBE]])
-    def test_with_preimport_as_the_first_line(self, tmp_path, python, command):
+    def test_a_program_with_preimport_as_its_first_line_sees_the_same(self, tmp_path, python, command):
         (tmp_path / "probe.py").write_text("import preimport" + PROBE)
         through = python(command, door="src")
         (tmp_path / "preimport.py").touch()
         plain = python(command, door="src")
         out = (
-            without_us(through.stdout)
+            without_shim(through.stdout)
             .replace("'shim', 'shim.import_hook', ", "")
             .replace(f", '{CHECKOUT}/src/shim'", "")
         )
-        assert out == without_us(plain.stdout)
+        assert out == without_shim(plain.stdout)

@@ -1,4 +1,4 @@
-"""Programs of all kinds do and end under a door as without it, also in a debugger or a profiler."""
+"""Programs of all kinds run and end the same with and without a door, also in a debugger or a profiler."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_it_ends_as_it_would(same, tmp_path, end):
+def test_a_program_ends_the_same(same, tmp_path, end):
     (tmp_path / "ends.py").write_text("import atexit, os, sys, threading\n" + ENDS[end] + "\n")
     same(["ends.py"])
 
 
-#: Programs that break in tools which run a script inside their own process.
+#: Programs that fail in tools which run a script inside their own process.
 PROGRAMS = {
     "pickle from a thread after main has ended": """
         import pickle, threading
@@ -131,7 +131,7 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_program_does_what_it_does(same, tmp_path, name):
+def test_a_program_prints_the_same(same, tmp_path, name):
     (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAMS[name]))
     code, out, err = same(["program.py"])
     assert code == 0, err
@@ -139,31 +139,31 @@ def test_a_program_does_what_it_does(same, tmp_path, name):
 
 
 class TestToolsThatRunPrograms:
-    """Coverage, a profiler and debuggers, each started through ``run`` as it is started plainly."""
+    """coverage, a profiler and debuggers work the same when they are started through ``run``."""
 
     @pytest.fixture
     def program(self, tmp_path):
         lines = "import sys", "", "", "def f(x):", "    if x:", "        return 1", "    return 2", "", ""
         (tmp_path / "program.py").write_text("\n".join(lines) + "\nprint(f(1), sys.argv, __name__)\n")
 
-    def test_cprofile(self, same, program):
+    def test_cprofile_prints_the_same(self, same, program):
         def calls(text):
             return re.sub(r" in \d+\.\d+ seconds|\b\d+\.\d{3}\b", "", text)
 
         assert "program.py:4(f)" in same(["-m", "cProfile", "-s", "name", "program.py", "1"], clean=calls)[1]
 
-    def test_pdb(self, same, program):
+    def test_pdb_stops_at_the_same_places(self, same, program):
         out = same(["-m", "pdb", "program.py", "1"], input="b 5\nc\nw\np x + 41\nc\nq\n")[1]
         assert "42" in out and "program.py(5)f()" in out
 
-    def test_trace(self, same, program):
+    def test_trace_lists_the_same_functions(self, same, program):
         assert "f" in same(["-m", "trace", "--listfuncs", "program.py"])[1]
 
     @pytest.fixture
     def tools(self, environment):
         return str(environment("coverage", "debugpy"))
 
-    def test_coverage(self, doors, program, tools, tmp_path):
+    def test_coverage_reports_the_same_lines(self, doors, program, tools, tmp_path):
         for words, path in doors(["-m", "coverage", "run", "program.py", "1"], python=tools).values():
             env = {**os.environ, "PYTHONPATH": path}
             subprocess.run(words, env=env, cwd=str(tmp_path), check=True)
@@ -172,7 +172,7 @@ class TestToolsThatRunPrograms:
             assert "program.py       6      1    83%   7\n" in out
             (tmp_path / ".coverage").unlink()
 
-    def test_debugpy(self, same, program, tools):
+    def test_debugpy_runs_the_program_the_same(self, same, program, tools):
         def without_times(text):
             return re.sub(r"^\d+\.\d+s - ", "", text, flags=re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""Signals, pipes and terminals are to a program under a door what they are without it."""
+"""Signals, pipes and terminals work the same for a program with and without a door."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import termios
 
 import pytest
 
-#: Says that it is ready and waits, in short sleeps: a signal that arrives just before a sleep does not end it. All on
-#: one line, so that the traceback is the same wherever the signal arrives.
+#: Prints that it is ready, and waits in short sleeps: a signal that arrives just before a sleep does not end the sleep.
+#: All code is on one line, so that the traceback is the same wherever the signal arrives.
 WAITING = (
     "import time; words = iter(['ready\\n'])\nwhile True: print(next(words, ''), end='', flush=True); time.sleep(0.1)"
 )
@@ -32,7 +32,7 @@ class TestSignals:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     text=True,
-                    # the tests may run under nohup, which ignores it
+                    # the tests may run under nohup, which ignores SIGHUP
                     preexec_fn=None if before else lambda: signal.signal(number, signal.SIG_DFL),
                 ) as process:
                     try:
@@ -46,13 +46,13 @@ class TestSignals:
         return run
 
     @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-    def test_a_program_without_a_handler(self, end_of, name):
+    def test_a_signal_ends_a_program_without_a_handler_the_same(self, end_of, name):
         plain, *through = end_of(WAITING, getattr(signal, name))
         assert plain[2] == -getattr(signal, name)
         assert through == [plain] * len(through)
 
     @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-    def test_a_program_with_a_handler(self, end_of, name):
+    def test_a_signal_reaches_the_handler_of_a_program(self, end_of, name):
         code = (
             "import signal, sys, time\n"
             f"signal.signal(signal.{name}, lambda number, frame: sys.exit(number + 40))\n"
@@ -76,13 +76,13 @@ class TestSignals:
 
 
 class TestStandardInput:
-    def test_a_pipe(self, same):
+    def test_a_program_reads_the_same_from_a_pipe(self, same):
         code = "import sys; print(sys.stdin.isatty(), sys.stdin.readline(), list(sys.stdin))"
         assert same(["-c", code], input="one\ntwo\nthree")[1] == "False one\n ['two\\n', 'three']\n"
 
     @pytest.fixture
     def on_a_terminal(self, doors, tmp_path):
-        """Return a function that types at a program through every door, and returns what each one showed."""
+        """Return a function that types into a program started through every door, and returns what each showed."""
 
         def run(command, typed, options=()):
             shown = []
@@ -106,7 +106,7 @@ class TestStandardInput:
                 while True:
                     try:
                         text += os.read(ours, 1000).decode()
-                    except OSError:  # the last process on it has closed it
+                    except OSError:  # the last process has closed the terminal
                         break
                     if left and text.endswith(left[0][0]):
                         os.write(ours, left.pop(0)[1].encode())
@@ -116,7 +116,7 @@ class TestStandardInput:
 
         return run
 
-    def test_a_terminal(self, on_a_terminal):
+    def test_a_program_has_the_same_terminal(self, on_a_terminal):
         code = (
             "import os, sys\n"
             "print(sys.stdin.isatty(), sys.stdout.line_buffering, os.tcgetpgrp(0) == os.getpgrp() == os.getpid())\n"
@@ -126,12 +126,12 @@ class TestStandardInput:
         assert "True True True" in plain[0] and plain[0].endswith("me\r\n")
         assert through == [plain] * len(through)
 
-    def test_control_c_at_a_terminal(self, on_a_terminal):
+    def test_control_c_at_a_terminal_ends_the_program_the_same(self, on_a_terminal):
         plain, *through = on_a_terminal(["-c", WAITING], [("ready\r\n", "\x03")], options=["-X", "no_debug_ranges"])
         assert "KeyboardInterrupt" in plain[0] and plain[1] == -signal.SIGINT
         assert through == [plain] * len(through)
 
-    def test_an_interactive_session_after_the_program(self, on_a_terminal):
+    def test_an_interactive_session_after_the_program_works_the_same(self, on_a_terminal):
         typed = [(">>> ", "print(x + 1)\n"), (">>> ", "exit(6)\n")]
         plain, *through = on_a_terminal(["-c", "x = 41"], typed, options=["-i"])
         assert "42" in plain[0] and plain[1] == 6

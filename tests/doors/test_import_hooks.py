@@ -1,4 +1,4 @@
-"""Shim's import hook works beside other finders and loaders, and they beside it."""
+"""shim's import hook and other finders and loaders work together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shim.launch import SITE
 
 
 class TestImportHooks:
-    """The finder beside other finders and loaders, on a package that only has torch's name."""
+    """The finder works with other finders and loaders. The tests use a package that only has the name of torch."""
 
     @pytest.fixture
     def armed(self, python, fake_torch):
@@ -27,7 +27,7 @@ class TestImportHooks:
 
     ONCE = ("torch.optim runs", "arrived: torch.optim")
 
-    def test_a_reload_arrives_again(self, armed):
+    def test_a_reloaded_module_is_patched_again(self, armed):
         code = """
             import importlib, torch.optim
             torch.optim.mark = "edited"
@@ -36,7 +36,7 @@ class TestImportHooks:
         """
         assert armed(code) == [*self.ONCE, *self.ONCE, "True original"]
 
-    def test_a_module_that_is_removed_and_imported_again_arrives_again(self, armed):
+    def test_a_module_that_is_removed_and_imported_again_is_patched_again(self, armed):
         code = """
             import sys, torch.optim
             del sys.modules["torch.optim"], torch.optim
@@ -44,7 +44,7 @@ class TestImportHooks:
         """
         assert armed(code) == [*self.ONCE, *self.ONCE]
 
-    def test_a_module_that_fails_half_way_arrives_when_it_is_there(self, armed, fake_torch):
+    def test_a_module_whose_first_import_fails_is_patched_after_the_next_one(self, armed, fake_torch):
         (fake_torch / "torch" / "optim" / "__init__.py").write_text(
             "import os\n1 / len(os.environ['DIVISOR'])\nprint('runs')\n"
         )
@@ -66,7 +66,7 @@ class TestImportHooks:
         assert lines[-3:] == ["False", "runs", "arrived: torch.optim"]
         assert lines[-4] == "__init__.py"
 
-    def test_a_lazy_loader(self, armed):
+    def test_a_lazily_loaded_module_is_patched_when_it_is_executed(self, armed):
         code = """
             import importlib.util, sys
             spec = importlib.util.find_spec("torch.optim")
@@ -80,7 +80,7 @@ class TestImportHooks:
         """
         assert armed(code) == ["lazy", *self.ONCE, "original module SourceFileLoader"]
 
-    def test_a_thread_that_imports_a_hooked_submodule_while_its_package_is_being_imported(self, armed, fake_torch):
+    def test_a_thread_can_import_a_hooked_submodule_while_its_package_is_being_imported(self, armed, fake_torch):
         (fake_torch / "torch" / "__init__.py").write_text(
             textwrap.dedent(
                 """
@@ -94,7 +94,7 @@ class TestImportHooks:
         )
         assert armed("import torch") == [*self.ONCE, "imported"]
 
-    def test_many_threads_that_import_it_at_once(self, armed):
+    def test_many_threads_that_import_a_module_at_once_patch_it_once(self, armed):
         code = """
             import importlib, sys, threading
             sys.setswitchinterval(1e-6)
@@ -109,7 +109,7 @@ class TestImportHooks:
         assert armed(code) == list(self.ONCE)
 
     @pytest.mark.parametrize("where", ["in front of ours", "behind ours"])
-    def test_another_tools_finder_that_wraps_loaders_as_we_do(self, armed, where):
+    def test_a_finder_of_another_tool_that_wraps_loaders_too_works_with_shims(self, armed, where):
         code = """
             import importlib.util, sys
 
@@ -140,7 +140,7 @@ class TestImportHooks:
         assert lines[0] == "torch.optim runs"
         assert sorted(lines[1:]) == ["arrived: torch.optim", "theirs: torch.optim"]
 
-    def test_wrapts_and_importlib_metadatas_finders(self, armed):
+    def test_the_finders_of_wrapt_and_importlib_metadata_work_with_shims(self, armed):
         pytest.importorskip("wrapt")
         code = """
             import importlib.metadata, wrapt
@@ -151,7 +151,7 @@ class TestImportHooks:
         lines = armed(code)
         assert sorted(lines) == sorted([*self.ONCE, "wrapt: original", "True"])
 
-    def test_what_inspects_a_module_without_importing_it(self, armed):
+    def test_inspecting_the_spec_of_a_module_does_not_import_it(self, armed):
         code = """
             import importlib.util, pkgutil, sys
             spec = importlib.util.find_spec("torch.optim")
@@ -162,7 +162,7 @@ class TestImportHooks:
         """
         assert armed(code) == ["torch.optim True", "mark = 'original' True", "False True"]
 
-    def test_pytests_assertion_rewriting(self, python, fake_torch, tmp_path):
+    def test_the_assertion_rewriting_of_pytest_works_with_shims_hook(self, python, fake_torch, tmp_path):
         (tmp_path / "conftest.py").write_text("pytest_plugins = ['plugin']\n")
         (tmp_path / "plugin.py").write_text("def check(x):\n    assert x == 1\n")
         (tmp_path / "test_it.py").write_text(
@@ -176,7 +176,7 @@ class TestImportHooks:
         assert "torch.optim runs\narrived: torch.optim\n" in result.stdout
 
     @pytest.mark.parametrize("module", ["torch.optim", "torch.optim.adam"])
-    def test_python_m_of_a_hooked_module(self, python, fake_torch, module):
+    def test_python_m_runs_a_hooked_module(self, python, fake_torch, module):
         main = "print(__name__, __spec__.name, __file__, __package__)\nimport inspect, sys\ndef f(): 'source'\n"
         main += "print(inspect.getsource(f), sys.argv)\n"
         (fake_torch / "torch" / "optim" / "__main__.py").write_text(main)

@@ -1,4 +1,4 @@
-"""Modules are imported in any order, more than once, lazily or not at all: only executed ones are patched."""
+"""Modules may be imported in any order, repeatedly, lazily or not at all. Only executed modules are patched."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_it_is_guarded_and_nothing_is_said(python, way):
+def test_every_way_to_import_torch_is_guarded_without_output(python, way):
     code = "import sys, warnings\n" + textwrap.dedent(WAYS[way])
     code += f"warnings.simplefilter('ignore')\nprint({BUILD})\n"
     env = {"SHIM_LOG": "warning"}
@@ -56,7 +56,7 @@ def test_without_a_none_strict_changes_nothing(python, way):
     assert (result.stdout, result.stderr) == ("SGD\n", "")
 
 
-def test_a_module_that_waits_to_be_used_is_not_imported_by_us(python, tmp_path):
+def test_shim_does_not_execute_a_lazily_loaded_module(python, tmp_path):
     (tmp_path / "lazy.py").write_text("print('imported')")
     code = """
         import importlib.util, sys, torch
@@ -75,14 +75,14 @@ def test_a_module_that_waits_to_be_used_is_not_imported_by_us(python, tmp_path):
 
 
 @pytest.mark.parametrize("collects", [True, False])
-def test_garbage_is_collected_afterwards_as_before(python, collects):
+def test_the_garbage_collector_keeps_its_state(python, collects):
     code = f"import gc\n{'' if collects else 'gc.disable()'}\nimport torch\nprint(gc.isenabled())\nraise SystemExit"
     result = python(code, env={"SHIM_FOR": "1.7"})
     assert result.stdout == f"{collects}\n"
 
 
 @pytest.mark.parametrize("error", ["ImportError('no')", "ValueError('no')", "KeyError(1)"])
-def test_an_error_in_an_awaited_module_shows_no_frame_of_ours(python, tmp_path, error):
+def test_the_traceback_of_an_error_in_an_awaited_module_has_no_frame_of_shim(python, tmp_path, error):
     (tmp_path / "torch" / "optim").mkdir(parents=True)
     (tmp_path / "torch" / "__init__.py").write_text("import torch.optim\n")
     (tmp_path / "torch" / "optim" / "__init__.py").write_text(f"raise {error}\n")

@@ -1,4 +1,4 @@
-"""Tools that have a sitecustomize, as they are really installed: each works beside shim, and shim beside it."""
+"""Installed tools that have a sitecustomize work together with shim."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from shim.launch import SITE
 
 
 class Tool(NamedTuple):
-    """A tool with a sitecustomize of its own, as it is really installed."""
+    """A tool that has a sitecustomize."""
 
     packages: tuple
-    #: Where its sitecustomize lies in site-packages.
+    #: The directory of its sitecustomize in site-packages.
     directory: str
-    #: How its users start a program.
+    #: The command with which its users start a program.
     wrapper: tuple
-    #: An expression that is true where it has started.
+    #: An expression that is true if the tool has started.
     at_work: str
-    #: Quiet, and without a network.
+    #: Environment variables: no messages, and no network access.
     settings: dict
-    #: It loads the sitecustomize that it shadows.
+    #: Whether it loads the sitecustomize that it shadows.
     chains: bool = True
 
 
@@ -85,7 +85,7 @@ class TestToolsWithASitecustomize:
                     **os.environ,
                     **tool.settings,
                     "PYTHONPATH": os.pathsep.join(paths[name] for name in path),
-                    # What its wrapper would have set.
+                    # The variables that the command of the tool would have set.
                     "NEW_RELIC_PYTHON_PREFIX": os.path.realpath(str(python.parents[1])),
                     "NEW_RELIC_PYTHON_VERSION": "%d.%d" % sys.version_info[:2],
                 },
@@ -98,23 +98,23 @@ class TestToolsWithASitecustomize:
 
         return run
 
-    def test_ours_in_front_runs_theirs_once(self, start, tool):
+    def test_shims_sitecustomize_in_front_runs_the_tools_once(self, start, tool):
         result = start("python", "-v", program=ANNOUNCE + "import torch.optim", path=["ours", "theirs", "fake"])
         assert result.stdout == "at work True\ntorch.optim runs\narrived: torch.optim\n", result.stderr[-3000:]
         assert sum(tool.directory in directory for directory in loads(result.stderr)) == 1
 
-    def test_theirs_in_front_runs_ours_if_it_runs_any(self, start, tool):
+    def test_the_tools_sitecustomize_in_front_runs_shims_if_it_runs_any(self, start, tool):
         result = start("wrapper", "python", program=ANNOUNCE + "import torch.optim", path=["ours", "fake"])
         assert result.stdout.startswith("at work True\ntorch.optim runs\n"), result.stderr
         assert ("arrived: torch.optim" in result.stdout) == tool.chains
 
-    def test_doctor_names_theirs_in_front(self, start, tool):
+    def test_doctor_names_a_sitecustomize_in_front_of_shims(self, start, tool):
         result = start("wrapper", "python", program="from shim import doctor\ndoctor.main([])", path=["ours", "src"])
-        # Its lines are wrapped, inside long paths too.
+        # doctor wraps its lines, also inside of long paths.
         said = f"{tool.directory}/sitecustomize.py comes before shim's on PYTHONPATH".replace(" ", "")
         assert said in "".join(result.stdout.split()), result.stdout + result.stderr
 
-    def test_run_under_its_own_command_guards(self, start):
+    def test_run_under_the_command_of_the_tool_guards(self, start):
         result = start("wrapper", "python", "-m", "shim", "run", program=DIES, path=["src"])
         assert result.stdout == "at work True\nweight decay 0.0\n", result.stderr
 
@@ -142,5 +142,5 @@ class TestCoverage:
         assert len(list(tmp_path.glob(".coverage.*"))) == 1
         del env["COVERAGE_PROCESS_START"]
         run("-m", "coverage", "combine")
-        # Not installed, our own files are a part of the program to coverage; hence the choice of file.
+        # shim is not installed here, so coverage counts its files as part of the program. Hence the choice of the file.
         assert "program.py       4      1    75%" in run("-m", "coverage", "report", "--include=program.py")

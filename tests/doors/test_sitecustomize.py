@@ -1,4 +1,4 @@
-"""Whatever Python runs when it starts, it runs beside shim's sitecustomize as without it, and once."""
+"""Each file that Python runs at its start runs the same with shim's sitecustomize, and only once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shim.launch import SITE
 class TestSitecustomize:
     FINDERS = "import sys; print(sum(hasattr(f, '_shim') for f in sys.meta_path), 'sitecustomize' in sys.modules)"
 
-    def test_the_distributions_runs_once_and_is_the_one_that_is_seen(self, python, checkout):
+    def test_the_distributions_sitecustomize_runs_once_and_is_the_one_programs_see(self, python, checkout):
         code = "import sitecustomize; print(sitecustomize.__file__)"
         system = next((path for path in ("/usr/bin/python3", "/usr/bin/python") if os.path.exists(path)), None)
         plain = python(code, door=None, executable=system) if system else None
@@ -30,7 +30,7 @@ class TestSitecustomize:
         assert result.stdout == plain.stdout
         assert loads(result.stderr) == [str(checkout), os.path.dirname(plain.stdout.strip())]
 
-    def test_two_copies_of_ours_are_one(self, python, tmp_path, checkout, fake_torch):
+    def test_two_copies_of_shims_sitecustomize_arm_once(self, python, tmp_path, checkout, fake_torch):
         copy = tmp_path / "copy"
         shutil.copytree(str(checkout / "src"), str(copy / "src"), ignore=shutil.ignore_patterns("*.so", "__pycache__"))
         shutil.copy(str(checkout / "sitecustomize.py"), str(copy))
@@ -41,7 +41,7 @@ class TestSitecustomize:
         assert result.stdout == "torch.optim runs\narrived: torch.optim\n1 True\n", result.stderr
 
     @pytest.mark.parametrize("spelling", ["{0}:{0}", "{0}:{1}", "{1}:{0}", "{0}/:{0}", "{0}/../{2}:{0}"])
-    def test_ours_found_twice_is_one(self, python, checkout, spelling, fake_torch):
+    def test_a_sitecustomize_of_shim_that_is_found_twice_arms_once(self, python, checkout, spelling, fake_torch):
         path = spelling.format(checkout, SITE, checkout.name) + os.pathsep + str(fake_torch)
         code = ANNOUNCE + "import torch.optim\n" + self.FINDERS + "; print(sys.path[1:2])"
         result = python(code, env={"PYTHONPATH": path})
@@ -49,10 +49,10 @@ class TestSitecustomize:
 
     @pytest.fixture
     def behind(self, python, tmp_path):
-        """Return a function that runs Python with a directory behind shim's that was not searched, like site-packages.
+        """Return a function that runs Python with a directory after shim's that Python has not searched before.
 
-        Python searches those of PYTHONPATH before it finds the modules that it needs to start. So a sitecustomize
-        in front of shim's clears the cache.
+        The directory is like site-packages in this. Python searches the directories of PYTHONPATH before it finds the
+        modules that it needs to start, so a sitecustomize in front of shim's clears the cache.
         """
         first = tmp_path / "first"
         first.mkdir()
@@ -70,7 +70,7 @@ class TestSitecustomize:
 
         return run
 
-    def test_a_chain_of_three_runs_in_turn_and_each_once(self, python, tmp_path):
+    def test_a_chain_of_three_runs_in_order_and_each_once(self, python, tmp_path):
         entries = []
         for name in ("first", "second"):
             (tmp_path / name).mkdir()
@@ -96,17 +96,17 @@ class TestSitecustomize:
     @pytest.mark.parametrize(
         "fault", ["raise ImportError('theirs')", "raise SystemExit(3)", "1 +", "raise KeyboardInterrupt"]
     )
-    def test_what_it_raises_is_reported_as_without_us(self, python, tmp_path, fault):
+    def test_an_exception_of_a_shadowed_sitecustomize_is_reported_as_without_shim(self, python, tmp_path, fault):
         theirs = tmp_path / "theirs"
         theirs.mkdir()
         (theirs / "sitecustomize.py").write_text("import os\n" + fault + "\n")
         code = "import sys; print('sitecustomize' in sys.modules)"
-        with_us = python(code, env={"PYTHONPATH": SITE + os.pathsep + str(theirs)})
+        with_shim = python(code, env={"PYTHONPATH": SITE + os.pathsep + str(theirs)})
         without = python(code, door=None, env={"PYTHONPATH": str(theirs)})
-        assert (with_us.stdout, with_us.returncode) == (without.stdout, without.returncode)
-        assert without_our_frames(with_us.stderr) == without_our_frames(without.stderr)
+        assert (with_shim.stdout, with_shim.returncode) == (without.stdout, without.returncode)
+        assert without_our_frames(with_shim.stderr) == without_our_frames(without.stderr)
 
-    def test_a_package_and_a_zip_are_found_too(self, python, tmp_path):
+    def test_a_sitecustomize_in_a_package_or_zip_is_found(self, python, tmp_path):
         (tmp_path / "theirs" / "sitecustomize").mkdir(parents=True)
         (tmp_path / "theirs" / "sitecustomize" / "__init__.py").write_text("print(__name__, __path__ != [])\n")
         packed = shutil.make_archive(str(tmp_path / "packed"), "zip", str(tmp_path / "theirs"))
@@ -114,7 +114,7 @@ class TestSitecustomize:
             result = python("pass", env={"PYTHONPATH": SITE + os.pathsep + str(place)})
             assert result.stdout == "sitecustomize True\n", result.stderr
 
-    def test_it_is_found_wherever_python_would_find_it(self, behind, tmp_path):
+    def test_a_sitecustomize_is_found_wherever_python_would_find_it(self, behind, tmp_path):
         source = tmp_path / "source.py"
         source.write_text("print(__name__, 'runs')\n")
         for place in ("package/sitecustomize", "file", "compiled"):
@@ -127,26 +127,26 @@ class TestSitecustomize:
             result = behind(place)
             assert result.stdout == "sitecustomize runs\n", (place, result.stderr)
 
-    def test_an_entry_that_is_no_string_is_passed_over(self, behind, tmp_path):
+    def test_an_entry_of_sys_path_that_is_no_string_is_skipped(self, behind, tmp_path):
         (tmp_path / "sitecustomize.py").write_text("print('runs')\n")
         odd = "import pathlib, sys\nsys.path[1:1] = [pathlib.Path('/'), b'/', None, ['/']]\n"
-        with_us, without = behind(tmp_path, prepare=odd), behind(tmp_path, prepare=odd, door=None)
-        assert (with_us.stdout, with_us.stderr) == (without.stdout, without.stderr) == ("runs\n", "")
+        with_shim, without = behind(tmp_path, prepare=odd), behind(tmp_path, prepare=odd, door=None)
+        assert (with_shim.stdout, with_shim.stderr) == (without.stdout, without.stderr) == ("runs\n", "")
 
     @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
     @pytest.mark.parametrize("suffix", importlib.machinery.EXTENSION_SUFFIXES)
-    def test_an_extension_module_runs_as_it_would(self, behind, tmp_path, suffix):
-        """This one runs, and then fails to become a module."""
+    def test_a_sitecustomize_that_is_an_extension_module_runs(self, behind, tmp_path, suffix):
+        """The extension module of this test runs, and then fails to become a module."""
         source = '#include <stdio.h>\nvoid *PyInit_sitecustomize(void) { puts("runs"); fflush(stdout); return 0; }\n'
         (tmp_path / "source.c").write_text(source)
         library = str(tmp_path / ("sitecustomize" + suffix))
         subprocess.run(["cc", "-shared", "-fPIC", str(tmp_path / "source.c"), "-o", library], check=True)
-        with_us, without = behind(tmp_path), behind(tmp_path, door=None)
-        assert with_us.stdout == without.stdout == "runs\n"
-        assert without_our_frames(with_us.stderr) == without_our_frames(without.stderr)
+        with_shim, without = behind(tmp_path), behind(tmp_path, door=None)
+        assert with_shim.stdout == without.stdout == "runs\n"
+        assert without_our_frames(with_shim.stderr) == without_our_frames(without.stderr)
 
-    def test_it_is_found_by_a_path_hook_of_somebody_else(self, behind, tmp_path):
-        """Like the finder of an encrypted or a remote directory, which looks empty to all others."""
+    def test_a_sitecustomize_is_found_by_a_path_hook_of_another_tool(self, behind, tmp_path):
+        """The path hook is like one for an encrypted or remote directory, which is empty for all other finders."""
         hook = """
             import importlib.util, os, sys
 
@@ -169,7 +169,7 @@ class TestSitecustomize:
 
 
 def without_our_frames(stderr):
-    """Remove the frames of shim from a traceback that the interpreter prints while it starts."""
+    """Remove the frames of shim from a traceback that Python prints while it starts."""
     lines = stderr.splitlines()
     kept, ours = [], False
     for line in lines:
@@ -183,8 +183,8 @@ def without_our_frames(stderr):
 
 
 class TestStartUpFiles:
-    def test_a_usercustomize_runs_as_it_would(self, python, tmp_path):
-        """It needs a user site, which a virtual environment has not."""
+    def test_a_usercustomize_runs_as_without_shim(self, python, tmp_path):
+        """A usercustomize needs a user site directory, which a virtual environment does not have."""
         base = getattr(sys, "_base_executable", sys.executable)
         env = {"PYTHONUSERBASE": str(tmp_path / "base")}
         where = "import site; print(site.getusersitepackages(), site.ENABLE_USER_SITE)"

@@ -1,4 +1,4 @@
-"""The tests of the guards run with shim active."""
+"""Fixture of the tests of the guards, which run with shim active."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""None becomes 0.0 at every entry of every optimizer, and every other value passes."""
+"""None becomes 0.0 at every entry of every optimizer, and every other value is unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shim.layout import weight_decay_of
 class TestEveryOptimizer:
     def test_none_as_a_keyword_of_the_constructor_is_zero(self, cls, train):
         expected = train(builder(cls, weight_decay=0.0))
-        with warned:
+        with warned():
             assert torch.equal(train(builder(cls, weight_decay=None)), expected)
 
     def test_none_at_its_position_in_the_constructor_is_zero(self, cls, train):
@@ -30,7 +30,7 @@ class TestEveryOptimizer:
             return lambda parameters: cls(parameters_for(cls, parameters), *defaults, weight_decay)
 
         expected = train(make(0.0))
-        with warned:
+        with warned():
             assert torch.equal(train(make(None)), expected)
 
     def test_none_in_a_given_group_is_zero(self, cls, train):
@@ -42,15 +42,15 @@ class TestEveryOptimizer:
             return build
 
         expected = train(make(0.0))
-        with warned:
+        with warned():
             assert torch.equal(train(make(None)), expected)
 
-    def test_none_put_into_a_live_group_is_zero(self, cls, train):
+    def test_none_set_in_an_existing_group_is_zero(self, cls, train):
         def put(value):
             return lambda optimizer: optimizer.param_groups[0].__setitem__("weight_decay", value)
 
         expected = train(builder(cls), put(0.0))
-        with warned:
+        with warned():
             assert torch.equal(train(builder(cls), put(None)), expected)
 
     @pytest.mark.parametrize("value", [0.0, 0.1, 1e-3])
@@ -79,7 +79,7 @@ def test_none_loaded_with_a_state_dict_is_zero(train):
         optimizer.load_state_dict(state)
 
     expected = train(builder(torch.optim.AdamW, weight_decay=0.0))
-    with warned:
+    with warned():
         assert torch.equal(train(builder(torch.optim.AdamW), load), expected)
 
 
@@ -108,18 +108,19 @@ def test_none_in_an_optimizer_that_was_saved_whole_is_zero(save):
         new = HERE >= (1, 13)  # weights_only came with 1.13
         loaded = torch.load(file, **({"weights_only": False} if new else {}))
     loaded.param_groups[0]["params"][0].grad = torch.ones(2)
-    with warned:
+    with warned():
         loaded.step()
     assert loaded.param_groups[0]["weight_decay"] == 0.0
 
 
-def test_none_made_a_default_is_zero_in_the_groups_that_take_it():
+def test_none_set_as_a_default_is_zero_in_the_groups_that_inherit_it():
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=0.1)
     optimizer.defaults["weight_decay"] = None
     optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(2))]})
     optimizer.param_groups[1]["params"][0].grad = torch.ones(2)
-    with warned:
+    with warned():
         optimizer.step()
+    assert optimizer.param_groups[1]["weight_decay"] == 0.0
 
 
 def test_a_group_without_the_key_fails_as_without_guards():

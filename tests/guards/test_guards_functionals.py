@@ -1,4 +1,4 @@
-"""None becomes 0.0 in every functional form, whose guard packs no arguments."""
+"""None becomes 0.0 in every functional form, and its guard packs no arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A None stays where it means something to a class of the user's, and shim.guard() takes such a class."""
+"""A None stays if it has a meaning for a class of the user, and shim.guard() guards such a class."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HERE = release(torch.__version__).numbers
 
 
 class Frozen(torch.optim.AdamW):
-    """None in a group means: do not train this one."""
+    """A None in a group means that the group is not trained."""
 
     def step(self, closure=None):
         self.seen = [group["weight_decay"] for group in self.param_groups]
@@ -28,17 +28,17 @@ class Frozen(torch.optim.AdamW):
 
 
 class Logged(torch.optim.AdamW):
-    """Overrides step, and gives None no meaning."""
+    """Overrides step. None has no meaning for it."""
 
     def step(self, closure=None):
         return super().step(closure)
 
 
 class Renamed(torch.optim.AdamW):
-    """Brings no step of its own."""
+    """Does not override step."""
 
 
-def test_a_subclass_in_which_none_means_something_keeps_its_none(recwarn):
+def test_a_subclass_in_which_none_has_a_meaning_keeps_its_none(recwarn):
     trained, frozen = one_parameter(), one_parameter()
     groups = [{"params": [trained], "weight_decay": 0.1}, {"params": [frozen], "weight_decay": None}]
     optimizer = Frozen(groups, lr=0.1)
@@ -50,25 +50,25 @@ def test_a_subclass_in_which_none_means_something_keeps_its_none(recwarn):
     assert not recwarn.list
 
 
-def test_a_subclass_that_hands_none_on_to_super_is_mended_there_and_keeps_its_none(train):
+def test_a_none_that_a_subclass_passes_to_super_is_replaced_there_and_stays_in_its_group(train):
     def make(cls, weight_decay):
         return lambda parameters: cls([{"params": parameters, "weight_decay": weight_decay}], lr=0.1)
 
     expected = train(make(torch.optim.AdamW, 0.0))
     kept = []
-    with warned:
+    with warned():
         result = train(make(Logged, None), lambda optimizer: kept.append(optimizer.param_groups[0]["weight_decay"]))
     assert torch.equal(result, expected)
     assert kept == [None, None, None]
 
 
-def test_a_subclass_without_a_step_is_mended(train):
+def test_a_subclass_without_a_step_is_guarded(train):
     expected = train(builder(torch.optim.AdamW, weight_decay=0.0))
-    with warned:
+    with warned():
         assert torch.equal(train(builder(Renamed, weight_decay=None)), expected)
 
 
-def test_an_optimizer_that_is_not_torchs_keeps_its_none():
+def test_an_optimizer_outside_of_torch_keeps_its_none():
     class Own(torch.optim.Optimizer):
         def __init__(self, params, weight_decay=None):
             super().__init__(params, {"weight_decay": weight_decay})
@@ -110,28 +110,28 @@ def own_optimizer():
     return Own
 
 
-def test_guard_gives_a_class_of_ones_own_the_same_guards():
+def test_guard_gives_a_class_of_the_user_the_same_guards():
     shim.deactivate()
     Own = shim.guard(own_optimizer())
     with pytest.warns(shim.NoneWeightDecayWarning, match=r"own default is 0\.3"):
         optimizer = Own([one_parameter()], weight_decay=None)
     optimizer.param_groups[0]["weight_decay"] = None
-    with warned:
+    with warned():
         optimizer.step()
     assert optimizer.param_groups[0]["weight_decay"] == 0.0
     with pytest.raises(TypeError):
-        builder(torch.optim.Adam, weight_decay=None)([one_parameter()]).step()  # torch's own are left alone
+        builder(torch.optim.Adam, weight_decay=None)([one_parameter()]).step()  # a class of torch is left alone
 
 
 def test_guard_takes_every_class_of_a_name():
-    """A factory makes one at each call, and so does a notebook cell that is run again."""
+    """A factory makes a new class of the same name at each call, as a notebook cell does that is run again."""
     classes = [shim.guard(own_optimizer()) for _ in range(3)]
     assert shim.guard(classes[1]) is classes[1]
     for Own in classes:
-        with warned:
+        with warned():
             optimizer = Own([one_parameter()], weight_decay=None)
         optimizer.param_groups[0]["weight_decay"] = None
-        with warned:
+        with warned():
             optimizer.step()
         assert optimizer.param_groups[0]["weight_decay"] == 0.0
     name = f"{own_optimizer.__module__}:own_optimizer.<locals>.Own"
@@ -140,7 +140,7 @@ def test_guard_takes_every_class_of_a_name():
     assert all("_shim_value" not in Own.__init__.__code__.co_freevars for Own in classes)
     shim.activate()
     for Own in classes:
-        with warned:
+        with warned():
             Own([one_parameter()], weight_decay=None)
 
 

@@ -1,4 +1,4 @@
-"""A guard raises nothing: the program gets its optimizer, whatever state it is in."""
+"""A guard raises nothing: the program gets its optimizer in any state of the process."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ import shim.rank
 
 
 class TestAGuardRaisesNothing:
-    """The program gets its optimizer, whatever state it is in."""
+    """The program gets its optimizer in any state of the process."""
 
     @pytest.mark.parametrize("name", [None, 3, b"bytes", [], "", "torch"])
-    def test_in_code_with_any_name(self, name):
+    def test_a_module_with_any_name_gets_its_optimizer(self, name):
         namespace = {"__name__": name, "torch": torch}
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             exec("built = torch.optim.SGD([torch.ones(1)], lr=0.1, weight_decay=None)", namespace)
         assert namespace["built"].param_groups[0]["weight_decay"] == 0.0
-        assert len(caught) == (name is not None)  # for which Python itself drops all warnings
+        assert len(caught) == (name is not None)  # without a module name, Python itself drops all warnings
 
     @pytest.mark.parametrize("registry", [3, None, "registry"])
-    def test_in_code_with_any_registry(self, registry):
+    def test_a_module_with_any_warning_registry_gets_its_optimizer(self, registry):
         built = {"__name__": "m", "__warningregistry__": registry, "torch": torch}
         with warnings.catch_warnings(record=True):
             warnings.simplefilter("always")
             exec("built = torch.optim.SGD([torch.ones(1)], lr=0.1, weight_decay=None)", built)
         assert built["built"].param_groups[0]["weight_decay"] == 0.0
 
-    def test_with_a_stream_that_is_closed(self, python):
+    def test_a_closed_stderr_raises_nothing(self, python):
         ran = python("""
             import sys, torch
             sys.stderr.close()
@@ -47,21 +47,21 @@ class TestAGuardRaisesNothing:
         assert ran.stdout == "0.0\n"
 
     @pytest.mark.parametrize("filters", [3, [3], [("default",)], [("default", 3, UserWarning, 3, 0)]])
-    def test_with_any_filters(self, filters, monkeypatch):
-        build()  # torch's first optimizer imports more of torch, which does not take these filters
+    def test_any_warning_filters_raise_nothing(self, filters, monkeypatch):
+        build()  # the first optimizer imports more modules of torch, which fail with invalid filters
         monkeypatch.setattr(warnings, "filters", filters)
-        # A Python without a GIL has filters for each context, and pytest has set those of this one.
+        # A free-threaded Python has filters for each context, and pytest has set those of this context.
         built = contextvars.Context().run(build, weight_decay=None)
         assert built.param_groups[0]["weight_decay"] == 0.0
 
-    def test_with_a_warn_of_the_programs(self, monkeypatch):
+    def test_a_replaced_warnings_warn_raises_nothing(self, monkeypatch):
         def warn(*args, **kwargs):
             raise LookupError
 
         monkeypatch.setattr(warnings, "warn", warn)
         assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
 
-    def test_with_an_optimizer_whose_groups_are_no_dicts(self):
+    def test_groups_that_are_no_dicts_raise_nothing(self):
         class Own(torch.optim.Optimizer):
             def __init__(self, params, groups):
                 super().__init__(params, {})
@@ -88,36 +88,36 @@ class TestAGuardRaisesNothing:
             assert Own([one_parameter()], groups).step() == 3
 
     @pytest.mark.parametrize("value", [mock.MagicMock(), 3, b"1", None, type("Text", (str,), {"strip": None})("1")])
-    def test_with_an_environment_that_holds_no_text(self, value, monkeypatch):
+    def test_an_environment_without_text_raises_nothing(self, value, monkeypatch):
         build()
         monkeypatch.setattr(os, "environ", mock.MagicMock(**{"get.return_value": value}))
-        with warned:
+        with warned():
             assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
 
     @pytest.mark.parametrize("value", ["1", "TRUE", " yes ", "on"])
-    def test_strict_is_a_type_error_and_no_other(self, value, monkeypatch):
+    def test_strict_raises_a_type_error_and_no_other(self, value, monkeypatch):
         monkeypatch.setenv("SHIM_STRICT", value)
         with pytest.raises(TypeError, match="got weight_decay=None"):
             build(weight_decay=None)
 
     @pytest.mark.parametrize("value", ["²", "\udcff", "1²", "-", "None", "null", "\uff11", "\ttru"], ids=ascii)
-    def test_garbage_is_as_not_set(self, value, monkeypatch):
+    def test_invalid_values_of_switches_count_as_not_set(self, value, monkeypatch):
         for name in ("SHIM_STRICT", "SHIM_DISABLE", "SHIM_VALUE", "SHIM_FOR", "SHIM_LOG", *shim.rank.RANKS):
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(logging.getLogger("shim"), "disabled", True)  # pytest-xdist cannot hand on what it says
+        monkeypatch.setattr(logging.getLogger("shim"), "disabled", True)  # pytest-xdist cannot transfer its messages
         shim.deactivate()
-        with shim.activated(), warned:
+        with shim.activated(), warned():
             assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
         assert shim.status().written_for is None
 
     @pytest.mark.parametrize("environment", [None, 3, {"RANK": 1, "SHIM_VALUE": 0.5}, {"SHIM_STRICT": None}], ids=str)
-    def test_what_a_program_puts_in_place_of_the_environment(self, environment, monkeypatch):
-        with warned:
+    def test_a_replaced_os_environ_raises_nothing(self, environment, monkeypatch):
+        with warned():
             monkeypatch.setattr(os, "environ", environment)
             assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
             monkeypatch.undo()
 
-    def test_shim_is_removed_while_the_process_runs(self, monkeypatch):
+    def test_uninstalling_shim_while_the_process_runs_raises_nothing(self, monkeypatch):
         monkeypatch.setitem(sys.modules, f"{shim.__name__}.rank", None)
         with shim.activated():
             assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0

@@ -1,4 +1,4 @@
-"""SHIM_SKIP, SHIM_VALUE and SHIM_STRICT: whose None stays, what it becomes, and that it is refused."""
+"""SHIM_SKIP leaves a None alone, SHIM_VALUE chooses its replacement, and SHIM_STRICT makes it an error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from shim.layout import weight_decay_of
 
 
 class TestLeftOut:
-    """SHIM_SKIP leaves out what it names, also if others share functions with it."""
+    """SHIM_SKIP leaves out the optimizers that it names, also if others share functions with them."""
 
     @staticmethod
     def trained(cls, constructor, options):
@@ -41,7 +41,7 @@ class TestLeftOut:
     @pytest.mark.parametrize("constructor", [True, False])
     @pytest.mark.parametrize("options", [{}, {"foreach": True}])
     @pytest.mark.filterwarnings("ignore::shim.NoneWeightDecayWarning")
-    def test_plain_torch_for_it_and_guards_for_the_others(self, constructor, options, monkeypatch):
+    def test_a_skipped_optimizer_is_plain_and_the_others_are_guarded(self, constructor, options, monkeypatch):
         def seen(cls):
             try:
                 return self.trained(cls, constructor, options)
@@ -63,7 +63,7 @@ class TestLeftOut:
 
 
 class TestValue:
-    """What a None becomes can be chosen."""
+    """SHIM_VALUE is the replacement of a None."""
 
     @pytest.fixture(autouse=True)
     def nothing_was_refused(self, monkeypatch):
@@ -71,7 +71,7 @@ class TestValue:
 
     @pytest.mark.parametrize("cls", OPTIMIZERS)
     @pytest.mark.parametrize("text, value", [("0.01", 0.01), ("1e-2", 0.01), (" 0.5 ", 0.5), ("", 0.0), ("0", 0.0)])
-    def test_a_number_is_used_everywhere_and_named(self, cls, text, value, train, monkeypatch):
+    def test_a_number_is_used_everywhere_and_in_the_warning(self, cls, text, value, train, monkeypatch):
         monkeypatch.setenv("SHIM_VALUE", text)
         expected = train(builder(cls, weight_decay=value))
         with pytest.warns(shim.NoneWeightDecayWarning, match=f"shim goes on with {value}[ .]"):
@@ -82,16 +82,16 @@ class TestValue:
             )
 
     @pytest.mark.parametrize("cls", OPTIMIZERS)
-    def test_default_is_what_those_get_who_leave_it_out(self, cls, train, monkeypatch):
+    def test_default_is_the_own_default_of_each_optimizer(self, cls, train, monkeypatch):
         monkeypatch.setenv("SHIM_VALUE", "default")
         own = weight_decay_of(cls.__init__).default
         with pytest.warns(shim.NoneWeightDecayWarning, match=f"goes on with {own}, {cls.__name__}'s own default"):
             assert torch.equal(train(builder(cls, weight_decay=None)), train(builder(cls)))
-        with warned:
+        with warned():
             optimizer = builder(cls, weight_decay=None)([torch.nn.Parameter(torch.ones(2, 2))])
         assert optimizer.param_groups[0]["weight_decay"] == own
 
-    def test_the_default_of_a_subclass_that_hands_it_on(self, monkeypatch):
+    def test_default_works_for_a_subclass_that_passes_the_argument_on(self, monkeypatch):
         class HandsOn(torch.optim.AdamW):
             def __init__(self, params, **options):
                 super().__init__(params, **options)
@@ -102,11 +102,11 @@ class TestValue:
 
         monkeypatch.setenv("SHIM_VALUE", "Default")
         for cls in (HandsOn, HandsNoneOn):
-            with warned:
+            with warned():
                 assert cls([one_parameter()], weight_decay=None).param_groups[0]["weight_decay"] == 0.01
 
     @pytest.mark.parametrize("text", ["-0.0", "-0", "-0e5", "-1e-400", "+0.0"])
-    def test_zero_has_no_sign(self, text, monkeypatch, caplog):
+    def test_minus_zero_counts_as_zero(self, text, monkeypatch, caplog):
         monkeypatch.setenv("SHIM_VALUE", text)
         with pytest.warns(shim.NoneWeightDecayWarning, match=r"shim goes on with 0\.0 "):
             value = build(weight_decay=None).param_groups[0]["weight_decay"]
@@ -116,7 +116,7 @@ class TestValue:
     OUT_OF_RANGE = ("-0.01", "nan", "-nan", "inf", "-inf", "1e400")
 
     @pytest.mark.parametrize("text", [*GARBAGE, *OUT_OF_RANGE], ids=ascii)
-    def test_garbage_is_said_once_and_zero_is_used(self, text, monkeypatch, caplog):
+    def test_an_invalid_value_is_reported_once_and_zero_is_used(self, text, monkeypatch, caplog):
         monkeypatch.setenv("SHIM_VALUE", text)
         for _ in range(3):
             with pytest.warns(shim.NoneWeightDecayWarning, match=r"shim goes on with 0\.0 "):
@@ -126,8 +126,8 @@ class TestValue:
             f"SHIM_VALUE is {text!r}, which is neither 'default' nor a number from 0 on; a None becomes 0.0"
         ]
 
-    @pytest.mark.skipif(HERE < (2, 7), reason="AdamW has forms of its own before torch 2.7")
-    def test_adams_forms_know_whose_they_are(self, train, monkeypatch):
+    @pytest.mark.skipif(HERE < (2, 7), reason="AdamW has separate forms before torch 2.7")
+    def test_the_functional_forms_of_adam_use_the_default_of_their_optimizer(self, train, monkeypatch):
         args, kwargs = recorded_call("torch.optim.adam:_single_tensor_adam", train, monkeypatch)
         monkeypatch.setenv("SHIM_VALUE", "default")
         for decoupled, own in ((False, "0, adam's"), (True, "0.01, adamw's")):
@@ -136,7 +136,7 @@ class TestValue:
             with torch.no_grad(), pytest.warns(shim.NoneWeightDecayWarning, match=f"goes on with {own} own default"):
                 look_up("torch.optim.adam:_single_tensor_adam")(*arguments, **keywords)
 
-    def test_strict_names_it_too(self, monkeypatch):
+    def test_strict_names_the_value_too(self, monkeypatch):
         monkeypatch.setenv("SHIM_VALUE", "0.25")
         monkeypatch.setenv("SHIM_STRICT", "1")
         with pytest.raises(TypeError, match=r"shim goes on with 0\.25"):

@@ -1,4 +1,4 @@
-"""Deactivation takes every guard away, also from an optimizer that was built under them."""
+"""Deactivation removes every guard, also from an optimizer that was built with guards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import shim
 
 
 def everything():
-    """Return every object that a guard may replace, by its place."""
+    """Return every object that a guard may replace, by its path."""
     places = {}
     for name, module in list(sys.modules.items()):
         if name.startswith(("torch.optim", "torch.distributed.optim")):
@@ -23,7 +23,7 @@ def everything():
     return places
 
 
-def test_deactivation_gives_back_the_same_objects():
+def test_deactivation_restores_the_same_objects():
     shim.deactivate()
     for cls in optimizers():
         builder(cls)([torch.nn.Parameter(torch.ones(2, 2))])  # torch wraps the step of a class at its first instance

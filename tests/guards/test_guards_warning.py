@@ -1,4 +1,4 @@
-"""The user is told where a None was: once per place, by one rank, and as the warning filters say."""
+"""The warning names the place of a None. It comes once per place, from one rank, and the warning filters apply."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_users_warning_filters_decide():
 
 
 class TestOncePerPlace:
-    """The warning comes once, also if a change of the filters makes Python forget it; the filters still apply."""
+    """The warning comes once, also if a change of the filters resets Python's registry. The filters still apply."""
 
     @staticmethod
     def said(between=lambda: None, times=6, cls=torch.optim.AdamW, action="default"):
@@ -74,22 +74,22 @@ class TestOncePerPlace:
 
     @pytest.mark.parametrize("action", ["default", "module", "once"])
     @pytest.mark.parametrize("name", ["AdamW", "SGD"])
-    def test_in_a_loop_with_and_without_a_touch(self, name, action):
+    def test_the_warning_comes_once_in_a_loop_with_and_without_a_change_of_filters(self, name, action):
         assert self.said(cls=getattr(torch.optim, name), action=action) == 1
         assert self.said(self.touch, cls=getattr(torch.optim, name), action=action) == 0  # nor later on
 
-    def test_with_a_touch_from_the_start(self):
+    def test_the_warning_comes_once_if_the_filters_change_from_the_start(self):
         assert self.said(self.touch) == 1
 
-    def test_a_filter_that_says_always_has_it_each_time(self):
+    def test_the_filter_always_shows_the_warning_each_time(self):
         assert self.said(self.touch, action="always") == 6
 
-    def test_a_filter_that_makes_an_error_of_it_does_so_each_time(self):
+    def test_the_filter_error_raises_the_warning_each_time(self):
         for _ in range(3):
             with pytest.raises(shim.NoneWeightDecayWarning):
                 self.said(action="error")
 
-    def test_what_was_ignored_was_not_said(self):
+    def test_an_ignored_warning_does_not_count_as_shown(self):
         assert self.said(action="ignore") == 0
         assert self.said() == 1
 
@@ -113,7 +113,7 @@ class TestOncePerPlace:
                 torch.optim.SGD([one_parameter()], lr=0.1, weight_decay=None)
         assert len(caught) == said
 
-    def test_a_fresh_process(self, python):
+    def test_the_warning_comes_once_in_a_fresh_process(self, python):
         code = """
             import warnings, torch
             for _ in range(6): torch.optim.AdamW([torch.ones(1)], weight_decay=None)
@@ -132,36 +132,36 @@ class TestRank:
             monkeypatch.delenv(name, raising=False)
 
     @pytest.mark.parametrize("name", shim.rank.RANKS)
-    def test_only_rank_0_speaks_and_every_rank_is_mended(self, name, monkeypatch, recwarn):
+    def test_only_rank_0_warns_and_every_rank_is_guarded(self, name, monkeypatch, recwarn):
         monkeypatch.setenv(name, "1")
         assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
         assert not recwarn.list
         monkeypatch.setenv(name, "0")
-        with warned:
+        with warned():
             build(weight_decay=None)
 
-    def test_torchs_own_rank_goes_first(self, monkeypatch):
+    def test_the_rank_of_torch_comes_before_that_of_slurm(self, monkeypatch):
         monkeypatch.setenv("SLURM_PROCID", "1")
         monkeypatch.setenv("RANK", "0")
-        with warned:
+        with warned():
             build(weight_decay=None)
 
     @pytest.mark.parametrize("rank", ["²", "", "-1", " ", "one", "1.0", "٣x", "0x1", "9" * 5000 + "!", "\udcff"])
-    def test_what_is_no_rank_means_that_there_is_none(self, rank, monkeypatch):
+    def test_an_invalid_rank_counts_as_no_rank(self, rank, monkeypatch):
         for name in shim.rank.RANKS:
             monkeypatch.setenv(name, rank)
-        with warned:
+        with warned():
             assert build(weight_decay=None).param_groups[0]["weight_decay"] == 0.0
 
     @pytest.mark.parametrize("stand_in", [None, 3, types.ModuleType("torch.distributed")])
-    def test_a_torch_distributed_that_is_not_there_yet(self, stand_in, monkeypatch):
+    def test_a_missing_torch_distributed_means_no_rank(self, stand_in, monkeypatch):
         monkeypatch.setitem(sys.modules, "torch.distributed", stand_in)
-        with warned:
+        with warned():
             build(weight_decay=None)
 
 
 class OfItsCaller(torch.optim.Optimizer):
-    """Its warnings are about the line that called it."""
+    """An optimizer whose warnings name the line of its caller."""
 
     def __init__(self, params, lr=0.1, weight_decay=0.0):
         warnings.warn("of the constructor", DeprecationWarning, stacklevel=2)
@@ -171,7 +171,7 @@ class OfItsCaller(torch.optim.Optimizer):
         warnings.warn("of a step", DeprecationWarning, stacklevel=3 if "profile_hook_step" in dir(self) else 2)
 
 
-def test_a_warning_about_the_caller_is_about_the_same_line_as_without_us():
+def test_a_warning_about_the_caller_is_about_the_same_line_as_without_shim():
     def places():
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

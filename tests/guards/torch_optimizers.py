@@ -1,4 +1,4 @@
-"""The optimizers of this torch and their functional forms, and how the tests of the guards build and call them."""
+"""The optimizers of this torch and their functional forms, and helpers that build and call them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ import shim
 import shim.layout
 from shim.layout import weight_decay_of
 
-warned = pytest.warns(shim.NoneWeightDecayWarning)
 HERE = shim.layout.probe().version.numbers
 
 
+def warned():
+    """Return a context in which shim must warn about a None."""
+    return pytest.warns(shim.NoneWeightDecayWarning)
+
+
 def optimizers():
-    """List the optimizers of this torch that take weight_decay, as their own signatures say."""
+    """List the optimizers of this torch whose signatures have weight_decay."""
     found = [value for value in vars(torch.optim).values() if isinstance(value, type)]
     return [cls for cls in found if issubclass(cls, torch.optim.Optimizer) and weight_decay_of(cls.__init__)]
 
@@ -28,7 +32,7 @@ OPTIMIZERS = [pytest.param(cls, id=cls.__name__) for cls in optimizers()]
 
 
 def parameters_for(cls, parameters):
-    """Muon takes matrices only."""
+    """Return the parameters that an optimizer accepts: Muon accepts only matrices."""
     return [p for p in parameters if p.dim() == 2] if cls.__name__ == "Muon" else parameters
 
 
@@ -38,7 +42,7 @@ def builder(cls, **keywords):
 
 FUNCTIONALS = [callee.paths[0] for callee in shim.layout.probe().functionals]
 
-#: How an optimizer is built for its step to reach a functional form of this prefix.
+#: Prefix of a functional form -> the arguments with which an optimizer calls that form.
 REACHED_BY = {
     "_single_tensor_": {"foreach": False},
     "_multi_tensor_": {"foreach": True},
@@ -50,14 +54,15 @@ def recorded_call(path, train, monkeypatch):
     """Return the arguments with which a real step calls the functional form at ``path``."""
     module, _, name = path.partition(":")
     if module == "torch.optim.functional" and HERE >= (2, 15):
-        module = "torch.optim." + {"adafactor": "_adafactor", "muon": "_muon"}.get(name, name)  # what it wraps
+        # The module whose functions torch.optim.functional wraps.
+        module = "torch.optim." + {"adafactor": "_adafactor", "muon": "_muon"}.get(name, name)
     prefix = next((prefix for prefix in REACHED_BY if name.startswith(prefix)), "")
     cls = {cls.__name__.lower(): cls for cls in optimizers()}[name[len(prefix) :]]
-    if module.startswith("torch.optim._multi_tensor."):  # 1.10 and 1.11 have classes of their own for these
+    if module.startswith("torch.optim._multi_tensor."):  # torch 1.10 and 1.11 have separate classes for these forms
         cls = getattr(importlib.import_module("torch.optim._multi_tensor"), cls.__name__)
     options = {key: value for key, value in REACHED_BY.get(prefix, {}).items() if _takes(cls, key)}
     if name == "adamw" and issubclass(cls, torch.optim.Adam):
-        module, name = "torch.optim.adam", "adam"  # since 2.7 AdamW calls it, and adamw is there for other callers
+        module, name = "torch.optim.adam", "adam"  # since 2.7 AdamW calls adam, and adamw exists for other callers
     calls = []
 
     def spy(*args, **kwargs):

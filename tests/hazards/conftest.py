@@ -1,4 +1,4 @@
-"""Fixtures of the hazards: they compare what was observed with and without shim."""
+"""Fixtures of the hazards: they compare observations with and without shim."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def _difference(ours, without, path=""):
 
 @pytest.fixture
 def same(request):
-    """Return a function that compares an observation of the test's module: armed and late, each with without shim.
+    """Return a function that compares an observation: armed with without shim, and late with without shim.
 
-    If it raised an error without shim, too, that is torch's own: the test is skipped with this reason. An observation
-    that returned None does not apply to this release.
+    If the observation raised an error without shim, too, the error is torch's own, and the test is skipped with this
+    reason. An observation that returned None does not apply to this release.
     """
     module = Path(str(request.fspath)).stem
     modules = TOGETHER if module in TOGETHER else (module,)
@@ -40,7 +40,7 @@ def same(request):
         for door in doors:
             ours = observed(modules, door)[name]
             if not equal(ours, without):
-                pytest.fail(f"{door} is not as without us: {_difference(ours, without)}")
+                pytest.fail(f"{door} differs from without shim: {_difference(ours, without)}")
         if without is None:
             pytest.skip("does not exist in this release")
         if isinstance(without, dict) and "raised" in without:

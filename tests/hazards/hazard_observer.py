@@ -1,9 +1,9 @@
 """Observe the same things with and without shim, each time in a fresh process, for the tests to compare.
 
-An observation is a function that returns something JSON can hold. It may be a generator: then it yields where shim is
-activated, a second time where it is deactivated, and returns at the end. It is run in three processes:
+An observation is a function that returns an object which JSON can represent. It may be a generator: then shim is
+activated at its first yield and deactivated at its second one, and it returns at the end. It runs in three processes:
 
-- "without": shim does not exist, and the yields mean nothing;
+- "without": shim is not installed, and the yields do nothing;
 - "armed": the checkout is on PYTHONPATH, so shim is active from the start, up to the second yield;
 - "late": shim is activated at the first yield, in a process that has used torch before.
 """
@@ -24,10 +24,10 @@ HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
 DOORS = {"without": "", "armed": str(CHECKOUT), "late": str(CHECKOUT / "src")}
 
-#: The folder where scripts/wrong_wrappers caches the observations without shim, for its many runs.
+#: The folder in which scripts/wrong_wrappers caches the observations without shim, for its many runs.
 KEPT = os.environ.get("SHIM_HAZARD_KEPT")
 
-#: The modules whose observations are quick and share a process. Each other module has its own processes.
+#: The modules whose observations are quick and share processes. Each other module has its own processes.
 TOGETHER = () if KEPT else (
     "test_hazard_torchscript",
     "test_hazard_step_hooks",
@@ -43,21 +43,21 @@ TOGETHER = () if KEPT else (
 )  # fmt: skip
 
 DOOR = os.environ.get("SHIM_HAZARD_DOOR", "without")
-#: No weight decay: None in the processes in which shim replaces it, else 0.0.
+#: No weight decay: None in the processes in which shim replaces a None, else 0.0.
 NONE = 0.0 if DOOR == "without" else None
 
 _observations = {}
 
 
 def observation(function):
-    """Register a function of a test module; its name is what the test compares by."""
+    """Register a function of a test module as an observation, by its name."""
     _observations[f"{Path(function.__code__.co_filename).stem}.{function.__name__}"] = function
     return function
 
 
 @functools.lru_cache(maxsize=None)
 def observed(modules, door, executable=sys.executable):
-    """Return what the observations of these modules saw in a fresh process, by name."""
+    """Run the observations of these modules in a fresh process, and return their results by name."""
     kept = Path(KEPT, modules[0]) if KEPT and door == "without" else None
     if kept is not None and kept.exists():
         return json.loads(kept.read_text())
@@ -83,7 +83,7 @@ def observed(modules, door, executable=sys.executable):
 
 
 def _observe(modules):
-    """Run the observations of these modules, all of them up to each yield before any goes on."""
+    """Run the observations of these modules. All of them reach a yield before any continues behind it."""
     if DOOR == "late":
         import torch.optim  # noqa: F401
     for module in modules:
@@ -133,7 +133,7 @@ def _failure(error):
 
 
 if __name__ == "__main__":
-    # One module, whether it runs as a program or is imported by the test modules.
+    # This file is one module, whether it runs as a program or the test modules import it.
     sys.modules["hazard_observer"] = sys.modules["__main__"]
     warnings.simplefilter("ignore")
     sys.path.insert(0, str(HERE))

@@ -1,4 +1,4 @@
-"""torch.compile of a step: the same frames, ops, graph breaks and recompiles"""
+"""torch.compile of a step has the same frames, ops, graph breaks and recompilations"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CASES = tuple(itertools.product(("Adam", "AdamW", "SGD", "ADOPT"), (False, True)
 
 
 def _dynamo():
-    """Return torch._dynamo where it can compile, None where there is none for this Python or torch."""
+    """Return torch._dynamo; None if this torch has none, or if it does not support this Python."""
     import torch
 
     try:
@@ -42,7 +42,7 @@ def _built(name, foreach=False, lr="float", weight_decay=0.0):
 
 
 def _class(name):
-    """Return a class of torch.optim, or ours, which needs no guards and is there without them."""
+    """Return a class of torch.optim, or shim's ADOPT, which can be imported without the guards."""
     import torch
 
     if name != "ADOPT":
@@ -59,7 +59,7 @@ def _parameters(optimizer):
 
 
 def _compiled(optimizer, **options):
-    """Return a compiled function that takes a step, and what counts its compilations."""
+    """Return a compiled function that takes a step, and the counter of its compilations."""
     import torch
     from torch._dynamo.testing import CompileCounter
     from torch._dynamo.utils import counters
@@ -92,7 +92,7 @@ def _counts(name, foreach, lr):
     seen = []
     for step in range(4):
         if step > 0:
-            optimizer.param_groups[0]["lr"] *= 0.5  # a scheduler would
+            optimizer.param_groups[0]["lr"] *= 0.5  # as a scheduler does
         train()
         seen.append([counter.frame_count, counter.op_count])
         if step == 0:
@@ -100,7 +100,7 @@ def _counts(name, foreach, lr):
     same = [seen, counters["stats"].get("unique_graphs"), _parameters(optimizer)]
     inside = name == "ADOPT" or (name == "SGD" and foreach and lr == "tensor" and _is_torch_2_3())
     if inside and not hasattr(importlib.import_module("torch.optim.adam"), "_disable_dynamo_if_unsupported"):
-        # Up to 2.3 a break inside of the functional form is counted once more, in the guard around it.
+        # Up to torch 2.3, dynamo counts a break inside of the functional form again in the guard around it.
         return {"same": same}
     return {"same": same, "breaks": breaks}
 
@@ -116,9 +116,9 @@ def counts():
 
 @observation
 def a_none_under_compile():
-    """Return the parameters after compiled steps: a None is there from the start, or comes between two steps.
+    """Return the parameters after compiled steps, with a None from the start, or with one set between two steps.
 
-    And what is warned of, but for what we say: a dynamo that cannot trace a guard is to break the graph in silence.
+    Also return the warnings, except shim's: if dynamo cannot trace a guard, it must break the graph without a warning.
     """
     if _dynamo() is None:
         return None
@@ -173,7 +173,7 @@ def full_graph():
 
 @observation
 def undone_after_a_compile():
-    """Return whether what dynamo disabled is still disabled after deactivation, and a compiled step still right."""
+    """Return whether functions that dynamo disabled stay disabled after deactivation, and results of compiled steps."""
     if _dynamo() is None:
         return None
     optimizer = _built("Adam")
@@ -193,20 +193,20 @@ def test_a_guard_adds_no_graph_break_and_no_recompilation(same):
         if isinstance(plain, list):
             return len(ours) == len(plain) and all(map(no_worse, ours, plain))
         if isinstance(plain, dict) and "breaks" in plain:
-            # Where a step has any pre-hook, 2.15 comes to its break once and not twice.
+            # If a step has any pre-hook, torch 2.15 counts its graph break once instead of twice.
             return ours["same"] == plain["same"] and all(a <= b for a, b in zip(ours["breaks"], plain["breaks"]))
         return ours == plain
 
     same(counts, equal=no_worse)
 
 
-def test_a_none_under_compile(same):
+def test_a_none_under_compile_trains_as_zero_without_new_warnings(same):
     same(a_none_under_compile)
 
 
-def test_full_graph(same):
+def test_a_guarded_step_compiles_to_one_graph_where_the_original_does(same):
     same(full_graph)
 
 
-def test_undone_after_a_compile(same):
+def test_deactivation_after_a_compile_leaves_torch_as_without_shim(same):
     same(undone_after_a_compile)

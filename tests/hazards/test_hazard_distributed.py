@@ -1,4 +1,4 @@
-"""ZeroRedundancyOptimizer"""
+"""ZeroRedundancyOptimizer trains a None as zero"""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ def zero_redundancy():
         dist.destroy_process_group()
 
 
-def test_zero_redundancy_optimizer(same):
+def test_zero_redundancy_optimizer_trains_a_none_as_zero(same):
     same(zero_redundancy)

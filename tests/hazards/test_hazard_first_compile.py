@@ -1,4 +1,4 @@
-"""The first torch.compile of a process, which strips hooked steps on 2.0 to 2.2"""
+"""Guards and hooks survive the first torch.compile of a process, which strips hooked steps on 2.0 to 2.2"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from test_hazard_compile import _built, _compiled, _dynamo, _parameters
 
 @observation
 def what_the_first_compile_leaves():
-    """Return which hooks fire, and what steps do, before and after the first compile of the process."""
+    """Return which hooks fire, and the results of steps, before and after the first compile of the process."""
     import torch
 
     if not hasattr(torch.optim.Optimizer, "register_step_pre_hook"):
@@ -48,5 +48,5 @@ def what_the_first_compile_leaves():
     return [*seen, stepped(0.1)]
 
 
-def test_guards_and_hooks_survive_it(same):
+def test_guards_and_hooks_survive_the_first_compile(same):
     same(what_the_first_compile_leaves)

@@ -70,7 +70,7 @@ def swapped_in():
 
 @observation
 def make_functional_step():
-    """Step with the functional form itself, on plain tensors, as code without optimizers does."""
+    """Call the functional form on plain tensors, as code without optimizers does."""
     import torch
 
     functional = importlib.import_module("torch.optim._functional")
@@ -85,13 +85,13 @@ def make_functional_step():
     return tensors[0].tolist()
 
 
-def test_functional_call(same):
+def test_functional_call_trains_a_none_as_zero(same):
     same(functional_call)
 
 
-def test_swapped_in_parameters(same):
+def test_swapped_in_parameters_and_state_with_none_train_as_with_zero(same):
     same(swapped_in)
 
 
-def test_a_step_without_an_optimizer(same):
+def test_a_functional_step_without_an_optimizer_takes_none_as_zero(same):
     same(make_functional_step)

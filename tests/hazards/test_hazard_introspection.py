@@ -1,4 +1,4 @@
-"""Signature, parameters, name, docs and source, in every way that inspect, typing, functools and pydoc offer"""
+"""inspect, typing, functools and pydoc show the same signature, parameters, name, docs and source"""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ def _attempt(function, value):
 
 
 def _seen(value):
-    """Return what each way of inspecting shows, except where a function's own code is, and its cells.
+    """Return the result of each way of inspecting an object, except those that must differ.
 
-    That is the code's file and line, the comments above it (inspect.getcomments), and its inspect.getclosurevars.
+    These are the file and line of a function's code, the comments above it (inspect.getcomments), and its closure
+    (inspect.getclosurevars).
     """
     return {name: _attempt(look, value) for name, look in LOOKS.items()}
 
 
-#: The flags that say what a call takes and gives; others tell of cells, and of what its file imports from __future__.
+#: The flags about arguments and results of a call. Other flags are about closures and __future__ imports.
 KIND = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
 
 
@@ -41,7 +42,7 @@ def _parameters(code):
 
 
 def _wrapped(function):
-    """Return what functools.wraps shows of a function, on one that only wraps it."""
+    """Return a wrapper with the attributes that functools.wraps copies from a function."""
 
     @functools.wraps(function)
     def wrapper(*args, **kwargs):
@@ -51,7 +52,7 @@ def _wrapped(function):
 
 
 class _Holder:
-    """Somewhere to put a partialmethod."""
+    """A class for a partialmethod."""
 
 
 def _partial_method(function):
@@ -163,7 +164,7 @@ SIX_WAYS = {
 
 @observation
 def configs_that_are_filtered():
-    """Return what a program trains that passes an optimizer only the options that its signature has."""
+    """Return the training results of a program that passes only the options in the optimizer's signature."""
     import torch
 
     config = {"lr": 0.1, "weight_decay": 0.25, "momentum": 0.5, "eps": 1e-3, "epochs": 3, "warmup": 10}
@@ -189,22 +190,22 @@ def instances():
     return [repr(optimizer), sorted(vars(optimizer)), str(inspect.signature(optimizer.step)), optimizer.step.__name__]
 
 
-def test_classes_and_their_methods(same):
+def test_inspect_shows_guarded_classes_and_methods_like_the_originals(same):
     same(classes)
 
 
-def test_functionals(same):
+def test_inspect_shows_guarded_functionals_like_the_originals(same):
     same(functionals)
 
 
-def test_adopt(same):
+def test_inspect_shows_guarded_adopt_like_the_original(same):
     same(adopt)
 
 
-def test_configs_that_are_filtered(same):
+def test_configs_filtered_by_signature_keep_weight_decay(same):
     for taken, _ in same(configs_that_are_filtered).values():
         assert {"lr", "weight_decay"} <= set(taken)
 
 
-def test_instances(same):
+def test_instances_look_the_same_with_guards(same):
     same(instances)

@@ -1,4 +1,4 @@
-"""torch.optim._multi_tensor: classes of its own on 1.7 to 1.11, subclasses later"""
+"""torch.optim._multi_tensor, which has separate classes on 1.7 to 1.11 and subclasses later"""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ def optimizers():
     return seen
 
 
-def test_its_optimizers(same):
+def test_multi_tensor_optimizers_train_a_none_as_zero(same):
     same(optimizers)

@@ -1,4 +1,4 @@
-"""Names bound before activation, and every alias of a functional"""
+"""Names imported before activation, and every alias of a functional, are guarded"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORMS = [
 ]
 MODULES = ["functional", "_functional", "adam", "adamw", "sgd"]
 
-#: What the functionals of all releases may require, by name; a list per tensor argument.
+#: Values for the arguments that the functionals of all releases may require; the tensor arguments are in _lists.
 VALUES = {
     "amsgrad": False, "beta1": 0.9, "beta2": 0.999, "lr": 0.1, "eps": 1e-8, "maximize": False, "momentum": 0.0,
     "dampening": 0.0, "nesterov": False, "capturable": False, "differentiable": False, "grad_scale": None,
@@ -42,7 +42,7 @@ def _lists(integers):
 
 
 def _called(function, weight_decay):
-    """Call a functional form with weight_decay by name where that is possible, and at its position where it is not."""
+    """Call a functional form with all arguments of its signature; return the parameters or the error."""
     for integers in (False, True):
         known = {**_lists(integers), **VALUES, "weight_decay": weight_decay}
         parameters = inspect.signature(function).parameters
@@ -56,7 +56,7 @@ def _called(function, weight_decay):
 
 
 def _held():
-    """Return the functional forms of this release under each name that they have."""
+    """Return the functional forms of this release, by each of their names."""
     held = {}
     for module in MODULES:
         try:
@@ -87,7 +87,7 @@ def early_bound_in_a_module():
 
 
 def adam(params):
-    """A program's own function that happens to have the name of one of torch's."""
+    """A function of the program that has the name of one of torch's functions."""
     return params
 
 
@@ -102,7 +102,10 @@ def a_namesake():
 
 @observation
 def early_bound_out_of_reach():
-    """Return what a form that chooses among others does where it is held in a list: it finds those anew."""
+    """Return the results of dispatching forms that were put into a list before activation.
+
+    Such a form looks up the form that computes at each call, and so finds the guarded one.
+    """
     import torch
 
     held = [_held().get("torch.optim.adam:adam"), _held().get("torch.optim.sgd:sgd")]
@@ -134,7 +137,7 @@ def early_bound_classes():
 
 @observation
 def aliases_stay_one_object():
-    """Return which names hold one and the same object: the same ones as without us."""
+    """Return the groups of names of one object. They must be the same as without shim."""
     groups = {}
     for path, function in _held().items():
         groups.setdefault(id(function), []).append(path)
@@ -143,7 +146,7 @@ def aliases_stay_one_object():
 
 @observation
 def torch_optim_adam_as_a_submodule():
-    """Return whether the module is there under its name, in every import statement that works without us."""
+    """Return whether every import statement that works without shim imports the module."""
     from torch.optim import adam, sgd
 
     import_module = importlib.import_module("torch.optim.adam")
@@ -151,7 +154,7 @@ def torch_optim_adam_as_a_submodule():
 
 
 def an_error_about(module, name):
-    """Return what Python says of a name that a module lacks: newer Pythons propose one that is there."""
+    """Return Python's message about a missing name of a module. Newer Pythons suggest an existing name."""
     try:
         getattr(module, name)
     except AttributeError as error:
@@ -159,8 +162,8 @@ def an_error_about(module, name):
 
 
 @observation
-def who_looks_through_torch_optim():
-    """Return what is to be seen in torch.optim, and which optimizer a program finds there by a name in lower case."""
+def introspection_of_torch_optim():
+    """Return what introspection shows of torch.optim, and the optimizer that a program finds by a lower-case name."""
     import torch
 
     optim = torch.optim
@@ -182,27 +185,27 @@ def who_looks_through_torch_optim():
     ]
 
 
-def test_torch_optim_is_to_be_looked_through_as_without_us(same):
-    same(who_looks_through_torch_optim)
+def test_introspection_of_torch_optim_shows_the_same_as_without_shim(same):
+    same(introspection_of_torch_optim)
 
 
 def test_every_alias_of_an_optimizer_is_guarded(same):
     same(aliases)
 
 
-def test_a_functional_bound_before_in_a_module(same):
+def test_a_functional_that_a_module_imported_before_activation_is_guarded(same):
     same(early_bound_in_a_module)
 
 
-def test_a_functional_bound_before_out_of_reach(same):
+def test_a_functional_held_in_a_list_before_activation_is_guarded_if_it_dispatches(same):
     same(early_bound_out_of_reach)
 
 
-def test_a_function_of_ones_own_that_has_the_name_of_one_stays(same):
+def test_a_function_of_the_program_with_the_name_of_a_functional_is_not_replaced(same):
     assert same(a_namesake) == [True, True]
 
 
-def test_classes_bound_before(same):
+def test_classes_imported_before_activation_are_guarded(same):
     same(early_bound_classes)
 
 
@@ -210,5 +213,5 @@ def test_aliases_stay_one_object(same):
     same(aliases_stay_one_object)
 
 
-def test_submodules_are_imported_as_without_us(same):
+def test_submodules_are_imported_as_without_shim(same):
     same(torch_optim_adam_as_a_submodule)

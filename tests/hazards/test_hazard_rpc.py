@@ -1,4 +1,4 @@
-"""DistributedOptimizer over RPC, with torch's functional optimizers behind it"""
+"""DistributedOptimizer over RPC, which uses torch's functional optimizers, trains a None as zero"""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ def distributed_optimizer():
         rpc.shutdown()
 
 
-def test_distributed_optimizer_with_none(same):
+def test_distributed_optimizer_trains_a_none_as_zero(same):
     same(distributed_optimizer)

@@ -1,4 +1,4 @@
-"""pickle, deepcopy, torch.save and load, of optimizers, their steps and the functionals"""
+"""pickle, deepcopy, torch.save and torch.load of optimizers, their steps and the functionals"""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def optimizers():
 
 @observation
 def a_none_that_was_saved():
-    """Return what a checkpoint and an optimizer with None in them do after they were loaded."""
+    """Load a checkpoint and an optimizer with None in them, and return the results of their steps."""
     import torch
 
     optimizer = next(_optimizers())[1]
@@ -99,7 +99,7 @@ def a_none_that_was_saved():
 
 @observation
 def bound_steps():
-    """Return what copies of a bound step do; where torch itself cannot make one, the error."""
+    """Return the parameters of copies of a bound step, or the error if torch itself cannot copy it."""
 
     def stepped(way):
         optimizer = next(_optimizers())[1]
@@ -134,21 +134,21 @@ def classes():
     return {name: way(torch.optim.Adam) is torch.optim.Adam for name, way in WAYS.items()}
 
 
-def test_optimizers(same):
+def test_saved_and_copied_optimizers_step_the_same(same):
     same(optimizers)
 
 
-def test_a_none_that_was_saved_is_mended(same):
+def test_a_none_that_was_saved_trains_as_zero(same):
     same(a_none_that_was_saved)
 
 
-def test_bound_steps(same):
+def test_bound_steps_can_be_copied_as_without_shim(same):
     same(bound_steps)
 
 
-def test_functionals(same):
+def test_pickled_and_copied_functionals_are_the_same_objects(same):
     same(functionals)
 
 
-def test_classes(same):
+def test_pickled_and_copied_classes_are_the_same_objects(same):
     same(classes)

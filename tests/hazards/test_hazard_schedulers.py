@@ -1,4 +1,4 @@
-"""LR schedulers, GradScaler and SWA, built before and after activation; no new warnings"""
+"""LR schedulers, GradScaler and SWA work the same, built before or after activation, without new warnings"""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _pair(name, weight_decay=0.0):
 
 def _scheduler_before(name, then):
     model, optimizer, scheduler = _pair(name)
-    fresh = _pair(name)  # its scheduler has not seen a step yet, and looks for one
+    fresh = _pair(name)  # its scheduler has not seen a step yet, and checks for one
     seen = [_train(model, optimizer, scheduler)]
     yield
     optimizer.param_groups[0]["weight_decay"] = then
@@ -59,7 +59,7 @@ def _scheduler_before(name, then):
 
 
 def _looks_its_functional_up(name):
-    """Tell whether the step of this release calls a functional form, found anew at each call."""
+    """Return whether the step of this release looks up a functional form at each call."""
     modules = [sys.modules.get("torch.optim." + module) for module in ("functional", "_functional", name.lower())]
     return any(callable(getattr(module, name.lower(), None)) for module in modules)
 
@@ -87,7 +87,8 @@ def _scheduler_after(name):
     early = _model()
     import torch
 
-    optimizer = getattr(torch.optim, name)(early.parameters(), lr=0.1)  # was built, its scheduler comes later
+    # The optimizer is built before activation, and its scheduler after it.
+    optimizer = getattr(torch.optim, name)(early.parameters(), lr=0.1)
     seen = [_train(early, optimizer)]
     yield
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
@@ -107,7 +108,7 @@ def scheduler_after():
 
 @observation
 def scheduler_after_asgd():
-    """Without a functional form up to 1.9, whose guard would do what the step's should have done."""
+    """Up to torch 1.9 ASGD has no functional form, whose guard could hide a missing guard of the step."""
     return (yield from _scheduler_after("ASGD"))
 
 
@@ -139,17 +140,21 @@ def grad_scaler():
     early[1].param_groups[0]["weight_decay"] = NONE
     seen = []
     for model, optimizer, _ in (early, _pair("Adam", NONE), _fused(NONE)):
-        for batch in (1.0, float("inf"), 1.0):  # an infinite gradient: the step is left out, the scale comes down
+        for batch in (
+            1.0,
+            float("inf"),
+            1.0,
+        ):  # with an infinite gradient the scaler skips the step and lowers the scale
             optimizer.zero_grad()
             scaler.scale(model(torch.full((1, 2), batch)).sum()).backward()
             scaler.step(optimizer)
             scaler.update()
-        seen.append([str(model.weight.tolist()), scaler.get_scale()])  # a NaN, too, is to equal itself
+        seen.append([str(model.weight.tolist()), scaler.get_scale()])  # as text, because a NaN must equal itself
     return seen
 
 
 def _fused(weight_decay):
-    """Return what _pair does with a fused Adam, which unscales by itself, where the release has one for the CPU."""
+    """Return a pair as _pair does, with a fused Adam, which unscales by itself, if the release has one for the CPU."""
     import torch
 
     model = _model()
@@ -157,7 +162,7 @@ def _fused(weight_decay):
         optimizer = torch.optim.Adam(model.parameters(), lr=0.1, weight_decay=weight_decay, fused=True)
         model(torch.ones(1, 2)).sum().backward()
         optimizer.step()
-    except (TypeError, RuntimeError):  # no such argument; or for GPUs only
+    except (TypeError, RuntimeError):  # there is no such argument, or it works only on GPUs
         return _pair("Adam", weight_decay)
     return model, optimizer, None
 
@@ -177,23 +182,23 @@ def swa():
     return [averaged.module.weight.tolist(), optimizer.param_groups[0]["lr"]]
 
 
-def test_a_scheduler_built_before_activation(same):
+def test_a_scheduler_built_before_activation_trains_the_same_with_guards(same):
     same(scheduler_before)
 
 
-def test_a_none_that_comes_after_an_early_scheduler_with_adam(same):
+def test_a_none_set_in_adam_after_an_early_scheduler_trains_as_zero(same):
     same(none_after_a_scheduler_adam)
 
 
-def test_a_none_that_comes_after_an_early_scheduler_with_sgd(same):
+def test_a_none_set_in_sgd_after_an_early_scheduler_trains_as_zero(same):
     same(none_after_a_scheduler_sgd)
 
 
-def test_a_scheduler_built_after_activation(same):
+def test_a_scheduler_built_after_activation_trains_the_same_with_guards(same):
     same(scheduler_after)
 
 
-def test_a_scheduler_built_after_activation_for_a_step_that_computes_itself(same):
+def test_a_scheduler_built_after_activation_for_asgd_trains_the_same_with_guards(same):
     same(scheduler_after_asgd)
 
 
@@ -201,9 +206,9 @@ def test_there_are_no_new_warnings(same):
     same(warnings_of_a_training_run)
 
 
-def test_grad_scaler(same):
+def test_a_grad_scaler_skips_and_scales_the_same_with_guards(same):
     same(grad_scaler)
 
 
-def test_swa(same):
+def test_averaged_models_train_the_same_with_guards(same):
     same(swa)

@@ -1,4 +1,4 @@
-"""Step pre- and post-hooks fire once; the profiler records a step once"""
+"""Step pre- and post-hooks fire once, and the profiler records a step once"""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def activated_twice():
 
 @observation
 def what_a_closure_returns():
-    """Return how often a closure is called, and what step hands back of it: the loss."""
+    """Return how often a closure is called, and the loss that step returns."""
 
     def stepped(optimizer):
         calls = []

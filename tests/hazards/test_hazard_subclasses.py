@@ -1,4 +1,4 @@
-"""Subclasses with and without a step of their own, built before and after; super().step()"""
+"""Subclasses that override step or not train the same, defined before or after activation; super().step() works"""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def _subclasses(base):
         pass
 
     class Calls(base):
-        """Calls the guarded step."""
+        """A subclass whose step calls the guarded step."""
 
         def step(self, closure=None):
             return super().step(closure)
 
     class Skips(base):
-        """Gives None a meaning: such a group is frozen."""
+        """A subclass in which a None freezes its group."""
 
         def step(self, closure=None):
             groups, self.param_groups = (
@@ -33,7 +33,7 @@ def _subclasses(base):
                 self.param_groups = groups
 
     class Marks(base):
-        """Gives None a meaning, and replaces it by a number during super().step()."""
+        """A subclass in which None has a meaning; it replaces None by a number during super().step()."""
 
         def step(self, closure=None):
             marked = [group for group in self.param_groups if group["weight_decay"] is None]
@@ -44,7 +44,7 @@ def _subclasses(base):
                 group["weight_decay"] = None
 
     class Own(base):
-        """Never calls torch's step."""
+        """A subclass whose step does not call torch's step."""
 
         def step(self, closure=None):
             for group in self.param_groups:
@@ -67,7 +67,7 @@ def _step(optimizer, weight_decay):
     return parameter.tolist()
 
 
-#: These pass a None to torch's step, which replaces it.
+#: The subclasses that pass a None to torch's step, whose guard replaces it.
 MENDED = ("Bare", "BareOfBare", "Calls")
 
 
@@ -77,7 +77,7 @@ def _stepped(optimizers):
         name = type(optimizer).__name__
         seen[name] = [_step(optimizer, NONE if name in MENDED else None)]
         if name not in MENDED:
-            seen[name].append(optimizer.param_groups[0]["weight_decay"])  # the subclass's own None is still there
+            seen[name].append(optimizer.param_groups[0]["weight_decay"])  # the None must still be in the group
         seen[name].append(_step(optimizer, 0.1))
     return seen
 
@@ -87,7 +87,7 @@ def _through_the_ages(name):
     classes = _subclasses(base)
     early = [_build(cls) for cls in classes]
     for optimizer in early[1::2]:
-        _step(optimizer, 0.1)  # some have been used already
+        _step(optimizer, 0.1)  # these optimizers have been used before activation
     yield
     seen = [_stepped(early), _stepped([_build(cls) for cls in classes])]
     late = _subclasses(base)
@@ -113,13 +113,13 @@ def sgd():
 
 @observation
 def asgd():
-    """Without a functional form up to 1.9, whose guard would do what the step's should have done."""
+    """Up to torch 1.9 ASGD has no functional form, whose guard could hide a missing guard of the step."""
     return (yield from _through_the_ages("ASGD"))
 
 
 @observation
 def a_none_that_reaches_super_step_is_there_afterwards():
-    """Return what Calls, which has a step of its own, finds in its group after super().step()."""
+    """Return whether a subclass that sets None finds it in its group after super().step()."""
     found = []
     for base in (torch.optim.Adam, torch.optim.SGD):
 
@@ -133,21 +133,21 @@ def a_none_that_reaches_super_step_is_there_afterwards():
     return found
 
 
-def test_subclasses_of_adam(same):
+def test_subclasses_of_adam_train_the_same_with_guards(same):
     same(adam)
 
 
-def test_subclasses_of_adamw(same):
+def test_subclasses_of_adamw_train_the_same_with_guards(same):
     same(adamw)
 
 
-def test_subclasses_of_sgd(same):
+def test_subclasses_of_sgd_train_the_same_with_guards(same):
     same(sgd)
 
 
-def test_subclasses_of_asgd(same):
+def test_subclasses_of_asgd_train_the_same_with_guards(same):
     same(asgd)
 
 
-def test_a_none_that_reaches_super_step_is_there_afterwards(same):
+def test_a_none_that_reaches_super_step_is_in_the_group_afterwards(same):
     same(a_none_that_reaches_super_step_is_there_afterwards)

@@ -1,4 +1,4 @@
-"""Threads that import torch.optim at once, fork, forkserver and spawn after activation, sub-interpreters"""
+"""Threads that import torch.optim at once, fork, forkserver and spawn processes and sub-interpreters are guarded"""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def program(body):
 
 
 def test_threads_that_import_torch_at_once_all_build_guarded_optimizers(python):
-    # The same module in each: torch itself does not survive threads that enter it at different ends.
+    # All threads import the same module: torch itself fails if threads import it through different modules.
     body = """
         import threading
 
@@ -89,7 +89,7 @@ def test_threads_that_activate_and_deactivate_leave_torch_as_it_was(python):
     assert done.stdout == "True [] []\n", done.stderr
 
 
-def test_two_threads_that_step_two_optimizers_at_once_give_the_numbers_of_one(python):
+def test_two_threads_that_step_two_optimizers_at_once_compute_what_one_thread_does(python):
     body = """
         import sys
 
@@ -138,7 +138,8 @@ def test_two_threads_that_step_two_optimizers_at_once_give_the_numbers_of_one(py
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 @pytest.mark.parametrize("door", ["armed", "late"])
 def test_a_worker_is_guarded_however_it_is_started(python, tmp_path, method, door):
-    # Activated by a call, a guard lives in the process and is inherited by a fork; the others need the environment.
+    # After a call of activate() the guards exist in the process, and a fork inherits them. Processes that are started
+    # in another way need the environment.
     if door == "late" and method != "fork":
         pytest.skip("limit: a call activates one process; forkserver and spawn start others, which need a door")
     late = door == "late"
@@ -162,9 +163,10 @@ def test_a_worker_is_guarded_however_it_is_started(python, tmp_path, method, doo
     assert done.stdout == f"{[[0.0, 0.0]] * 3}\n", done.stderr
 
 
-def test_a_sub_interpreter_is_as_it_is_without_us(python):
-    # It runs its own sitecustomize. torch works in the main interpreter only: imported
-    # in another it hangs (2.13 on Python 3.11) or takes the process down (2.15 on 3.13), with and without us.
+def test_a_sub_interpreter_behaves_as_without_shim(python):
+    # A sub-interpreter runs its own sitecustomize. torch works only in the main interpreter: an import in another one
+    # hangs (torch 2.13 on Python 3.11) or ends the process (torch 2.15 on Python 3.13), with and without shim
+    # (https://github.com/pytorch/pytorch/issues/10950).
     module = "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"
     inside = """
 import sys, json

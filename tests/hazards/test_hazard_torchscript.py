@@ -1,4 +1,4 @@
-"""TorchScript compiles the functionals: torch.distributed.optim, own scripts"""
+"""TorchScript compiles the functionals, in torch.distributed.optim and in scripts of the user"""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _step(cls, weight_decay, script):
 def torch_distributed_optim():
     import torch.distributed.optim
 
-    yield  # imported after activation where we are armed, before it where we come late
+    yield  # if armed, the import comes after activation, else before it
     return sorted(name for name in vars(torch.distributed.optim) if name[0] != "_")
 
 
@@ -91,11 +91,11 @@ def script_of_the_users_own():
     raise failure
 
 
-def test_torch_distributed_optim_is_imported_as_without_us(same):
+def test_torch_distributed_optim_is_imported_as_without_shim(same):
     same(torch_distributed_optim)
 
 
-def test_functional_optimizers_are_scripted_and_step_as_without_us(same):
+def test_functional_optimizers_are_scripted_and_step_as_without_shim(same):
     same(scripted_functional_optimizers)
 
 

@@ -1,4 +1,4 @@
-"""Undo gives back the same objects; who lived through it goes on as if nothing had been"""
+"""Deactivation restores the original objects; optimizers built before work on"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODULES = [
 
 
 def _objects():
-    """Return every class, constructor, step, function and global hook of torch.optim, by where it is held."""
+    """Return every class, constructor, step, function and global hook of torch.optim, by its path."""
     seen = {}
     for module in list(sys.modules.values()):
         name = getattr(module, "__name__", "")
@@ -40,7 +40,7 @@ def _objects():
 
 @pytest.fixture
 def loaded():
-    """Load the modules that hold aliases, and let torch put its hooks around the steps, which undo must not remove."""
+    """Load the modules with aliases, and let torch wrap the steps. Deactivation must keep the wrappers of torch."""
     for module in MODULES:
         if module != "optim.adam" and module != "optim.adamw" and module != "optim.sgd":
             try:
@@ -52,7 +52,7 @@ def loaded():
             getattr(torch.optim, name)([torch.nn.Parameter(torch.ones(2, 2))], lr=0.1)
 
 
-def test_the_very_same_objects_come_back(loaded):
+def test_deactivation_restores_the_original_objects(loaded):
     import shim
 
     before = _objects()
@@ -65,7 +65,7 @@ def test_the_very_same_objects_come_back(loaded):
     assert {place for place in set(before) | set(after) if before.get(place) is not after.get(place)} == set()
 
 
-def test_what_somebody_put_around_a_guard_stays(loaded):
+def test_a_wrapper_around_a_guard_stays_and_the_guard_inside_is_off(loaded):
     import shim
 
     original = torch.optim.Adam.__init__
@@ -81,7 +81,7 @@ def test_what_somebody_put_around_a_guard_stays(loaded):
         optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(2))])
         with pytest.raises(TypeError):
             _steps(optimizer, None)
-        with pytest.raises(TypeError):  # by the constructor, or where that lets it pass, by the step
+        with pytest.raises(TypeError):  # raised by the constructor, or if that accepts None, by the step
             given = torch.optim.Adam([torch.nn.Parameter(torch.ones(2))], weight_decay=None)
             _steps(given, given.defaults["weight_decay"])
     finally:
@@ -105,7 +105,7 @@ NAMES = ("Adam", "AdamW", "SGD", "RMSprop")
 
 
 @observation
-def optimizers_that_live_through_it():
+def optimizers_that_exist_throughout():
     early = {name: _new(name) for name in NAMES}
     seen = [{name: _steps(optimizer) for name, optimizer in early.items()}]
     yield
@@ -119,7 +119,7 @@ def optimizers_that_live_through_it():
 
 @observation
 def none_after_undo():
-    """Return whether an optimizer built under guards still takes None after undo; without shim it never does."""
+    """Return whether an optimizer that was built with guards refuses a None after deactivation, as without shim."""
     during = {}
     yield
     during.update({name: _new(name) for name in NAMES})
@@ -134,9 +134,9 @@ def none_after_undo():
     return dies
 
 
-def test_optimizers_that_live_through_activation_and_undo(same):
-    same(optimizers_that_live_through_it)
+def test_optimizers_that_exist_during_activation_and_deactivation_keep_working(same):
+    same(optimizers_that_exist_throughout)
 
 
-def test_none_is_refused_again_after_undo(same):
+def test_none_is_refused_again_after_deactivation(same):
     same(none_after_undo)

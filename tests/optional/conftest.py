@@ -1,4 +1,4 @@
-"""Optional patches are switched on for a test, and off again."""
+"""Fixture that switches optional patches on for a test, and off again."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ import shim
 
 @pytest.fixture
 def mended():
-    """Return a function that switches optional patches on; they are off again afterwards."""
+    """Return a function that switches optional patches on. They are off again after the test."""
     yield shim.activate
     shim.deactivate()

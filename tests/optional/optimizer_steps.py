@@ -1,4 +1,4 @@
-"""The release of this torch, its optimizers by name, and steps with them."""
+"""The release of this torch, the names of its optimizers, and functions that step them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The optional patches: off unless named, and each fixes its breakage on the releases that have it."""
+"""The optional patches are off unless they are named, and each fixes its breakage on the releases that have it."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ def reasons():
     return {outcome.patch: (outcome.state, outcome.reason) for outcome in shim.status().outcomes}
 
 
-#: The rows that had a name before there was a table of breakages.
+#: The rows whose names are older than the table of breakages.
 NAMES = ("torch._six", "lr_scheduler", "numbers", "verbose", "state_steps", "resume")
 
 
-def test_they_are_off_unless_named(mended):
+def test_optional_patches_are_off_unless_named(mended):
     assert {*NAMES} <= {row.name for row in rows.load()}
     mended()
     assert not {*NAMES} & {*reasons()}
 
 
-def test_the_environment_switches_them_on(python):
+def test_the_environment_switches_optional_patches_on(python):
     since_2_0 = RELEASE >= (2, 0)
     code = "import torch, shim; print(*(o.patch for o in shim.status().outcomes if o.state == 'applied'))"
     applied = python(code, env={"SHIM_PATCHES": "resume, lr_scheduler,nonsense"})
-    scheduler = "lr_scheduler" if since_2_0 else "lr_scheduler.LRScheduler"  # the one that breaks here
+    scheduler = "lr_scheduler" if since_2_0 else "lr_scheduler.LRScheduler"  # the row of this release
     assert {"resume", scheduler} <= set(applied.stdout.split())
     assert "numbers" not in applied.stdout.split()
     assert "SHIM_PATCHES names 'nonsense', which is not a patch" in applied.stderr
 
 
-def test_everything_is_put_back(mended):
+def test_deactivation_restores_everything(mended):
     def held():
         schedulers = torch.optim.lr_scheduler
         return [
@@ -72,7 +72,7 @@ def test_everything_is_put_back(mended):
 
 class TestTorchSix:
     @since(2, 0)
-    def test_can_be_imported_again(self, mended):
+    def test_torch_six_can_be_imported_again(self, mended):
         with pytest.raises(ModuleNotFoundError, match=r"No module named 'torch\._six'"):
             importlib.import_module("torch._six")
         mended("torch._six")
@@ -91,7 +91,7 @@ class TestTorchSix:
         assert type(Made) is Base and Made.__mro__ == (Made, dict, object)
 
     @before(1, 9)
-    def test_is_left_alone_where_torch_has_it(self, mended):
+    def test_torch_six_is_left_alone_where_torch_has_it(self, mended):
         from torch import _six
 
         mended("torch._six")
@@ -120,7 +120,7 @@ class TestLRScheduler:
 
 class TestVerbose:
     @since(2, 7)
-    def test_schedulers_take_it_again(self, mended):
+    def test_schedulers_take_verbose_again(self, mended):
         schedulers = torch.optim.lr_scheduler
         optimizer = torch.optim.SGD(parameters(), lr=0.1)
         with pytest.raises(TypeError, match="unexpected keyword argument 'verbose'"):
@@ -134,13 +134,13 @@ class TestVerbose:
 
     @since(1, 7)
     @before(2, 7)
-    def test_is_left_alone_where_torch_takes_it(self, mended):
+    def test_schedulers_are_left_alone_where_torch_takes_verbose(self, mended):
         mended("verbose")
         assert reasons()["verbose"][0] == "not needed here"
 
 
 class OnTheGpu(torch.Tensor):
-    """A tensor that claims to be on a GPU, which is all that 1.12.0 checks. The test machines have no GPU."""
+    """A tensor that claims to be on a GPU. torch 1.12.0 checks nothing else. The test machines have no GPU."""
 
     is_cuda = True
 
@@ -149,7 +149,7 @@ class TestStateSteps:
     @pytest.mark.skipif(RELEASE != (1, 12, 0), reason="bites on torch 1.12.0")
     @pytest.mark.parametrize("foreach", [False, True])
     @pytest.mark.parametrize("name", ["Adam", "AdamW"])
-    def test_counters_on_the_gpu_are_taken_and_count_on(self, mended, name, foreach):
+    def test_step_counters_on_the_gpu_are_accepted_and_continue(self, mended, name, foreach):
         def resumed(on_the_gpu):
             optimizer = getattr(torch.optim, name)(parameters(), foreach=foreach)
             step(optimizer)
@@ -168,6 +168,6 @@ class TestStateSteps:
         assert torch.equal(resumed(on_the_gpu=False), expected)
 
     @pytest.mark.skipif(RELEASE == (1, 12, 0), reason="applied on torch 1.12.0")
-    def test_is_left_alone_on_every_other_release(self, mended):
+    def test_step_counters_are_left_alone_on_every_other_release(self, mended):
         mended("state_steps")
         assert reasons()["state_steps"][0] == "not needed here"

@@ -1,4 +1,4 @@
-"""The patch named numbers: what a config spells as a string becomes a number, and nothing else does."""
+"""The patch named numbers converts numbers that a config spells as strings, and nothing else."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class TestNumbers:
         if RELEASE >= (2, 13):
             assert given == (0.0, 0.99) and [type(beta) for beta in given] == [float, float]
         else:
-            assert given is betas  # which torch takes
+            assert given is betas  # torch accepts this one
 
     @pytest.mark.parametrize(
         "betas",
@@ -79,7 +79,7 @@ class TestNumbers:
     )
     @pytest.mark.parametrize("where", ["constructor", "position", "group", "added"])
     @pytest.mark.parametrize("name", ["Adam", "AdamW", "NAdam", "Adamax"])
-    def test_betas_are_what_configs_make_of_them(self, mended, name, where, betas):
+    def test_betas_of_any_config_format_are_accepted(self, mended, name, where, betas):
         if not hasattr(torch.optim, name):
             pytest.skip(f"this torch has no {name}")
         mended("numbers")
@@ -103,7 +103,7 @@ class TestNumbers:
         ["0.5", "(0.5)", "0.5,0.75,0.9", "a,b", "(0.5, 0.75", "nan,0.5", "", ["a", "b"], ["0.5"], {}, 3],
         ids=str,
     )
-    def test_what_is_no_pair_is_torchs_error(self, mended, betas):
+    def test_betas_that_are_no_pair_raise_torchs_error(self, mended, betas):
         def result():
             try:
                 return step(torch.optim.Adam(parameters(), betas=betas))
@@ -127,7 +127,7 @@ class TestNumbers:
         assert [(group["lr"], group["eps"]) for group in optimizer.param_groups] == [(1e-5, 1e-8), (1e-3, 1e-6)]
 
     @pytest.mark.parametrize("name", OPTIMIZERS)
-    def test_what_is_no_hyperparameter_stays_and_so_does_the_programs_own_object(self, mended, name):
+    def test_other_options_and_the_programs_own_objects_are_unchanged(self, mended, name):
         mended("numbers")
         more = {
             "name": "1",
@@ -147,7 +147,7 @@ class TestNumbers:
         assert as_it_is.param_groups[0] is given, "a group that torch takes is not copied"
         assert all(given[key] is value for key, value in more.items())
         if name == "LBFGS":
-            return  # it takes one group
+            return  # it accepts only one group
         spelled = {"params": parameters(), "lr": "1e-1", **more}
         before_it = dict(spelled)
         as_it_is.add_param_group(spelled)
@@ -161,7 +161,7 @@ class TestNumbers:
         ids=["list", "tuple", "UserList", "deque", "numpy", "Sequence"],
     )
     @pytest.mark.parametrize("name", ["Adam", "AdamW", "NAdam", "Adamax"])
-    def test_a_sequence_that_torch_takes_stays_the_very_object(self, mended, name, make):
+    def test_a_sequence_that_torch_takes_stays_the_same_object(self, mended, name, make):
         if not hasattr(torch.optim, name):
             pytest.skip(f"this torch has no {name}")
         cls, betas = getattr(torch.optim, name), make([0.5, 0.75])
@@ -178,7 +178,7 @@ class TestNumbers:
         mended("numbers")
         assert taken() == before_it
 
-    def test_milestones_that_torch_takes_stay_the_very_object(self, mended):
+    def test_milestones_that_torch_takes_stay_the_same_object(self, mended):
         mended("numbers")
         schedulers = torch.optim.lr_scheduler
         if not hasattr(schedulers, "SequentialLR"):
@@ -187,14 +187,14 @@ class TestNumbers:
         parts = [schedulers.ExponentialLR(optimizer, gamma=0.5) for _ in range(2)]
         assert schedulers.SequentialLR(optimizer, parts, milestones)._milestones is milestones
 
-    def test_a_list_that_torch_takes_stays_the_very_list(self, mended):
+    def test_a_list_that_torch_takes_stays_the_same_list(self, mended):
         mended("numbers")
         betas = [0.5, 0.75]
         assert torch.optim.Adam([{"params": parameters(), "betas": betas}]).param_groups[0]["betas"] is betas
         etas = (0, 2)
         assert torch.optim.Rprop([{"params": parameters(), "etas": etas}]).param_groups[0]["etas"] is etas
 
-    def test_numbers_that_are_whole_stay_whole(self, mended):
+    def test_integers_stay_integers(self, mended):
         mended("numbers")
         options = {"max_iter": "5", "max_eval": "6", "history_size": "7", "line_search_fn": "strong_wolfe"}
         optimizer = torch.optim.LBFGS(parameters(), **options)
@@ -202,11 +202,11 @@ class TestNumbers:
         assert [group[name] for name in options] == [5, 6, 7, "strong_wolfe"]
         assert type(group["max_iter"]) is int
 
-    #: Python's float() takes some of these; no config means a number by them.
+    #: Python's float() accepts some of these, but no config means a number with them.
     NO_NUMBERS = ("fast", "nan", "inf", "", "None", "0,1", "1_0", "1e-1_0", "\u0660.\u0665", "\uff11", "\u20091", b"1")
 
     @pytest.mark.parametrize("value", NO_NUMBERS, ids=ascii)
-    def test_what_is_no_number_is_torchs_error(self, mended, value):
+    def test_a_string_that_is_no_number_raises_torchs_error(self, mended, value):
         mended("numbers")
         with pytest.raises(TypeError):
             torch.optim.Adam(parameters(), lr=value)
@@ -231,7 +231,7 @@ class TestNumbers:
 
     @pytest.mark.filterwarnings("ignore:Detected call of")
     @pytest.mark.parametrize("name, spelled, meant", SCHEDULERS, ids=str)
-    def test_a_schedulers_numbers(self, mended, name, spelled, meant):
+    def test_strings_in_schedulers_are_numbers(self, mended, name, spelled, meant):
         make = getattr(torch.optim.lr_scheduler, name)
         before_it = str(spelled)
 
@@ -251,7 +251,7 @@ class TestNumbers:
         assert rates(spelled) == expected
         assert str(spelled) == before_it
 
-    def test_what_a_scheduler_takes_that_is_no_number_stays(self, mended):
+    def test_scheduler_arguments_that_are_no_numbers_are_unchanged(self, mended):
         mended("numbers")
         optimizer, rates = torch.optim.SGD(parameters(), lr=0.1), [lambda epoch: 0.5]
         assert torch.optim.lr_scheduler.LambdaLR(optimizer, rates).lr_lambdas == rates
@@ -263,11 +263,11 @@ class TestNumbers:
         with pytest.raises(ValueError, match="mode 1 is unknown"):
             torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "1")
 
-    def test_with_the_patch_for_verbose_too(self, mended):
+    def test_the_patch_numbers_works_with_the_patch_verbose(self, mended):
         mended("numbers", "verbose")
         optimizer = torch.optim.SGD(parameters(), lr=0.1)
         assert torch.optim.lr_scheduler.StepLR(optimizer, "1", "0.25", -1).gamma == 0.25
-        if RELEASE < (1, 5):  # before the verbose
+        if RELEASE < (1, 5):  # before it had the argument verbose
             return
         assert torch.optim.lr_scheduler.StepLR(optimizer, "1", "0.25", -1, False).gamma == 0.25
         assert torch.optim.lr_scheduler.StepLR(optimizer, "1", verbose=False).step_size == 1

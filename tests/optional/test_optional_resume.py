@@ -1,4 +1,4 @@
-"""The patch named resume: checkpoints of other releases load, and all others as without it."""
+"""With the patch named resume, checkpoints of other releases load, and all others load as without it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from optimizer_steps import OPTIMIZERS, RELEASE, parameters, step
 class TestResume:
     @staticmethod
     def checkpoint(make, change):
-        """Return parameters after a step, and the state of their optimizer, changed as another release has it."""
+        """Return parameters after a step, and the state of their optimizer, converted to that of another release."""
         before_it = parameters(2)
         optimizer = make(before_it)
         step(optimizer)
@@ -45,7 +45,7 @@ class TestResume:
 
     @pytest.mark.skipif(not (1, 12) <= RELEASE < (2, 0), reason="bites on torch 1.12 and 1.13")
     @pytest.mark.parametrize("name", ["Adagrad", "Adam", "AdamW", "Adamax", "ASGD", "NAdam", "RAdam"])
-    def test_a_number_among_tensors(self, mended, name):
+    def test_a_step_number_among_step_tensors_loads(self, mended, name):
         make = getattr(torch.optim, name)
         saved, expected = self.checkpoint(make, self.tensor_and_number)
         with pytest.raises((RuntimeError, AttributeError), match="singleton tensors|has no attribute 'item'"):
@@ -54,7 +54,7 @@ class TestResume:
         assert all(torch.equal(*pair) for pair in zip(self.resume(make, saved), expected))
 
     @pytest.mark.skipif(not (1, 9) <= RELEASE < (1, 12), reason="bites on torch 1.9 to 1.11")
-    def test_tensors_where_numbers_are_usual(self, mended):
+    def test_step_tensors_where_numbers_are_usual_load(self, mended):
         make = torch.optim._multi_tensor.Adam
         saved, expected = self.checkpoint(make, self.tensors)
         with pytest.raises(TypeError, match="_foreach_addcdiv_"):
@@ -64,7 +64,7 @@ class TestResume:
 
     @pytest.mark.parametrize("name", ["Adam", "AdamW", "NAdam", "RMSprop", "Rprop"])
     @pytest.mark.parametrize("change", ["tensors", "tensor_and_number"])
-    def test_whatever_the_counters_were_the_result_is_the_same(self, mended, name, change):
+    def test_any_kind_of_step_counter_gives_the_same_result(self, mended, name, change):
         if not hasattr(torch.optim, name):
             pytest.skip(f"this torch has no {name}")
         make = getattr(torch.optim, name)
@@ -72,7 +72,7 @@ class TestResume:
         mended("resume")
         assert all(torch.equal(*pair) for pair in zip(self.resume(make, saved), expected))
 
-    #: What releases since 1.4 have added to the groups of their optimizers.
+    #: Options that releases since 1.4 have added to the groups of their optimizers.
     ADDED = ("capturable", "decoupled_weight_decay", "differentiable", "foreach", "fused", "maximize")
 
     @pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name not in ("LBFGS", "SparseAdam")])
@@ -91,7 +91,7 @@ class TestResume:
         )
 
     @pytest.mark.parametrize("name", OPTIMIZERS)
-    def test_an_optimizer_loads_as_often_as_it_is_asked_to(self, mended, name):
+    def test_an_optimizer_can_load_repeatedly(self, mended, name):
         def loaded():
             optimizer = getattr(torch.optim, name)(parameters(1), lr=0.25)
             saved = optimizer.state_dict()
@@ -104,7 +104,7 @@ class TestResume:
         mended("resume")
         assert loaded() == before_it
 
-    def test_a_checkpoint_may_be_given_by_its_name(self, mended):
+    def test_a_checkpoint_may_be_given_as_a_keyword(self, mended):
         first, second = (torch.optim.SGD(parameters(), lr=0.1) for _ in range(2))
         saved = first.state_dict()
         added = set(self.ADDED).intersection(saved["param_groups"][0])
@@ -114,7 +114,7 @@ class TestResume:
         second.load_state_dict(state_dict=saved)
         assert added <= set(second.param_groups[0])
 
-    def test_what_a_program_keeps_in_the_state_stays(self, mended):
+    def test_entries_of_the_program_in_the_state_stay(self, mended):
         def loaded():
             optimizer = torch.optim.Adam(parameters(), lr=0.1)
             saved = optimizer.state_dict()
@@ -128,7 +128,7 @@ class TestResume:
 
     @pytest.mark.parametrize("name", ["Adam", "SGD"])
     @pytest.mark.parametrize("missing", ["lr", "weight_decay"])
-    def test_any_other_key_that_is_missing_is_torchs_error(self, mended, name, missing):
+    def test_any_other_missing_key_raises_torchs_error(self, mended, name, missing):
         def make(params):
             return getattr(torch.optim, name)(params, lr=0.1)
 
@@ -140,7 +140,7 @@ class TestResume:
     @pytest.mark.parametrize(
         "ours, theirs", [(ours, theirs) for ours in OPTIMIZERS for theirs in OPTIMIZERS if ours != theirs]
     )
-    def test_a_checkpoint_of_another_optimizer_is_what_it_is_without_the_patch(self, mended, ours, theirs):
+    def test_a_checkpoint_of_another_optimizer_loads_as_without_the_patch(self, mended, ours, theirs):
         def loaded():
             first, second = (getattr(torch.optim, each)(parameters(1), lr=0.25) for each in (theirs, ours))
             saved = first.state_dict()
@@ -161,13 +161,13 @@ class TestResume:
         [{"epoch": 3}, {"note": "a"}, {"list": [1, {"step": 2}]}, {"dict": {"a": 1}}, {"tensor": torch.ones(2)}],
         ids=str,
     )
-    def test_state_may_hold_more_than_that_of_parameters(self, mended, name, more):
+    def test_a_state_may_hold_entries_of_no_parameter(self, mended, name, more):
         def loaded():
             first, second = (getattr(torch.optim, name)(parameters(1), lr=0.25) for _ in range(2))
             first.state.update(more)
             try:
                 second.load_state_dict(first.state_dict())
-            except (IndexError, KeyError, TypeError) as error:  # up to 2.2, some look at its step
+            except (IndexError, KeyError, TypeError) as error:  # up to torch 2.2, some optimizers read its step
                 return repr(error)
             return {key: str(second.state[key]) for key in more}
 
@@ -177,7 +177,7 @@ class TestResume:
         assert loaded() == before_it
 
     @pytest.mark.parametrize("step", [None, True, torch.ones(2), [1]], ids=str)
-    def test_a_step_that_is_no_counter_stays(self, mended, step):
+    def test_a_step_that_is_no_counter_is_unchanged(self, mended, step):
         mended("resume")
         optimizer = torch.optim.SGD(parameters(1), lr=0.25)
         optimizer.state[optimizer.param_groups[0]["params"][0]] = {"step": step}
@@ -186,7 +186,7 @@ class TestResume:
         assert str(list(optimizer.state.values())) == str([{"step": step}])
 
     @pytest.mark.parametrize("name", OPTIMIZERS)
-    def test_what_was_saved_here_is_loaded_as_without_the_patch(self, mended, name):
+    def test_a_checkpoint_of_this_torch_loads_as_without_the_patch(self, mended, name):
         def loaded():
             first, second = (getattr(torch.optim, name)(parameters(2), lr=0.25) for _ in range(2))
             if name not in ("LBFGS", "SparseAdam"):
@@ -199,7 +199,7 @@ class TestResume:
         assert loaded() == before_it
 
     @pytest.mark.parametrize("saved", [{}, {"state": {}}, {"state": {}, "param_groups": 3}, None, [], {1: 2}], ids=str)
-    def test_what_is_no_checkpoint_is_torchs_error(self, mended, saved):
+    def test_an_object_that_is_no_checkpoint_raises_torchs_error(self, mended, saved):
         def error():
             with pytest.raises(Exception) as caught:
                 torch.optim.SGD(parameters(), lr=0.1).load_state_dict(saved)

@@ -1,6 +1,7 @@
-"""Modules of torch.nn whose pickles an older and a newer torch understand otherwise, with the inputs to try them on.
+"""Modules of torch.nn whose pickles mean something else to a newer torch than to an older one, with inputs.
 
-Run by the Python of an old release it pickles them whole and adds them, with what they return, to pickled.json.
+If the Python of an old release runs this file, it pickles the modules whole and adds the pickles and the results of the
+modules to pickled.json.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ FILE = Path(__file__).with_name("pickled.json")
 
 
 def some(*shape):
-    """Return a tensor of numbers that look random and are not."""
+    """Return a tensor of deterministic numbers that look random."""
     return torch.arange(float(torch.Size(shape).numel())).mul(0.37).sin().reshape(shape)
 
 
@@ -52,14 +53,14 @@ MODULES = {
 
 
 def numbers(value):
-    """Return all numbers of what a module returned."""
+    """Return all numbers in the result of a module."""
     if isinstance(value, torch.Tensor):
         return [value.dim(), *value.detach().flatten().tolist()]
     return [number for each in value for number in numbers(each)]
 
 
 def result(module, inputs):
-    """Run a module; a container lists its parameters and says how many they are."""
+    """Run a module and return its numbers. For a container, return its parameters and their number."""
     return numbers(module(*inputs)) if inputs else [len(module), *numbers(list(module.parameters()))]
 
 
@@ -71,7 +72,7 @@ def packed(module):
 
 
 def unpacked(text):
-    """Load what ``packed`` returned, as a program does that trusts it."""
+    """Load the text of ``packed``, as a program does that trusts its source."""
     trusted = {"weights_only": False} if "weights_only" in inspect.signature(torch.load).parameters else {}
     return torch.load(io.BytesIO(zlib.decompress(base64.b64decode(text))), **trusted)
 

@@ -1,4 +1,4 @@
-"""Functions whose instances are called do what 1.4.0 did, to the number."""
+"""Functions whose instances are called return the numbers of torch 1.4.0."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import shim
 from shim.releases import release
 
 pytestmark = [
-    pytest.mark.skipif(release(torch.__version__).numbers < (1, 5, 0), reason="they work without us up to 1.4"),
+    pytest.mark.skipif(release(torch.__version__).numbers < (1, 5, 0), reason="they work without shim up to 1.4"),
     pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning"),
 ]
 
@@ -67,7 +67,7 @@ def leaf():
     return torch.tensor(X, requires_grad=True)
 
 
-def test_several_results_and_what_needs_a_gradient():
+def test_several_results_and_needs_input_grad_are_as_in_1_4():
     x, function = leaf(), Product(2.0)
     product, total = function(x, Y)
     assert function.seen == ((True, False), True)
@@ -76,7 +76,7 @@ def test_several_results_and_what_needs_a_gradient():
     assert x.grad.tolist() == [7, 8]
 
 
-def test_two_calls_of_one_instance_have_a_gradient_each():
+def test_each_call_of_one_instance_has_its_own_gradient():
     x, other, function = leaf(), leaf(), Product()
     first, second = function(x, Y)[0], function(other, 2 * Y)[0]
     first.sum().backward()
@@ -84,7 +84,7 @@ def test_two_calls_of_one_instance_have_a_gradient_each():
     assert (x.grad.tolist(), other.grad.tolist()) == ([3, 4], [6, 8])
 
 
-def test_what_is_differentiable_is_said_by_the_function():
+def test_mark_non_differentiable_is_respected():
     x = leaf()
     value, positive = Marked()(x)
     assert (value.requires_grad, positive.requires_grad, positive.dtype) == (True, False, torch.bool)
@@ -92,7 +92,7 @@ def test_what_is_differentiable_is_said_by_the_function():
     assert x.grad.tolist() == [5, 5]
 
 
-def test_in_place():
+def test_a_result_changed_in_place_is_the_argument_and_has_a_gradient():
     x = leaf()
     y = x * 1
     result = InPlace()(y)
@@ -101,13 +101,13 @@ def test_in_place():
     assert x.grad.tolist() == [2, 2]
 
 
-def test_its_gradient_has_no_history():
+def test_the_gradient_has_no_history():
     x = leaf()
     (gradient,) = torch.autograd.grad(Product()(x, Y)[0].sum(), x, create_graph=True)
     assert gradient.tolist() == [3, 4] and not gradient.requires_grad
 
 
-def test_without_gradients_and_of_nothing():
+def test_no_grad_and_empty_tensors_work():
     with torch.no_grad():
         assert not Product()(leaf(), Y)[0].requires_grad
     assert not Product()(Y, Y)[0].requires_grad
@@ -117,12 +117,12 @@ def test_without_gradients_and_of_nothing():
 
 
 @pytest.mark.parametrize("wrong", [3, None, [1]])
-def test_what_is_no_tensor_is_refused(wrong):
+def test_an_argument_that_is_no_tensor_is_refused(wrong):
     with pytest.raises(RuntimeError, match="expected a Variable argument, but got"):
         Product()(leaf(), wrong)
 
 
-def test_what_was_changed_since_is_noticed():
+def test_a_saved_tensor_that_was_changed_is_an_error():
     x = leaf() * 1
     product = Product()(x, Y)[0]
     x.add_(1)
@@ -137,7 +137,7 @@ def test_a_called_instance_is_still_of_its_class():
     assert vars(function) == {"scale": 2.0, "seen": ((True, False), True)}
 
 
-def test_what_it_saved_is_freed_without_the_garbage_collector():
+def test_saved_tensors_are_freed_without_the_garbage_collector():
     gc.disable()
     try:
         function = Product()
@@ -150,7 +150,7 @@ def test_what_it_saved_is_freed_without_the_garbage_collector():
         gc.enable()
 
 
-def test_static_functions_are_as_ever():
+def test_static_functions_work_as_without_shim():
     class Twice(torch.autograd.Function):
         @staticmethod
         def forward(ctx, x):
@@ -165,7 +165,7 @@ def test_static_functions_are_as_ever():
     assert x.grad.tolist() == [2, 2]
 
 
-def test_gradcheck_agrees():
+def test_gradcheck_accepts_an_instance():
     class Cube(torch.autograd.Function):
         def forward(self, x):
             self.save_for_backward(x)
@@ -179,7 +179,7 @@ def test_gradcheck_agrees():
     assert torch.autograd.gradcheck(lambda x: Cube()(x), (x,))
 
 
-@pytest.mark.skipif(release(torch.__version__).numbers < (1, 8, 0), reason="1.7 changes the views themselves")
+@pytest.mark.skipif(release(torch.__version__).numbers < (1, 8, 0), reason="torch 1.7 changes the views themselves")
 def test_parts_of_a_tensor_can_all_be_changed_in_place():
     shim.activate("in-place on views of several")
     try:
@@ -190,7 +190,7 @@ def test_parts_of_a_tensor_can_all_be_changed_in_place():
         shapes = [tuple(part.mul_(2).shape) for part in parts]
     finally:
         shim.deactivate()
-    # what 1.4.0 printed
+    # printed by torch 1.4.0
     assert [round(value, 4) for value in x.grad.flatten().tolist()] == [
         0.1497,
         0.1497,

@@ -1,4 +1,4 @@
-"""Rows of what a function does, where nothing raises without them: the numbers are those of the release named."""
+"""Rows about changed results without an error. The numbers are those of the named release."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def written_for():
 
 
 def trained(optimizer_class, **options):
-    """Train two weights, of which one has a gradient in the first step alone, and return them."""
+    """Train two weights, one of which has a gradient only in the first step, and return them."""
     first, second = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
     optimizer = optimizer_class([first, second], lr=0.1, **options)
     for step in range(4):
@@ -30,9 +30,9 @@ def trained(optimizer_class, **options):
     return [round(weight.item(), 4) for weight in (first, second)]
 
 
-@pytest.mark.skipif(HERE < (2, 0, 0), reason="it is so without us up to 1.13")
+@pytest.mark.skipif(HERE < (2, 0, 0), reason="the same without shim up to 1.13")
 class TestZeroGrad:
-    def test_it_leaves_zeros(self, written_for):
+    def test_zero_grad_leaves_zeros(self, written_for):
         written_for("1.13")
         layer = nn.Linear(1, 1)
         optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
@@ -41,7 +41,7 @@ class TestZeroGrad:
             zero_grad()
             assert [p.grad.tolist() for p in layer.parameters()] == [[[0.0]], [0.0]]
 
-    def test_who_asks_for_none_gets_it(self, written_for):
+    def test_an_explicit_set_to_none_gives_none(self, written_for):
         written_for("1.13")
         layer = nn.Linear(1, 1)
         for zero_grad in (torch.optim.SGD(layer.parameters(), lr=0.1).zero_grad, layer.zero_grad):
@@ -50,7 +50,7 @@ class TestZeroGrad:
                 zero_grad(*([True] if not how else []), **how)
                 assert layer.weight.grad is None
 
-    #: Of 1.13.1: a gradient of zeros goes on with its momentum, and decays.
+    #: The results of torch 1.13.1: with a gradient of zeros, momentum and weight decay continue.
     @pytest.mark.parametrize(
         "optimizer_class, options, expected",
         [
@@ -59,12 +59,12 @@ class TestZeroGrad:
             (torch.optim.AdamW, {}, [0.6006, 0.7353]),
         ],
     )
-    def test_a_step_takes_notice_of_zeros(self, written_for, optimizer_class, options, expected):
+    def test_a_step_applies_momentum_and_decay_to_zero_gradients(self, written_for, optimizer_class, options, expected):
         written_for("1.13")
         assert trained(optimizer_class, **options) == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.skipif(HERE < (1, 12, 0), reason="it computes all positions without us up to 1.11")
+@pytest.mark.skipif(HERE < (1, 12, 0), reason="it computes all positions without shim up to 1.11")
 @pytest.mark.filterwarnings("ignore")
 class TestPaddingInAnEncoder:
     ALL = (-0.049, 0.572, 0.622, 0.055, 0.097, -0.0, 0.327, 0.777, 0.694, 0.472, 0.105, -0.07,
@@ -80,31 +80,31 @@ class TestPaddingInAnEncoder:
             encoder = nn.TransformerEncoder(layer, 1).eval()
             return encoder(x, src_key_padding_mask=torch.tensor([[False, False, True]] * 2))
 
-    def test_all_positions_are_computed_as_1_8_did(self, written_for):
+    def test_all_positions_are_computed_as_in_1_8(self, written_for):
         written_for("1.9")
         assert self.encoded().flatten().tolist() == pytest.approx(self.ALL, abs=1e-3)
 
-    def test_none_is_cut_off_for_a_program_of_2_1(self, written_for):
+    def test_no_position_is_cut_off_for_a_program_of_2_1(self, written_for):
         written_for("2.1")
         encoded = self.encoded()
         assert encoded.shape == (2, 3, 4) and encoded[:, 2].abs().sum() == 0
         assert encoded[:, :2].flatten().tolist() == pytest.approx(self.ALL[:8] + self.ALL[12:20], abs=1e-3)
 
-    def test_who_asks_for_nested_tensors_gets_them(self, written_for):
+    def test_an_explicit_enable_nested_tensor_is_respected(self, written_for):
         written_for("1.9")
         layer = nn.TransformerEncoderLayer(4, 2, 4, batch_first=True)
         for given in ([None, True], [None, False], [None]):
             assert nn.TransformerEncoder(layer, 1, *given).enable_nested_tensor is (True in given)
 
 
-@pytest.mark.skipif(HERE < (1, 6, 0), reason="it is so without us up to 1.5")
+@pytest.mark.skipif(HERE < (1, 6, 0), reason="the same without shim up to 1.5")
 @pytest.mark.filterwarnings("ignore")
 class TestInterpolationByAFactor:
-    """Each with what 1.4.0 printed."""
+    """The expected numbers were printed by torch 1.4.0."""
 
     X = torch.arange(16.0).view(1, 1, 4, 4)
 
-    def test_the_factor_is_that_of_the_rounded_sizes(self, written_for):
+    def test_the_scale_factor_is_recomputed_from_the_rounded_sizes(self, written_for):
         written_for("1.4")
         found = nn.functional.interpolate(self.X, scale_factor=0.6, mode="bilinear")
         assert found.flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
@@ -112,21 +112,21 @@ class TestInterpolationByAFactor:
         found = nn.functional.interpolate(self.X, None, (0.6, 1.5), "bilinear")
         assert found.flatten().tolist()[:4] == pytest.approx([2.0, 2.5, 3.1667, 3.8333], abs=1e-4)
 
-    def test_by_a_size_it_is_as_it_was(self, written_for):
+    def test_interpolation_to_a_size_is_unchanged(self, written_for):
         written_for("1.4")
         found = nn.functional.interpolate(self.X, size=(2, 2), mode="bilinear")
         assert found.flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
 
 
-@pytest.mark.skipif(HERE < (1, 8, 0), reason="it is so without us up to 1.7")
+@pytest.mark.skipif(HERE < (1, 8, 0), reason="the same without shim up to 1.7")
 class TestAViewOfALeaf:
-    def test_another_tensor_s_gradient_is_never_lost(self, written_for):
+    def test_the_gradient_of_another_tensor_is_never_lost(self, written_for):
         written_for("1.7")
         bias, other = nn.Parameter(torch.zeros(4)), nn.Parameter(torch.ones(2))
         with pytest.raises(RuntimeError, match="view of a leaf"):
             bias.view(2, 2)[:, 0] += other
 
-    def test_a_view_of_what_is_computed_has_its_gradient(self, written_for):
+    def test_a_view_of_a_computed_tensor_has_its_gradient(self, written_for):
         written_for("1.7")
         weight = nn.Parameter(torch.ones(4))
         computed = weight * 2
@@ -135,10 +135,10 @@ class TestAViewOfALeaf:
         assert weight.grad.tolist() == [6.0, 2.0, 6.0, 2.0]
 
 
-@pytest.mark.skipif(HERE < (1, 8, 0), reason="it is so without us up to 1.6")
-def test_a_weight_of_a_cross_entropy_goes_with_the_target(written_for):
+@pytest.mark.skipif(HERE < (1, 8, 0), reason="the same without shim up to 1.6")
+def test_the_weight_of_a_bce_loss_applies_to_a_target_of_another_shape(written_for):
     written_for("1.4")
     loss = nn.BCELoss(weight=torch.tensor([1.0, 2.0]))(torch.tensor([[0.5], [0.2]]), torch.tensor([1.0, 0.0]))
-    assert loss.item() == pytest.approx(0.5697, abs=1e-4)  # of 1.4.0
+    assert loss.item() == pytest.approx(0.5697, abs=1e-4)  # printed by torch 1.4.0
     with pytest.raises(ValueError):
         nn.BCELoss()(torch.tensor([[0.5], [0.2]]), torch.tensor([1.0]))

@@ -1,4 +1,4 @@
-"""Division and torch.full do what the releases of before did, and torch's own code goes on as it is."""
+"""Division and torch.full work as in older releases for the program, and as today for torch's own code."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def alias_after_floor_divide(x):
     return alias
 
 
-#: Each with what 1.4.0 printed.
-@pytest.mark.skipif(HERE < (1, 8, 0), reason="what is new of 1.5 to 1.7 is not in this list")
+#: Each with the output of torch 1.4.0.
+@pytest.mark.skipif(HERE < (1, 8, 0), reason="the list does not contain the features of torch 1.5 to 1.7")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "call, expected",
@@ -77,12 +77,12 @@ def alias_after_floor_divide(x):
         (lambda: torch.full((2,), 1, dtype=torch.long), "tensor([1, 1])"),
     ],
 )
-def test_it_is_as_in_1_4(written_for, call, expected):
+def test_division_and_full_are_as_in_1_4(written_for, call, expected):
     written_for("1.4")
     assert repr(call()) == expected
 
 
-@pytest.mark.skipif(HERE < (1, 13, 0), reason="it is so without us up to 1.12")
+@pytest.mark.skipif(HERE < (1, 13, 0), reason="the same without shim up to 1.12")
 class TestFloor:
     @pytest.mark.parametrize(
         "call, expected",
@@ -94,17 +94,17 @@ class TestFloor:
             (lambda: X.clone().__ifloordiv__(2), "tensor([ 3, -3,  2])"),
         ],
     )
-    def test_it_is_as_in_1_7(self, written_for, call, expected):
+    def test_floor_division_is_as_in_1_7(self, written_for, call, expected):
         written_for("1.7")
         assert repr(call()) == expected
 
-    def test_true_division_is_as_it_was_then_too(self, written_for):
+    def test_true_division_is_as_in_1_7(self, written_for):
         written_for("1.7")
         assert repr(X / 2) == "tensor([ 3.5000, -3.5000,  2.5000])"
 
 
-@pytest.mark.skipif(HERE < (1, 13, 0), reason="it has no torch of today")
-def test_torch_s_own_code_divides_as_today(written_for):
+@pytest.mark.skipif(HERE < (1, 13, 0), reason="this torch divides as older releases do")
+def test_the_code_of_torch_divides_as_today(written_for):
     written_for("1.4")
     own = dict(vars(torch.functional), X=X)
     for what, expected in {"X / 2": 3.5, "X // -2": -4, "torch.full((2,), 1).dtype": torch.int64}.items():

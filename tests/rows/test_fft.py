@@ -1,4 +1,4 @@
-"""Fourier transforms, against what 1.7.1 computed, which these tests run on too."""
+"""Fourier transforms give the numbers of torch 1.7.1. These tests run on that release, too."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def rows():
     shim.deactivate()
 
 
-#: Half spectra as a layer learns them: the columns that are their own mirror image are not. The shape of a spectrum of
-#: pairs, signal_ndim, onesided and signal_sizes, and of the result on 1.7.1 a sum that weighs each number differently;
-#: then the same of its gradient.
+#: Half spectra as a layer learns them: columns that should be symmetric are not. The shape of a spectrum of pairs,
+#: signal_ndim, onesided and signal_sizes, then a weighted sum of the result on torch 1.7.1, in which each number has
+#: another weight, and the same sum of its gradient.
 SPECTRA = [
     ((5, 2), 1, False, (), 0.536535, 0.449896),
     ((2, 6, 2), 1, False, (), -0.523785, 1.155961),
@@ -41,11 +41,9 @@ def weighed(tensor):
     return float((tensor * torch.arange(1.0, 1 + tensor.numel()).double().reshape(tensor.shape).cos()).sum())
 
 
-@pytest.mark.filterwarnings("ignore")  # 1.7 warns of it
+@pytest.mark.filterwarnings("ignore")  # torch 1.7 warns about its deprecation
 @pytest.mark.parametrize("shape, signal_ndim, onesided, sizes, value, gradient", SPECTRA)
-def test_the_inverse_of_a_spectrum_that_is_not_its_own_mirror_image(
-    shape, signal_ndim, onesided, sizes, value, gradient
-):
+def test_the_inverse_of_an_asymmetric_spectrum_is_as_in_1_7(shape, signal_ndim, onesided, sizes, value, gradient):
     numbers = torch.arange(1.0, 1 + torch.Size(shape).numel()).double()
     spectrum = (numbers * 0.7).sin().reshape(shape).requires_grad_()
     signal = torch.irfft(spectrum, signal_ndim, onesided=onesided, signal_sizes=sizes)
@@ -63,7 +61,7 @@ def test_the_inverse_of_a_spectrum_that_is_not_its_own_mirror_image(
     ],
     ids=["function", "method", "by keyword"],
 )
-def test_istft_takes_what_stft_gives(inverse):
+def test_istft_inverts_the_result_of_stft(inverse):
     signal = (torch.arange(128.0).reshape(2, 64) * 0.7).sin()
     pairs = torch.stft(signal, 16).requires_grad_()
     back = inverse(pairs)

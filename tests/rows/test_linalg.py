@@ -1,4 +1,4 @@
-"""Linear algebra that left, against what 1.7.1 computed, on which these tests run too."""
+"""Removed functions of linear algebra give the results of torch 1.7.1. These tests run on that release, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scheduler prints what it sets, as it did with verbose=True up to 2.1."""
+"""A scheduler prints the learning rates that it sets, as with verbose=True up to torch 2.1."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def optimizer():
     return torch.optim.SGD([{"params": [torch.nn.Parameter(torch.ones(1))], "lr": lr} for lr in (1.0, 0.5)], lr=1.0)
 
 
-def test_each_step_and_the_first_one(optimizer, capsys):
+def test_each_step_and_the_first_one_are_printed(optimizer, capsys):
     scheduler = lr_scheduler.StepLR(optimizer, 1, 0.1, -1, True)
     scheduler.step()
     assert capsys.readouterr().out == (
@@ -47,7 +47,7 @@ def test_without_verbose_nothing_is_printed(optimizer, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:The epoch parameter in")
-@pytest.mark.skipif(RELEASE < (1, 9), reason="an epoch was printed in another width up to 1.8")
+@pytest.mark.skipif(RELEASE < (1, 9), reason="torch up to 1.8 printed an epoch with another width")
 def test_an_epoch_that_is_given_is_named(optimizer, capsys):
     scheduler = lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 2, verbose=True)
     scheduler.step()
@@ -57,7 +57,7 @@ def test_an_epoch_that_is_given_is_named(optimizer, capsys):
     assert printed[-2].startswith("Epoch 00003: adjusting learning rate of group 0 to ")
 
 
-@pytest.mark.skipif(RELEASE < (1, 9), reason="an epoch was printed in another width up to 1.8")
+@pytest.mark.skipif(RELEASE < (1, 9), reason="torch up to 1.8 printed an epoch with another width")
 def test_a_plateau_is_printed_where_it_reduces(optimizer, capsys):
     scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, min_lr=[0.0, 0.5], verbose=True)
     for loss in (1.0, 2.0, 0.5):
@@ -65,6 +65,6 @@ def test_a_plateau_is_printed_where_it_reduces(optimizer, capsys):
     assert capsys.readouterr().out == "Epoch 00002: reducing learning rate of group 0 to 1.0000e-01.\n"
 
 
-def test_it_is_saved_with_the_state(optimizer):
+def test_verbose_is_saved_with_the_state(optimizer):
     state = lr_scheduler.StepLR(optimizer, 1, verbose=True).state_dict()
     assert state["verbose"] is True

@@ -1,4 +1,4 @@
-"""Rows of nn, of the base class of optimizers, of distributed and of extensions: what their examples do not cover."""
+"""Rows of nn, of the base class of optimizers, of distributed and of extensions: cases that no example covers."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def row(request):
     shim.deactivate()
 
 
-@pytest.mark.skipif(HERE < (2, 0, 0), reason="is_causal is of 2.0")
+@pytest.mark.skipif(HERE < (2, 0, 0), reason="is_causal exists since torch 2.0")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("row", ["is_causal"], indirect=True)
 class TestIsCausal:
-    def test_layers_of_today_are_run_by_torch_itself(self, row):
+    def test_current_layers_are_called_by_torch_itself(self, row):
         seen = []
 
         class Takes(nn.TransformerEncoderLayer):
@@ -51,7 +51,7 @@ class TestIsCausal:
         encoder = nn.TransformerEncoder(Layer(), 2, norm=nn.Identity())
         assert encoder(torch.zeros(3, 1, 2), torch.ones(3, 3, dtype=torch.bool)).sum().item() == 12
 
-    def test_a_decoder(self, row):
+    def test_a_decoder_calls_a_layer_without_is_causal(self, row):
         class Layer(nn.Module):
             def forward(self, tgt, memory, tgt_mask=None, memory_mask=None, tgt_key_padding_mask=None,
                         memory_key_padding_mask=None):  # fmt: skip
@@ -61,7 +61,7 @@ class TestIsCausal:
 
 
 @pytest.mark.parametrize("row", ["Optimizer.__init__"], indirect=True)
-@pytest.mark.skipif(HERE < (2, 1, 0), reason="the hooks are of 2.0 and 2.1")
+@pytest.mark.skipif(HERE < (2, 1, 0), reason="the hooks exist since torch 2.0 and 2.1")
 def test_no_two_optimizers_share_their_hooks(row):
     class Bare(torch.optim.Optimizer):
         def __init__(self, parameters):
@@ -75,7 +75,7 @@ def test_no_two_optimizers_share_their_hooks(row):
     one.register_step_pre_hook(lambda *args: calls.append(args[0]))
     assert not other._optimizer_step_pre_hooks and len(one._optimizer_step_pre_hooks) == 1
     for optimizer in (one, other):
-        optimizer.zero_grad()  # which wraps step, as __init__ does
+        optimizer.zero_grad()  # it wraps step, as __init__ does
         optimizer.step()
     assert calls == [one]
     with pytest.raises(AttributeError, match="'Bare' object has no attribute 'anything'"):
@@ -83,7 +83,7 @@ def test_no_two_optimizers_share_their_hooks(row):
     assert not hasattr(one, "anything")
 
 
-@pytest.mark.skipif(HERE < (1, 7, 0), reason="1.6 takes them itself")
+@pytest.mark.skipif(HERE < (1, 7, 0), reason="torch up to 1.6 accepts them itself")
 @pytest.mark.parametrize("row", ["torch.nn.utils.rnn.pack_padded_sequence"], indirect=True)
 def test_lengths_from_elsewhere_are_copied_to_the_cpu(row):
     class Elsewhere(torch.Tensor):
@@ -101,7 +101,7 @@ def test_lengths_from_elsewhere_are_copied_to_the_cpu(row):
 
 
 @pytest.mark.skipif(HERE < (2, 9, 0), reason="dynamo=True is the default since 2.9")
-def test_the_exporter_is_the_one_that_traces(monkeypatch):
+def test_the_exporter_is_the_tracing_one(monkeypatch):
     import torch.onnx
 
     seen = []
@@ -115,7 +115,7 @@ def test_the_exporter_is_the_one_that_traces(monkeypatch):
     assert seen == [(("model", "args"), {"f": "file", "dynamo": False}), (("model",), {"dynamo": True})]
 
 
-@pytest.mark.skipif(HERE < (2, 1, 0), reason="C++14 will do up to 2.0")
+@pytest.mark.skipif(HERE < (2, 1, 0), reason="C++14 is enough up to torch 2.0")
 def test_an_extension_that_asks_for_cpp14_builds(tmp_path):
     pytest.importorskip("setuptools")
     (tmp_path / "ours.cpp").write_text("""
@@ -152,7 +152,7 @@ setup(name="ours", ext_modules=[extension], cmdclass={"build_ext": BuildExtensio
     assert ran.stdout == "True\n", ran.stderr
 
 
-@pytest.mark.skipif(HERE < (1, 5, 0), reason="AT_CHECK is there")
+@pytest.mark.skipif(HERE < (1, 5, 0), reason="this torch has AT_CHECK")
 @pytest.mark.parametrize("row", ["AT_CHECK"], indirect=True)
 def test_an_extension_is_built_with_at_check_as_torch_check(row):
     pytest.importorskip("setuptools")
@@ -163,7 +163,7 @@ def test_an_extension_is_built_with_at_check_as_torch_check(row):
     assert ("A", None) in own.define_macros and ("AT_CHECK", "TORCH_CHECK") not in own.define_macros
 
 
-@pytest.mark.skipif(HERE < (1, 5, 0), reason="AT_CHECK is there")
+@pytest.mark.skipif(HERE < (1, 5, 0), reason="this torch has AT_CHECK")
 @pytest.mark.parametrize("row", ["AT_CHECK of load"], indirect=True)
 def test_load_defines_at_check_beside_the_flags_that_are_given(row):
     import inspect
@@ -177,7 +177,7 @@ def test_load_defines_at_check_beside_the_flags_that_are_given(row):
         assert seen == ([*given.get("extra_cflags", []), "-DAT_CHECK=TORCH_CHECK"], ["-DAT_CHECK=TORCH_CHECK"], True)
 
 
-def test_a_module_that_can_be_called_is_the_same_module_and_is_put_back():
+def test_a_callable_module_is_the_same_module_and_is_restored():
     import torch.fft as before
 
     kind = type(before)
@@ -195,8 +195,8 @@ def test_a_module_that_can_be_called_is_the_same_module_and_is_put_back():
     assert type(before) is kind and not callable(before)
 
 
-@pytest.mark.skipif(HERE < (2, 0, 0), reason="torch._six is there up to 1.13")
-def test_a_module_that_is_given_back_is_found_and_its_functions_do_what_they_did():
+@pytest.mark.skipif(HERE < (2, 0, 0), reason="torch up to 1.13 has torch._six")
+def test_a_restored_module_is_found_and_its_functions_compute_the_same():
     import importlib.util
     import pickle
 
@@ -230,7 +230,7 @@ def test_a_class_made_with_metaclass_has_its_own_bases():
     assert type(Made) is Meta and Made.__mro__ == (Made, Base, object)
 
 
-@pytest.mark.skipif(HERE < (1, 12, 0), reason="it is there")
+@pytest.mark.skipif(HERE < (1, 12, 0), reason="this torch has _sync_params")
 @pytest.mark.parametrize("row", ["DistributedDataParallel._sync_params"], indirect=True)
 def test_sync_params_sends_the_buffers_that_are_there_now(row, tmp_path):
     from torch import distributed
@@ -258,7 +258,7 @@ def of_1_4():
     shim.deactivate()
 
 
-@pytest.mark.skipif(HERE < (1, 7, 0), reason="1.6 sorts them itself")
+@pytest.mark.skipif(HERE < (1, 7, 0), reason="torch up to 1.6 sorts them itself")
 def test_a_dictionary_of_modules_is_sorted_by_name(of_1_4):
     assert list(nn.ModuleDict({"b": nn.ReLU(), "a": nn.ReLU()})) == ["a", "b"]
     ordered = OrderedDict([("b", nn.ReLU()), ("a", nn.ReLU())])
@@ -266,7 +266,7 @@ def test_a_dictionary_of_modules_is_sorted_by_name(of_1_4):
     assert list(nn.ModuleDict(nn.ModuleDict(ordered))) == ["b", "a"] and list(nn.ModuleDict()) == []
 
 
-@pytest.mark.skipif(HERE < (2, 7, 0), reason="before, it takes verbose itself")
+@pytest.mark.skipif(HERE < (2, 7, 0), reason="older releases accept verbose themselves")
 @pytest.mark.filterwarnings("ignore")
 def test_a_plateau_takes_verbose_as_it_did_before_the_other_schedulers(of_1_4, capsys):
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=1.0)

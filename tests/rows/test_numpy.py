@@ -1,4 +1,4 @@
-"""The names that NumPy has removed: all of them, as the same objects as before, also without torch."""
+"""All names that NumPy has removed exist, as the same objects as before, also without torch."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ def given_back():
     shim.deactivate()
 
 
-@pytest.mark.skipif(HERE < (1, 24, 0), reason="they are there")
-def test_python_s_own_types(given_back):
+@pytest.mark.skipif(HERE < (1, 24, 0), reason="this NumPy has the names")
+def test_the_aliases_of_pythons_types_are_those_types(given_back):
     assert (numpy.float, numpy.int, numpy.complex, numpy.object, numpy.str) == (float, int, complex, object, str)
     assert numpy.unicode is str and numpy.ones(2, numpy.bool).dtype == bool
 
 
-@pytest.mark.skipif(HERE < (2, 0, 0), reason="they are there")
-class TestOf1:
-    def test_every_name_is_there(self, given_back):
+@pytest.mark.skipif(HERE < (2, 0, 0), reason="this NumPy has the names")
+class TestNamesOfNumPy1:
+    def test_every_name_of_numpy_1_exists(self, given_back):
         from shim.rows.numpy import _MADE, _MOVED, _RENAMED
 
         missing = [name for name in (*_MADE, *_MOVED, *_RENAMED) if not hasattr(numpy, name)]
-        # Removed from the other module too, since.
+        # These names were removed from the other module, too.
         assert set(missing) <= {"ModuleDeprecationWarning", "RankWarning", "compare_chararrays", "tracemalloc_domain"}
         assert numpy.float_ is numpy.float64 and numpy.string_ is numpy.bytes_ and numpy.infty is numpy.inf
 
-    def test_bool_and_long_are_numpy_s_own_and_stay(self, given_back):
+    def test_bool_and_long_of_numpy_2_are_not_replaced(self, given_back):
         assert numpy.bool is numpy.bool_ and issubclass(numpy.long, numpy.signedinteger)
 
-    #: Each with what 1.19.5 gave.
+    #: Each with the result of NumPy 1.19.5.
     @pytest.mark.parametrize(
         "call, expected",
         [
@@ -67,12 +67,12 @@ class TestOf1:
             (lambda: numpy.recfromcsv(["a,b", "1,2.5"]).b.tolist(), 2.5),
         ],
     )
-    def test_what_is_made_anew_does_what_it_did(self, given_back, call, expected):
+    def test_recreated_functions_return_what_1_19_did(self, given_back, call, expected):
         assert call() == expected
 
 
-@pytest.mark.skipif(HERE < (1, 24, 0), reason="they are there")
+@pytest.mark.skipif(HERE < (1, 24, 0), reason="this NumPy has the names")
 @pytest.mark.parametrize("env", [{"SHIM_FOR": "1.7"}, {"SHIM_PATCHES": "numpy.float"}, {"SHIM_PATCHES": "numpy"}])
-def test_a_program_without_torch_has_them_too(python, env):
+def test_a_program_without_torch_has_the_names_too(python, env):
     result = python("import numpy, sys; print(numpy.float, 'torch' in sys.modules)", env=env)
     assert result.stdout == "<class 'float'> False\n", result.stderr

@@ -1,4 +1,4 @@
-"""A module pickled whole by an older release computes the same as there."""
+"""A module that an older release pickled whole computes the same as on that release."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EACH = [(written_by, name) for written_by, modules in RECORDED.items() for name 
 
 
 def differs(written_by, name):
-    """Tell whether the module fails here, or computes something else."""
+    """Return whether the module fails on this torch, or computes something else."""
     recorded = RECORDED[written_by][name]
     try:
         found = result(unpacked(recorded["pickled"]).eval(), MODULES[name][1])
@@ -36,20 +36,20 @@ def written_for(request):
     shim.deactivate()
 
 
-@pytest.mark.skipif(HERE < (1, 12, 0), reason="what lacks nothing is not to be mended")
+@pytest.mark.skipif(HERE < (1, 12, 0), reason="no attribute is missing on this torch")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("written_by, name", EACH)
-def test_it_computes_what_it_computed(written_for, written_by, name):
+def test_a_pickled_module_computes_the_same(written_for, written_by, name):
     written_for(written_by)
     assert not differs(written_by, name)
     repr(unpacked(RECORDED[written_by][name]["pickled"]))
 
 
-@pytest.mark.skipif(HERE < (2, 1, 0), reason="the list is that of 2.1 and later")
+@pytest.mark.skipif(HERE < (2, 1, 0), reason="the list is for torch 2.1 and later")
 @pytest.mark.filterwarnings("ignore")
-def test_without_us_most_of_them_do_not():
+def test_without_shim_most_pickled_modules_fail_or_compute_something_else():
     as_they_are = {(by, name) for by, name in EACH if not differs(by, name)}
-    # 1.4 computed a scale anew, as 2.1 takes it; a convolution is patched for its padding alone.
+    # torch 1.4 recomputed a scale, and torch 2.1 uses it as given. A convolution is patched only for its padding.
     assert as_they_are == {
         ("1.4.0", "ConvTranspose2d"),
         ("1.4.0", "Upsample in 3d"),
@@ -63,8 +63,8 @@ def test_without_us_most_of_them_do_not():
     }
 
 
-@pytest.mark.skipif(HERE < (1, 12, 0), reason="what lacks nothing is not to be mended")
-def test_a_module_of_this_torch_is_pickled_as_without_us(written_for):
+@pytest.mark.skipif(HERE < (1, 12, 0), reason="no attribute is missing on this torch")
+def test_a_module_of_this_torch_is_pickled_as_without_shim(written_for):
     import copy
     import pickle
 

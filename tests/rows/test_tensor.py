@@ -1,4 +1,4 @@
-"""clamp, 1 - mask and loss.data[0], against what 1.7.1 and 1.1.0 computed."""
+"""clamp, 1 - mask and loss.data[0] give the results of torch 1.7.1 and 1.1.0."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def numpy():
     return pytest.importorskip("numpy")
 
 
-#: Each with the dtype and the values that 1.7.1 gave.
+#: Each with the dtype and the values of torch 1.7.1.
 CLAMPED = {
     "in place": (lambda: some().clamp_(0, 2.9), torch.int64, [0, 1, 2]),
     "in place, by a tensor": (lambda: some().clamp_(0, torch.tensor(3.7) - 1), torch.int64, [0, 1, 2]),
@@ -48,7 +48,7 @@ CLAMPED = {
 }
 
 
-@pytest.mark.skipif(HERE < (1, 12, 0), reason="clamp works without us up to 1.11")
+@pytest.mark.skipif(HERE < (1, 12, 0), reason="clamp works without shim up to 1.11")
 @pytest.mark.parametrize("row", ["torch.clamp"], indirect=True)
 @pytest.mark.parametrize("name", CLAMPED)
 def test_clamp_of_integers_gives_the_dtype_and_values_of_1_11(row, name):
@@ -57,9 +57,9 @@ def test_clamp_of_integers_gives_the_dtype_and_values_of_1_11(row, name):
     assert (found.dtype, found.tolist()) == (dtype, values)
 
 
-@pytest.mark.skipif(HERE < (1, 12, 0), reason="clamp works without us up to 1.11")
+@pytest.mark.skipif(HERE < (1, 12, 0), reason="clamp works without shim up to 1.11")
 @pytest.mark.parametrize("row", ["torch.clamp"], indirect=True)
-def test_clamp_of_floats_has_its_gradient_and_takes_tensors(row):
+def test_clamp_of_floats_keeps_its_gradient_and_accepts_tensors(row):
     x = torch.tensor([-1.0, 0.5, 9.0], requires_grad=True)
     torch.clamp(x, torch.zeros(3), torch.tensor([1.0, 1.0, 2.0])).sum().backward()
     assert x.grad.tolist() == [0, 1, 0]
@@ -70,7 +70,7 @@ def test_one_minus_a_mask_is_the_opposite_and_nothing_else_is_subtracted_from_on
     mask = torch.tensor([[True, False]])
     assert (1 - mask).tolist() == (1.0 - mask).tolist() == torch.rsub(mask, 1).tolist() == [[False, True]]
     assert (1 - torch.tensor([0.25, 2.0])).tolist() == [0.75, -1.0]
-    # As 1.1 did, whose comparisons gave uint8.
+    # As torch 1.1, whose comparisons returned uint8.
     assert (2 - mask).tolist() == (2.0 - mask).tolist() == [[1, 2]] and (2 - mask).dtype == torch.uint8
     for wrong in (lambda: 2.5 - mask, lambda: mask - 1, lambda: mask - mask):
         with pytest.raises(RuntimeError, match="bool tensor"):
@@ -78,7 +78,7 @@ def test_one_minus_a_mask_is_the_opposite_and_nothing_else_is_subtracted_from_on
 
 
 @pytest.mark.parametrize("row", ["loss.data[0]"], indirect=True)
-def test_the_zeroth_of_a_loss_is_the_loss(row):
+def test_index_zero_of_a_loss_is_the_loss(row):
     loss = torch.tensor(2.5, requires_grad=True)
     assert loss.data[0].item() == 2.5 and "%.1f" % loss.data[0] == "2.5"
     assert torch.arange(3)[0].item() == 0 and torch.arange(4).reshape(2, 2)[1, 0].item() == 2
@@ -87,7 +87,7 @@ def test_the_zeroth_of_a_loss_is_the_loss(row):
             wrong()
 
 
-def test_afterwards_indexing_is_as_it_was():
+def test_deactivation_restores_indexing():
     before = "__getitem__" in vars(torch.Tensor)
     shim.activate("loss.data[0]")
     shim.deactivate()

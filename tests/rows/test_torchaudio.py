@@ -1,4 +1,4 @@
-"""Audio files and spectrograms come as torchaudio 0.4 and 0.7 gave them."""
+"""Audio files and spectrograms have the format of torchaudio 0.4 and 0.7."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 import shim
 from shim.releases import release
 
-# It warns of its backends when it is imported.
+# torchaudio warns about its backends when it is imported.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def torchaudio():
     found = pytest.importorskip("torchaudio")
     if release(found.__version__).numbers < (0, 11, 0):
-        pytest.skip("it is so without us up to 0.8")
+        pytest.skip("the same without shim up to 0.8")
     shim.activate(written_for="1.7")
     yield found
     shim.deactivate()
@@ -28,7 +28,7 @@ def torchaudio():
 @pytest.fixture
 def path(torchaudio, tmp_path):
     if release(torchaudio.__version__).numbers >= (2, 9, 0):
-        pytest.skip("it reads with torchcodec")
+        pytest.skip("this torchaudio reads with torchcodec")
     with wave.open(str(tmp_path / "a.wav"), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -41,7 +41,7 @@ WORDS = [0, 1, -2, 300, -32768, 32767]
 HALVES = [word / 2**15 for word in WORDS]
 
 
-#: Each with what 0.4.0 and 0.7.2 read.
+#: Each with the result of torchaudio 0.4.0 and 0.7.2.
 @pytest.mark.parametrize(
     "options, expected",
     [
@@ -54,21 +54,21 @@ HALVES = [word / 2**15 for word in WORDS]
         ({}, [HALVES]),
     ],
 )
-def test_load_takes_what_it_took(torchaudio, path, options, expected):
+def test_load_accepts_its_old_arguments(torchaudio, path, options, expected):
     found, rate = torchaudio.load(path, **options)
     assert (found.tolist(), found.dtype, rate) == (expected, torch.float32, 8000)
 
 
-def test_load_takes_it_by_position_too(torchaudio, path):
+def test_load_accepts_its_old_arguments_by_position(torchaudio, path):
     assert torchaudio.load(path, None, True, False, 0, 4)[0].tolist() == [[half] for half in HALVES[4:]]
 
 
-def test_load_wav_reads_numbers_of_16_bits(torchaudio, path):
+def test_load_wav_returns_numbers_of_16_bits(torchaudio, path):
     assert torchaudio.load_wav(path)[0].tolist() == [[float(word) for word in WORDS]]
     assert torchaudio.load_wav(path, num_frames=2)[0].tolist() == [[0.0, 1.0]]
 
 
-def test_a_complex_spectrogram_is_of_pairs(torchaudio):
+def test_a_complex_spectrogram_consists_of_pairs(torchaudio):
     x = torch.arange(16.0).sin().reshape(1, 16)
     transforms, functional = torchaudio.transforms, torchaudio.functional
     pairs = transforms.Spectrogram(8, power=None)(x)

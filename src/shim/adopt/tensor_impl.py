@@ -102,7 +102,7 @@ def offsets() -> dict[str, int]:
 
 
 def _place_of_the_check() -> int:
-    """Find the byte of a StorageImpl that says that torch raises an error before it writes; 0 if torch has no such byte."""
+    """Find the byte of a StorageImpl that makes torch raise an error before it writes; 0 if there is none."""
 
     def content(tensor: Any) -> bytes:
         return bytes((ctypes.c_ubyte * 80).from_address(tensor.untyped_storage()._cdata))

@@ -1,7 +1,7 @@
 """Shared by the clients: a tiny problem, and a main function that prints digests of the trained parameters.
 
-A client is run as ``python <framework>.py <training>,... <weight decay>...`` and does each of these trainings with each
-weight decay, given as in JSON: ``null`` is None.
+A client is run as ``python <framework>.py <training>,... <weight decay>...`` and runs each of these trainings with each
+weight decay. The weight decays are JSON: ``null`` is None.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def fit(trained, optimizer):
 
 
 def run(*trainings):
-    """Do the trainings that the command line names with its weight decays, and print a digest of all parameters.
+    """Run the trainings of the command line with its weight decays, and print a digest of all parameters.
 
     A training takes the weight decay and returns the parameters.
     """
     torch.set_num_threads(1)
     by_name = {training.__name__: training for training in trainings}
     names, given = sys.argv[1].split(","), sys.argv[2:]
-    del sys.argv[1:]  # frameworks read the command line, too
+    del sys.argv[1:]  # frameworks read the command line, too, and must not see these arguments
     for name in names:
         for text in given:
             torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Import torchvision beside a torch for the CPU, before timm does, whose optimizers use none of it."""
+"""Import torchvision with a torch for the CPU, before timm imports it. timm's optimizers do not use torchvision."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import client
 import deepspeed
 
-# One process; the port is any that is free.
+# One process, with any free port.
 os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="0")
 
 

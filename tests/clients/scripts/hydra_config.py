@@ -1,4 +1,4 @@
-"""hydra: None on the command line, for a node that is instantiated; omegaconf: null in a node of a YAML file."""
+"""hydra: None on the command line, for an instantiated node; omegaconf: null in a node of a YAML file."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def groups(weight_decay):
 
 
 def fit(model_class, config):
-    """Do what the command line ``fit --config config.yaml`` does."""
+    """Run the command line ``fit --config config.yaml``."""
     file = Path(tempfile.mkdtemp()) / "config.yaml"
     settings = "".join(f"  {name}: {str(value).lower()}\n" for name, value in TRAINER.items())
     file.write_text(f"seed_everything: 0\ntrainer:\n{settings}{config}")

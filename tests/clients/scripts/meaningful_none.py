@@ -7,7 +7,7 @@ import torch
 
 
 class Freezing(torch.optim.AdamW):
-    """AdamW that leaves the groups without a weight decay alone."""
+    """AdamW that does not train the groups whose weight decay is None."""
 
     def step(self, closure=None):
         groups = self.param_groups
@@ -19,7 +19,7 @@ class Freezing(torch.optim.AdamW):
 
 
 class Pruning(torch.optim.SGD):
-    """SGD that ends with a proximal step, to zero where a weight is small, on the groups without a weight decay."""
+    """SGD with a proximal step at its end: it sets small weights to zero in the groups whose weight decay is None."""
 
     def step(self, closure=None):
         marked = [group for group in self.param_groups if group["weight_decay"] is None]

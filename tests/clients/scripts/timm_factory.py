@@ -1,4 +1,4 @@
-"""timm: None as an argument of its factory of optimizers, which hands it on where it is given parameters."""
+"""timm: None as an argument of its optimizer factory, which passes None on if it is called with parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torch alone, as the code of many projects uses it: None in groups, in checkpoints, in hooks, in worker processes."""
+"""torch alone, as many projects use it: None in groups, in checkpoints, in hooks, in worker processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 def nanotron(weight_decay):
-    """A named group per parameter, without its name for the optimizer, and the config's value as the default."""
+    """As in nanotron: a group for each parameter, without the parameter's name; the config's value is the default."""
     config = {"weight_decay": weight_decay, "learning_rate": 0.1, "adam_beta1": 0.9, "adam_beta2": 0.95}
     model = client.model()
     named_groups = [
@@ -32,7 +32,7 @@ def nanotron(weight_decay):
 
 
 def detectron2_groups(model, weight_decay):
-    """Each parameter is a group, and biases have a weight decay of their own."""
+    """As in detectron2: each parameter is a group, and biases have a separate weight decay."""
     return [
         {"params": [parameter], "lr": 0.1, "weight_decay": weight_decay if name.endswith("bias") else 1e-4}
         for name, parameter in model.named_parameters()
@@ -45,7 +45,7 @@ def detectron2(weight_decay):
 
 
 def with_gradient_clipping(optimizer_class):
-    """Make a class on the fly, whose step ends in the other's."""
+    """Make a subclass whose step clips the gradients and calls the step of the class."""
 
     def step(self, closure=None):
         for group in self.param_groups:
@@ -62,7 +62,7 @@ def detectron2_clipped(weight_decay):
 
 
 def detectron2_reclassed(weight_decay):
-    """As in its older releases: the optimizer is built first, and is given that class afterwards."""
+    """As in older releases of detectron2: the optimizer is built first, and its __class__ is replaced afterwards."""
     model = client.model()
     optimizer = torch.optim.SGD(detectron2_groups(model, weight_decay), 0.1, momentum=0.9)
     optimizer.__class__ = with_gradient_clipping(type(optimizer))
@@ -70,7 +70,7 @@ def detectron2_reclassed(weight_decay):
 
 
 def in_backward(weight_decay):
-    """An optimizer for each parameter, which steps as soon as the gradient is there."""
+    """Use an optimizer for each parameter, which steps as soon as its gradient is computed."""
     model = client.model()
     optimizers = {
         parameter: torch.optim.AdamW([{"params": [parameter], "weight_decay": weight_decay}], lr=0.1)
@@ -105,7 +105,7 @@ def compiled(weight_decay):
 
 
 def scaled(weight_decay):
-    """A fused Adam, which takes the scale of the gradients from the scaler."""
+    """Use a fused Adam, to which the scaler passes the scale of the gradients."""
     model = client.model()
     groups = [{"params": list(model.parameters()), "weight_decay": weight_decay}]
     optimizer = torch.optim.Adam(groups, lr=0.1, fused=True)
@@ -119,7 +119,7 @@ def scaled(weight_decay):
 
 
 def resumed(weight_decay):
-    """A checkpoint whose groups hold what the run before was given."""
+    """Load a checkpoint whose groups have the weight decay of the run before."""
     checkpoint = str(Path(tempfile.mkdtemp()) / "checkpoint.pt")
     model = client.model()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.0)

@@ -31,7 +31,7 @@ def implementations(info):
 
 
 def update(digest, value):
-    """Add all tensors and numbers in a state to a digest, in their order."""
+    """Add all tensors and numbers of a state to a digest, in their order."""
     if isinstance(value, torch.Tensor):
         value = torch.view_as_real(value) if value.is_complex() else value
         digest.update(value.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
@@ -48,7 +48,7 @@ def update(digest, value):
 def train(info, kwargs, dtype):
     """Step towards a target. The gradients are set by hand, so that differentiable steps may change parameters."""
     generator = torch.Generator().manual_seed(0)
-    shapes = ((4, 3), (3, 2))  # Muon takes nothing else than matrices
+    shapes = ((4, 3), (3, 2))  # Muon accepts only matrices
     params, targets = ([torch.randn(s, generator=generator).to(dtype) for s in shapes] for _ in range(2))
     optimizer = info.optim_cls(params, **copy.deepcopy(kwargs))
 
@@ -79,7 +79,7 @@ def outcomes():
 
 
 def guarded():
-    """Tell whether the guards are active here."""
+    """Return whether the guards are active in this process."""
     try:
         torch.optim.AdamW([torch.ones(1)], weight_decay=None)
     except TypeError:

@@ -1,4 +1,4 @@
-"""torch's own data parallelism, two processes under torchrun."""
+"""torch's own data parallelism, with two processes under torchrun."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 
 def local(batch):
-    """Return the part of a batch that is this process's."""
+    """Return this process's part of a batch."""
     return batch[dist.get_rank() :: dist.get_world_size()]
 
 
@@ -49,6 +49,6 @@ if __name__ == "__main__":
     dist.init_process_group("gloo")
     client.run(ddp, zero, fsdp2)
     dist.destroy_process_group()
-    # gloo's threads outlive the group where something holds it (see tests/doors/test_children.py), and at times abort
-    # a Python that ends beside them, with or without shim: end without ending Python.
+    # If an object holds the group, gloo's threads outlive it (see tests/doors/test_children.py). Sometimes they abort
+    # the process while Python ends, with or without shim. os._exit ends the process without that.
     os._exit(0)

@@ -1,4 +1,4 @@
-"""transformers: None in the arguments of the Trainer, from code and from a JSON file."""
+"""transformers: None in the Trainer's arguments, from code and from a JSON file."""
 
 from __future__ import annotations
 
