@@ -248,9 +248,11 @@ def table(records, releases, machine):
         "# What was run where",
         "",
         f"Written by `scripts/matrix`, from runs on real releases ({machine}); do not edit.",
+        "`docs/support.json` names the date and the commit of each run.",
         "Other platforms and interpreters: [platforms](platforms.md).",
         "",
-        "✓ works · – does not exist in that release · t torch itself cannot do it there, with or without shim · "  # noqa: RUF001
+        "✓ no test failed, and some passed · – skipped: the release lacks what the tests need · "  # noqa: RUF001
+        "t torch itself cannot do it there, with or without shim · "
         "l a limit of shim, named below · ✗ fails · ? not run · a small number is a note below",
         "",
     ]

@@ -199,7 +199,7 @@ def test_a_dry_run_says_what_would_be_done_and_changes_nothing(patched, monkeypa
     original = vars(Greeter)["greet"]
     assert [(outcome.state, outcome.reason) for outcome in one.plan(probe(), registry.Choice())[:2]] == [
         ("planned", "acme_target: Greeter.greet"),
-        ("skipped", "acme_target:Greeter.no_such is not in this torch"),
+        ("skipped", "acme_target:Greeter.no_such does not exist in the installed release"),
     ]
     assert one.plan(probe(), registry.Choice())[2].state == "failed"
     assert vars(Greeter)["greet"] is original
@@ -431,5 +431,5 @@ def test_a_patch_that_fails_is_reported_once_and_names_shim(python):
             assert shim.guard(Own) is Own
     """
     result = python(code)
-    expected = "the patch __main__:Own of shim failed and was taken back (RuntimeError: no)\n"
+    expected = "the patch __main__:Own of shim failed and was undone: RuntimeError: no\n"
     assert (result.returncode, result.stderr) == (0, expected)

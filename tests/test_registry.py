@@ -1,4 +1,4 @@
-"""Patches are values. A patch that cannot be applied reports the reason, and torch works without it."""
+"""A patch is data. One that cannot be applied reports the reason, and torch works without it."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_patch_that_is_not_applied_yet_says_so(registry):
 @pytest.mark.parametrize(
     "path, reason",
     [
-        ("torch.optim.adam:Nadam", "torch.optim.adam:Nadam is not in this torch"),
+        ("torch.optim.adam:Nadam", "torch.optim.adam:Nadam does not exist in the installed release"),
         ("torch.optim.never:Adam", "torch.optim.never is not imported"),
     ],
 )

@@ -170,7 +170,7 @@ class TestAName:
             place = NOW._replace(installed={"python": (*python, 0)})
             assert [name for _, _, name in found(code, place)] == names
         (fact,) = facts_of(Use(1, 1, "inspect.getargspec"))
-        assert (fact.sentence, fact.row) == ("inspect.getargspec is gone since Python 3.11", "inspect.getargspec")
+        assert (fact.sentence, fact.row) == ("inspect.getargspec was removed in Python 3.11", "inspect.getargspec")
         assert here().installed["python"] == sys.version_info[:3]
 
     def test_a_name_of_numpy_is_compared_with_the_installed_numpy(self):
@@ -268,7 +268,7 @@ class TestTheCommand:
         first, summary, written_for, command = result.stdout.splitlines()
         assert (
             first
-            == f"{project / 'bad.py'}:2:1: torch.rfft is gone since torch 1.8: --for 1.7 gives it back (torch.rfft)"
+            == f"{project / 'bad.py'}:2:1: torch.rfft was removed in torch 1.8: --for 1.7 gives it back (torch.rfft)"
         )
         assert summary == "1 file read, 1 finding for torch 2.13"
         assert written_for.endswith("1.0 to 1.7.") and command.endswith("python -m shim run --for 1.7 YOUR_SCRIPT.py")
@@ -299,7 +299,7 @@ class TestTheCommand:
                 "column": 1,
                 "level": "finding",
                 "name": "torch.rfft",
-                "since": "torch.rfft is gone since torch 1.8",
+                "since": "torch.rfft was removed in torch 1.8",
                 "works": "torch<1.8",
                 "row": "torch.rfft",
             }

@@ -64,7 +64,7 @@ def test_other_modules_have_the_names_of_the_timeline(record_property):
 @pytest.mark.parametrize(
     "name, works, sentence",
     [
-        ("torch.rfft", "<1.8", "torch.rfft is gone since torch 1.8"),
+        ("torch.rfft", "<1.8", "torch.rfft was removed in torch 1.8"),
         ("torch.func.vmap", ">=2.0", "torch.func came with torch 2.0"),
         ("torch.Assert", ">=1.7,<1.8", "torch.Assert exists only in torch 1.7"),
         ("torch.is_deterministic", ">=1.7,<1.10", "torch.is_deterministic exists only in torch 1.7 to 1.9"),

@@ -291,7 +291,7 @@ def _log_outcomes(only: str = "") -> None:
             _log.log(level, "%s: %s (%s)", outcome.patch, outcome.state, outcome.reason)
         elif str(outcome) not in PROCESS.complained:
             PROCESS.complained.add(str(outcome))
-            _log.warning("the patch %s of shim failed and was taken back (%s)", outcome.patch, outcome.reason)
+            _log.warning("the patch %s of shim failed and was undone: %s", outcome.patch, outcome.reason)
 
 
 def _watch_for_the_hint() -> None:

@@ -128,7 +128,9 @@ def _check_method(cls: type, name: str, function: Any) -> None:
     held = inspect.getattr_static(cls, name)
     takes_it = function is held or hasattr(held, "__wrapped__") or isinstance(held, functools.partialmethod)
     if isinstance(held, (staticmethod, classmethod)) or not takes_it or not callable(function):
-        raise TypeError(f"{cls.__qualname__}.{name} is a {type(held).__name__}, which has no place for a guard")
+        raise TypeError(
+            f"{cls.__qualname__}.{name} is a {type(held).__name__}, but a guard needs a method, which gets the instance"
+        )
 
 
 def _for_none(original: Any, parameters: Parameters, form: bool = False) -> str:
@@ -169,7 +171,7 @@ def step(cls: type, switch: PatchSwitch, layout: Layout, undos: Undos) -> None:
     function = innermost(cls.step)  # type: ignore[attr-defined]
     guard = object()
     if innermost(cls.step) != function:  # type: ignore[attr-defined]
-        raise TypeError(f"{cls.__qualname__}.step is a new function each time, so no instance can be told by it")
+        raise TypeError(f"{cls.__qualname__}.step is a new function at each access, so a guard cannot recognize it")
     for held in (function, cls):
         undos.append(functools.partial(_forget, held, guard))
         GUARDED.steps.setdefault(held, set()).add(guard)

@@ -269,7 +269,7 @@ def _generated(
 _compiled: dict[str, CodeType] = {}
 
 
-class _Fields(dict):  # type: ignore[type-arg]  # Dict[str, str], which takes time
+class _Fields(dict):  # type: ignore[type-arg]  # not Dict[str, str]: making that takes time
     """The fields of a template. A field that is not about the parameters becomes a name that no parameter has."""
 
     def __init__(self, parameters: Parameters) -> None:

@@ -1,7 +1,7 @@
 """The patches of this process, what the user has chosen, and what was done so far.
 
-State that one module alone needs is kept there, in one object: ``guards.GUARDED``, ``warning.NONES``, and
-``import_hook.state``, because the import hook is loaded before this package can be imported.
+Other state stays in the module that defines it: what is guarded in ``guards.GUARDED``, which Nones were found in
+``warning.NONES``, and the import hook's in ``import_hook``, because that is loaded before this package can be imported.
 """
 
 from __future__ import annotations

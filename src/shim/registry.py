@@ -357,5 +357,5 @@ def _some(names: list[str]) -> list[str]:
 def _missing(wanted: tuple[Target, ...]) -> str:
     modules = sorted({target.module for target in wanted})
     if any(name in sys.modules for name in modules):
-        return f"{wanted[0].path} is not in this torch"
+        return f"{wanted[0].path} does not exist in the installed release"
     return f"{modules[0]} is not imported" + (f", nor are {len(modules) - 1} more" if modules[1:] else "")

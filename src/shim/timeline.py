@@ -53,13 +53,13 @@ class Lifetime(NamedTuple):
         """Say since when it is there, or gone.
 
         >>> Lifetime("torch.rfft", "torch", (("1.4", "1.7"),)).sentence
-        'torch.rfft is gone since torch 1.8'
+        'torch.rfft was removed in torch 1.8'
         """
         known = _releases(self.package)
         if len(self.spans) == 1:
             [(first, last)] = self.spans
             if first == known[0]:
-                return f"{self.name} is gone since {self.package} {known[known.index(last) + 1]}"
+                return f"{self.name} was removed in {self.package} {known[known.index(last) + 1]}"
             if last == known[-1]:
                 return f"{self.name} came with {self.package} {first}"
         times = [first if first == last else f"{first} to {last}" for first, last in self.spans]

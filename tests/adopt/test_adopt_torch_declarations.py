@@ -1,4 +1,4 @@
-"""The generic checks that torch runs on Adam, run on ADOPT too, from torch's own kind of declaration.
+"""ADOPT passes the checks that torch runs on Adam, generated from a declaration like torch's own.
 
 The wheel contains the declarations (torch.testing._internal.common_optimizers, since 2.3) and not the checks. The
 checks below correspond to those of torch's test_optim.py with similar names. Each check also runs on torch's own entry

@@ -1,4 +1,4 @@
-"""ADOPT under autograd, torch.compile, GradScaler and CUDA graphs, and the memory of its foreach form."""
+"""ADOPT under autograd, torch.compile and GradScaler; the memory of its foreach form; CUDA graphs on a GPU."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""ADOPT's Triton kernels on a GPU, in Triton's interpreter, through its compiler, and without Triton.
+"""ADOPT's form for a GPU: its error without Triton; with Triton, its kernels in the interpreter and the compiler.
 
 The tests of the kernels are in triton_cases.py and triton_launch_cases.py. Triton reads TRITON_INTERPRET when it is
 imported, so the GPU and the interpreter each need a separate process.

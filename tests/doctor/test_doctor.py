@@ -156,7 +156,10 @@ class TestOtherTools:
         found = as_data(examine("--json", env={"PYTHONPATH": f"{tmp_path}:{checkout / 'src'}"}))
         obstacles = " ".join(found["obstacles"])
         assert "torch is imported while Python starts" in obstacles
-        assert "another tool has patched torch.optim.adam:Adam, its constructor, in sitecustomize" in obstacles
+        assert (
+            "another tool has patched the constructor of torch.optim.adam:Adam, which is now defined in sitecustomize"
+            in obstacles
+        )
 
     def test_a_patch_that_looks_like_the_original_is_named(self, monkeypatch):
         wrapt = pytest.importorskip("wrapt")

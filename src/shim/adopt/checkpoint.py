@@ -96,7 +96,9 @@ class Loading:
                 try:
                     has_state = param_id in self._others
                 except TypeError:
-                    raise ValueError(f"{where} has no key in the state_dict, but {param_id!r}") from None
+                    raise ValueError(
+                        f"{where} has {param_id!r} in the state_dict, which cannot be a key of its state"
+                    ) from None
                 if has_state:
                     state = _converted_state(self._others.pop(param_id), group, where)
                     self._states.append((param, _state_of(param, state, new, where)))

@@ -85,8 +85,8 @@ def step_lists(lists: Lists, options: Options) -> None:
             weights, exp_avgs_, exp_avg_sqs_ = (
                 [torch.view_as_real(t) for t in tensors] for tensors in (weights, exp_avgs_, exp_avg_sqs_)
             )
-        # Only L2 mixes the sign of the gradient with another one: else it is the normalized gradient that is
-        # negated, in place.
+        # With L2 the gradient is negated before the decay is added. Otherwise the normalized gradient is negated later,
+        # in place.
         negate = maximize
         if l2:
             if maximize:
@@ -191,11 +191,11 @@ def _grouped(
 ) -> list[tuple[float, tuple[list[Any], ...]]]:
     """Split the lists into those that one list operation can handle, each with its step, and their positions.
 
-    The step belongs to the key: a parameter that joined late, or left and came back, is not where the others
-    are. Without `by_step` the host does not read the steps, and the step returned means nothing.
+    Parameters are grouped by step, too, because one that was added later, or frozen for a while, has another step than
+    the rest. Without `by_step` the host does not read the steps, and the step returned means nothing.
 
-    L2 needs a second list of temporaries, the decayed gradients, where Adam has one at a time: in `halves`,
-    one after the other, both lists together take what one would.
+    L2 needs two lists of temporaries where Adam needs one. With `halves`, each group is stepped in two halves, so that
+    the two lists take the memory of one.
     """
     found: dict[Any, tuple[float, tuple[list[Any], ...]]] = {}
     for i, param in enumerate(params):

@@ -49,8 +49,8 @@ class ADOPT(Optimizer):
         & \theta \leftarrow \theta - \gamma m \\
         & v \leftarrow \beta_2 v + (1 - \beta_2) g^2
 
-    The first step only initializes :math:`v`: neither the parameter nor its decay moves. There is no bias
-    correction. Source: Taniguchi et al., *ADOPT: Modified Adam Can Converge with Any β₂ with the Optimal
+    The first step only initializes :math:`v`: the parameter is not changed, and no weight decay is applied. There
+    is no bias correction. Source: Taniguchi et al., *ADOPT: Modified Adam Can Converge with Any β₂ with the Optimal
     Rate*, NeurIPS 2024, arXiv:2411.02853 (algorithm 2; the clip is the authors' later addition).
 
     ============================  ====================================================================

@@ -5,7 +5,8 @@ then does not count.
 
 The table is a matrix of int64 with a column for each parameter. Its rows are the addresses of the parameter, its
 gradient, its two averages, its compensation (0 for none) and its step; the number of elements; the position of the
-parameter in the list, which seeds stochastic rounding; and the index of the first program that works on the parameter.
+parameter in the list, which seeds stochastic rounding; the index of the first program that works on the parameter; and
+the number of its programs.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ MEANS = re.compile(
 MULTIPLIERS = ("bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult")
 # Where these stand, any key may come from elsewhere: Python's **settings, hydra's positional arguments.
 ANYTHING = ("**", "_args_")
-MULTIPLIED = "a multiplier in paramwise_cfg asks for it: ValueError (base_wd should not be None)"
+MULTIPLIED = "a multiplier in paramwise_cfg needs a number: ValueError (base_wd should not be None)"
 # The number of characters of a line that are searched for a comment.
 COMMENT_WITHIN = 300
 MENTION = re.compile(r"(?i)decay|optim|_target_|class_path|\\")

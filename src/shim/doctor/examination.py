@@ -257,7 +257,7 @@ def _obstacles(torch: dict[str, Any], options: list[str]) -> Iterator[str]:
         if letter in letters:
             yield f"this Python runs with -{letter}, and reads no sitecustomize: use `import preimport`"
     if os.environ.get("PYTHONSAFEPATH") or "P" in letters:
-        yield "PYTHONSAFEPATH is set: `import preimport` finds an installed shim only, not a copy beside the script"
+        yield "PYTHONSAFEPATH or -P is set: `import preimport` finds an installed shim only, not one beside the script"
     for name, effect in (
         ("SHIM_DISABLE", "shim is off"),
         ("SHIM_STRICT", "a None raises TypeError and is not replaced"),

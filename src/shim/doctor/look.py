@@ -70,7 +70,7 @@ def patched_by_others() -> list[str]:
             # For example a proxy of wrapt, which shows the globals of the function that it wraps.
             module = f"{type(value).__module__}.{type(value).__qualname__}"
         if module.partition(".")[0] not in ("torch", "functools"):
-            foreign.append(f"{target.path}, its {target.kind}, in {module}")
+            foreign.append(f"the {target.kind} of {target.path}, which is now defined in {module}")
     return foreign
 
 

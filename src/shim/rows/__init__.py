@@ -1,7 +1,7 @@
 """The table of breakages between releases. A row makes one thing work that another release of torch could do.
 
 Each file holds the rows of a module of torch, and beside each row the function that it applies. A file is imported
-only if ``--for``, a name in SHIM_PATCHES or SHIM_SKIP that is not a guard's, doctor, scan or the hint needs its rows.
+only if ``--for``, SHIM_PATCHES, a name in SHIM_SKIP that is not a guard's, doctor, scan or the hint needs its rows.
 """
 
 from __future__ import annotations

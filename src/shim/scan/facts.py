@@ -125,7 +125,7 @@ def _since(name: str, package: str, works: str) -> str:
     found = re.fullmatch(r"(<|>=)\s*([\d.]+)", works)
     if found is None:
         return f"{name} is in {package} {works} alone"
-    return f"{name} {'is gone since' if found.group(1) == '<' else 'came with'} {package} {found.group(2)}"
+    return f"{name} {'was removed in' if found.group(1) == '<' else 'came with'} {package} {found.group(2)}"
 
 
 # --- releases --------------------------------------------------------------------------------------------------------
