@@ -125,6 +125,8 @@ def constructor(cls: type, switch: PatchSwitch, layout: Layout, undos: Undos) ->
 
 def _check_method(cls: type, name: str, function: Any) -> None:
     """Raise if a class's function cannot be called with the instance in front, as a method can."""
+    if vars(cls).get(name) is function and callable(function):
+        return
     held = inspect.getattr_static(cls, name)
     takes_it = function is held or hasattr(held, "__wrapped__") or isinstance(held, functools.partialmethod)
     if isinstance(held, (staticmethod, classmethod)) or not takes_it or not callable(function):
