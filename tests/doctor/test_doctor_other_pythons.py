@@ -36,7 +36,7 @@ class TestThisShell:
     def test_an_armed_shell_is_told_what_disarms_it(self, examine, shell, checkout):
         path = os.pathsep.join([launch.SITE, str(checkout / "src")])
         said = " ".join(examine(env={**shell, "PYTHONPATH": path}).stdout.split())
-        assert "/bin/python is guarded too, but not behind" in said
+        assert "/bin/python is guarded too, but not under" in said
         for thief in ("`sudo` (also with -E)", "`su -`", "--export=NONE", "tmux server that is already running"):
             assert thief in said
         assert 'eval "$(shim env)"' not in said
