@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from ..releases import release
-from .row import advice, argument, name
+from .row import advice, argument, behaviour, name
 
 
 @name(
@@ -22,6 +23,34 @@ print(iterator.next(), iterator.next())
 def next(self: Any) -> Any:
     """The iterator of a DataLoader had the method next, as in Python 2, up to 1.12."""
     return self.__next__()
+
+
+@behaviour(
+    "torch.utils.data.dataset:Subset.__init__",
+    called="Subset.__getitem__",
+    works="<2.1",
+    says=r"\w+ overrides __getitem__ but not __getitems__\.",
+    example="""
+from torch.utils.data import DataLoader, Subset
+class Tenfold(Subset):
+    def __getitem__(self, index):
+        return 10 * super().__getitem__(index)
+print(next(iter(DataLoader(Tenfold(range(9), [1, 3, 5]), batch_size=2))).tolist())
+""",
+)
+def one_by_one(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """A DataLoader took the items of a Subset from __getitem__ up to 2.0. Since 2.1 it takes them from __getitems__."""
+    subset = args[0]
+    of_subset = vars(sys.modules["torch.utils.data.dataset"].Subset)
+    cls = type(subset)
+    if cls.__getitem__ is of_subset["__getitem__"] or cls.__getitems__ is not of_subset["__getitems__"]:
+        return original(*args, **kwargs)
+
+    def set_both(self: Any, dataset: Any, indices: Any) -> None:
+        self.dataset, self.indices = dataset, indices
+        self.__dict__["__getitems__"] = None  # the DataLoader then calls __getitem__
+
+    return set_both(*args, **kwargs)
 
 
 @name(

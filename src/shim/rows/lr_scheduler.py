@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABCMeta
 from types import ModuleType
 from typing import Any, Callable
 
@@ -25,20 +26,40 @@ _TOOK_VERBOSE = (
 _ONE_MORE = "|".join(f"to {most} positional arguments but {most + 1} were given" for most in range(3, 16))
 
 
-def one_lr_scheduler(lr_scheduler: ModuleType) -> type:
+def old_base(lr_scheduler: ModuleType) -> type:
+    """Return a class that all schedulers inherit for isinstance, except ReduceLROnPlateau, which did not up to 2.1."""
+    base, plateau = lr_scheduler.LRScheduler, lr_scheduler.ReduceLROnPlateau
+
+    class Meta(ABCMeta):
+        def __instancecheck__(cls, instance: Any) -> bool:
+            return cls.__subclasscheck__(type(instance))
+
+        def __subclasscheck__(cls, subclass: type) -> bool:
+            if cls is not _LRScheduler:
+                return super().__subclasscheck__(subclass)
+            return issubclass(subclass, base) and not issubclass(subclass, plateau)
+
+    class _LRScheduler(base, metaclass=Meta):  # type: ignore[misc, valid-type]
+        pass
+
+    _LRScheduler.__module__, _LRScheduler.__qualname__ = lr_scheduler.__name__, "_LRScheduler"
+    return _LRScheduler
+
+
+def new_base(lr_scheduler: ModuleType) -> type:
     """Return the base class of the schedulers, which gets both names."""
-    base: type = getattr(lr_scheduler, "LRScheduler", None) or lr_scheduler._LRScheduler
+    base: type = lr_scheduler._LRScheduler
     return base
 
 
 row(
     "attribute",
     (f"{_SCHEDULERS}:_LRScheduler",),
-    one_lr_scheduler,
+    old_base,
     None,
     {
         "called": "lr_scheduler",
-        "reason": "the base class of the schedulers is _LRScheduler up to 1.13, LRScheduler since; both become one",
+        "reason": "the base class of the schedulers is _LRScheduler up to 1.13, LRScheduler since; both work here",
         "works": "<2.0",
         "says": (
             r"cannot import name '_LRScheduler' from 'torch\.optim\.lr_scheduler'",
@@ -58,7 +79,7 @@ row(
 row(
     "attribute",
     (f"{_SCHEDULERS}:LRScheduler",),
-    one_lr_scheduler,
+    new_base,
     None,
     {
         "called": "lr_scheduler.LRScheduler",

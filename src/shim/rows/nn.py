@@ -188,7 +188,13 @@ print(loss.item(), x.grad.tolist(), torch.nn.NLLLoss(ignore_index=0)(x, torch.te
 def zero_without_targets(original: Any, *args: Any, **kwargs: Any) -> Any:
     """On a CPU, the mean loss of targets that are all ignored was 0 up to 1.10, and is NaN since."""
     loss = original(*args, **kwargs)
-    if loss.dim() or loss.device.type != "cpu" or loss.item() == loss.item():
+    if loss.dim() or loss.device.type != "cpu" or _is_recorded():
+        return loss
+    try:
+        value = loss.item()
+    except RuntimeError:  # inside vmap, for example, it has no value
+        return loss
+    if value == value:
         return loss
     given = inspect.signature(original).bind(*args, **kwargs)
     given.apply_defaults()
@@ -197,6 +203,13 @@ def zero_without_targets(original: Any, *args: Any, **kwargs: Any) -> Any:
         return loss
     given.arguments.update(reduction="sum", size_average=None, reduce=None)
     return original(*given.args, **given.kwargs)
+
+
+def _is_recorded() -> bool:
+    """Tell whether torch.compile or torch.jit.trace runs this code, so that no value of a tensor may be read."""
+    torch: Any = sys.modules["torch"]
+    is_compiling: Any = getattr(getattr(torch, "compiler", None), "is_compiling", bool)
+    return bool(is_compiling() or torch._C._get_tracing_state())
 
 
 @behaviour(

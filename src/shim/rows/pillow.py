@@ -32,7 +32,7 @@ def filters() -> dict[str, Any]:
 
 
 def _version() -> dict[str, Any]:
-    """PILLOW_VERSION has been PIL.__version__ since Pillow 7; torchvision up to 0.4 imports it."""
+    """PILLOW_VERSION has been PIL.__version__ since Pillow 7 (7.1 to 8 had both); torchvision up to 0.4 imports it."""
     # https://github.com/pytorch/vision/blob/v0.4.2/torchvision/transforms/functional.py#L5
     import PIL
 
@@ -42,14 +42,14 @@ def _version() -> dict[str, Any]:
 names(
     "PIL",
     called="PIL.PILLOW_VERSION",
-    works="<7",
+    works="<7 || >=7.1,<9",
     says=lost("PIL", "PILLOW_VERSION", "VERSION"),
     example="import PIL\nfrom PIL import PILLOW_VERSION\nprint(PILLOW_VERSION == PIL.__version__)",
 )(_version)
 names(
     "PIL.Image",
     called="PIL.Image.PILLOW_VERSION",
-    works="<7",
+    works="<7 || >=7.1,<9",
     of="PIL",
     says=lost("PIL.Image", "PILLOW_VERSION"),
     example="import PIL\nfrom PIL import Image\nprint(Image.PILLOW_VERSION == PIL.__version__)",

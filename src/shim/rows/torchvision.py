@@ -68,6 +68,17 @@ def misc() -> dict[str, Any]:
     }
 
 
+@names(
+    "torchvision.ops.misc",
+    called="torchvision.ops.misc._output_size of DETR",
+    works=">=0.7,<0.10",
+)
+def misc_of_detr() -> dict[str, Any]:
+    """DETR imports _output_size if the first three characters of the version are below 0.7, as in 0.10 and later."""
+    found: dict[str, Any] = misc()
+    return found
+
+
 def _underscored(name: str) -> dict[str, Any]:
     from importlib import import_module
 
