@@ -40,6 +40,8 @@ from typing import Any, Callable, Iterable
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
 from shim.adopt import ADOPT, native
 
 ALL = os.cpu_count() or 1

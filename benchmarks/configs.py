@@ -23,6 +23,8 @@ import time
 from pathlib import Path
 from typing import Callable
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
 from shim.configs.command import Task, check, main
 from shim.configs.formats import FORMATS
 
@@ -178,9 +180,11 @@ def growth(largest: int) -> None:
             done = subprocess.run(run, check=True, stdout=subprocess.PIPE, text=True)
             found.append(tuple(map(float, done.stdout.split())))  # type: ignore[arg-type]
         logs = [(math.log(size), math.log(seconds)) for size, seconds, _ in found]
-        means = [sum(column) / len(logs) for column in zip(*logs)]
-        slope = sum((x - means[0]) * (y - means[1]) for x, y in logs) / sum((x - means[0]) ** 2 for x, _ in logs)
-        last = (logs[-1][1] - logs[-2][1]) / (logs[-1][0] - logs[-2][0])
+        slope = last = math.nan  # of a single size
+        if len(logs) > 1:
+            means = [sum(column) / len(logs) for column in zip(*logs)]
+            slope = sum((x - means[0]) * (y - means[1]) for x, y in logs) / sum((x - means[0]) ** 2 for x, _ in logs)
+            last = (logs[-1][1] - logs[-2][1]) / (logs[-1][0] - logs[-2][0])
         shown = "".join(f"{seconds:8.4f} s" if seconds < 1 else f"{seconds:8.2f} s" for _, seconds, _ in found)
         shown += f"{'-':>10}" * (len(sizes) - len(found))
         print(f"{shape:30}{shown}{slope:10.2f}{last:11.2f}{found[-1][2] / (found[-1][0] / 1e6):13.0f}", flush=True)

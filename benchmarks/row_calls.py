@@ -11,11 +11,15 @@ and the fastest round of each counts.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 import warnings
+from pathlib import Path
 
 import torch
 from torch import nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import shim
 from shim import rows
