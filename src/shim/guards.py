@@ -69,7 +69,8 @@ _INSIDE = ("_shim_guards", "__wrapped__", "__partialmethod__", "_partialmethod")
 def innermost(function: Any) -> Any:
     """Return the function inside the wrappers of torch, functools and shim. The program's own are not looked into."""
     while True:
-        inner = next(filter(None, (getattr(function, name, None) for name in _INSIDE)), None)
+        # A list: a generator that is left early swallows the Ctrl-C that comes while it is closed.
+        inner = next(filter(None, [getattr(function, name, None) for name in _INSIDE]), None)
         if inner is None or not (_of_torch_or_ours(function) or _package(function) == "functools"):
             return function
         function = inner
