@@ -22,7 +22,11 @@ from shim.releases import TORCH, is_in, release, written_for
     ],
 )
 def test_a_version_string_gives_its_release(text, numbers):
-    assert release(text).numbers == numbers and str(release(text)) == str(text)
+    assert release(text, "torch").numbers == numbers and str(release(text, "torch")) == str(text)
+
+
+def test_only_torch_called_its_2_0_otherwise():
+    assert release("1.14.1", "wrapt").numbers == release("1.14.1").numbers == (1, 14, 1)
 
 
 @pytest.mark.parametrize(

@@ -243,7 +243,7 @@ def _installed(package: str) -> tuple[int, int, int] | None:
 
     loaded = installed_release(package)
     try:
-        return (loaded or release(version({"PIL": "Pillow"}.get(package, package)))).numbers
+        return (loaded or release(version({"PIL": "Pillow"}.get(package, package)), package)).numbers
     except PackageNotFoundError:
         return None
 

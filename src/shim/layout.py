@@ -147,7 +147,8 @@ def _in_the_code_of(function: FunctionType) -> WeightDecay | None:
 
 def _version(torch: ModuleType) -> Release:
     """Read the version of a torch that may be half imported, or a local build."""
-    return release(getattr(torch, "__version__", None) or getattr(sys.modules.get("torch.version"), "__version__", ""))
+    text = getattr(torch, "__version__", None) or getattr(sys.modules.get("torch.version"), "__version__", "")
+    return release(text, "torch")
 
 
 def _in_torch_optim(name: str) -> bool:

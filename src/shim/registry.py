@@ -291,7 +291,7 @@ def _verdict(patch: Patch, layout: Layout | None, choice: Choice) -> Outcome | N
             installed = version(name)
         except PackageNotFoundError:
             return Outcome(patch.name, "skipped", f"{name} is not installed")
-        if not releases.is_in(releases.release(installed).numbers, specifier):
+        if not releases.is_in(releases.release(installed, name).numbers, specifier):
             return Outcome(patch.name, "skipped", f"for {patch.package}, this is {installed}")
     return None
 
@@ -322,7 +322,7 @@ def installed_release(package: str) -> releases.Release | None:
     if package == "python":
         return releases.release(sys.version)
     version = getattr(sys.modules.get(package), "__version__", None)
-    return None if version is None else releases.release(version)
+    return None if version is None else releases.release(version, package)
 
 
 def _existing(patch: Patch) -> Iterator[tuple[Target, Kind, tuple[Any, Any]]]:

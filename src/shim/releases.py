@@ -35,8 +35,12 @@ class Release(Record):
         return self.text
 
 
-def release(text: object) -> Release:
+def release(text: object, package: str = "") -> Release:
     """Read a version, and ignore what follows its numbers. A text without a number is 0.0.0.
+
+    Args:
+        text: the version.
+        package: the package that has it. Only torch was once called otherwise.
 
     >>> release("2.0.0a0+1767026.nv23.05").numbers
     (2, 0, 0)
@@ -46,7 +50,7 @@ def release(text: object) -> Release:
     found = [word.strip(".") for word in apart.split() if word.strip(".")]
     numbers = [int(number) for number in (found[0] if found else "0").partition("..")[0].split(".")[:3]]
     major, minor, patch = [*numbers, 0, 0, 0][:3]
-    if (major, minor) == BEFORE_2_0:
+    if package == "torch" and (major, minor) == BEFORE_2_0:
         major, minor = 2, 0
     return Release(str(text), (major, minor, patch))
 
@@ -116,7 +120,7 @@ def written_for(text: str) -> Release:
         raise ValueError(f"{text!r} is not a release of torch such as 1.7 or 2.3.1")
     major, minor = int(found.group(1)), int(found.group(2))
     if (major, minor) == BEFORE_2_0 and found.group(4):
-        return release(text.strip())
+        return release(text.strip(), "torch")
     last = TORCH.get((major, minor))
     newest = max(TORCH)
     newer = (major, minor) == (newest[0], newest[1] + 1)

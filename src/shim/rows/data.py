@@ -38,19 +38,14 @@ class Tenfold(Subset):
 print(next(iter(DataLoader(Tenfold(range(9), [1, 3, 5]), batch_size=2))).tolist())
 """,
 )
-def one_by_one(original: Any, *args: Any, **kwargs: Any) -> Any:
+def one_by_one(original: Any, subset: Any, dataset: Any, indices: Any) -> None:
     """A DataLoader took the items of a Subset from __getitem__ up to 2.0. Since 2.1 it takes them from __getitems__."""
-    subset = args[0]
-    of_subset = vars(sys.modules["torch.utils.data.dataset"].Subset)
-    cls = type(subset)
-    if cls.__getitem__ is of_subset["__getitem__"] or cls.__getitems__ is not of_subset["__getitems__"]:
-        return original(*args, **kwargs)
-
-    def set_both(self: Any, dataset: Any, indices: Any) -> None:
-        self.dataset, self.indices = dataset, indices
-        self.__dict__["__getitems__"] = None  # the DataLoader then calls __getitem__
-
-    return set_both(*args, **kwargs)
+    cls, base = type(subset), sys.modules["torch.utils.data.dataset"].Subset
+    if cls.__getitem__ is base.__getitem__ or cls.__getitems__ is not base.__getitems__:
+        original(subset, dataset, indices)
+    else:
+        subset.dataset, subset.indices = dataset, indices
+        subset.__dict__["__getitems__"] = None  # the DataLoader then calls __getitem__
 
 
 @name(

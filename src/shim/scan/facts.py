@@ -156,7 +156,7 @@ def here(torch: str = "") -> Here:
     found: dict[str, tuple[int, int, int]] = {"python": sys.version_info[:3]}
     for package, distribution in PACKAGES.items():
         try:
-            found[package] = release(version(distribution)).numbers
+            found[package] = release(version(distribution), package).numbers
         except PackageNotFoundError:
             continue
     numbers = found.get("torch", (*max(TORCH), 0))
