@@ -1,4 +1,4 @@
-"""Write the pages of docs/ that are printed from runs and rows: support.md, compatibility.md and errors.md.
+"""Write what is printed from runs and rows: support.md, compatibility.md and errors.md in docs/, and the index of rows.
 
 ``scripts/matrix`` runs the releases and calls ``write``; ``scripts/matrix --table`` calls ``write`` only.
 """
@@ -19,12 +19,13 @@ from shim.releases import TORCH, Release, is_in, of_the_time  # noqa: E402
 TABLE = ROOT / "docs" / "support.md"
 BREAKAGES = ROOT / "docs" / "compatibility.md"
 ERRORS = ROOT / "docs" / "errors.md"
+INDEX = ROOT / "src" / "shim" / "rows" / "index.py"
 
 SYMBOLS = {"works": "✓", "torch's own": "t", "limit": "l", "absent": "–", "fails": "✗", "not run": "?"}  # noqa: RUF001
 
 
 def write(records, releases, machine):
-    """Write the three pages.
+    """Write the three pages and the index.
 
     Args:
         records: (torch release, Python) -> the record of its run.
@@ -35,6 +36,29 @@ def write(records, releases, machine):
     kept = BREAKAGES.read_text().partition(MARK)[0]
     BREAKAGES.write_text(kept + MARK + breakages(records, releases))
     ERRORS.write_text(errors())
+    INDEX.write_text(index())
+
+
+def index():
+    """Render the index of the rows that a program may get, so that only the files it needs are imported."""
+    lines = [
+        '"""The rows of each file, each with its package and the releases on which a program works without the row.',
+        "",
+        "An empty specifier means that ``--for`` does not apply the row. Written by ``scripts/matrix --table``.",
+        '"""',
+        "",
+        "from __future__ import annotations",
+        "",
+        "ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {",
+    ]
+    for family, inside in rows.by_family().items():
+        patches = [patch for patch in inside if patch.targets]
+        here = [f'("{patch.name}", "{patch.of}", "{"" if patch.optional else patch.works}"),' for patch in patches]
+        if len(here) > 1:
+            lines += [f'    "{family}": (', *(f"        {line}" for line in here), "    ),"]
+        else:
+            lines.append(f'    "{family}": ({"".join(here)}),')
+    return "\n".join([*lines, "}", ""])
 
 
 #: Everything below this line of docs/compatibility.md is replaced.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import textwrap
 
@@ -11,7 +10,9 @@ import torch  # noqa: F401 - shim.activate() and shim.plan() read it
 
 import shim
 from shim import rows
+from shim.registry import Choice, Registry
 from shim.releases import TORCH, of_the_time, written_for
+from shim.rows.index import ROWS
 
 
 def test_the_status_has_an_outcome_for_each_row(python):
@@ -37,38 +38,43 @@ def test_without_a_release_no_row_is_imported(python):
     assert python(code).stdout == "[]\n"
 
 
-def test_a_file_of_rows_is_imported_only_if_they_may_be_needed(python):
-    """The files about a package wait for its import, and the files about newer features are only for newer programs."""
-    code = """
-        import sys, torch
-        imported = {name.rpartition(".")[2] for name in sys.modules if name.startswith("shim.rows.")}
-        imported -= {"row", "messages"}
-        import shim.rows
-        shim.rows.by_family()
-        conditions = shim.rows.FAMILIES
-        hold = {conditions[family] for family in imported}
-        print(sorted(hold), imported == {family for family, condition in conditions.items() if condition in hold})
-    """
-    assert python(code, env={"SHIM_FOR": "1.4"}).stdout == "[''] True\n"
-    assert python(code, env={"SHIM_FOR": "2.16"}).stdout == "['', 'newer'] True\n"
+def _imported_files(python, env):
+    """Return the files of rows that a program imports which imports torch."""
+    result = python(
+        "import sys, torch; print(*[name for name in sys.modules if name.startswith('shim.rows.')])", env=env
+    )
+    return {name.rpartition(".")[2] for name in result.stdout.split()} & {*rows.FAMILIES}
 
 
-def test_the_conditions_of_the_files_are_true():
-    of_packages = {"PIL", "torchvision", "torchaudio"}
-    assert {*rows.FAMILIES.values()} == {"", "newer", "advice", *of_packages}
-    for family, patches in rows.by_family().items():
-        condition = rows.FAMILIES[family]
-        if (
-            condition == "newer"
-        ):  # these rows are of no use for a program that was written for an older torch, or for this one
-            assert {patch.of for patch in patches} == {"torch"} and all(
-                re.fullmatch(r">=[\d.]+", patch.works) for patch in patches if patch.targets
-            )
-        elif condition == "advice":
-            assert not any(patch.targets for patch in patches)
-        elif condition in of_packages:
-            assert {patch.of for patch in patches} == {condition}
-            assert all(target.module.startswith(condition) for patch in patches for target in patch.targets)
+@pytest.mark.parametrize("program", ["1.4", "1.7", "1.13", "2.0", "2.4", "2.9", "2.12", "2.13", "2.14", "2.16"])
+def test_a_file_of_rows_is_imported_only_if_one_of_its_rows_may_be_applied(python, program):
+    here = Registry(row for row in rows.load() if row.works and not row.optional and row.of in {"python", *sys.modules})
+    outcomes = here.plan(shim.layout.probe(), Choice(written_for=written_for(program)))
+    # A row that is skipped waits for the import of its module.
+    due = {outcome.patch for outcome in outcomes if outcome.state in ("planned", "skipped")}
+    needed = {family for family, inside in rows.by_family().items() for row in inside if row.name in due}
+    assert _imported_files(python, {"SHIM_FOR": program}) == needed
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("verbose", "lr_scheduler"),
+        ("torch.symeig", "linalg"),
+        ("numbers", "optim"),
+    ],
+)
+def test_a_named_row_imports_its_own_file_only(python, name, family):
+    assert _imported_files(python, {"SHIM_PATCHES": name}) == {family}
+
+
+def test_the_index_has_the_rows_of_each_file():
+    """``scripts/matrix --table`` writes it."""
+    written = {
+        family: tuple((row.name, row.of, "" if row.optional else row.works) for row in inside if row.targets)
+        for family, inside in rows.by_family().items()
+    }
+    assert written == ROWS
 
 
 @pytest.mark.parametrize("text", ["1.99", "old", "1.7.9", "2.99", "3.0"])

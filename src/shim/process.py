@@ -62,7 +62,7 @@ def choice() -> Choice:
     named = {*PROCESS.named, *switches.names("SHIM_PATCHES")}
     left_out = {*switches.names("SHIM_SKIP")}
     program = release_written_for()
-    for row in table() if named else needed_by(program) if left_out and program else ():
+    for row in _rows(program if left_out else None, named):
         # A name also selects the rows whose names begin with it: `torchvision` for `torchvision.transforms.Scale`.
         family = {row.name[:end] for end, letter in enumerate(row.name) if letter == "."}
         if not row.optional and named & family:
@@ -97,13 +97,19 @@ def release_written_for() -> Release | None:
 
 def is_known(name: str) -> bool:
     """Tell whether there is a patch or a row of this name, or a family of rows."""
-    return name in REGISTRY or any(row.name == name or row.name.startswith(name + ".") for row in table())
+    return name in REGISTRY or any(f"{known}.".startswith(f"{name}.") for known in _names_of_rows())
 
 
 def known_names() -> str:
     """Return the names of all patches and rows, for a message."""
-    names = {patch.name: None for patch in (*REGISTRY, *table()) if patch.targets}
-    return ", ".join(names)
+    names = (*(patch.name for patch in REGISTRY if patch.targets), *_names_of_rows())
+    return ", ".join(dict.fromkeys(names))
+
+
+def _names_of_rows() -> list[str]:
+    from .rows.index import ROWS
+
+    return [name for rows in ROWS.values() for name, _, _ in rows]
 
 
 def table() -> tuple[Patch, ...]:
@@ -113,18 +119,15 @@ def table() -> tuple[Patch, ...]:
     return load()
 
 
-def needed_by(program: Release) -> tuple[Patch, ...]:
-    """Return the rows that a program written for a release of torch may need."""
-    from . import rows
-
-    return rows.needed_by(program)
-
-
 def rows_for(program: Release | None, named: Iterable[str]) -> list[Patch]:
-    """Return the rows to register: those that the program needs, and the named ones."""
+    """Return the rows to register: those that a program of this release may need, and the named ones."""
     named = {*named}
-    needed = () if program is None else needed_by(program)
-    if all(name in REGISTRY for name in named):
-        return list(needed)
-    names = named.union(row.name for row in needed)
-    return [row for row in table() if row.name in names]
+    return [row for row in _rows(program, named) if program is not None or row.name in named]
+
+
+def _rows(program: Release | None, names: Iterable[str]) -> tuple[Patch, ...]:
+    if program is None and not names:
+        return ()
+    from .rows import some
+
+    return some(program, names)

@@ -1,7 +1,7 @@
 """The table of breakages between releases. A row makes one thing work that another release of torch could do.
 
-Each file holds the rows of a module of torch, and beside each row the function that it applies. A file is imported
-only if ``--for``, SHIM_PATCHES, a name in SHIM_SKIP that is not a guard's, doctor, scan or the hint needs its rows.
+Each file holds the rows of a module of torch, and beside each row the function that it applies. ``index`` lists them. A
+file is imported only if one of its rows may be applied, or if doctor, scan or the hint reads all of them.
 """
 
 from __future__ import annotations
@@ -11,68 +11,81 @@ from importlib import import_module
 from typing import Iterable
 
 from ..registry import Patch, installed_release
-from ..releases import Release
+from ..releases import Release, is_in, of_the_time
+from .index import ROWS
 from .row import TABLE
 
-#: The files of the table, in the order in which their rows are applied. A file with a condition is imported only if it
-#: holds: the rows are about a package, which must be loaded; they give a program what a ``"newer"`` release of torch
-#: than the installed one has; or they are ``"advice"``, which is not applied.
-FAMILIES = {
-    "moved": "",
-    "renamed": "",
-    "testing": "",
-    "linalg": "",
-    "fft": "",
-    "autograd": "",
-    "tensor": "",
-    "masks": "",
-    "division": "",
-    "nn": "",
-    "data": "",
-    "pickled": "",
-    "serialization": "",
-    "optim": "",
-    "lr_scheduler": "",
-    "optimizer": "",
-    "distributed": "",
-    "distributions": "",
-    "onnx": "",
-    "extensions": "",
-    "python": "",
-    "numpy": "",
-    "pillow": "PIL",
-    "torchvision": "torchvision",
-    "torchvision_models": "torchvision",
-    "torchaudio": "torchaudio",
-    "newer": "newer",
-    "amp": "newer",
-    "pytree": "newer",
-    "devices": "newer",
-    "data_newer": "newer",
-    "nn_newer": "newer",
-    "optim_newer": "newer",
-    "internals": "",
-    "quantization": "",
-    "lost": "advice",
-    "newer_advice": "advice",
-    "advice": "advice",
-}
+#: The files of the table, in the order in which their rows are applied.
+FAMILIES = (
+    "moved",
+    "renamed",
+    "testing",
+    "linalg",
+    "fft",
+    "autograd",
+    "tensor",
+    "masks",
+    "division",
+    "nn",
+    "data",
+    "pickled",
+    "serialization",
+    "optim",
+    "lr_scheduler",
+    "optimizer",
+    "distributed",
+    "distributions",
+    "onnx",
+    "extensions",
+    "python",
+    "numpy",
+    "pillow",
+    "torchvision",
+    "torchvision_models",
+    "torchaudio",
+    "newer",
+    "amp",
+    "pytree",
+    "devices",
+    "data_newer",
+    "nn_newer",
+    "optim_newer",
+    "internals",
+    "quantization",
+    "lost",
+    "newer_advice",
+    "advice",
+)
 
 
 def load() -> tuple[Patch, ...]:
     """Return all rows."""
-    return _rows_of(FAMILIES)
+    return tuple(row for family in FAMILIES for row in _rows_in(family))
 
 
-def needed_by(program: Release) -> tuple[Patch, ...]:
-    """Return the rows that a program written for a release of torch may need with the packages that are loaded."""
-    torch = installed_release("torch")
-    holds = {"": True, "newer": torch is not None and program.numbers > torch.numbers, "advice": False}
-    return _rows_of(family for family, condition in FAMILIES.items() if holds.get(condition, condition in sys.modules))
+def some(program: Release | None, names: Iterable[str]) -> tuple[Patch, ...]:
+    """Return the rows that ``--for`` may apply, and the named ones.
+
+    Args:
+        program: the release of torch that the program was written for; None without ``--for``.
+        names: names of rows, or what they begin with: ``torchvision`` for ``torchvision.transforms.Scale``.
+    """
+    prefixes = tuple(f"{name}." for name in names)
+    reasons = {reason: _may_apply(*reason, program) for reason in {row[1:] for rows in ROWS.values() for row in rows}}
+    return tuple(
+        row
+        for family in FAMILIES
+        if any([reasons[package, works] or f"{name}.".startswith(prefixes) for name, package, works in ROWS[family]])  # noqa: C419
+        for row in _rows_in(family)
+    )
 
 
-def _rows_of(families: Iterable[str]) -> tuple[Patch, ...]:
-    return tuple(row for family in families for row in _rows_in(family))
+def _may_apply(package: str, works: str, program: Release | None) -> bool:
+    """Tell whether a row works with the release of the package that the program used, and not with the loaded one."""
+    if program is None or not works or not (package == "python" or package in sys.modules):
+        return False
+    installed = installed_release(package)  # None while the package is being imported
+    return is_in(of_the_time(package, program), works) and not (installed and is_in(installed.numbers, works))
 
 
 def _rows_in(family: str) -> list[Patch]:
