@@ -23,7 +23,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 #: The parts, and the functions whose time is added up for each. If one calls another, the time is counted once.
 PARTS = {
     "importing shim": ("import_hook:_import_ours",),
-    "loading the table of breakages": ("process:table", "process:needed_by"),
+    "loading the table of breakages": ("process:table", "process:_rows"),
     "looking at torch": ("activation:probe",),
     "replacing in all modules": ("replace:everywhere",),
     "writing guards and rows": ("registry:Registry.apply",),
