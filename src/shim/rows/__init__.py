@@ -29,6 +29,7 @@ FAMILIES = (
     "nn",
     "data",
     "pickled",
+    "pickled_training",
     "serialization",
     "optim",
     "lr_scheduler",

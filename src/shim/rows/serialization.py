@@ -185,6 +185,30 @@ def load_mmap(original: Any, *args: Any, mmap: Any = None, **kwargs: Any) -> Any
     return original(*args, **kwargs)
 
 
+@argument(
+    "torch._utils:_rebuild_sparse_tensor",
+    called="torch.load of sparse tensors",
+    works=">=2.1",
+    says=r"_rebuild_sparse_tensor[^\"]*ValueError: too many values to unpack \(expected 3\)",
+    example="""
+import torch
+from torch._utils import _rebuild_sparse_tensor
+eye = torch.eye(2).to_sparse().coalesce()
+for coalesced in (True, False):
+    loaded = _rebuild_sparse_tensor(torch.sparse_coo, (eye._indices(), eye._values(), eye.shape, coalesced))
+    print(loaded.to_dense().tolist(), loaded.is_coalesced())
+""",
+)
+def rebuild_sparse(original: Any, layout: Any, data: Any) -> Any:
+    """A file of torch 2.1 or newer says of each sparse tensor whether it is coalesced."""
+    import torch
+
+    if layout != torch.sparse_coo or len(data) != 4:
+        return original(layout, data)
+    tensor = original(layout, data[:3])
+    return tensor if data[3] is None else tensor._coalesced_(data[3])
+
+
 #: The classes and functions that the program has declared safe.
 _SAFE: list[Any] = []
 
