@@ -106,7 +106,7 @@ def without_prefetching(original: Any, *args: Any, **kwargs: Any) -> None:
     original(*args, **kwargs)
 
 
-_OF_1_1 = "_DataLoaderIter|_use_shared_memory|ExceptionWrapper|numpy_type_map|pin_memory_batch|_worker_loop"
+_OF_1_1 = "_DataLoaderIter|_use_shared_memory|numpy_type_map|pin_memory_batch|_worker_loop"
 advice(
     "DataLoader of 1.1",
     "torch.utils.data.dataloader was written anew in 1.2, and code that subclasses or copies the loader of 1.1 needs "

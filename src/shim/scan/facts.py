@@ -13,8 +13,14 @@ from .uses import PACKAGES, Use
 
 #: Only so many parts of a dotted name are looked up.
 MOST_PARTS = 9
-#: Names that a row restores, and that newer releases have again with another meaning.
-CAME_BACK = {"numpy.bool": "<1.24 || >=2.0", "numpy.long": "<1.24 || >=2.0"}
+#: Names of a row that other releases have than those in which the row's programs work.
+OTHER_RELEASES = {
+    **dict.fromkeys(("numpy.bool", "numpy.long"), "<1.24 || >=2.0"),  # since 2.0 with another meaning
+    **{f"torch._six.{name}": "<2.0" for name in ("inf", "math", "nan", "string_classes", "with_metaclass")},
+    **{f"torch.amp.{name}": ">=1.10" for name in ("autocast", "autocast_mode")},
+    **{f"torch.utils._pytree.{name}": ">=1.8" for name in ("tree_flatten", "tree_unflatten")},
+    "torch.optim.lr_scheduler._LRScheduler": "",  # in all
+}
 
 
 class Fact(NamedTuple):
@@ -61,7 +67,9 @@ def _of_name(name: str, how: str) -> tuple[Fact, ...]:
 @lru_cache(maxsize=None)
 def _of_path(path: str, how: str) -> Fact | None:
     module, _, last = path.rpartition(".")
-    kinds = ("name", "made", "attribute", "submodule", *(["callable"] if how == "call" else []))
+    if last.startswith("_") and module.rpartition(".")[2].lstrip("_")[:1].isupper():  # a row changes what the class has there
+        return None
+    kinds = ("name", "made", "submodule", *(["callable"] if how == "call" else []))
     says = [f"No module named '{path}'"]
     if how != "import":  # for example torch.tensor is a function, though the module of that name is gone
         says = [f"module '{module}' has no attribute '{last}'", f"cannot import name '{last}' from '{module}'"]
@@ -76,8 +84,8 @@ def _fact(name: str, lifetime: timeline.Lifetime | None, row: Any) -> Fact | Non
     given = (row.name, row.works, row.optional) if row is not None and row.targets and row.works else ()
     if lifetime is not None:
         return Fact(name, lifetime.package, lifetime.works, lifetime.sentence, *given)
-    works = CAME_BACK.get(name, row.works)
-    return Fact(name, row.of, works, _since(name, row.of, works), *given)
+    works = OTHER_RELEASES.get(name, row.works)
+    return Fact(name, row.of, works, _since(name, row.of, works), *given) if works else None
 
 
 @lru_cache(maxsize=None)
