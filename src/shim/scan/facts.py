@@ -67,8 +67,8 @@ def _of_name(name: str, how: str) -> tuple[Fact, ...]:
 @lru_cache(maxsize=None)
 def _of_path(path: str, how: str) -> Fact | None:
     module, _, last = path.rpartition(".")
-    if last.startswith("_") and module.rpartition(".")[2].lstrip("_")[:1].isupper():  # a row changes what the class has there
-        return None
+    if last.startswith("_") and module.rpartition(".")[2].lstrip("_")[:1].isupper():
+        return None  # a row changes what the class has there
     kinds = ("name", "made", "submodule", *(["callable"] if how == "call" else []))
     says = [f"No module named '{path}'"]
     if how != "import":  # for example torch.tensor is a function, though the module of that name is gone
