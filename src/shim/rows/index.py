@@ -154,6 +154,7 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "optim": (
         ("numbers", "torch", ""),
+        ("Adam.betas", "torch", "<2.6"),
         ("state_steps", "torch", "!=1.12.0"),
         ("resume", "torch", ""),
     ),

@@ -14,7 +14,7 @@ from typing import Any, Callable
 from .. import guards, switches
 from ..lookalike import parameters_of
 from .messages import of_an_optimizer, raised_in_optim
-from .row import row
+from .row import argument, row
 
 _SCHEDULERS = "torch.optim.lr_scheduler"
 
@@ -29,7 +29,7 @@ def numbers(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], 
     parameters = inspect.signature(wrapped).parameters
     constants = getattr(getattr(inspect.unwrap(wrapped), "__code__", None), "co_consts", ())
     # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/adam.py#L72
-    floats = "betas must be either both floats or both Tensors" in constants  # Adam, since 2.13
+    floats = "betas must be either both floats or both Tensors" in constants  # Adam and AdamW, since 2.6
 
     def meant(name: str, value: Any) -> Any:
         default = parameters[name].default if name in parameters else None
@@ -141,7 +141,6 @@ row(
         "works": "",
         "named": True,
         "says": (
-            r"betas must be either both floats or both Tensors",
             r"Expected float or int eta_min, but got \S+ of type <class 'str'>",
             r"_fused_(adagrad|adam|adamw|sgd)_\(\) received an invalid combination of arguments - got \([^)]*=str\b",
             r"\b_foreach_add_?\(\) received an invalid combination of arguments - got \(\w+, \w+, alpha=str\)",
@@ -158,6 +157,37 @@ row(
         ),
     },
 )
+
+
+@argument(
+    "torch.optim.adam:Adam.__init__",
+    "torch.optim.adamw:AdamW.__init__",
+    called="Adam.betas",
+    works="<2.6",
+    says=r"betas must be either both floats or both Tensors",
+    example="""
+import torch
+for optimizer in (torch.optim.Adam, torch.optim.AdamW):
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = optimizer([weight], lr=0.5, betas=(0, 0.9))
+    weight.grad = torch.ones(2)
+    optimizer.step()
+    print([round(value, 4) for value in weight.tolist()])
+""",
+)
+def betas(original: Any, self: Any, params: Any, *args: Any, **kwargs: Any) -> None:
+    """Adam and AdamW took ints for betas up to 2.5, (0, 0.9) for example."""
+    if "betas" in kwargs:
+        kwargs["betas"] = _all_floats(kwargs["betas"])
+    elif len(args) > 1:  # the learning rate is before it
+        args = (args[0], _all_floats(args[1]), *args[2:])
+    original(self, params, *args, **kwargs)
+
+
+def _all_floats(betas: Any) -> Any:
+    if isinstance(betas, (tuple, list)) and int in map(type, betas):
+        return tuple(float(beta) if type(beta) is int else beta for beta in betas)
+    return betas
 
 
 def steps_on_the_cpu(
