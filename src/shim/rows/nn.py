@@ -188,28 +188,65 @@ print(loss.item(), x.grad.tolist(), torch.nn.NLLLoss(ignore_index=0)(x, torch.te
 def zero_without_targets(original: Any, *args: Any, **kwargs: Any) -> Any:
     """On a CPU, the mean loss of targets that are all ignored was 0 up to 1.10, and is NaN since."""
     loss = original(*args, **kwargs)
-    if loss.dim() or loss.device.type != "cpu" or _is_recorded():
+    if _is_recorded():
+        return loss
+    try:
+        on_cpu = loss.is_cpu  # since 1.13; several times faster than the device
+    except AttributeError:
+        on_cpu = loss.device.type == "cpu"
+    if not on_cpu:
         return loss
     try:
         value = loss.item()
-    except RuntimeError:  # inside vmap, for example, it has no value
+    except (RuntimeError, ValueError):  # it has several values, or none, as inside vmap
         return loss
-    if value == value:
-        return loss
-    given = inspect.signature(original).bind(*args, **kwargs)
-    given.apply_defaults()
-    target = given.arguments["target"]
-    if target.is_floating_point() or not target.numel() or (target != given.arguments["ignore_index"]).any():
-        return loss
-    given.arguments.update(reduction="sum", size_average=None, reduce=None)
-    return original(*given.args, **given.kwargs)
+    return loss if value == value else _zero_if_ignored(original, loss, args, kwargs)
 
 
 def _is_recorded() -> bool:
     """Tell whether torch.compile or torch.jit.trace runs this code, so that no value of a tensor may be read."""
     torch: Any = sys.modules["torch"]
-    is_compiling: Any = getattr(getattr(torch, "compiler", None), "is_compiling", bool)
-    return bool(is_compiling() or torch._C._get_tracing_state())
+    if torch._C._get_tracing_state():
+        return True
+    return hasattr(torch, "compiler") and hasattr(torch.compiler, "is_compiling") and torch.compiler.is_compiling()
+
+
+def _zero_if_ignored(original: Any, loss: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    given = inspect.signature(original).bind(*args, **kwargs)
+    given.apply_defaults()
+    target = given.arguments["target"]
+    if (
+        loss.dim()
+        or target.is_floating_point()
+        or not target.numel()
+        or (target != given.arguments["ignore_index"]).any()
+    ):
+        return loss
+    given.arguments.update(reduction="sum", size_average=None, reduce=None)
+    return original(*given.args, **given.kwargs)
+
+
+@behaviour(
+    "torch.nn.functional:gaussian_nll_loss",
+    works=">=1.8,<1.9",
+    example="""
+import torch
+mean, target = torch.zeros(2, 3), torch.arange(6.0).reshape(2, 3)
+for options in ({}, {"full": True, "reduction": "none"}, {"reduction": "sum"}):
+    loss = torch.nn.GaussianNLLLoss(**options)(mean, target, torch.ones(2, 1))
+    print([round(v, 3) for v in loss.reshape(-1).tolist()])
+""",
+)
+def gaussian_nll_loss(
+    original: Any, input: Any, target: Any, var: Any, *args: Any, reduction: str = "mean", **kwargs: Any
+) -> Any:
+    """gaussian_nll_loss added up the losses of each sample in 1.8."""
+    # https://github.com/pytorch/pytorch/blob/v1.8.1/torch/nn/functional.py#L2668
+    if args or reduction not in ("none", "mean", "sum"):  # a call of another release, or an error of torch's
+        return original(input, target, var, *args, reduction=reduction, **kwargs)
+    rows = (each.reshape(len(input), -1) for each in (input, target, var))
+    losses = original(*rows, reduction="none", **kwargs).sum(dim=1)
+    return losses if reduction == "none" else getattr(losses, reduction)()
 
 
 @behaviour(

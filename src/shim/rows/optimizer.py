@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import Any
 
 from .messages import IN_THIS_LINE, raised_in_optim
-from .row import behaviour, name
+from .row import name, often
 
 #: The dictionaries of hooks that Optimizer.__init__ makes.
 _HOOKS = (
@@ -57,7 +57,7 @@ def hooks_of_its_own(optimizer: Any, attribute: str) -> Any:
     raise AttributeError(f"{type(optimizer).__name__!r} object has no attribute {attribute!r}")
 
 
-@behaviour(
+@often(
     "torch.optim.optimizer:Optimizer.zero_grad",
     "torch.optim.optimizer:Optimizer.__setstate__",
     called="Optimizer.defaults",
@@ -77,15 +77,19 @@ optimizer.zero_grad()
 print(len(optimizer.param_groups), not p.grad)
 """,
 )
-def defaults_of_its_own(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+def defaults_of_its_own(original: Any) -> Any:
     """An optimizer that never calls super().__init__ has no defaults, which zero_grad has asked for since 1.11."""
+
     # https://github.com/pytorch/pytorch/blob/v1.11.0/torch/optim/optimizer.py#L204
-    if not hasattr(self, "defaults"):
-        self.defaults = {}
-    original(self, *args, **kwargs)
+    def with_defaults(*args: Any, **kwargs: Any) -> None:
+        if args and not hasattr(args[0], "defaults"):
+            args[0].defaults = {}
+        original(*args, **kwargs)
+
+    return with_defaults
 
 
-@behaviour(
+@often(
     "torch.optim.optimizer:Optimizer.zero_grad",
     "torch.nn.modules.module:Module.zero_grad",
     called="zero_grad",
@@ -104,9 +108,14 @@ layer.zero_grad()
 print(layer.weight.grad.abs().sum().item())
 """,
 )
-def to_zeros(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+def to_zeros(original: Any) -> Any:
     """zero_grad set gradients to zero up to 1.13, and sets them to None since, so that a step skips them."""
+
     # https://github.com/pytorch/pytorch/blob/v2.0.1/torch/optim/optimizer.py#L435
-    if not args:
-        kwargs.setdefault("set_to_none", False)
-    original(self, *args, **kwargs)
+    def to_zeros(*args: Any, **kwargs: Any) -> None:
+        if len(args) == 1 and not kwargs:
+            original(args[0], False)
+        else:
+            original(*args, **kwargs)
+
+    return to_zeros
