@@ -276,7 +276,7 @@ def _owners_of_step(cls: type, function: Any) -> list[type]:
 #: The lines of a guarded step.
 _STEP = """\
 for {group} in {first}.param_groups:
-    if {group}.get("weight_decay", 0.0) is None and {switch}.on:
+    if isinstance({group}, dict) and {group}.get("weight_decay", 0.0) is None and {switch}.on:
         with {replaced}({first}):
             return {call}
 """
@@ -311,7 +311,7 @@ def _replaced(optimizer: Any) -> Iterator[None]:
     """
     ours, groups = is_guarded(type(optimizer)), []
     if not _is_left_out(type(optimizer)):
-        groups = [group for group in optimizer.param_groups if group.get(WEIGHT_DECAY, 0.0) is None]
+        groups = [*filter(_has_none, optimizer.param_groups)]
     if not ours:
         groups = [group for group in groups if any(parameter.grad is not None for parameter in group["params"])]
     for group in groups:

@@ -18,6 +18,16 @@ import shim
 import shim.rank
 
 
+class Mapping:
+    """All that a step of torch needs of a group."""
+
+    def __init__(self, group):
+        self.group = group
+
+    def __getitem__(self, key):
+        return self.group[key]
+
+
 class TestAGuardRaisesNothing:
     """The program gets its optimizer in any state of the process."""
 
@@ -86,6 +96,23 @@ class TestAGuardRaisesNothing:
         )
         for groups in ([3], None, [None], *unusual):
             assert Own([one_parameter()], groups).step() == 3
+
+    @pytest.mark.parametrize("groups", [lambda group: [Mapping(group)], lambda group: [None], lambda group: ["x"]])
+    def test_a_step_of_torch_with_unusual_groups_does_the_same(self, groups):
+        def outcome():
+            parameter = one_parameter()
+            parameter.grad = torch.ones_like(parameter)
+            optimizer = torch.optim.SGD([parameter], lr=0.5)
+            optimizer.param_groups = groups(optimizer.param_groups[0])
+            try:
+                optimizer.step()
+            except Exception as error:
+                return str(error)
+            return parameter.tolist()
+
+        guarded = outcome()
+        shim.deactivate()
+        assert guarded == outcome()
 
     @pytest.mark.parametrize("value", [mock.MagicMock(), 3, b"1", None, type("Text", (str,), {"strip": None})("1")])
     def test_an_environment_without_text_raises_nothing(self, value, monkeypatch):

@@ -5,15 +5,18 @@ from __future__ import annotations
 import collections
 import collections.abc
 
+import numpy
 import pytest
 import torch
 from optimizer_steps import OPTIMIZERS, RELEASE, parameters, step
+
+from shim.adopt import ADOPT
 
 pytestmark = pytest.mark.filterwarnings("ignore:The verbose parameter is deprecated")
 
 
 def numpy_float(number):
-    return pytest.importorskip("numpy").float64(number)
+    return numpy.float64(number)
 
 
 class Pair(collections.abc.Sequence):
@@ -49,7 +52,7 @@ class TestNumbers:
         step(usual)
         assert torch.equal(mine.param_groups[0]["params"][0], usual.param_groups[0]["params"][0])
 
-    @pytest.mark.parametrize("betas", [(0, 0.99), [0, 0.99]])
+    @pytest.mark.parametrize("betas", [(0, 0.99), [0, 0.99], (numpy.int64(0), 0.99)])
     def test_betas_may_be_ints_and_a_list(self, mended, betas):
         if RELEASE >= (2, 6):
             with pytest.raises(ValueError, match="betas must be either both floats or both Tensors"):
@@ -70,7 +73,10 @@ class TestNumbers:
             "[0.5,0.75]",
             "0.5,0.75",
             " ( 5e-1 , .75, ) ",
+            "('0.5', '0.75')",
+            '["0.5", "0.75"]',
             ["0.5", "0.75"],
+            ["0.5", numpy.float32(0.75)],
             ["0.5", 0.75],
             collections.UserList(["0.5", "0.75"]),
             collections.deque([0.5, "0.75"]),
@@ -97,6 +103,14 @@ class TestNumbers:
         assert given == (0.5, 0.75) and type(given) is tuple
         assert str(betas) == before_it
         step(optimizer)
+
+    @pytest.mark.parametrize("where", ["constructor", "group"])
+    def test_adopt_takes_strings_of_a_config_too(self, mended, where):
+        mended("numbers")
+        given = {"lr": "1e-3", "betas": ["0.5", "0.75"]}
+        groups = parameters() if where == "constructor" else [{"params": parameters(), **given}]
+        [group] = ADOPT(groups, **(given if where == "constructor" else {})).param_groups
+        assert (group["lr"], group["betas"]) == (1e-3, (0.5, 0.75))
 
     @pytest.mark.parametrize(
         "betas",

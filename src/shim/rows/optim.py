@@ -93,7 +93,11 @@ def _parts(value: Any) -> list[Any] | None:
     """Return the items of a sequence, or of the text of one: ``"(0.9, 0.999)"``, ``"[0.9,0.999]"``, ``"0.9,0.999"``."""
     if isinstance(value, str):
         text = re.fullmatch(r"\s*(?:\((.*)\)|\[(.*)\]|([^()\[\]]*,[^()\[\]]*))\s*", value)
-        return [part.strip() for part in "".join(filter(None, text.groups())).rstrip(", ").split(",")] if text else None
+        return (
+            [part.strip(" \t\n'\"") for part in "".join(filter(None, text.groups())).rstrip(", ").split(",")]
+            if text
+            else None
+        )
     if not isinstance(value, Sequence) or isinstance(value, (bytes, bytearray, range)):
         return None
     try:
@@ -108,8 +112,8 @@ def _all_meant(
     found = [_spelled(part, whole) for part in parts]
     if not all(each is None or (isinstance(each, Real) and not isinstance(each, bool)) for each in found):
         return value
-    if floats and all(isinstance(each, (int, float)) for each in found):
-        found = [float(each) if isinstance(each, int) else each for each in found]
+    if floats:  # NumPy's numbers are no floats, except float64
+        found = [each if each is None or isinstance(each, float) else float(each) for each in found]
     same = not isinstance(value, str) and isinstance(value, taken) and all(map(is_, found, parts))
     return value if same else kind(found)
 
@@ -132,6 +136,7 @@ row(
         "torch.optim.optimizer:Optimizer.add_param_group",
         f"{_SCHEDULERS}:*.__init__",
         "torch.optim.swa_utils:SWALR.__init__",
+        f"{guards.__name__.partition('.')[0]}.adopt.optimizer:ADOPT.__init__",
     ),
     numbers,
     None,
@@ -185,8 +190,8 @@ def betas(original: Any, self: Any, params: Any, *args: Any, **kwargs: Any) -> N
 
 
 def _all_floats(betas: Any) -> Any:
-    if isinstance(betas, (tuple, list)) and int in map(type, betas):
-        return tuple(float(beta) if type(beta) is int else beta for beta in betas)
+    if isinstance(betas, (tuple, list)) and all(isinstance(beta, Real) for beta in betas):
+        return tuple(beta if isinstance(beta, float) else float(beta) for beta in betas)
     return betas
 
 
