@@ -56,6 +56,7 @@ FAMILIES = (
     "lost",
     "newer_advice",
     "advice",
+    "other_packages",
 )
 
 

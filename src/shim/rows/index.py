@@ -326,4 +326,5 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "lost": (),
     "newer_advice": (),
     "advice": (),
+    "other_packages": (),
 }
