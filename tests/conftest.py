@@ -124,6 +124,12 @@ SLOW = (
     "tests/configs/test_configs_properties.py",
     "tests/rows/test_modules.py::test_an_extension_that_asks_for_cpp14_builds",
     "tests/test_timeline.py",
+    "tests/test_scan.py::TestThisTorch",
+    "tests/test_explain.py::test_additions_of_a_terminal",
+    "tests/guards/test_guards_warning.py::TestOncePerPlace::test_the_warning_comes_once_in_a_fresh_process",
+    "tests/guards/test_guards_raise_nothing.py::TestAGuardRaisesNothing::test_a_closed_stderr",
+    "tests/test_layout.py::test_an_unknown_torch",
+    "tests/optional/test_optional.py::test_the_environment_switches",
 )
 
 #: Files, or prefixes of their paths, whose classes may run on different workers. So may their functions outside of a
