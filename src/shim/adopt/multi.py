@@ -55,7 +55,7 @@ def step_lists(lists: Lists, options: Options) -> None:
         or overlap((params, grads, *written))
     ):
         # torch's list operations drop tangents, crash in a trace, ignore a lazy negation, and define no order for
-        # memory that tensors share.
+        # memory that tensors share. For the tangents see https://github.com/pytorch/pytorch/pull/100695
         step_each(lists, options)
         return
     masked = (capturable or _torch.is_compiling()) and clip_lambda is None
