@@ -111,7 +111,7 @@ def main() -> None:
     door = {"PYTHONPATH": str(CHECKOUT)}
     ways = {"armed": door, "SHIM_FOR=1.7": {**door, "SHIM_FOR": "1.7"}}
     shims = list(ways)
-    ways.update(dict.fromkeys(("without shim", "without shim, once more"), {"PYTHONPATH": ""}))
+    ways.update({"without shim": {"PYTHONPATH": ""}, "without shim, once more": {"PYTHONPATH": ""}})
     found: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way in random.sample(list(ways), len(ways)):
