@@ -59,7 +59,10 @@ class Finder(object):
             import_hook.arm(__name__, "" if "SHIM_FOR" in os.environ else written_for)
         except Exception as error:
             if sys.stderr is not None:
-                sys.stderr.write("shim: torch goes on unguarded, because of %s: %s\n" % (type(error).__name__, error))
+                sys.stderr.write(
+                    "shim: torch runs without guards, because of an error in shim, %s: %s; please report it\n"
+                    % (type(error).__name__, error)
+                )
             return None
         return import_hook.FINDER
 

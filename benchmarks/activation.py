@@ -24,7 +24,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 PARTS = {
     "importing shim": ("import_hook:_import_ours",),
     "loading the table of breakages": ("process:table", "process:_rows"),
-    "looking at torch": ("activation:probe",),
+    "probing torch": ("activation:probe",),
     "replacing in all modules": ("replace:everywhere",),
     "writing guards and rows": ("registry:Registry.apply",),
     "entry points": ("activation:_load_plugins",),

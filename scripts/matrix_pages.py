@@ -98,7 +98,9 @@ def breakages(records, releases):
             cells = " | ".join(cell(patch, torch) for torch in columns)
             lines.append(f"| {name} | {patch.reason} | {works} | {cells} |")
         lines += [
-            f"- advice, works with {patch.of} {patch.works}: **{patch.name}**. {patch.reason}" for patch in advice
+            f"- advice, {f'works with {patch.of} {patch.works}' if patch.works else f'for every {patch.of}'}: "
+            f"**{patch.name}**. {patch.reason}"
+            for patch in advice
         ]
     return "\n".join(lines) + "\n"
 

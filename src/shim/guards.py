@@ -67,7 +67,7 @@ _INSIDE = ("_shim_guards", "__wrapped__", "__partialmethod__", "_partialmethod")
 
 
 def innermost(function: Any) -> Any:
-    """Return the function inside the wrappers of torch, functools and shim. The program's own are not looked into."""
+    """Return the function inside the wrappers of torch, functools and shim. The program's own wrappers are kept."""
     while True:
         # A list: a generator that is left early swallows the Ctrl-C that comes while it is closed.
         inner = next(filter(None, [getattr(function, name, None) for name in _INSIDE]), None)

@@ -148,7 +148,10 @@ def _failed(error: "Exception") -> "None":
     """Note an error in shim and print it; torch goes on without guards."""
     state["error"] = error
     if sys.stderr is not None:
-        sys.stderr.write("shim: torch goes on unguarded, because of %s: %s\n" % (type(error).__name__, error))
+        sys.stderr.write(
+            "shim: torch runs without guards, because of an error in shim, %s: %s; please report it\n"
+            % (type(error).__name__, error)
+        )
 
 
 def _import_ours(submodule: "str") -> "Any":

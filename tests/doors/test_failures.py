@@ -268,7 +268,10 @@ class TestAnyPointOfTheImport:
         env = {"PYTHONPATH": os.pathsep.join(map(str, [copy, fake_torch]))}
         result = python("import torch.optim; print(torch.optim.mark)", env=env)
         assert (result.stdout, result.returncode) == ("torch.optim runs\noriginal\n", 0)
-        assert result.stderr == "shim: torch goes on unguarded, because of MemoryError: no memory for shim\n"
+        assert result.stderr == (
+            "shim: torch runs without guards, because of an error in shim, MemoryError: no memory for shim; "
+            "please report it\n"
+        )
         doctor = python(["-m", "shim", "doctor"], env={"PYTHONPATH": str(copy / "src")})
         assert doctor.returncode == 1
         assert doctor.stdout == (

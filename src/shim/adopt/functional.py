@@ -80,7 +80,7 @@ def adopt(
         if not (foreach or fused or _torch.is_compiling()):
             _check_storages([params, grads, exp_avgs, exp_avg_sqs, state_steps, compensations or []])
 
-    if fused and not _torch.is_compiling():  # a compiler fuses by itself what it can see
+    if fused and not _torch.is_compiling():  # torch.compile fuses the operations itself
         func = _fused_adopt
     elif foreach:
         func = _multi_tensor_adopt

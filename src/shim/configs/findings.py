@@ -94,7 +94,7 @@ def find(source: Source, kind: Format, documents: list[Node]) -> list[Finding]:
 
 
 class _Judge:
-    """Judges the weight decays of one document."""
+    """Finds the weight decays of one document, and decides what is wrong with each."""
 
     def __init__(self, source: Source, kind: Format, document: Document, prefix: str, *, omegaconf: bool) -> None:
         self.source = source

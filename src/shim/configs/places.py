@@ -28,7 +28,7 @@ class Place:
         self.up = up
         self.depth: int = up.depth + 1 if up is not None else 0
         self._section: tuple[str, ...] | None = None
-        #: What ``Document.around`` has found, once it was asked.
+        #: The cached result of ``Document.around``.
         self.homes_inside: tuple[Home | None, Home | None] | None = None
 
     def path(self) -> str:
@@ -91,7 +91,7 @@ class Document:
         self._absolute: dict[int, Scalar] = {}
 
     def walk(self, *, scalars: bool = False) -> Iterator[Place]:
-        """Yield the places of mappings and lists in order, and on request those of scalars, as a reader sees them.
+        """Yield the places of mappings and lists in order, and on request those of scalars, as the program gets them.
 
         A shared node comes once for each of its places, up to ``MOST_PLACES``.
         """
@@ -119,7 +119,7 @@ class Document:
                     stack.append(Place(value, key, place))
 
     def entries(self, node: Mapping) -> Iterator[Entry]:
-        """Yield the entries that a reader sees; in Python, where a key is an assignment, all of them."""
+        """Yield the entries that the program gets; in Python, where a key is an assignment, all of them."""
         live = node.live()
         for entry in node.entries:
             if entry.key != "<<" and (live[entry.key] is entry or self.is_python):

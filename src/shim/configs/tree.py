@@ -79,14 +79,14 @@ class Mapping:
         self._indexed = 0
 
     def live(self) -> dict[str, Entry]:
-        """Return the entries that a reader sees: for a repeated key the last one, as in parsers."""
+        """Return the entries that the program gets: for a repeated key the last one, as in parsers."""
         if self._indexed != len(self.entries):
             self._index = {entry.key: entry for entry in self.entries}
             self._indexed = len(self.entries)
         return self._index
 
     def get(self, key: str) -> Entry | None:
-        """Return the entry that a reader sees at a key. Of the merged entries, only those in ``ASKED`` were kept."""
+        """Return the entry that the program gets at a key. Of the merged entries, only those in ``ASKED`` were kept."""
         return self.live().get(key) or self.merged.get(key)
 
     def name(self, key: str) -> str:

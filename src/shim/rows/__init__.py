@@ -1,7 +1,8 @@
 """The table of breakages between releases. A row makes one thing work that another release of torch could do.
 
-Each file holds the rows of a module of torch, and beside each row the function that it applies. ``index`` lists them. A
-file is imported only if one of its rows may be applied, or if doctor, scan or the hint reads all of them.
+Each file holds the rows of a module of torch or of another package, and beside each row the function that it applies.
+``index`` lists them. A file is imported only if one of its rows may be applied, or if doctor, scan, the hint,
+``shim.status()`` or ``shim.plan()`` reads all of them.
 """
 
 from __future__ import annotations

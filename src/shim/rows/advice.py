@@ -93,9 +93,9 @@ advice(
     of="setuptools",
 )
 advice(
-    "in-place on what unbind gives",
-    "What unbind gives, as a loop over a tensor does, cannot be changed in place under autograd. Write a = a * 2 for "
-    "a.mul_(2), or take a.clone() of it first.",
+    "in-place on results of unbind",
+    "The results of unbind, and the items of a loop over a tensor, cannot be changed in place under autograd. Write "
+    "a = a * 2 for a.mul_(2), or take a.clone() of it first.",
     r"Output \d+ of Unbind\w* is a view and is being modified in-?place\. This view is the output of a function that "
     r"returns multiple views",
     works="<1.5",

@@ -74,7 +74,7 @@ class _Called:
     @property
     def _of_the_call(self) -> Any:
         if "_context" not in self.__dict__:
-            raise AttributeError("what an autograd.Function holds of a call, it holds in its forward and backward")
+            raise AttributeError("the state of a call exists only in the forward and backward of an autograd.Function")
         return self.__dict__["_context"]
 
     @property
@@ -187,7 +187,7 @@ def of_a_leaf(original: Any) -> Any:
 
 
 def _has_a_history(value: Any, base: Any) -> bool:
-    """Tell whether a gradient would be lost: of another tensor than the views of the same leaf."""
+    """Tell whether a value requires a gradient, which would be lost, and is no view of the same leaf."""
     return bool(getattr(value, "requires_grad", False)) and value._base is not base
 
 
@@ -218,7 +218,7 @@ print([tuple(part.shape) for part in parts], parts[1].requires_grad)
 """,
 )
 def views_of_their_own(original: Any) -> Any:
-    """Up to 1.8, results of chunk and split could be changed in place under autograd. Each is now a separate view."""
+    """Up to 1.8, results of chunk and split could be changed in place under autograd. Here they are separate."""
     torch: Any = sys.modules["torch"]
 
     def split(*args: Any, **kwargs: Any) -> Any:
@@ -241,7 +241,7 @@ def views_of_their_own(original: Any) -> Any:
     versions=">=1.8",
 )
 def views_apart(original: Any) -> Any:
-    """Up to 1.6, results of chunk and split could be changed in place. The tensor they came from did not change."""
+    """Up to 1.6, results of chunk and split could be changed in place, unseen by autograd in the whole tensor."""
     torch: Any = sys.modules["torch"]
 
     def split(*args: Any, **kwargs: Any) -> Any:

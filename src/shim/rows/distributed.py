@@ -101,7 +101,7 @@ row(
         "called": "DistributedDataParallel._use_replicated_tensor_module",
         # https://github.com/pytorch/pytorch/blob/v2.0.1/torch/nn/parallel/distributed.py#L639
         # https://github.com/open-mmlab/mmcv/blob/v1.7.2/mmcv/parallel/distributed.py#L160
-        "reason": "_use_replicated_tensor_module was there up to 2.0, and False; what mmcv 1.x overrides reads it",
+        "reason": "DistributedDataParallel had _use_replicated_tensor_module, a False, up to 2.0; mmcv 1.x reads it",
         "works": "<2.1",
         "says": r"DistributedDataParallel' object has no attribute '_use_replicated_tensor_module'",
         "example": """
@@ -160,7 +160,7 @@ print(tensor.dtype, size.tolist() == [tensor.numel()])
 """,
 )
 def object_to_tensor(original: Any, obj: Any, device: Any = None, group: Any = None) -> Any:
-    """_object_to_tensor took the object alone up to 1.12, and the device up to 2.2."""
+    """_object_to_tensor took only the object up to 1.12, and the object and the device up to 2.2."""
     # https://github.com/pytorch/pytorch/blob/v1.12.1/torch/distributed/distributed_c10d.py#L1557
     import inspect
 
@@ -325,7 +325,7 @@ dist.destroy_process_group()
 """,
 )
 def multigpu() -> dict[str, Any]:
-    """The collectives over several GPUs of a process were removed in 2.2. This one takes one GPU for each process."""
+    """The collectives over several GPUs of a process were removed in 2.2. This row serves one GPU for each process."""
     import torch.distributed as dist
 
     def only(tensors: Any) -> Any:

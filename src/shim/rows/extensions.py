@@ -106,9 +106,9 @@ advice(
 )
 advice(
     "torch of 2018",
-    "torch.utils.ffi, torch.legacy, torch.nn.backends, torch.nn._functions and load_lua are of torch 0.4 and before, "
-    "and C code belongs to them. Rewrite the extension with torch.utils.cpp_extension, or look for a fork of the "
-    "program that has; torch 0.4.1 runs on Python 3.6 and older.",
+    "torch.utils.ffi, torch.legacy, torch.nn.backends, torch.nn._functions and load_lua belong to torch 0.4 and "
+    "older, and extensions that use them have C code for it. Rewrite the extension with torch.utils.cpp_extension, or "
+    "look for a fork of the program that has; torch 0.4.1 runs on Python 3.6 and older.",
     (
         r"No module named 'torch\.(utils\.ffi|legacy|nn\.backends|nn\._functions|_thnn|utils\.serialization)\b",
         r"cannot import name 'create_extension' from 'torch\.utils\.ffi'",

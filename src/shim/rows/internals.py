@@ -135,7 +135,7 @@ _WERE: tuple[tuple[str, str, str, str, dict[str, _Make]], ...] = (
 
 
 def _giving(given: dict[str, _Make]) -> Callable[[], dict[str, Any]]:
-    """Return a function that makes what can be had here."""
+    """Return a function that makes those of the names whose source exists in this release."""
 
     def give() -> dict[str, Any]:
         found = {}

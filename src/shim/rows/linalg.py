@@ -205,7 +205,7 @@ def of_lapack() -> dict[str, Any]:
     import torch
 
     def potrf(input: Any, upper: bool = True) -> Any:
-        # torch.cholesky is up to 2.14, and torch.linalg.cholesky takes upper since 1.10.
+        # torch.cholesky exists up to 2.14, and torch.linalg.cholesky takes upper since 1.10.
         if release(torch.__version__).numbers < (1, 10, 0):
             return torch.cholesky(input, upper=upper)
         return torch.linalg.cholesky(input, upper=upper)

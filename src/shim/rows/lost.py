@@ -20,8 +20,8 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
         "torch.onnx.log",
         "<2.6",
-        "these were the exporter's own logging and checks. It writes with Python's logging now, and onnx.checker "
-        "checks a model",
+        "log, enable_log and the like were the exporter's own logging and checks. It writes with Python's logging now, "
+        "and onnx.checker checks a model",
         {
             "torch.onnx": "log set_log_stream enable_log disable_log is_onnx_log_enabled export_to_pretty_string "
             "ExportTypes CheckerError SymbolicContext",
@@ -30,7 +30,7 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
         "Caffe2",
         "<1.12",
-        "Caffe2 is gone from torch, and the export to it with it. Export to ONNX, and run that with onnxruntime",
+        "torch 1.12 removed Caffe2 and the export to it. Export to ONNX, and run that with onnxruntime",
         {
             "torch.onnx": "symbolic_caffe2",
             "torch.utils": "_caffe2_graph",
@@ -53,13 +53,14 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
         "BufferedShuffleDataset",
         "<1.9",
-        "it is a datapipe now: of torch.utils.data.datapipes.iter, Shuffler(IterableWrapper(data), buffer_size=n)",
+        "BufferedShuffleDataset is a datapipe now: of torch.utils.data.datapipes.iter, "
+        "Shuffler(IterableWrapper(data), buffer_size=n)",
         {"torch.utils.data": "BufferedShuffleDataset"},
     ),
     (
         "torch.jit up to 1.6",
         "<1.7",
-        "torch.jit was one file, and these were its own helpers. They are in torch.jit._script, torch.jit._trace, "
+        "torch.jit was one file with helpers of its own. They are in torch.jit._script, torch.jit._trace, "
         "torch.jit.frontend, torch.jit._recursive and torch._jit_internal, as far as they are still there",
         {
             "torch.jit": "ConstMap DEFAULT_EXTRA_FILES_MAP Module OrderedDictWrapper OrderedModuleDict PY2 PY37 "
@@ -71,8 +72,8 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
         "torch.quantization of FX in 1.7",
         "<1.8",
-        "these were experimental in 1.7 and rewritten in 1.8: torch.ao.quantization.quantize_fx has prepare_fx and "
-        "convert_fx, and get_default_static_quant_module_mappings and the like the tables",
+        "the functions for FX were experimental in 1.7 and rewritten in 1.8: torch.ao.quantization.quantize_fx has "
+        "prepare_fx and convert_fx, and get_default_static_quant_module_mappings and the like the tables",
         {
             "torch.quantization": "prepare_fx convert_fx fuse_fx prepare_qat_fx prepare_static_fx prepare_dynamic_fx "
             "convert_static_fx convert_dynamic_fx convert_qat_fx quantize_static_fx quantize_dynamic_fx Fuser "
@@ -89,7 +90,7 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
         "compiled helpers",
         "<2.0",
-        "these were internal to torch, for its compiled code or its build, and nothing took their place for programs: "
+        "SymIntNode, gen_pyi and the like were internal to torch and have no successor for programs: "
         "torch.SymInt and torch.SymFloat are the numbers of traced shapes, torch.ops.aten.convolution_backward the "
         "gradient of a convolution",
         {
@@ -108,7 +109,7 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
         "c10d_error_logger",
         "<2.1",
-        "it is torch.distributed.c10d_logger since 2.1",
+        "the module c10d_error_logger is torch.distributed.c10d_logger since 2.1",
         {"torch.distributed": "c10d_error_logger"},
     ),
     (
@@ -121,13 +122,15 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
         "torch.optim.functional",
         "<1.8",
-        "it was experimental in 1.7 and is torch.optim._functional since 1.8; call the optimizer's class",
+        "torch.optim.functional was experimental in 1.7 and is torch.optim._functional since 1.8; call the optimizer's "
+        "class",
         {"torch.optim": "functional"},
     ),
     (
         "kernel launches",
         "<1.11",
-        "these check torch's own CUDA sources, and are in torch.testing._internal.check_kernel_launches",
+        "check_kernel_launches and the like check torch's own CUDA sources, and are in "
+        "torch.testing._internal.check_kernel_launches",
         {"torch.testing": "check_code_for_cuda_kernel_launches check_cuda_kernel_launches check_kernel_launches"},
     ),
     (
@@ -139,21 +142,22 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
         "torchvision.prototype",
         "<0.23",
-        "what was experimental there is in torchvision.transforms.v2, torchvision.tv_tensors and torchvision.models",
+        "the experiments of torchvision.prototype are in torchvision.transforms.v2, torchvision.tv_tensors and "
+        "torchvision.models",
         {"torchvision": "prototype"},
     ),
     (
         "torchaudio's own",
         "<0.10",
-        "these were torchaudio's own: its checks of arguments, its compiled part, and a switch between two ways to "
-        "read files",
+        "check_input, extension and the like were torchaudio's own: its checks of arguments, its compiled part, and a "
+        "switch between two ways to read files",
         {"torchaudio": "check_input common_utils extension USE_SOUNDFILE_LEGACY_INTERFACE"},
     ),
     (
         "torchaudio.prototype",
         "<2.9",
-        "what was experimental there was removed in 2.9, unless it moved to torchaudio itself: use torchaudio 2.8 with "
-        "torch 2.8",
+        "the experiments of torchaudio.prototype were removed in 2.9, unless it moved to torchaudio itself: use "
+        "torchaudio 2.8 with torch 2.8",
         {
             "torchaudio": "prototype",
             "torchaudio.prototype": "datasets functional models pipelines transforms",
@@ -162,7 +166,8 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
         "mobile optimizers",
         "<2.0",
-        "they are members of torch._C._MobileOptimizerType, for torch.utils.mobile_optimizer.optimize_for_mobile",
+        "CONV_BN_FUSION and the like are members of torch._C._MobileOptimizerType, for "
+        "torch.utils.mobile_optimizer.optimize_for_mobile",
         {
             "torch": "MobileOptimizerType CONV_BN_FUSION FUSE_ADD_RELU HOIST_CONV_PACKED_PARAMS "
             "INSERT_FOLD_PREPACK_OPS REMOVE_DROPOUT",

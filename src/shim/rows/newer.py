@@ -183,7 +183,7 @@ print(pickle.loads(pickle.dumps(torch.inference_mode(False))).mode)
 """,
 )
 def inference_mode(torch: Any) -> Any:
-    """inference_mode came with 1.9: no_grad, and faster."""
+    """inference_mode came with 1.9; on an older torch it is no_grad here, which computes the same, more slowly."""
 
     class InferenceMode(torch.no_grad):  # type: ignore[misc]
         def __new__(cls, mode: Any = True) -> Any:
@@ -283,5 +283,5 @@ print(x.untyped_storage().data_ptr() == x.data_ptr(), x.untyped_storage().nbytes
 """,
 )
 def untyped_storage(self: Any) -> Any:
-    """Tensor.untyped_storage came with 2.0; 1.13 has it in two steps."""
+    """Tensor.untyped_storage came with 2.0; on 1.13 it is tensor.storage().untyped()."""
     return self.storage().untyped()

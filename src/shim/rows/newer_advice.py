@@ -14,8 +14,8 @@ _DTYPES = (
 for _since, _dtypes, _called, _instead in _DTYPES:
     advice(
         _called,
-        f"These dtypes are of torch {_since}: storage and kernels are in its compiled code. Use torch {_since} or "
-        f"newer, or {_instead} with this one.",
+        f"These dtypes came with torch {_since}, and need its compiled kernels. Use torch {_since} or newer, or "
+        f"{_instead} with this one.",
         rf"module 'torch' has no attribute '(?:{_dtypes})'",
         works=f">={_since}",
     )
@@ -23,7 +23,7 @@ for _since, _dtypes, _called, _instead in _DTYPES:
 advice(
     "DTensor",
     "torch.distributed.tensor has DTensor since 2.5 (torch.distributed._tensor from 2.0 on), and "
-    "torch.distributed.device_mesh is of 2.2. Use that release or a newer one.",
+    "torch.distributed.device_mesh came with 2.2. Use that release or a newer one.",
     (
         r"cannot import name '(?:DTensor|Partial|Replicate|Shard|distribute_\w+)' from 'torch\.distributed\.tensor'",
         r"No module named 'torch\.distributed\.(?:tensor|_tensor|device_mesh)'",
@@ -47,9 +47,9 @@ _CAME_WITH: dict[str, dict[str, tuple[str, ...]]] = {
 
 for _since, _modules in _CAME_WITH.items():
     advice(
-        f"of {_since}",
-        f"That name came with torch {_since}, and no stand-in is known that does what it does. Use torch {_since} or "
-        "newer, or a release of the library that asks for it from before that.",
+        f"names of {_since}",
+        f"{', '.join(name for names in _modules.values() for name in names)} came with torch {_since}, and no patch "
+        f"replaces them. Use torch {_since} or newer, or an older release of the library that imports them.",
         tuple(
             pattern.format(module.replace(".", r"\."), "|".join(names))
             for module, names in _modules.items()

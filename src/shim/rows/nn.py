@@ -241,7 +241,7 @@ def gaussian_nll_loss(
     original: Any, input: Any, target: Any, var: Any, *args: Any, reduction: str = "mean", **kwargs: Any
 ) -> Any:
     """gaussian_nll_loss added up the losses of each sample in 1.8."""
-    # https://github.com/pytorch/pytorch/blob/v1.8.1/torch/nn/functional.py#L2668
+    # https://github.com/pytorch/pytorch/blob/v1.8.1/torch/nn/functional.py#L2533
     if args or reduction not in ("none", "mean", "sum"):  # a call of another release, or an error of torch's
         return original(input, target, var, *args, reduction=reduction, **kwargs)
     rows = (each.reshape(len(input), -1) for each in (input, target, var))
@@ -303,7 +303,7 @@ def sorted_by_name(original: Any, held: Any, modules: Any) -> None:
 
 
 class _Given:
-    """An attribute with a default value. Objects that have set it themselves pay nothing for it."""
+    """An attribute with a default value. Objects that have set it are read as fast as without it."""
 
     def __init__(self, name: str, make: Any) -> None:
         self._name, self._make = name, make
@@ -332,7 +332,7 @@ for _name, (_since, _make) in _SINCE.items():
         None,
         {
             "called": f"Module.{_name}",
-            "reason": f"a module that {_since} did not make, or did not unpickle, has no {_name}",
+            "reason": f"Module.__init__ sets {_name} since {_since}; a module that an older release pickled has none",
             "works": f"<{_since}",
             "says": rf"'\w+' object has no attribute '{_name}'",
             "example": f"""

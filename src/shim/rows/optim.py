@@ -49,7 +49,7 @@ def numbers(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], 
 
 
 def _like(name: str, default: Any) -> Any:
-    """Return a number like the option: lr had no default once, and may be a tensor; that of max_eval is None."""
+    """Return a number of the option's type: its default, or one for lr, which may have none, and for max_eval."""
     return {"lr": 0.0, "max_eval": 0}.get(name, default)
 
 

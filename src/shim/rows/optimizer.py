@@ -78,7 +78,7 @@ print(len(optimizer.param_groups), not p.grad)
 """,
 )
 def defaults_of_its_own(original: Any) -> Any:
-    """An optimizer that never calls super().__init__ has no defaults, which zero_grad has asked for since 1.11."""
+    """An optimizer that never calls super().__init__ has no defaults, which zero_grad reads since 1.11."""
 
     # https://github.com/pytorch/pytorch/blob/v1.11.0/torch/optim/optimizer.py#L204
     def with_defaults(*args: Any, **kwargs: Any) -> None:

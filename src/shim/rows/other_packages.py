@@ -1,4 +1,4 @@
-"""Names and arguments that SciPy and librosa removed. Their changes are no matter of torch, so this is advice."""
+"""Names and arguments that SciPy and librosa removed. They do not depend on the release of torch, so this is advice."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def _lacks(
         None,
         {
             "called": called or f"pickled.{names[0]}",
-            "reason": f"a {names[0]} that an older release has pickled has no {' and no '.join(meaning)}",
+            "reason": f"objects of {names[0]} that an older release pickled have no {' and no '.join(meaning)}",
             "works": works,
             "says": (
                 ()
@@ -76,7 +76,7 @@ def _slow_path(state: dict[str, Any]) -> int:
 
 
 def _repeated_twice(state: dict[str, Any]) -> tuple[int, ...]:
-    """Return the padding of a convolution. A circular one of 1.4 padded half on each side, and nothing for 1 and 0."""
+    """Return the padding of a convolution. For a circular one, 1.4 divided it between both sides."""
     # https://github.com/pytorch/pytorch/blob/v1.4.0/torch/nn/modules/conv.py#L335
     circular = state.get("padding_mode") == "circular"
     both: list[int] = []

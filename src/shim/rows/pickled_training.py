@@ -81,7 +81,7 @@ def _lacks(
         None,
         {
             "called": called or f"pickled.{names[0]}",
-            "reason": f"a {names[0]} that another release has pickled has no {' and no '.join(meaning)}",
+            "reason": f"objects of {names[0]} that another release pickled have no {' and no '.join(meaning)}",
             "works": works,
             "says": rf"'({whose})' object has no attribute '({'|'.join(meaning)})'",
             "example": _UNPICKLED + example,
@@ -184,7 +184,7 @@ print(transform(torch.ones(2)), transform.log_abs_det_jacobian(torch.ones(2), to
 def _two_phases(self: Any, state: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the phases of a OneCycleLR of 1.7, which had these two, and no third one.
 
-    https://github.com/pytorch/pytorch/blob/v1.7.1/torch/optim/lr_scheduler.py#L1230
+    https://github.com/pytorch/pytorch/blob/v1.7.1/torch/optim/lr_scheduler.py#L1176
     """
     names = ("end_step", "start_lr", "end_lr", "start_momentum", "end_momentum")
     phases = (
@@ -265,9 +265,9 @@ def _cyclic(cls: Any) -> Any:
 
     Up to 1.12 it has an attribute ``scale_fn``. Since 1.13 it has a method of this name, ``_scale_fn_custom``, and
     ``_scale_fn_ref``, which is a weak reference up to 2.0:
-    https://github.com/pytorch/pytorch/blob/v1.12.1/torch/optim/lr_scheduler.py#L1150
-    https://github.com/pytorch/pytorch/blob/v1.13.1/torch/optim/lr_scheduler.py#L1216
-    https://github.com/pytorch/pytorch/blob/v2.1.2/torch/optim/lr_scheduler.py#L1250
+    https://github.com/pytorch/pytorch/blob/v1.12.1/torch/optim/lr_scheduler.py#L1136
+    https://github.com/pytorch/pytorch/blob/v1.13.1/torch/optim/lr_scheduler.py#L1217
+    https://github.com/pytorch/pytorch/blob/v2.1.2/torch/optim/lr_scheduler.py#L1234
     """
 
     def fill(self: Any, state: dict[str, Any]) -> dict[str, Any]:

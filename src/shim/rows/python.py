@@ -59,7 +59,7 @@ except ValueError:
 """,
 )
 def argspec() -> dict[str, Any]:
-    """inspect.getargspec left Python with 3.11; getfullargspec also returns keyword-only arguments and annotations."""
+    """Python 3.11 removed inspect.getargspec; getfullargspec also returns keyword-only arguments and annotations."""
     import inspect
     from collections import namedtuple
 
@@ -191,7 +191,7 @@ def without_encoding(original: Any, *args: Any, **kwargs: Any) -> Any:
 
 advice(
     "distutils",
-    "distutils left Python with 3.12. Install setuptools, which brings one, or write packaging.version.parse for "
+    "Python 3.12 removed distutils. Install setuptools, which brings one, or write packaging.version.parse for "
     "LooseVersion and shutil.copytree for copy_tree.",
     (r"No module named 'distutils(\.\w+)*'", r"module 'distutils' has no attribute '\w+'(?<!'version')"),
     works="<3.12",
@@ -199,7 +199,7 @@ advice(
 )
 advice(
     "imp",
-    "The module imp left Python with 3.12: write importlib.util.spec_from_file_location and module_from_spec for "
+    "Python 3.12 removed the module imp: write importlib.util.spec_from_file_location and module_from_spec for "
     "imp.load_source, importlib.reload for imp.reload; or use Python 3.11.",
     r"No module named 'imp'",
     works="<3.12",

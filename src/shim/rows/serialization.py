@@ -66,7 +66,7 @@ advice(
 )
 advice(
     "numpy._core",
-    "The file was written with NumPy 2, whose modules have new names. Install numpy>=1.26, which knows both.",
+    "The file was written with NumPy 2, whose modules have new names. Install numpy>=1.26, which reads both.",
     r"No module named 'numpy\._core'",
     works=">=1.26",
     of="numpy",
@@ -200,7 +200,7 @@ for coalesced in (True, False):
 """,
 )
 def rebuild_sparse(original: Any, layout: Any, data: Any) -> Any:
-    """A file of torch 2.1 or newer says of each sparse tensor whether it is coalesced."""
+    """torch.save stores since 2.1 whether a sparse tensor is coalesced, which an older torch.load cannot read."""
     import torch
 
     if layout != torch.sparse_coo or len(data) != 4:

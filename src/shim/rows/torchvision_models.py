@@ -94,7 +94,7 @@ print(ConvBNReLU(2, 2)[2], layer[0].padding, layer[2], sorted(layer.state_dict()
 """,
 )
 def mobilenetv2() -> dict[str, Any]:
-    """ConvBNReLU and ConvBNActivation became Conv2dNormActivation, with other arguments, and left in 0.14."""
+    """ConvBNReLU and ConvBNActivation became Conv2dNormActivation, with other arguments, and were removed in 0.14."""
     made = _conv_bn("ConvBNReLU", "torchvision.models.mobilenetv2")
     return {"ConvBNReLU": made, "ConvBNActivation": made}
 

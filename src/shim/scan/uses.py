@@ -1,8 +1,9 @@
 """Which names of torch, torchvision, torchaudio, NumPy, Pillow and the standard library a Python source uses.
 
 A name counts if an import of the same file says that it belongs to one of these packages. Of the standard library,
-the modules count of which the table of breakages gives names back. A use behind a check
-(``try`` with ``except ImportError``, ``hasattr``, a comparison of versions) is marked: the program does without it.
+only the modules in ``import_hook.OF_PYTHON`` count, in which the table of breakages restores names. A use behind a
+check (``try`` with ``except ImportError``, ``hasattr``, a comparison of versions) is marked: the program can run
+without it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Iterator, NamedTuple, Sequence
 
 from ..import_hook import OF_PYTHON
 
-#: The packages whose names are judged, and what each is installed as.
+#: The packages whose names are checked, and what each is installed as.
 PACKAGES = {
     "torch": "torch",
     "torchvision": "torchvision",
@@ -21,7 +22,7 @@ PACKAGES = {
     "numpy": "numpy",
     "PIL": "pillow",
 }
-#: What begins the names that are judged.
+#: The first parts of the names that are checked.
 JUDGED = frozenset((*PACKAGES, *OF_PYTHON))
 #: Words of conditions and decorators with which a program checks whether a name is there.
 ASKS = re.compile(
@@ -41,7 +42,7 @@ class Use(NamedTuple):
     name: str
     #: The argument; empty if the name itself is used.
     argument: str = ""
-    #: How the name is used: ``import``, ``attribute`` or ``call``.
+    #: How the name is used: ``import``, ``from``, ``attribute`` or ``call``.
     how: str = "attribute"
     #: The program checks first whether the name is there.
     asked: bool = False
@@ -69,10 +70,10 @@ class _Reader:
 
     def __init__(self, text: str) -> None:
         self.found: list[Use] = []
-        #: Names that the source itself puts into torch.
+        #: Names that the source itself sets in these packages.
         self.made: set[str] = set()
         self._lines = re.split(r"\r\n?|\n", text)
-        #: From the innermost scope to the outermost: name -> full name in torch; None for any other object.
+        #: From the innermost scope to the outermost: name -> full name in a package; None for any other object.
         self._scopes: list[dict[str, str | None]] = [{}]
         self._asked = 0
         #: Variables that hold the result of a check.
