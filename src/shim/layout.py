@@ -114,7 +114,7 @@ def _says_another_signature(function: Any) -> bool:
     https://github.com/python/cpython/blob/v3.12.1/Lib/functools.py#L390 and
     https://github.com/python/cpython/blob/v3.13.0/Lib/functools.py#L399
     """
-    return any(hasattr(function, name) for name in ("__signature__", "_partialmethod", "__partialmethod__"))
+    return bool([name for name in ("__signature__", "_partialmethod", "__partialmethod__") if hasattr(function, name)])
 
 
 def _bound_later(function: Any) -> Any:
@@ -199,4 +199,4 @@ def _function(value: Any) -> Any:
 def _checks_weight_decay(modules: dict[str, ModuleType]) -> bool:
     """Tell whether Adam refuses a bad weight_decay: the message is among the constants of its constructor."""
     code = inspect.unwrap(modules["torch.optim"].Adam.__init__).__code__
-    return any(isinstance(constant, str) and "weight_decay" in constant for constant in code.co_consts)
+    return "weight_decay" in " ".join([constant for constant in code.co_consts if isinstance(constant, str)])

@@ -143,7 +143,7 @@ class Registry:
         return {
             module
             for module, names in self._touching.items()
-            if any(name not in self._outcomes or self._outcomes[name].state not in FINAL for name in names)
+            if [name for name in names if name not in self._outcomes or self._outcomes[name].state not in FINAL]
         }
 
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -172,9 +172,10 @@ class Registry:
         for name in list(self._patches) if names is None else names:
             changes += self._apply_one(self._patches[name], layout, choice)
         swaps = [change for change in changes if change.swap]
-        # Only modules that were imported after `arriving` can hold its objects.
-        inside = all(f"{change.target.module}.".startswith(arriving + ".") for change in swaps)
-        replace.everywhere(((change.old, change.new) for change in swaps), arriving if inside else "")
+        # Only modules that were imported after `arriving` can hold its objects. Lists, here and in target_kinds: a
+        # generator that any() or all() leaves early swallows the Ctrl-C that comes while it is closed.
+        outside = [change for change in swaps if not f"{change.target.module}.".startswith(arriving + ".")]
+        replace.everywhere([(change.old, change.new) for change in swaps], "" if outside else arriving)
 
     def touching(self, module: str) -> list[str]:
         """Return the names of the patches that touch a module."""
@@ -356,6 +357,6 @@ def _some(names: list[str]) -> list[str]:
 
 def _missing(wanted: tuple[Target, ...]) -> str:
     modules = sorted({target.module for target in wanted})
-    if any(name in sys.modules for name in modules):
+    if not sys.modules.keys().isdisjoint(modules):
         return f"{wanted[0].path} does not exist in the installed release"
     return f"{modules[0]} is not imported" + (f", nor are {len(modules) - 1} more" if modules[1:] else "")

@@ -54,7 +54,8 @@ class Kind:
 
     def is_done(self, target: Target, found: tuple[Any, Any], changes: list[Change]) -> bool:
         """Tell whether this place is patched already."""
-        return any(found[0] is change.owner and target.attribute == change.target.attribute for change in changes)
+        done = [(id(change.owner), change.target.attribute) for change in changes]
+        return (id(found[0]), target.attribute) in done
 
     def change(
         self, target: Target, found: tuple[Any, Any], switch: guards.PatchSwitch, layout: Any, undos: Undos
@@ -76,7 +77,7 @@ class Guard(Kind):
 
     def is_done(self, target: Target, found: tuple[Any, Any], changes: list[Change]) -> bool:
         """Tell whether the class is guarded already, through this path or an alias."""
-        return any(found[1] is change.old for change in changes)
+        return id(found[1]) in [id(change.old) for change in changes]
 
     def change(
         self, target: Target, found: tuple[Any, Any], switch: guards.PatchSwitch, layout: Any, undos: Undos
@@ -95,8 +96,9 @@ class Functional(Kind):
         value = found[1]
         if guards.is_dispatcher(value):
             return True
+        done = [id(each) for change in changes for each in (change.new, change.old)]
         while value is not None:
-            if any(value is change.new or value is change.old for change in changes):
+            if id(value) in done:
                 return True
             value = vars(value).get("__wrapped__") if hasattr(value, "__dict__") else None
         return False
@@ -204,7 +206,7 @@ class Names(Kind):
 
     def is_done(self, target: Target, found: tuple[Any, Any], changes: list[Change]) -> bool:
         """Tell whether the module has been given the names already."""
-        return any(target.path == change.target.path for change in changes)
+        return target.path in [change.target.path for change in changes]
 
     def change(
         self, target: Target, found: tuple[Any, Any], switch: guards.PatchSwitch, layout: Any, undos: Undos

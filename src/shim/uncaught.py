@@ -58,9 +58,10 @@ def _watch_worker(_: object = None) -> None:
 def _watch_lines(code: CodeType) -> None:
     """Call ``_at_worker_exit`` at the first line of a function that runs while an exception is being handled."""
     monitoring: Any = sys.monitoring  # type: ignore[attr-defined, unused-ignore]
-    tool = next((number for number in (4, 3) if monitoring.get_tool(number) is None), None)
-    if tool is None:
+    free = [number for number in (4, 3) if monitoring.get_tool(number) is None]
+    if not free:
         return
+    tool = free[0]
 
     def line(code: CodeType, number: int) -> None:
         if _worker_exception() is not None and monitoring.get_tool(tool) == "shim":
