@@ -57,7 +57,9 @@ def test_a_file_of_rows_is_imported_only_if_one_of_its_rows_may_be_applied(pytho
     # Any other row is applied now, or waits for the import of its module.
     due = {outcome.patch for outcome in outcomes if outcome.state not in (*FINAL, "advice")}
     needed = {family for family, inside in rows.by_family().items() for row in inside if row.name in due}
-    assert _files_of_rows(modules) == needed
+    # Another file may use what moved.py holds.
+    assert _files_of_rows(modules) - {"moved"} == needed - {"moved"}
+    assert "moved" in _files_of_rows(modules) or "moved" not in needed
 
 
 @pytest.mark.parametrize(
