@@ -1,9 +1,8 @@
 """``doctor --explain``: which patch fixes an error, found by its message, and how the patch is turned on.
 
 A message is answered only if a patch is known to fix the error, or advice is known. A message that other code raises,
-too, such as
-``'<=' not supported between instances of 'float' and 'NoneType'``, is answered with a condition. If the traceback is
-given, it decides whether the condition holds.
+too, such as ``'<=' not supported between instances of 'float' and 'NoneType'``, is answered with a condition. If the
+traceback is given, it decides whether the condition holds.
 """
 
 from __future__ import annotations

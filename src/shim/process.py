@@ -97,7 +97,7 @@ def release_written_for() -> Release | None:
 
 def is_known(name: str) -> bool:
     """Tell whether there is a patch or a row of this name, or a family of rows."""
-    return name in REGISTRY or any(f"{known}.".startswith(f"{name}.") for known in _names_of_rows())
+    return name in REGISTRY or bool([known for known in _names_of_rows() if f"{known}.".startswith(f"{name}.")])
 
 
 def known_names() -> str:

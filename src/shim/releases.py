@@ -8,6 +8,7 @@ A pre-release has the features of the release that it precedes: NVIDIA's ``2.0.0
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from .record import Record
 
@@ -55,6 +56,7 @@ def release(text: object, package: str = "") -> Release:
     return Release(str(text), (major, minor, patch))
 
 
+@lru_cache(maxsize=None)  # --for asks for each row whenever a module arrives
 def is_in(numbers: tuple[int, ...], specifier: str) -> bool:
     """Tell whether a release matches ``specifier``: ``"<2.0"``, ``">=1.1,<1.8"``, ``"==1.12.0"``.
 

@@ -93,11 +93,10 @@ def _parts(value: Any) -> list[Any] | None:
     """Return the items of a sequence, or of the text of one: ``"(0.9, 0.999)"``, ``"[0.9,0.999]"``, ``"0.9,0.999"``."""
     if isinstance(value, str):
         text = re.fullmatch(r"\s*(?:\((.*)\)|\[(.*)\]|([^()\[\]]*,[^()\[\]]*))\s*", value)
-        return (
-            [part.strip(" \t\n'\"") for part in "".join(filter(None, text.groups())).rstrip(", ").split(",")]
-            if text
-            else None
-        )
+        if text is None:
+            return None
+        inside = "".join(filter(None, text.groups())).rstrip(", ")
+        return [part.strip(" \t\n'\"") for part in inside.split(",")]
     if not isinstance(value, Sequence) or isinstance(value, (bytes, bytearray, range)):
         return None
     try:
@@ -190,9 +189,10 @@ def betas(original: Any, self: Any, params: Any, *args: Any, **kwargs: Any) -> N
 
 
 def _all_floats(betas: Any) -> Any:
-    if isinstance(betas, (tuple, list)) and all(isinstance(beta, Real) for beta in betas):
-        return tuple(beta if isinstance(beta, float) else float(beta) for beta in betas)
-    return betas
+    """Return betas with floats in place of other numbers; the same object if torch accepts it, or if it has strings."""
+    if not isinstance(betas, (tuple, list)) or str in map(type, betas):
+        return betas
+    return _all_meant(betas, list(betas), tuple, taken=Sequence, floats=True)
 
 
 def steps_on_the_cpu(
