@@ -67,7 +67,8 @@ for name in sorted(before.keys() | after.keys()):
 
 
 def test_without_a_release_the_names_are_those_without_shim(python):
-    paths = [target.path for row in rows.load() for target in row.targets]
+    # Without the door there is no shim, unless it is installed.
+    paths = [each.path for row in rows.load() for each in row.targets if not each.module.startswith("shim.")]
     code = """
 import sys, operator, importlib
 for path in sys.argv[1].split(","):
