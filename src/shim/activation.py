@@ -81,7 +81,8 @@ def deactivate() -> None:
         import_hook.disarm()
         REGISTRY.restore()
         if PROCESS.active and "torch._dynamo" in sys.modules and probe().compiled_reads_closures:
-            # Code that was compiled with guards raises an error without them.
+            # Code that was compiled with guards raises an error without them, because it looks into their closures:
+            # https://github.com/pytorch/pytorch/blob/v2.3.1/torch/_dynamo/variables/functions.py#L229
             sys.modules["torch._dynamo"].reset()
         if PROCESS.rows:
             REGISTRY.remove(PROCESS.rows)

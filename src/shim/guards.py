@@ -70,6 +70,7 @@ def innermost(function: Any) -> Any:
     """Return the function inside the wrappers of torch, functools and shim. The program's own wrappers are kept."""
     while True:
         # A list: a generator that is left early swallows the Ctrl-C that comes while it is closed.
+        # See __del__ in https://peps.python.org/pep-0342/
         inner = next(filter(None, [getattr(function, name, None) for name in _INSIDE]), None)
         if inner is None or not (_of_torch_or_ours(function) or _package(function) == "functools"):
             return function
@@ -112,6 +113,7 @@ def constructor(cls: type, switch: PatchSwitch, layout: Layout, undos: Undos) ->
     _check_method(cls, "__init__", original)
     # A constructor that accepts None (torch up to 1.4, other packages) may be called by a subclass in which None has a
     # meaning. If it refuses None, no subclass can call it with None and go on, so the guard may act for all of them.
+    # Since 1.5: https://github.com/pytorch/pytorch/blob/v1.5.1/torch/optim/adam.py#L40
     refuses = layout.constructors_check and _of_torch_or_ours(original)
 
     def value(optimizer: Any) -> float | None:

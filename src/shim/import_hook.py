@@ -34,7 +34,8 @@ BESIDE_TORCH = ("numpy", "PIL", "torchvision", "torchaudio")
 #: they lack is looked up.
 OF_PYTHON = ("base64", "collections", "fractions", "inspect", "time")
 
-#: The awaited modules that are being executed. With importlib.util.LazyLoader, the spec of a module does not tell.
+#: The awaited modules that are being executed. With importlib.util.LazyLoader, the spec of a module does not tell:
+#: https://github.com/python/cpython/blob/v3.11.7/Lib/importlib/util.py#L247
 RUNNING: "Set[str]" = set()
 #: The awaited modules that have been executed and are being patched. The import system still treats them as unfinished.
 ARRIVING: "Set[str]" = set()
@@ -140,7 +141,8 @@ def _answer_for(module: "ModuleType") -> "None":
             return vars(module)[attribute]
         raise AttributeError("module %r has no attribute %r" % (name, attribute))
 
-    # Up to Python 3.9 collections has a __getattr__ of its own, which still finds the names.
+    # Up to Python 3.9 collections has a __getattr__ of its own, which still finds the names:
+    # https://github.com/python/cpython/blob/v3.9.18/Lib/collections/__init__.py#L55
     vars(module).setdefault("__getattr__", missing)
 
 

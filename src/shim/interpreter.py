@@ -92,7 +92,8 @@ def is_this_interpreter(python: "str") -> "bool":
 def own_options() -> "List[str]":
     """Return the interpreter options that this process was started with. The job is started with the same ones.
 
-    An installer may have written -E, -I, -P or -s into the first line of the command ``shim``. These are left out.
+    An installer may have written -E, -I, -P or -s into the first line of the command ``shim``. These are left out. One
+    is that of PEX: https://github.com/pex-tool/pex/blob/v2.100.7/pex/venv/installer.py#L202
     """
     launcher = os.path.basename(sys.argv[0] if sys.argv else "") == "shim"
     orig_argv = getattr(sys, "orig_argv", None)

@@ -45,6 +45,8 @@ _OURS = {"--for": True, "--check": True, "--fix": False, "--value": True, "--add
 #: Long options whose value is the next word, of the interpreter and of ``run``.
 _WITH_VALUE = (*WITH_VALUE, *(name for name in _OURS if _OURS[name]))
 #: The files by which an environment of pipx or `uv tool` is recognized. They make one for a single command.
+#: https://github.com/pypa/pipx/blob/1.16.7/src/pipx/pipx_metadata_file.py#L18 and
+#: https://github.com/astral-sh/uv/blob/0.12.5/crates/uv-tool/src/lib.rs#L194
 _MADE_FOR_ONE_COMMAND = ("pipx_metadata.json", "uv-receipt.toml")
 #: A program for any Python that prints whether its process is armed.
 IS_ARMED = "import sys; print(any(hasattr(finder, '_shim') for finder in sys.meta_path))"
@@ -231,7 +233,9 @@ def _is_for_python(path: "str") -> "bool":
 
 
 def _refuse_a_pex(path: "List[str]") -> "None":
-    """Refuse a PEX file or directory, which starts Python a second time, with -E.
+    """Refuse a PEX file or directory, which starts Python a second time, with -E or -I, which includes it.
+
+    https://github.com/pex-tool/pex/blob/v2.100.7/pex/pex_boot.py#L200
 
     Raises:
         RefusalError: if the path is one.

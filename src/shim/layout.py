@@ -180,7 +180,10 @@ def _callees(held: list[tuple[Any, list[str]]], member: Callable[[Any], Any]) ->
 
 
 def _defined_in(value: Any) -> str:
-    """Return the module that defines ``value``, also where torch has changed its ``__module__``."""
+    """Return the module that defines ``value``, also where torch has changed its ``__module__``.
+
+    https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/__init__.py#L31
+    """
     function = inspect.unwrap(vars(value)["__init__"] if inspect.isclass(value) else value)
     return str(getattr(function, "__globals__", {}).get("__name__", value.__module__))
 

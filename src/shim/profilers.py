@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 #: Tools that run a program in their own process, and take ``-m shim run train.py`` where they take ``train.py``.
 TOOLS = ("cProfile", "profile", "pdb", "coverage", "viztracer", "pyinstrument", "kernprof", "debugpy")
 #: Tools that run a program in their own process, but cannot be started again: they do not overwrite their output file.
+#: https://github.com/bloomberg/memray/blob/v1.20.0/src/memray/_memray/sink.cpp#L143
 ONCE = ("memray",)
 #: Tools that watch a process from outside, and lose it when the job replaces it.
 OUTSIDE = ("py-spy",)

@@ -23,6 +23,7 @@ TORCH = {
 
 
 #: What torch 2.0 was called before it was released: ``1.14.0a0+44dac51c.nv23.01`` in NVIDIA's containers.
+#: https://github.com/pytorch/xla/pull/4392
 BEFORE_2_0 = (1, 14)
 
 

@@ -289,7 +289,7 @@ class Around(Kind):
         original = held.__func__ if isinstance(held, (staticmethod, classmethod)) else held
         around = functools.wraps(original)(self.new(target.how, original))
         # pickle finds a function by its module and its name. Those of torch.clamp itself lead to an object in torch._C,
-        # which is not this one.
+        # which is not this one: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/__init__.py#L2212
         around.__module__, around.__qualname__ = target.path.split(":")
         if isinstance(original, FunctionType):
             show_parameters(original, around)

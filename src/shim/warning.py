@@ -140,7 +140,11 @@ def _warn(message: str, key: tuple[str, str, str], level: int, frame: FrameType)
 
 
 def _action(message: str, frame: FrameType) -> str:
-    """Return the action of the first filter that matches, as ``warnings.warn`` finds it."""
+    """Return the action of the first filter that matches, as ``warnings.warn`` finds it.
+
+    https://github.com/python/cpython/blob/v3.11.7/Lib/warnings.py#L351 and, since 3.14, the filters of
+    https://github.com/python/cpython/blob/007650ba0eff0fda3c2e86633b7d2b5608f176ae/Lib/_py_warnings.py#L111
+    """
     actual = (message, module_name(frame.f_globals, "<string>"))
     filters = warnings._get_filters() if hasattr(warnings, "_get_filters") else warnings.filters  # 3.14: per context
     for action, text, category, name, line in filters:

@@ -40,7 +40,7 @@ _dispatch_modes: Callable[[], int] = getattr(torch._C, "_len_torch_dispatch_stac
 def _redirections() -> Callable[[], int]:
     """Return a function that tells whether this thread's operations are traced, or transformed as by vmap.
 
-    The keys: https://github.com/pytorch/pytorch/blob/v2.13.0/c10/core/DispatchKey.h#L241
+    The keys: https://github.com/pytorch/pytorch/blob/v2.13.0/c10/core/DispatchKey.h#L240
     """
     names = ("FuncTorchDynamicLayerFrontMode", "Functionalize", "Tracer", "PreDispatch")
     parse: Any = getattr(torch._C, "_dispatch_key_parse", str)  # a call with the name would parse it each time
@@ -181,7 +181,7 @@ def _is_nan(clip: Any) -> bool:
 def _in_dtype(clip: Any, dtype: torch.dtype) -> Any:
     """Return the clip; infinity for a number that the dtype cannot hold, for which torch raises an error.
 
-    https://github.com/pytorch/pytorch/blob/v2.13.0/c10/util/TypeCast.h#L195
+    https://github.com/pytorch/pytorch/blob/v2.13.0/c10/util/TypeCast.h#L194
     """
     if not isinstance(clip, (int, float)):
         return clip

@@ -208,6 +208,7 @@ def _constants(values: list[int], device: torch.device) -> Tensor:
     if not torch.cuda.is_current_stream_capturing():
         return _int64(values).pin_memory().to(device, non_blocking=True)
     # A graph would copy from the host's memory again at each replay. It keeps only the arguments of kernels.
+    # https://github.com/pytorch/pytorch/pull/161583
     constants = torch.zeros(len(values), dtype=torch.int64, device=device)
     torch._foreach_add_(constants.unbind(), values)
     return constants

@@ -53,7 +53,8 @@ _is_functional: Callable[[Tensor], bool] = getattr(torch, "_is_functional_tensor
 # The fastest one of each release. Tensor.storage is written in Python in 1.11 and 1.12, and would be slow there:
 # https://github.com/pytorch/pytorch/blob/v1.12.1/torch/_tensor.py#L196
 _storage: Callable[[Tensor], Any] = getattr(Tensor, "untyped_storage", getattr(Tensor, "_storage", Tensor.storage))
-# By its name, because a TorchFunctionMode changes the class of the storage in torch 1.13.
+# By its name, because a TorchFunctionMode changes the class of the storage in torch 1.13: Tensor._storage gives it
+# Tensor.storage to call, https://github.com/pytorch/pytorch/blob/v1.13.1/torch/_tensor.py#L260
 _storage_bytes: Callable[[Any], int] = (
     methodcaller("nbytes")
     if hasattr(_storage(torch.zeros(())), "nbytes")
@@ -79,7 +80,9 @@ def memory_of(columns: Columns) -> tuple[list[list[int]], object] | None:
     for k, column in enumerate(columns):
         if column[0].is_complex() or (_is_negated and any(map(_is_negated, column))):
             return None
-        if _has_names and any(map(_has_names, column)):  # torch cannot tell autograd that these are written
+        # torch cannot tell autograd that these are written: Tensor.transpose_ takes none with names, see
+        # https://github.com/pytorch/pytorch/blob/01a450f208e03b107261837cda6de8ec0779eb81/docs/source/name_inference.rst
+        if _has_names and any(map(_has_names, column)):
             return None
         if _is_inference and k != 1 and any(map(_is_inference, column)):
             return None

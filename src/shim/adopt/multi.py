@@ -145,6 +145,7 @@ def step_lists(lists: Lists, options: Options) -> None:
                 normed_grad.masked_fill_(s == 0, 0.0)
 
         # Two operations where one lerp_ would do: its inf - inf would make an infinite average NaN.
+        # https://github.com/pytorch/pytorch/blob/v2.13.0/aten/src/ATen/native/Lerp.h#L32
         torch._foreach_mul_(exp_avgs_, beta1)
         if masked:
             torch._foreach_mul_(exp_avgs_, started)

@@ -97,7 +97,8 @@ def _find_parallel() -> int | None:
     """
     try:
         return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, ctypes.c_void_p).value
-    except (OSError, AttributeError, TypeError):  # TypeError: Windows, which has no CDLL(None)
+    # TypeError: Windows, which has no CDLL(None): https://github.com/python/cpython/blob/v3.11.7/Lib/ctypes/__init__.py#L366
+    except (OSError, AttributeError, TypeError):
         return None
 
 

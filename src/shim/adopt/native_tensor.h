@@ -132,7 +132,7 @@ static int same_layout(const Tensor *a, const Tensor *b) {
  * place in the cache: first the four cache lines of the TensorImpl, and later (`behind`) what its words 2 to 5 point to,
  * such as the storage and the version counter. Prefetching an invalid address does nothing. Always inlined, because GCC
  * drops calls of functions that only prefetch. The words:
- * https://github.com/pytorch/pytorch/blob/v2.13.0/c10/core/TensorImpl.h#L2876 */
+ * https://github.com/pytorch/pytorch/blob/v2.13.0/c10/core/TensorImpl.h#L2875 */
 INLINE void prefetch_tensor(const char *tensor, const Python *python, int behind) {
     if (!tensor || !has_plain_class(tensor, python))
         return;

@@ -110,6 +110,7 @@ def step_each(lists: Lists, options: Options) -> None:
             normed_grad = normed_grad.masked_fill(started == 0, 0.0)
 
         # Two operations where one lerp_ would do: its inf - inf would make an infinite average NaN.
+        # https://github.com/pytorch/pytorch/blob/v2.13.0/aten/src/ATen/native/Lerp.h#L32
         exp_avg.mul_(beta1)
         if masked:
             exp_avg.masked_fill_(started == 0, 0.0)

@@ -7,15 +7,15 @@ found, LookupError is raised, and native.py inspects the tensors from Python.
 The fields, in torch 2.13:
 
 - ``THPVariable::cdata``, the pointer from the Python object to the TensorImpl:
-  https://github.com/pytorch/pytorch/blob/v2.13.0/torch/csrc/autograd/python_variable.h#L18
+  https://github.com/pytorch/pytorch/blob/v2.13.0/torch/csrc/autograd/python_variable.h#L17
 - ``TensorImpl::storage_``, ``sizes_and_strides_``, ``storage_offset_``, ``data_type_`` and ``key_set_``:
-  https://github.com/pytorch/pytorch/blob/v2.13.0/c10/core/TensorImpl.h#L2876
+  https://github.com/pytorch/pytorch/blob/v2.13.0/c10/core/TensorImpl.h#L2875
 - ``SizesAndStrides``, which holds the number of dimensions, and up to 5 sizes and 5 strides inline:
-  https://github.com/pytorch/pytorch/blob/v2.13.0/c10/core/impl/SizesAndStrides.h#L324
+  https://github.com/pytorch/pytorch/blob/v2.13.0/c10/core/impl/SizesAndStrides.h#L323
 - ``StorageImpl::data_ptr_``, ``size_bytes_`` and ``has_mutable_data_ptr_check_``:
-  https://github.com/pytorch/pytorch/blob/v2.13.0/c10/core/StorageImpl.h#L379
+  https://github.com/pytorch/pytorch/blob/v2.13.0/c10/core/StorageImpl.h#L378
 - ``UniqueVoidPtr::data_`` and ``ctx_``, of which ``data_ptr_`` consists:
-  https://github.com/pytorch/pytorch/blob/v2.13.0/c10/util/UniqueVoidPtr.h#L45
+  https://github.com/pytorch/pytorch/blob/v2.13.0/c10/util/UniqueVoidPtr.h#L44
 - the numbers of the dtypes: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/headeronly/core/ScalarType.h#L110
 """
 
@@ -33,7 +33,7 @@ def dlpack_exchange() -> int:
     """Return the address of ``dltensor_from_py_object_no_sync``, which fills a DLTensor; torch has it since 2.10.
 
     It is the fifth field of ``DLPackExchangeAPI``, after the header (two 32-bit numbers for the version, and a pointer)
-    and three pointers: https://github.com/pytorch/pytorch/blob/v2.13.0/aten/src/ATen/dlpack.h#L602
+    and three pointers: https://github.com/pytorch/pytorch/blob/v2.13.0/aten/src/ATen/dlpack.h#L601
 
     Raises:
         AttributeError, LookupError: there is no exchange, or it is not as expected.
@@ -176,7 +176,7 @@ def version_counter(impl_at: int) -> int | None:
     """Return the address of ``bump_version``, which tells autograd that a tensor was written; None if it is not found.
 
     It takes a reference to a tensor, which is the address of the pointer in the Python object. Visual C++ gives it
-    another name: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/csrc/autograd/variable.h#L173
+    another name: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/csrc/autograd/variable.h#L172
     """
     try:
         bump = ctypes.CDLL(torch._C.__file__)._ZN5torch8autograd4impl12bump_versionERKN2at6TensorE

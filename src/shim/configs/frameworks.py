@@ -1,9 +1,21 @@
 """Where each framework keeps optimizer settings, and what it does with a weight decay that is not a number.
 
 A row of ``HOMES`` describes mappings in which ``weight_decay`` belongs to an optimizer. The first row that fits is
-taken. Sources: nanotron's OptimizerArgs (``weight_decay: float``), DeepSpeed's FusedAdam (used unchecked in the step),
-axolotl's trainer builder (``0.0`` for None), the Trainer's parameter groups, mmengine's DefaultOptimWrapperConstructor
-(``base_wd should not be None``), jsonargparse's refusal of null for a float, Keras' optimizer configs.
+taken. Sources:
+
+- nanotron's OptimizerArgs (``weight_decay: float``):
+  https://github.com/huggingface/nanotron/blob/v0.5/src/nanotron/config/config.py#L285
+- DeepSpeed's FusedAdam (used unchecked in the step):
+  https://github.com/deepspeedai/DeepSpeed/blob/v0.19.5/deepspeed/ops/adam/fused_adam.py#L181
+- axolotl's trainer builder (``0.0`` for None, as the Trainer's default):
+  https://github.com/axolotl-ai-cloud/axolotl/blob/v0.18.0/src/axolotl/core/builders/base.py#L657
+- the Trainer's parameter groups:
+  https://github.com/huggingface/transformers/blob/v5.24.0/src/transformers/trainer.py#L1278
+- mmengine's DefaultOptimWrapperConstructor (``base_wd should not be None``):
+  https://github.com/open-mmlab/mmengine/blob/v0.10.7/mmengine/optim/optimizer/default_constructor.py#L155
+- jsonargparse's refusal of null for a float:
+  https://github.com/mauvilsa/jsonargparse/blob/v4.53.0/jsonargparse/_typehints.py#L1423
+- Keras' optimizer configs: https://github.com/keras-team/keras/blob/v3.15.1/keras/src/optimizers/base_optimizer.py#L953
 """
 
 from __future__ import annotations

@@ -170,6 +170,7 @@ print(bias.tolist(), bias.grad.tolist(), bias.is_leaf)
 )
 def of_a_leaf(original: Any) -> Any:
     """A view of a parameter could be changed in place up to 1.7, to initialize it; this row turns autograd off."""
+    # https://github.com/pytorch/pytorch/blob/v1.8.1/torch/csrc/autograd/VariableTypeUtils.h#L58
     no_grad = sys.modules["torch"].no_grad
 
     def change(*args: Any, **kwargs: Any) -> Any:
@@ -219,6 +220,7 @@ print([tuple(part.shape) for part in parts], parts[1].requires_grad)
 )
 def views_of_their_own(original: Any) -> Any:
     """Up to 1.8, results of chunk and split could be changed in place under autograd. Here they are separate."""
+    # https://github.com/pytorch/pytorch/pull/58285
     torch: Any = sys.modules["torch"]
 
     def split(*args: Any, **kwargs: Any) -> Any:
@@ -242,6 +244,7 @@ def views_of_their_own(original: Any) -> Any:
 )
 def views_apart(original: Any) -> Any:
     """Up to 1.6, results of chunk and split could be changed in place, unseen by autograd in the whole tensor."""
+    # torch itself went back to this for its own code: https://github.com/pytorch/pytorch/pull/46361
     torch: Any = sys.modules["torch"]
 
     def split(*args: Any, **kwargs: Any) -> Any:

@@ -40,6 +40,7 @@ print(next(iter(DataLoader(Tenfold(range(9), [1, 3, 5]), batch_size=2))).tolist(
 )
 def one_by_one(original: Any, subset: Any, dataset: Any, indices: Any) -> None:
     """A DataLoader took the items of a Subset from __getitem__ up to 2.0. Since 2.1 it takes them from __getitems__."""
+    # https://github.com/pytorch/pytorch/blob/v2.1.2/torch/utils/data/_utils/fetch.py#L48
     cls, base = type(subset), sys.modules["torch.utils.data.dataset"].Subset
     if cls.__getitem__ is base.__getitem__ or cls.__getitems__ is not base.__getitems__:
         original(subset, dataset, indices)

@@ -44,6 +44,7 @@ print([batch.tolist() for batch in DataLoader([1, 2, 3], batch_size=2, num_worke
 )
 def prefetch_factor(original: Any, *args: Any, **kwargs: Any) -> None:
     """DataLoader accepts prefetch_factor=None, its default, since 2.0."""
+    # https://github.com/pytorch/pytorch/blob/v2.0.1/torch/utils/data/dataloader.py#L232
     if kwargs.get("prefetch_factor", 0) is None:
         del kwargs["prefetch_factor"]
     original(*args, **kwargs)
@@ -65,6 +66,7 @@ print([len(part) for part in parts], sorted(value for part in parts for value in
 )
 def random_split(original: Any, dataset: Any, lengths: Any, *args: Any, **kwargs: Any) -> Any:
     """random_split takes fractions since 1.13."""
+    # https://github.com/pytorch/pytorch/blob/v1.13.1/torch/utils/data/dataset.py#L325
     lengths = list(lengths)
     if math.isclose(sum(lengths), 1) and sum(lengths) <= 1:
         for i, fraction in enumerate(lengths):

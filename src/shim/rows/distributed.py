@@ -293,6 +293,7 @@ print(config.run_id, elastic_launch(config, work)(2))
 )
 def launch_config(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
     """LaunchConfig took log_dir, redirects and tee up to 2.2, which logs_specs holds since."""
+    # https://github.com/pytorch/pytorch/blob/v2.3.1/torch/distributed/launcher/api.py#L70
     from torch.distributed.elastic import multiprocessing
 
     logs = {key: kwargs.pop(key) for key in ("log_dir", "redirects", "tee") if key in kwargs}

@@ -27,4 +27,5 @@ print(Uniform(0.0, 1.0).log_prob(torch.tensor(2.0)).item())
 )
 def no_validation(distribution: Any) -> bool:
     """Distributions validate their arguments since 1.8; a NaN there mostly means that the training has diverged."""
+    # https://github.com/pytorch/pytorch/blob/v1.8.1/torch/distributions/distribution.py#L15
     return False

@@ -84,6 +84,7 @@ print(torch.arange(5)[x.div_(2)].tolist(), (torch.tensor([7], dtype=torch.uint8)
 )
 def division(original: Any) -> Any:
     """Division of integers by integers was truncated to an integer up to 1.5, and returns floats since 1.7."""
+    # https://github.com/pytorch/pytorch/blob/v1.6.0/torch/_torch_docs.py#L2016
     torch: Any = sys.modules["torch"]
     written = original.__name__
     name = {"__truediv__": "div", "__itruediv__": "div_", "__idiv__": "div_"}.get(written, written)
@@ -123,6 +124,7 @@ advice(
 )
 def number_by_tensor(original: Any) -> Any:
     """A number divided by an integer tensor was truncated to integers of its dtype up to 1.6."""
+    # https://github.com/pytorch/pytorch/blob/v1.6.0/torch/tensor.py#L402
 
     def divide(tensor: Any, number: Any) -> Any:
         if not _whole(tensor) or not isinstance(number, Number) or isinstance(number, complex) or by_torch():
@@ -148,6 +150,7 @@ print((x // 2).tolist(), (x // torch.tensor(-2)).tolist(), (x // torch.tensor([2
 )
 def floor_divide(original: Any) -> Any:
     """The // of tensors rounded towards zero up to 1.12, and rounds down since."""
+    # https://github.com/pytorch/pytorch/blob/v1.13.1/torch/_torch_docs.py#L4216
     torch: Any = sys.modules["torch"]
     name = original.__name__
     turned_around = name == "__rfloordiv__"
@@ -179,6 +182,7 @@ def floor_divide(original: Any) -> Any:
 )
 def number_by_tensor_cut_off(original: Any) -> Any:
     """The // of a number by an integer tensor returned integers of its dtype up to 1.6."""
+    # https://github.com/pytorch/pytorch/blob/v1.6.0/torch/tensor.py#L428
     return number_by_tensor(original)
 
 
@@ -195,6 +199,7 @@ print(x.tolist(), first.tolist())
 )
 def floor_divide_into_another(original: Any) -> Any:
     """The //= of a tensor made a new tensor up to 1.4, which could be float, and changes the tensor in place since."""
+    # There was no __ifloordiv__, only this: https://github.com/pytorch/pytorch/blob/v1.4.0/torch/tensor.py#L420
     truncated = _truncated()
 
     def divide(tensor: Any, other: Any) -> Any:
@@ -213,6 +218,7 @@ _POWERS = ("torch:pow", "torch:Tensor.pow", "torch:Tensor.pow_", "torch:Tensor._
 )
 def power(original: Any) -> Any:
     """Integers to the power of a float were truncated to integers of their dtype up to 1.5."""
+    # https://github.com/pytorch/pytorch/pull/37098
     Tensor = sys.modules["torch"].Tensor  # noqa: N806
     in_place = original.__name__ == "pow_"
 
@@ -236,6 +242,7 @@ def power(original: Any) -> Any:
 )
 def power_of_a_number(original: Any) -> Any:
     """A float to the power of an integer tensor was itself truncated to an integer first, up to 1.5."""
+    # https://github.com/pytorch/pytorch/blob/v1.5.1/torch/tensor.py#L426
 
     def power(tensor: Any, number: Any) -> Any:
         cut_off = type(number) is float and _whole(tensor) and not by_torch()
@@ -259,6 +266,7 @@ print(x.tolist(), x.fmod_(1.5).tolist())
 )
 def remainder(original: Any) -> Any:
     """The remainder of integers by a float truncated the float to an integer up to 1.7, and is a float since 1.8."""
+    # https://github.com/pytorch/pytorch/issues/47779
 
     def remainder(input: Any, other: Any, **kwargs: Any) -> Any:
         cut_off = type(other) is float and _whole(input) and not by_torch()
@@ -282,6 +290,7 @@ print(x.clone().addcdiv_(2, x, y).tolist(), torch.addcdiv(x.float(), x.float(), 
 )
 def addcdiv(original: Any) -> Any:
     """torch.addcdiv of integer tensors truncated the quotient up to 1.5, and raises an error since."""
+    # https://github.com/pytorch/pytorch/blob/v1.6.0/torch/_torch_docs.py#L303
     truncated = _truncated()
     in_place = original.__name__ == "addcdiv_"
 
@@ -306,6 +315,7 @@ def addcdiv(original: Any) -> Any:
 )
 def full(original: Any, size: Any, fill_value: Any, *args: Any, **kwargs: Any) -> Any:
     """torch.full of an integer or a bool returned floats up to 1.5, and the dtype of the value since 1.7."""
+    # https://github.com/pytorch/pytorch/pull/40364
     says_nothing = not args and "out" not in kwargs and kwargs.get("dtype") is None
     if isinstance(fill_value, int) and says_nothing and not by_torch():
         kwargs["dtype"] = sys.modules["torch"].get_default_dtype()

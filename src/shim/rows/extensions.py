@@ -51,6 +51,7 @@ def _without(flags: Any) -> Any:
 )
 def with_at_check(original: Any, *args: Any, **kwargs: Any) -> Any:
     """The macro AT_CHECK of torch's headers has been TORCH_CHECK since 1.5; an extension is built with it defined."""
+    # https://github.com/pytorch/pytorch/blob/v1.4.0/c10/util/Exception.h#L353
     macros = list(kwargs.get("define_macros") or [])
     if not any(each[0] == "AT_CHECK" for each in macros):
         macros.append(("AT_CHECK", "TORCH_CHECK"))
@@ -65,6 +66,7 @@ def with_at_check(original: Any, *args: Any, **kwargs: Any) -> Any:
 )
 def load_with_at_check(original: Any, *args: Any, **kwargs: Any) -> Any:
     """The macro AT_CHECK is also defined for an extension that the program builds with load or load_inline."""
+    # https://github.com/pytorch/pytorch/blob/v1.4.0/c10/util/Exception.h#L353
     given = inspect.signature(original).bind(*args, **kwargs)
     for flags in ("extra_cflags", "extra_cuda_cflags"):
         given.arguments[flags] = [*(given.arguments.get(flags) or []), "-DAT_CHECK=TORCH_CHECK"]

@@ -134,6 +134,7 @@ print(tuple(y.shape), tuple(x.stft(16, 8, window=torch.ones(16)).shape), round(f
 )
 def stft(original: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
     """torch.stft of a real signal returned pairs of real numbers up to 1.13, unless return_complex was given."""
+    # https://github.com/pytorch/pytorch/blob/v2.0.1/torch/functional.py#L616
     import torch
 
     place = 8  # return_complex, after input
@@ -202,6 +203,7 @@ print(tuple(pairs.detach().istft(16, hop_length=4, window=window).shape))
 )
 def istft(original: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
     """torch.istft took pairs of real numbers up to 1.13, as torch.stft returned them."""
+    # https://github.com/pytorch/pytorch/blob/v2.0.1/torch/functional.py#L686
     import torch
 
     if isinstance(input, torch.Tensor) and not input.is_complex() and input.shape[-1:] == (2,):

@@ -41,6 +41,8 @@ print(y.tolist(), y[0].index_put((mask,), torch.tensor(9.0)).tolist())
 )
 def masked(original: Any) -> Any:
     """masked_fill, masked_scatter, masked_select and x[mask] = y accepted uint8 masks up to 2.0."""
+    # https://github.com/pytorch/pytorch/pull/96594 and
+    # https://github.com/pytorch/pytorch/pull/97999
     uint8 = sys.modules["torch"].uint8
 
     def masked(*args: Any, **kwargs: Any) -> Any:
@@ -87,4 +89,6 @@ print([round(v, 3) for v in layer(x, src_key_padding_mask=padding).flatten().tol
 )
 def attention(original: Any, *args: Any, **kwargs: Any) -> Any:
     """Attention accepted uint8 masks up to 1.12, and as attn_mask up to 1.13."""
+    # https://github.com/pytorch/pytorch/blob/v1.12.1/torch/nn/functional.py#L5099
+    # https://github.com/pytorch/pytorch/blob/v1.13.1/torch/nn/functional.py#L5025
     return original(*map(_bool, args), **{key: _bool(value) for key, value in kwargs.items()})

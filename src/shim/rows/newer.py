@@ -225,6 +225,7 @@ print([tuple(grid.shape) for grid in torch.meshgrid(x, indexing="xy")])
 )
 def meshgrid(original: Any, *tensors: Any, indexing: str = "ij") -> Any:
     """torch.meshgrid takes indexing since 1.10."""
+    # https://github.com/pytorch/pytorch/blob/v1.10.2/torch/functional.py#L337
     if indexing not in ("ij", "xy"):
         raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
     given = list(tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors)
@@ -258,6 +259,7 @@ print(torch.where(condition=here, input=x.detach(), other=torch.zeros(1)).tolist
 )
 def where(original: Any, condition: Any, input: Any = None, other: Any = None, **kwargs: Any) -> Any:
     """torch.where takes numbers, and tensors of two types, since 1.12."""
+    # What 1.11 took: https://github.com/pytorch/pytorch/blob/v1.11.0/torch/_torch_docs.py#L10811
     import torch
 
     if input is None or other is None:

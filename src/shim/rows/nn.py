@@ -187,6 +187,7 @@ print(loss.item(), x.grad.tolist(), torch.nn.NLLLoss(ignore_index=0)(x, torch.te
 )
 def zero_without_targets(original: Any, *args: Any, **kwargs: Any) -> Any:
     """On a CPU, the mean loss of targets that are all ignored was 0 up to 1.10, and is NaN since."""
+    # https://github.com/pytorch/pytorch/issues/70348
     loss = original(*args, **kwargs)
     if _is_recorded():
         return loss

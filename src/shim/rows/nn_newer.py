@@ -29,6 +29,7 @@ except RuntimeError as error:
 )
 def load_state_dict(original: Any, self: Any, state_dict: Any, *args: Any, assign: bool = False, **kwargs: Any) -> Any:
     """load_state_dict takes assign since 2.1: it assigns the tensors, and does not copy their values."""
+    # https://github.com/pytorch/pytorch/blob/v2.1.2/torch/nn/modules/module.py#L2068
     if assign:
         import torch
 

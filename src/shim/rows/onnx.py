@@ -19,6 +19,7 @@ from .row import advice, argument, module, names
 )
 def export(original: Any, *args: Any, **kwargs: Any) -> Any:
     """torch.onnx.export traced the model, without onnxscript, up to 2.8; since 2.9 that needs dynamo=False."""
+    # https://github.com/pytorch/pytorch/blob/v2.9.1/torch/onnx/__init__.py#L72
     kwargs.setdefault("dynamo", False)
     return original(*args, **kwargs)
 
@@ -97,6 +98,7 @@ _NO_LONGER = ("_retain_param_name", "enable_onnx_checker", "example_outputs", "s
 )
 def without_old_arguments(original: Any, *args: Any, **kwargs: Any) -> Any:
     """torch.onnx.export took example_outputs, enable_onnx_checker and other arguments up to 1.10."""
+    # https://github.com/pytorch/pytorch/blob/v1.10.2/torch/onnx/__init__.py#L35
     given = {key: value for key, value in kwargs.items() if key not in (*_NO_LONGER, "use_external_data_format")}
     return original(*args, **given)
 

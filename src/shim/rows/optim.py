@@ -141,6 +141,7 @@ row(
     None,
     {
         "called": "numbers",
+        # https://github.com/yaml/pyyaml/issues/173
         "reason": "YAML 1.1 reads 1e-5 as a string, and configs give betas as strings, lists or ints",
         "works": "",
         "named": True,
@@ -181,6 +182,7 @@ for optimizer in (torch.optim.Adam, torch.optim.AdamW):
 )
 def betas(original: Any, self: Any, params: Any, *args: Any, **kwargs: Any) -> None:
     """Adam and AdamW took ints for betas up to 2.5, (0, 0.9) for example."""
+    # https://github.com/pytorch/pytorch/blob/v2.6.0/torch/optim/adam.py#L71
     if "betas" in kwargs:
         kwargs["betas"] = _all_floats(kwargs["betas"])
     elif len(args) > 1:  # the learning rate is before it
@@ -229,6 +231,7 @@ row(
 
 
 #: The keys that newer releases have added to the groups of torch's optimizers.
+#: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/adam.py#L119
 _ADDED = {"capturable", "decoupled_weight_decay", "differentiable", "foreach", "fused", "maximize"}
 
 
@@ -292,6 +295,7 @@ def _usual_step(cls: type) -> Callable[[Any], Any] | None:
 
 
 def _as_tensor(step: Any) -> Any:
+    # The dtype: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/optimizer.py#L214
     import torch
 
     if type(step) not in (int, float):

@@ -114,6 +114,7 @@ print([round(value, 4) for value in weight.tolist()])
 )
 def fused(original: Any, *args: Any, fused: Any = None, **kwargs: Any) -> None:
     """Adam and AdamW take fused since 2.0; without it they compute the same, more slowly."""
+    # https://github.com/pytorch/pytorch/blob/v2.0.1/torch/optim/adamw.py#L26
     original(*args, **kwargs)
 
 

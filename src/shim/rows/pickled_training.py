@@ -102,6 +102,7 @@ _lacks(
     "DataLoader",
     works="<1.6",
     called="pickled.DataLoader of 1.5",
+    # https://github.com/pytorch/pytorch/blob/v1.6.0/torch/utils/data/dataloader.py#L350
     generator=None,
     example=_LOADED.format("", '"generator"'),
 )
@@ -109,6 +110,7 @@ _lacks(
     "torch.utils.data.dataloader",
     "DataLoader",
     works="<1.7",
+    # https://github.com/pytorch/pytorch/blob/v1.7.1/torch/utils/data/dataloader.py#L409
     persistent_workers=False,
     prefetch_factor=2,  # the default of 1.7, and the constant of older releases
     example=_LOADED.format("", '"persistent_workers", "prefetch_factor"'),
@@ -118,6 +120,7 @@ _lacks(
     "DataLoader",
     works="<1.12",
     called="pickled.DataLoader of 1.11",
+    # https://github.com/pytorch/pytorch/blob/v1.12.1/torch/utils/data/dataloader.py#L638
     pin_memory_device="",
     example=_LOADED.format(", pin_memory=True", '"pin_memory_device"'),
 )
@@ -126,6 +129,7 @@ _lacks(
     "DataLoader",
     works="<2.6",
     called="pickled.DataLoader of 2.5",
+    # https://github.com/pytorch/pytorch/blob/v2.6.0/torch/utils/data/dataloader.py#L1084
     in_order=True,
     example=_LOADED.format(", num_workers=1", '"in_order"'),
 )
@@ -133,6 +137,7 @@ _lacks(
     "torch.utils.data.sampler",
     "RandomSampler SubsetRandomSampler WeightedRandomSampler",
     works="<1.6",
+    # https://github.com/pytorch/pytorch/blob/v1.6.0/torch/utils/data/sampler.py#L110
     generator=None,
     example="""
 from torch.utils.data import RandomSampler, SubsetRandomSampler, WeightedRandomSampler
@@ -151,6 +156,7 @@ _lacks(
     "DistributedSampler",
     works="<1.6",
     called="pickled.DistributedSampler of 1.5",
+    # https://github.com/pytorch/pytorch/blob/v1.6.0/torch/utils/data/distributed.py#L72
     seed=0,
     example=_DISTRIBUTED.format('"seed"'),
 )
@@ -158,6 +164,7 @@ _lacks(
     "torch.utils.data.distributed",
     "DistributedSampler",
     works="<1.7",
+    # https://github.com/pytorch/pytorch/blob/v1.7.1/torch/utils/data/distributed.py#L77
     drop_last=False,
     example=_DISTRIBUTED.format('"drop_last"'),
 )
@@ -169,6 +176,7 @@ _lacks(
     "torch.distributions.transforms",
     "AffineTransform",
     works="<1.8",
+    # https://github.com/pytorch/pytorch/blob/v1.8.1/torch/distributions/transforms.py#L677
     _event_dim=lambda self, state: state["event_dim"],
     example="""
 from torch.distributions import AffineTransform
@@ -201,7 +209,7 @@ def _annealing(self: Any, state: dict[str, Any]) -> Any:
 _lacks(
     "torch.optim.lr_scheduler",
     "LRScheduler _LRScheduler ReduceLROnPlateau",
-    # 1.7 to 2.1 read it in each step.
+    # 1.7 to 2.1 read it in each step: https://github.com/pytorch/pytorch/blob/v1.7.1/torch/optim/lr_scheduler.py#L166
     works="<1.7 || >=2.2",
     verbose=False,
     example=_SCHEDULED + 'print([*rates(unpickled(torch.optim.lr_scheduler.StepLR(optimizer, 2), "verbose"))])\n',
@@ -210,6 +218,7 @@ _lacks(
     "torch.optim.lr_scheduler",
     "OneCycleLR",
     works="<1.8",
+    # https://github.com/pytorch/pytorch/blob/v1.8.1/torch/optim/lr_scheduler.py#L1301
     _schedule_phases=_two_phases,
     example=_SCHEDULED
     + """
@@ -223,6 +232,8 @@ _lacks(
     "OneCycleLR",
     works=">=2.4",
     called="pickled.OneCycleLR of 2.4",
+    # https://github.com/pytorch/pytorch/blob/v2.3.1/torch/optim/lr_scheduler.py#L1793
+    # https://github.com/pytorch/pytorch/blob/v2.4.1/torch/optim/lr_scheduler.py#L2021
     anneal_func=_annealing,
     example=_SCHEDULED
     + """
@@ -236,6 +247,7 @@ _lacks(
     "CyclicLR",
     works="<2.3",
     called="pickled.CyclicLR.use_beta1",
+    # https://github.com/pytorch/pytorch/blob/v2.3.1/torch/optim/lr_scheduler.py#L1375
     use_beta1=False,  # up to 2.2 an optimizer with betas was an error
     example=_SCHEDULED
     + """
@@ -332,6 +344,7 @@ for _called, _works, _says, _example in (
 
 advice(
     "pickled.LBFGS",
+    # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/optimizer.py#L412
     "An LBFGS that is pickled as a whole loses its list of parameters, in every release. Save optimizer.state_dict(), "
     "and load it into a new LBFGS.",
     r"'LBFGS' object has no attribute '_params'",

@@ -185,6 +185,7 @@ print(json.loads('{"a": [1]}', encoding="utf-8"), json.load(io.StringIO("2"), pa
 )
 def without_encoding(original: Any, *args: Any, **kwargs: Any) -> Any:
     """json.loads took the argument encoding, and ignored it, up to Python 3.8."""
+    # https://github.com/python/cpython/blob/v3.8.18/Lib/json/__init__.py#L345
     kwargs.pop("encoding", None)
     return original(*args, **kwargs)
 

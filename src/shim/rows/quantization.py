@@ -70,6 +70,8 @@ print(type(prepare_fx(model, qconfig_dict={"": None}, prepare_custom_config_dict
 )
 def prepare_fx(original: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
     """prepare_fx took no example of the inputs up to 1.12, and called its configurations dictionaries."""
+    # https://github.com/pytorch/pytorch/blob/v1.12.1/torch/ao/quantization/quantize_fx.py#L340
+    # https://github.com/pytorch/pytorch/blob/v1.13.1/torch/ao/quantization/quantize_fx.py#L268
     for was, name in _OF_DICTIONARIES.items():
         if was in kwargs:
             kwargs[name] = kwargs.pop(was)

@@ -36,6 +36,7 @@ print(torch.load(file)["settings"].lr)
 )
 def load(original: Any, *args: Any, weights_only: Any = None, **kwargs: Any) -> Any:
     """torch.load without weights_only loaded any pickle, which can run code, up to 2.5, and loads only data since."""
+    # https://github.com/pytorch/pytorch/blob/v2.6.0/torch/serialization.py#L1378
     return original(*args, weights_only=False if weights_only is None else weights_only, **kwargs)
 
 
@@ -103,6 +104,7 @@ except pickle.UnpicklingError as error:
 )
 def load_weights_only(original: Any, f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
     """torch.load takes weights_only since 1.13."""
+    # https://github.com/pytorch/pytorch/blob/v1.13.1/torch/serialization.py#L658
     if not kwargs.pop("weights_only", None):
         return original(f, map_location, *args, **kwargs)
     if args or kwargs.get("pickle_module"):
@@ -182,6 +184,7 @@ print(torch.load(path, mmap=True), torch.load(path, map_location="cpu", mmap=Non
 )
 def load_mmap(original: Any, *args: Any, mmap: Any = None, **kwargs: Any) -> Any:
     """torch.load takes mmap since 2.1; it saves memory, and the tensors are the same."""
+    # https://github.com/pytorch/pytorch/blob/v2.1.2/torch/serialization.py#L862
     return original(*args, **kwargs)
 
 
@@ -201,6 +204,7 @@ for coalesced in (True, False):
 )
 def rebuild_sparse(original: Any, layout: Any, data: Any) -> Any:
     """torch.save stores since 2.1 whether a sparse tensor is coalesced, which an older torch.load cannot read."""
+    # https://github.com/pytorch/pytorch/blob/v2.1.2/torch/_tensor.py#L336
     import torch
 
     if layout != torch.sparse_coo or len(data) != 4:

@@ -32,6 +32,7 @@ print(torch.clamp_min(grid.int(), 0.5).tolist(), grid.float().clamp(0, 2.5).toli
 )
 def clamp(original: Any) -> Any:
     """torch.clamp of an integer tensor truncated its bounds to integers up to 1.11, and returns floats since."""
+    # https://github.com/pytorch/pytorch/pull/77035
     Tensor = sys.modules["torch"].Tensor  # noqa: N806
 
     def clamp(*args: Any, **kwargs: Any) -> Any:
@@ -72,6 +73,7 @@ print(torch.linspace(start=0, end=99, dtype=torch.float64)[-1], torch.linspace(0
 )
 def without_steps(original: Any, *args: Any, **kwargs: Any) -> Any:
     """The steps of linspace and logspace were 100 if none were given up to 1.10, and must be given since."""
+    # https://github.com/pytorch/pytorch/blob/v1.11.0/torch/_torch_docs.py#L5153
     if len(args) < 3:
         kwargs.setdefault("steps", 100)
     return original(*args, **kwargs)
@@ -96,6 +98,7 @@ print((1 - rest).nonzero().tolist(), x.masked_fill(1.0 - mask, -1.0).tolist(), (
 )
 def one_minus_mask(original: Any, tensor: Any, other: Any, *args: Any, **kwargs: Any) -> Any:
     """A comparison returned uint8 up to 1.1, so that 1 - mask inverted it; with this row it inverts a bool mask."""
+    # https://github.com/pytorch/pytorch/pull/21113
     import torch
 
     whole = isinstance(other, (int, float)) and other == int(other)
@@ -115,6 +118,7 @@ def one_minus_mask(original: Any, tensor: Any, other: Any, *args: Any, **kwargs:
 )
 def zeroth_of_none(original: Any) -> Any:
     """A loss was a tensor of shape [1] up to 0.3; with this row x[0] of a 0-dimensional tensor is x."""
+    # https://github.com/pytorch/pytorch/blob/v2.4.1/aten/src/ATen/TensorIndexing.h#L243
 
     def item(tensor: Any, index: Any) -> Any:
         if type(index) is int and index == 0 and tensor.dim() == 0:

@@ -112,6 +112,7 @@ def complex_norm_of_pairs(transforms: Any) -> Any:
 )
 def spectrogram(original: Any, *args: Any, **kwargs: Any) -> Any:
     """A spectrogram with power=None had complex numbers as pairs of real numbers up to 0.9, without return_complex."""
+    # https://github.com/pytorch/audio/blob/v0.9.1/torchaudio/functional/functional.py#L52
     import torch
 
     asked = kwargs.pop("return_complex", False)
@@ -211,6 +212,7 @@ print(tuple(y.shape), tuple(z.shape))
 )
 def griffinlim(original: Any, *args: Any, **kwargs: Any) -> Any:
     """GriffinLim took the argument normalized up to 0.8, and ignored it."""
+    # https://github.com/pytorch/audio/blob/v0.8.1/torchaudio/functional/functional.py#L123
     kwargs.pop("normalized", None)
     place = _PLACES_OF_NORMALIZED[original.__name__]
     if len(args) > place and isinstance(args[place], bool):
@@ -235,6 +237,7 @@ print([round(each, 3) for each in y.flatten().tolist()])
 )
 def sliding_window_cmn(original: Any, *args: Any, **kwargs: Any) -> Any:
     """The first argument of sliding_window_cmn was called waveform up to 0.8, and is called specgram since."""
+    # https://github.com/pytorch/audio/blob/v0.8.1/torchaudio/functional/functional.py#L878
     if "waveform" in kwargs:
         kwargs["specgram"] = kwargs.pop("waveform")
     return original(*args, **kwargs)
@@ -251,6 +254,7 @@ def sliding_window_cmn(original: Any, *args: Any, **kwargs: Any) -> Any:
 )
 def load(original: Any, filepath: Any, *args: Any, **kwargs: Any) -> Any:
     """torchaudio.load took out, normalization, offset and the other options of SoX up to 0.8."""
+    # https://github.com/pytorch/audio/blob/v0.8.1/torchaudio/backend/sox_backend.py#L20
     import torch
 
     old = ("normalization", "offset", "out", "signalinfo", "encodinginfo", "filetype")

@@ -25,7 +25,8 @@ OPENING = re.compile(r"[ \t]*\(")
 # An expression that is not a constant is represented by so many of its characters.
 SHOWN = 200
 # The parser of Python up to 3.11 takes time quadratic in the length of an f-string. So the letter f is blanked out,
-# which makes it an ordinary string with braces: one that is filled in later.
+# which makes it an ordinary string with braces: one that is filled in later. See fstring_find_expr_location in
+# https://github.com/python/cpython/blob/0220182801292d4b12ee263e2bad67108dec2451/Parser/string_parser.c
 F_STRING = re.compile(r"\b(?:[fF]([rR]?)|([rR])[fF])(?=['\"])")
 # The calls that define an option of a command line.
 OPTIONS = ("add_argument", "add_option", "option", "DEFINE_float")
@@ -50,7 +51,8 @@ def parse(text: str) -> list[Node]:
         line = min(max(error.lineno or 1, 1), len(lines))
         offset = min(lines[line - 1] + max((error.offset or 1) - 1, 0), len(text))
         raise ParseError(f"{error.msg} (read as Python {sys.version_info[0]}.{sys.version_info[1]})", offset) from None
-    except (RecursionError, MemoryError):  # MemoryError: the parser of Python 3.8 on deep nesting
+    # MemoryError: the parsers of Python 3.8 and 3.14 on deep nesting, https://github.com/python/cpython/issues/135028
+    except (RecursionError, MemoryError):
         raise ParseError("nested too deeply") from None
     except ValueError as error:  # null bytes
         raise ParseError(str(error), max(text.find("\0"), 0)) from None
