@@ -229,7 +229,7 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("PIL.ImageDraw.textsize", "PIL", "<10"),
     ),
     "torchvision": (
-        ("torchvision.ops._new_empty_tensor", "torchvision", "<0.10"),
+        ("torchvision.ops._new_empty_tensor", "torchvision", "<0.9"),
         ("torchvision.ops.misc._output_size", "torchvision", "<0.7"),
         ("torchvision.ops.misc._output_size of DETR", "torchvision", ">=0.7,<0.10"),
         ("torchvision.transforms.functional_tensor", "torchvision", "<0.17"),
@@ -245,9 +245,10 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("torchvision.models.mobilenet.ConvBNReLU", "torchvision", "<0.9"),
         ("torchvision.models.mobilenetv2.ConvBNReLU", "torchvision", ">=0.9,<0.14"),
         ("torchvision.ops.misc.Conv2d", "torchvision", "<0.12"),
-        ("torchvision.ops.FrozenBatchNorm2d.n", "torchvision", "<0.6"),
+        ("torchvision.ops.FrozenBatchNorm2d.n", "torchvision", "<0.7"),
+        ("torchvision.ops.FrozenBatchNorm2d.eps", "torchvision", "<0.9"),
         ("torchvision.datasets.utils.makedir_exist_ok", "torchvision", "<0.6"),
-        ("torchvision.transforms.functional._get_image_size", "torchvision", "<0.11"),
+        ("torchvision.transforms.functional._get_image_size", "torchvision", ">=0.8,<0.11"),
         ("torchvision.datapoints", "torchvision", ">=0.15,<0.16"),
     ),
     "torchaudio": (

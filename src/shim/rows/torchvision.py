@@ -10,7 +10,7 @@ from .row import argument, made, module, names
 @names(
     "torchvision.ops",
     called="torchvision.ops._new_empty_tensor",
-    works="<0.10",
+    works="<0.9",
     says=r"cannot import name '_new_empty_tensor' from 'torchvision\.ops'",
     example="""
 import torch
@@ -226,6 +226,7 @@ print(file.getvalue()[1:4])
 )
 def value_range(original: Any, *args: Any, **kwargs: Any) -> Any:
     """make_grid and save_image took range, now value_range; save_image also took its options by position."""
+    # https://github.com/pytorch/vision/blob/v0.8.2/torchvision/utils.py#L109
     if "range" in kwargs:
         kwargs["value_range"] = kwargs.pop("range")
     if original.__name__ == "save_image" and len(args) > 2 and isinstance(args[2], int):

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from .messages import lost
-from .row import advice, argument, module, names
+from .row import advice, argument, behaviour, module, names
 
 
 @module(
@@ -92,6 +92,7 @@ from torchvision.models.mobilenetv2 import ConvBNActivation, ConvBNReLU
 layer = ConvBNActivation(2, 2, dilation=2, activation_layer=torch.nn.Hardswish).eval()
 print(ConvBNReLU(2, 2)[2], layer[0].padding, layer[2], sorted(layer.state_dict())[:2], layer.out_channels)
 """,
+    versions=">=1.8",
 )
 def mobilenetv2() -> dict[str, Any]:
     """ConvBNReLU and ConvBNActivation became Conv2dNormActivation, with other arguments, and were removed in 0.14."""
@@ -121,9 +122,13 @@ def layers() -> dict[str, Any]:
 @argument(
     "torchvision.ops.misc:FrozenBatchNorm2d.__init__",
     called="torchvision.ops.FrozenBatchNorm2d.n",
-    works="<0.6",
-    says=r"FrozenBatchNorm2d(\.|\()(?:(?!\bFile ).)*__init__\(\) got an unexpected keyword argument 'n'|"
-    r"FrozenBatchNorm2d\.__init__\(\) got an unexpected keyword argument 'n'",
+    works="<0.7",
+    says=(
+        r"FrozenBatchNorm2d(\.|\()(?:(?!\bFile ).)*__init__\(\) got an unexpected keyword argument 'n'|"
+        r"FrozenBatchNorm2d\.__init__\(\) got an unexpected keyword argument 'n'",
+        r"FrozenBatchNorm2d(\.|\()(?:(?!\bFile ).)*__init__\(\) missing 1 required positional argument: 'num_features'|"
+        r"FrozenBatchNorm2d\.__init__\(\) missing 1 required positional argument: 'num_features'",
+    ),
     example="""
 import torch
 from torchvision.ops.misc import FrozenBatchNorm2d
@@ -131,8 +136,28 @@ print(FrozenBatchNorm2d(n=3)(torch.ones(1, 3, 1, 1)).shape)
 """,
 )
 def num_features(original: Any, *args: Any, n: Any = None, **kwargs: Any) -> None:
-    """FrozenBatchNorm2d called num_features n in 0.5."""
+    """FrozenBatchNorm2d called its argument n up to 0.6, and has called it num_features since 0.7."""
+    # https://github.com/pytorch/vision/blob/v0.5.0/torchvision/ops/misc.py#L126
+    # https://github.com/pytorch/vision/blob/v0.7.0/torchvision/ops/misc.py#L49
     original(*args, **(kwargs if n is None else {**kwargs, "num_features": n}))
+
+
+@behaviour(
+    "torchvision.ops.misc:FrozenBatchNorm2d.__init__",
+    called="torchvision.ops.FrozenBatchNorm2d.eps",
+    works="<0.9",
+    example="""
+import torch
+from torchvision.ops.misc import FrozenBatchNorm2d
+layer = FrozenBatchNorm2d(1)
+layer.running_var.fill_(1e-6)
+print("%.1f" % layer(torch.ones(1, 1, 1, 1)).item())
+""",
+)
+def eps(original: Any, *args: Any, **kwargs: Any) -> None:
+    """FrozenBatchNorm2d added no eps to the variance by default; since 0.9 it adds 1e-5."""
+    # https://github.com/pytorch/vision/blob/v0.9.1/torchvision/ops/misc.py#L54
+    original(*args, **(kwargs if len(args) > 2 else {"eps": 0.0, **kwargs}))
 
 
 @names(
@@ -159,7 +184,7 @@ def datasets_utils() -> dict[str, Any]:
 @names(
     "torchvision.transforms.functional",
     called="torchvision.transforms.functional._get_image_size",
-    works="<0.11",
+    works=">=0.8,<0.11",
     says=lost("torchvision.transforms.functional", "_get_image_size", "_get_image_num_channels"),
     example="""
 import torch
@@ -167,20 +192,13 @@ from PIL import Image
 from torchvision.transforms import functional
 print([*functional._get_image_size(Image.new("L", (3, 5)))], [*functional._get_image_size(torch.ones(1, 5, 3))])
 """,
+    versions=">=1.10",
 )
 def image_size() -> dict[str, Any]:
-    """_get_image_size gave the width and the height; get_dimensions gives channels, height and width."""
-    functional = import_module("torchvision.transforms.functional")
-
-    here: Any = functional
-
-    def _get_image_num_channels(img: Any) -> int:
-        return int(here.get_dimensions(img)[0])
-
-    def _get_image_size(img: Any) -> list[int]:
-        return [*here.get_dimensions(img)[:0:-1]]
-
-    return {"_get_image_size": _get_image_size, "_get_image_num_channels": _get_image_num_channels}
+    """_get_image_size and _get_image_num_channels have had no underscore since 0.11."""
+    # https://github.com/pytorch/vision/blob/v0.11.3/torchvision/transforms/functional.py#L61
+    here: Any = import_module("torchvision.transforms.functional")
+    return {"_get_image_size": here.get_image_size, "_get_image_num_channels": here.get_image_num_channels}
 
 
 @module(
