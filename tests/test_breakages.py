@@ -77,12 +77,15 @@ def is_wanted(row, door, program, named):
 
 
 @pytest.fixture(scope="module")
-def examples(tmp_path_factory):
+def examples(request, tmp_path_factory):
     """Return a function that runs the example of a row: with or without a door, for a release, with a patch named.
 
-    torch is imported once for all rows of a release, and each example runs in a fork.
+    torch is imported once for all rows of a release, and each example runs in a fork. With -k, only the examples of the
+    chosen tests run.
     """
     driver = Path(__file__).with_name("run_examples.py")
+    here = [item for item in request.session.items if item.fspath == request.fspath and hasattr(item, "callspec")]
+    chosen = {item.callspec.params["row"] for item in here}
     results = {}
 
     def run(row, door=True, program=None, named=False):
@@ -91,7 +94,7 @@ def examples(tmp_path_factory):
             environment = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
             environment.update({"PYTHONPATH": str(CHECKOUT)} if door else {})
             environment.update({} if program is None else {"SHIM_FOR": program})
-            those = [each for each in ROWS if is_wanted(each, *how)]
+            those = [each for each in ROWS if each in chosen and is_wanted(each, *how)]
             asked = [[each.name if named else "", each.example] for each in those]
             ran = subprocess.run(
                 [sys.executable, str(driver)],
