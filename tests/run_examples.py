@@ -1,4 +1,6 @@
-"""Run many small programs after one ``import torch``, each in its own fork, and print the results.
+"""Run many small programs after one import of torch, each in its own fork, and print the results.
+
+torchvision and torchaudio are imported before the forks as well, if a program imports them.
 
 Reads a JSON list of [patch, program] pairs from stdin. If a pair names a patch, ``shim.activate`` switches it on in the
 fork before the program runs. Prints a JSON list of [exit code, stdout, stderr].
@@ -6,6 +8,8 @@ fork before the program runs. Prints a JSON list of [exit code, stdout, stderr].
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import os
 import runpy
@@ -66,8 +70,12 @@ def fork(patch, program):
 
 
 if __name__ == "__main__":
-    import torch  # noqa: F401  # once, for all of them
+    programs = json.load(sys.stdin)
+    for package in ("torch", "torchvision", "torchaudio"):
+        if any(f"import {package}" in program or f"from {package}" in program for _, program in programs):
+            with contextlib.suppress(ImportError):  # a program that needs it fails
+                importlib.import_module(package)
 
     answer = sys.stdout
-    result = [fork(*each) for each in json.load(sys.stdin)]
+    result = [fork(*each) for each in programs]
     json.dump(result, answer)
