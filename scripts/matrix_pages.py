@@ -233,7 +233,7 @@ def errors_of_rows(patches):
         lines += ["Also:", "", "```", *more, "```", ""] if more else []
         works = f"Such programs run on {in_words(patch.of, patch.works)}." if patch.works else ""
         lines += [" ".join(filter(None, [sentence(patch.reason), works])), ""]
-        lines += ["```sh", command(patch), "```", ""] if patch.targets else ["No patch mends this.", ""]
+        lines += ["```sh", command(patch), "```", ""] if patch.targets else ["No patch can fix this.", ""]
     return lines
 
 

@@ -431,5 +431,10 @@ def test_a_patch_that_fails_is_reported_once_and_names_shim(python):
             assert shim.guard(Own) is Own
     """
     result = python(code)
-    expected = "the patch __main__:Own of shim failed and was undone: RuntimeError: no\n"
+    expected = (
+        "the patch __main__:Own of shim failed and was undone: RuntimeError: no; "
+        "all others work, and SHIM_SKIP=__main__:Own leaves it out\n"
+    )
     assert (result.returncode, result.stderr) == (0, expected)
+    result = python(code, env={"SHIM_SKIP": "__main__:Own"})
+    assert (result.returncode, result.stderr) == (0, "")

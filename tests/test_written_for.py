@@ -125,7 +125,7 @@ def test_the_release_after_the_newest_that_is_known_is_taken():
 
 def test_an_unknown_patch_is_an_error_that_lists_the_names():
     for act in (shim.activate, shim.plan):
-        with pytest.raises(ValueError, match="there is no patch 'no such patch'; there are: .*adam.*torch._six"):
+        with pytest.raises(ValueError, match="there is no patch 'no such patch'; there are: .*adam, .*verbose"):
             act("no such patch", written_for="1.7")
     assert shim.status().written_for is None, "nothing was done"
 

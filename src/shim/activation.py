@@ -63,7 +63,7 @@ def _check_names(patches: tuple[str, ...]) -> None:
                 "the release of torch that the program was written for is another argument, written_for='1.7'"
             )
         if not is_known(name):
-            raise ValueError(f"there is no patch {name!r}; there are: {known_names()}")
+            raise ValueError(f"there is no patch {name!r}; {known_names(name)}")
 
 
 def deactivate() -> None:
@@ -292,7 +292,8 @@ def _log_outcomes(only: str = "") -> None:
             _log.log(level, "%s: %s (%s)", outcome.patch, outcome.state, outcome.reason)
         elif str(outcome) not in PROCESS.complained:
             PROCESS.complained.add(str(outcome))
-            _log.warning("the patch %s of shim failed and was undone: %s", outcome.patch, outcome.reason)
+            said = "the patch %s of shim failed and was undone: %s; all others work, and SHIM_SKIP=%s leaves it out"
+            _log.warning(said, outcome.patch, outcome.reason, outcome.patch)
 
 
 def _watch_for_the_hint() -> None:
@@ -333,8 +334,8 @@ def _load_plugins() -> None:
     PROCESS.has_plugins = plugins.load(REGISTRY, switches.names("SHIM_SKIP"))
     for variable in ("SHIM_SKIP", "SHIM_PATCHES"):
         for name in switches.names(variable):
-            if not is_known(name):
-                _log.warning("%s names %r, which is not a patch; there are: %s", variable, name, known_names())
+            if not is_known(name) and ":" not in name:  # shim.guard may add a patch called module:Class
+                _log.warning("%s names %r, which is not a patch; %s", variable, name, known_names(name))
 
 
 def _await(modules: set[str]) -> None:

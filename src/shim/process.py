@@ -100,10 +100,15 @@ def is_known(name: str) -> bool:
     return name in REGISTRY or bool([known for known in _names_of_rows() if f"{known}.".startswith(f"{name}.")])
 
 
-def known_names() -> str:
-    """Return the names of all patches and rows, for a message."""
-    names = (*(patch.name for patch in REGISTRY if patch.targets), *_names_of_rows())
-    return ", ".join(dict.fromkeys(names))
+def known_names(wrong: str) -> str:
+    """Return the end of a message about an unknown name: the nearest names, and all of them, rows by their families."""
+    import difflib
+
+    patches = [patch.name for patch in REGISTRY if patch.targets]
+    rows = _names_of_rows()
+    near = difflib.get_close_matches(wrong, [*patches, *rows], 3)
+    every = dict.fromkeys([*patches, *(name.partition(".")[0] for name in rows)])
+    return ("did you mean %s? There are: " % " or ".join(near) if near else "there are: ") + ", ".join(every)
 
 
 def _names_of_rows() -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from shim.configs.command import Result, Task, check
 
 
-def mend(path: Path, value: float = 0.0, *, add_missing: bool = False) -> Result:
+def fix_file(path: Path, value: float = 0.0, *, add_missing: bool = False) -> Result:
     return check(str(path), Task(value, True, add_missing))
 
 

@@ -91,8 +91,8 @@ def test_fix_mends_and_is_then_clean(configs: Path, capsys: pytest.CaptureFixtur
     assert main([str(configs), "--fix", "--value", "0.01"]) == 0
     seen = capsys.readouterr()
     assert (configs / "bad.json").read_text() == '{"weight_decay": 0.01}\n'
-    assert seen.out.endswith("; mended\n")
-    assert seen.err == "2 files checked, 1 finding, 1 mended\n"
+    assert seen.out.endswith("; fixed\n")
+    assert seen.err == "2 files checked, 1 finding, 1 fixed\n"
 
     assert main([str(configs)]) == 0
 
@@ -102,7 +102,7 @@ def test_findings_that_a_fix_leaves_are_1(tmp_path: Path, capsys: pytest.Capture
 
     assert main([str(tmp_path), "--fix", "--value", "0"]) == 1
 
-    assert "cannot be mended: the intended number is not known" in capsys.readouterr().out
+    assert "cannot be fixed: the intended number is not known" in capsys.readouterr().out
     assert (tmp_path / "a.yaml").read_text() == "o: {lr: 1, weight_decay: high}\nweight_decay: 0.0\n"
 
 
@@ -113,7 +113,7 @@ def test_diff_shows_the_change_and_makes_none(configs: Path, capsys: pytest.Capt
     name = configs / "bad.json"
     patch = f'--- {name}\n+++ {name}\n@@ -1 +1 @@\n-{{"weight_decay": null}}\n+{{"weight_decay": 0.0}}\n'
     assert seen.out == patch
-    assert "would be mended" in seen.err
+    assert "would be fixed" in seen.err
     assert (configs / "bad.json").read_text() == '{"weight_decay": null}\n'
 
 
@@ -127,7 +127,7 @@ def test_json_holds_everything(configs: Path, capsys: pytest.CaptureFixture[str]
     (finding,) = data["findings"]
     assert finding["file"].endswith("bad.json")
     assert (finding["line"], finding["column"], finding["path"]) == (1, 18, "weight_decay")
-    assert (finding["level"], finding["found"], finding["mendable"], finding["mended"]) == (
+    assert (finding["level"], finding["found"], finding["fixable"], finding["fixed"]) == (
         "finding",
         "null",
         True,

@@ -7,14 +7,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from mended_files import mend, names, write
+from fixed_files import fix_file, names, write
 
 from shim.configs import fix
 from shim.configs.command import Task, check
 
 pytest.importorskip("resource", reason="these tests are about POSIX files")
 
-MENDED: dict[str, tuple[str, str, str]] = {
+FIXED: dict[str, tuple[str, str, str]] = {
     "comment and order": ("a.yaml", "b: 1 # x\nweight_decay: null   # why\na: ~", "b: 1 # x\nweight_decay: 0.0   # why\na: ~"),
     "tilde": ("a.yaml", "weight_decay: ~\n", "weight_decay: 0.0\n"),
     "empty": ("a.yaml", "weight_decay:\nlr: 1\n", "weight_decay: 0.0\nlr: 1\n"),
@@ -64,18 +64,18 @@ MENDED: dict[str, tuple[str, str, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MENDED)
+@pytest.mark.parametrize("name", FIXED)
 def test_a_fix_changes_only_the_value_and_a_second_fix_nothing(name: str, tmp_path: Path) -> None:
-    suffix, before, after = MENDED[name]
+    suffix, before, after = FIXED[name]
     path = write(tmp_path / suffix, before)
 
-    result = mend(path)
+    result = fix_file(path)
     inode = path.stat().st_ino
-    again = mend(path)
+    again = fix_file(path)
 
     assert path.read_bytes().decode() == (before if after is None else after)
-    assert bool(result.mended) == (after is not None)
-    assert not again.mended
+    assert bool(result.fixed) == (after is not None)
+    assert not again.fixed
     assert not again.error
     assert path.stat().st_ino == inode
     assert names(tmp_path) == [suffix]
@@ -106,9 +106,9 @@ def test_a_missing_key_is_added_only_on_request(name: str, tmp_path: Path) -> No
     suffix, before, after = ADDED[name]
     path = write(tmp_path / suffix, before)
 
-    mend(path, 0.1)
+    fix_file(path, 0.1)
     untouched = path.read_bytes().decode()
-    mend(path, 0.1, add_missing=True)
+    fix_file(path, 0.1, add_missing=True)
 
     assert untouched == before
     assert path.read_bytes().decode() == after
@@ -123,7 +123,7 @@ def test_the_encoding_and_the_byte_order_mark_stay(codec: str, name: str, tmp_pa
     mark = "\ufeff" if codec == "utf-16-be" else ""
     path.write_bytes((mark + text).encode(codec))
 
-    assert mend(path).mended
+    assert fix_file(path).fixed
 
     assert path.read_bytes() == (mark + text.replace("null", "0.0")).encode(codec)
 
@@ -133,7 +133,7 @@ def test_a_python_file_keeps_the_encoding_that_it_declares(tmp_path: Path) -> No
     text = "# -*- coding: latin-1 -*-\noptimizer = dict(type='é', weight_decay=None)\n"
     path.write_bytes(text.encode("latin-1"))
 
-    assert mend(path).mended
+    assert fix_file(path).fixed
 
     assert path.read_bytes() == text.replace("None", "0.0").encode("latin-1")
 
@@ -143,9 +143,9 @@ def test_a_result_with_another_meaning_is_never_written(tmp_path: Path) -> None:
     # as the old data with another value; otherwise the file must be left alone.
     path = write(tmp_path / "a.yaml", "o: {lr: 1, weight_decay}\noptimizer: {weight_decay: !!null &x '', b: *x}\n")
 
-    result = mend(path)
+    result = fix_file(path)
 
-    assert not result.mended
+    assert not result.fixed
     assert path.read_text().startswith("o: {lr: 1, weight_decay}")
 
 
@@ -160,7 +160,7 @@ def test_every_format_reads_the_value_back_as_that_float(value: float, suffix: s
     }
     path = write(tmp_path / ("a." + suffix), texts[suffix])
 
-    assert mend(path, value).mended
+    assert fix_file(path, value).fixed
 
     written = path.read_text()
     assert fix.spell(value) in written
@@ -177,7 +177,7 @@ def test_every_format_reads_the_value_back_as_that_float(value: float, suffix: s
 def test_two_findings_of_one_file_are_mended_together(tmp_path: Path) -> None:
     path = write(tmp_path / "a.yaml", "o: {lr: 1, weight_decay: null}\n---\nweight_decay: ~\n")
 
-    assert len(mend(path).mended) == 2
+    assert len(fix_file(path).fixed) == 2
     assert path.read_text() == "o: {lr: 1, weight_decay: 0.0}\n---\nweight_decay: 0.0\n"
 
 
@@ -188,7 +188,7 @@ def test_patch_applies_a_diff_of_many_changes(tmp_path: Path) -> None:
     path = write(tmp_path / "a.yaml", "".join(lines) + "o:\n  _target_: torch.optim.SGD")
 
     shown = check(str(path), Task(0.5, False, True)).diff
-    assert check(str(path), Task(0.5, True, True)).mended
+    assert check(str(path), Task(0.5, True, True)).fixed
     after = path.read_text()
 
     write(path, "".join(lines) + "o:\n  _target_: torch.optim.SGD")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from check_process import MAIN, SOURCE
-from mended_files import mend, names, write
+from fixed_files import fix_file, names, write
 
 from shim.configs import fix
 
@@ -28,7 +28,7 @@ def test_permissions_stay_and_a_symbolic_link_is_followed(tmp_path: Path) -> Non
     link = tmp_path / "link.yaml"
     link.symlink_to(Path("real") / "a.yaml")
 
-    assert mend(link).mended
+    assert fix_file(link).fixed
 
     assert link.is_symlink()
     assert real.read_text() == "weight_decay: 0.0\n"
@@ -40,7 +40,7 @@ def test_a_read_only_file_is_left_as_it_is(tmp_path: Path) -> None:
     path = write(tmp_path / "a.yaml", "weight_decay: null\n")
     path.chmod(0o444)
 
-    result = mend(path)
+    result = fix_file(path)
 
     assert "read-only" in result.error
     assert path.read_text() == "weight_decay: null\n"
@@ -50,7 +50,7 @@ def test_a_file_with_hard_links_is_left_as_it_is(tmp_path: Path) -> None:
     path = write(tmp_path / "a.yaml", "weight_decay: null\n")
     os.link(path, tmp_path / "b.yaml")
 
-    assert "hard links" in mend(path).error
+    assert "hard links" in fix_file(path).error
     assert path.read_text() == "weight_decay: null\n"
 
 
@@ -59,7 +59,7 @@ def test_a_file_that_changed_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:
     seen = fix.read(str(path))
     path.write_text("weight_decay: 0.3\n")
 
-    with pytest.raises(fix.MendError, match="changed"):
+    with pytest.raises(fix.FixError, match="changed"):
         fix.replace(seen, b"weight_decay: 0.0\n")
 
     assert path.read_text() == "weight_decay: 0.3\n"
@@ -74,7 +74,7 @@ def test_permissions_that_are_removed_meanwhile_are_not_restored(
     sync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda handle: (sync(handle), path.chmod(0o600) if path.stat().st_mode & 4 else 0))
 
-    assert mend(path).mended  # the fix notices the change at its second check
+    assert fix_file(path).fixed  # the fix notices the change at its second check
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -84,7 +84,7 @@ def test_a_file_that_is_deleted_meanwhile_is_not_created_again(tmp_path: Path) -
     seen = fix.read(str(path))
     path.unlink()
 
-    with pytest.raises((fix.MendError, OSError)):
+    with pytest.raises((fix.FixError, OSError)):
         fix.replace(seen, b"weight_decay: 0.0\n")
 
     assert names(tmp_path) == []
@@ -98,7 +98,7 @@ def test_a_full_disk_leaves_the_file_unchanged_and_no_other_file(tmp_path: Path)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
     try:
-        result = mend(path)
+        result = fix_file(path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
@@ -119,7 +119,7 @@ def test_a_file_in_a_read_only_directory_is_left_as_it_is() -> None:
         if me == 0:
             os.seteuid(65534)
         try:
-            result = mend(path)
+            result = fix_file(path)
         finally:
             os.seteuid(me)
             folder.chmod(0o755)
@@ -175,7 +175,7 @@ def test_a_fix_keeps_the_mode_of_the_file(mode: int, tmp_path: Path) -> None:
     path = write(tmp_path / "a.yaml", "weight_decay: null\n")
     path.chmod(mode)
 
-    assert mend(path).mended
+    assert fix_file(path).fixed
 
     assert stat.S_IMODE(path.stat().st_mode) == mode
 
@@ -186,7 +186,7 @@ def test_a_fix_keeps_the_access_control_list_and_the_attributes(tmp_path: Path) 
     give(path, "system.posix_acl_access", DENIED)
     before = attributes(path), path.stat().st_mode
 
-    assert mend(path).mended
+    assert fix_file(path).fixed
 
     assert path.read_text() == "weight_decay: 0.0\n"
     assert (attributes(path), path.stat().st_mode) == before
@@ -198,7 +198,7 @@ def test_a_default_access_control_list_does_not_widen_the_access(tmp_path: Path)
     everybody = access_list((1, 7, NOBODY), (4, 7, NOBODY), (8, 7, 1234), (16, 7, NOBODY), (32, 7, NOBODY))
     give(tmp_path, "system.posix_acl_default", everybody)
 
-    assert mend(path).mended
+    assert fix_file(path).fixed
 
     assert "system.posix_acl_access" not in attributes(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
@@ -231,7 +231,7 @@ def test_a_file_whose_attributes_cannot_be_kept_is_left_as_it_is(
         monkeypatch.setattr(os, "setxattr", refuse)
         says = what if acl else "user.a"
 
-    result = mend(path)
+    result = fix_file(path)
 
     assert result.error.startswith("left as it is: a new file cannot be given its ")
     assert says in result.error
@@ -252,7 +252,7 @@ def test_a_file_of_another_owner_or_group_keeps_them_or_is_left_as_it_is(owner: 
         done = start(str(path), code=SOMEBODY)
         error = done.communicate()[0]
         left = path.read_text()
-        assert mend(path).mended  # root can keep the owner
+        assert fix_file(path).fixed  # root can keep the owner
 
         assert f"owner and group ({owner}:{group})" in error
         assert left == "weight_decay: null\n"
@@ -285,7 +285,7 @@ def test_what_a_killed_fix_left_is_removed_even_if_there_is_nothing_to_fix(tmp_p
     path = write(tmp_path / "a.yaml", "weight_decay: 0.1\n")
     write(tmp_path / f"{fix.TEMPORARY}left", "")
 
-    assert not mend(path).error
+    assert not fix_file(path).error
 
     assert names(tmp_path) == ["a.yaml"]
 
@@ -294,7 +294,7 @@ def test_a_file_with_the_longest_possible_name_is_fixed(tmp_path: Path) -> None:
     longest = os.pathconf(tmp_path, "PC_NAME_MAX")
     path = write(tmp_path / ("a" * (longest - 5) + ".yaml"), "weight_decay: null\n")
 
-    assert mend(path).mended
+    assert fix_file(path).fixed
 
     assert names(tmp_path) == [path.name]
 
@@ -324,6 +324,6 @@ def test_a_file_that_changes_at_every_read_is_left_with_the_reason(
 
     monkeypatch.setattr(os, "fsync", change)
 
-    assert "it changed" in mend(path).error
+    assert "it changed" in fix_file(path).error
     assert path.read_text().startswith("weight_decay: null\n#\n")
     assert names(tmp_path) == ["a.yaml"]

@@ -170,19 +170,19 @@ def test_a_fix_changes_only_the_value_in_bytes_and_in_meaning(name: str) -> None
             path.write_bytes((before + old + after).encode())
 
             result = check(str(path), Task(value, True, False, name))
-            mended = path.read_bytes().decode()
+            fixed = path.read_bytes().decode()
             again = check(str(path), Task(value, True, False, name))
 
             assert not result.error
-            assert len(result.mended) == 1
-            assert mended.startswith(before)
-            assert mended.endswith(after)
-            middle = mended[len(before) : len(mended) - len(after)]
+            assert len(result.fixed) == 1
+            assert fixed.startswith(before)
+            assert fixed.endswith(after)
+            middle = fixed[len(before) : len(fixed) - len(after)]
             assert float(middle.replace("&a", "").strip(" ()")) == value
             expected = before + {"python": repr(value)}.get(name, "  " + json.dumps(123454321.5)) + after
-            assert same(read(mended), read(expected), value)
-            assert not again.mended
-            assert path.read_bytes().decode() == mended
+            assert same(read(fixed), read(expected), value)
+            assert not again.fixed
+            assert path.read_bytes().decode() == fixed
             assert [p.name for p in Path(folder).iterdir()] == ["config"]
 
     run()
@@ -246,12 +246,12 @@ def test_no_input_crashes_the_check_and_an_unparsable_file_is_not_written(
 
             result = check(str(path), Task(0.0, True, True, name))
 
-            if result.error or not result.mended:
+            if result.error or not result.fixed:
                 assert path.read_bytes() == raw
             else:
                 again = check(str(path), Task(0.0, True, True, name))
                 assert not again.error
-                assert not again.mended
+                assert not again.fixed
             assert result.line >= 1
             assert result.column >= 1
             assert [p.name for p in Path(folder).iterdir()] == ["config"]

@@ -18,12 +18,12 @@ from shim.configs import fix
 
 def test_standard_input_is_checked_and_mended_to_standard_output() -> None:
     checked = start("-", "--format", "yaml", input="weight_decay: null\n")
-    mended = start("-", "--format", "yaml", "--fix", "--value", "0", input="weight_decay: null # c\n")
+    fixed = start("-", "--format", "yaml", "--fix", "--value", "0", input="weight_decay: null # c\n")
     clean = start("-", "--format", "json", "--fix", "--value", "0", input="{}")
 
     assert (checked.returncode, checked.stdout[:8]) == (1, "-:1:15: ")
-    assert (mended.returncode, mended.stdout) == (0, "weight_decay: 0.0 # c\n")
-    assert "-:1:15" in mended.stderr
+    assert (fixed.returncode, fixed.stdout) == (0, "weight_decay: 0.0 # c\n")
+    assert "-:1:15" in fixed.stderr
     assert (clean.returncode, clean.stdout) == (0, "{}")
 
 
@@ -118,7 +118,7 @@ def test_a_special_file_is_an_error_if_it_is_named_and_skipped_in_a_directory(
     met = start(".", "--fix", "--value", "0", timeout=20)
     assert met.returncode == 0
     assert len(re.findall(r": skipped: ", met.stderr)) == len(found)
-    assert met.stderr.endswith("1 file checked, 1 finding, 7 skipped, 1 mended\n")
+    assert met.stderr.endswith("1 file checked, 1 finding, 7 skipped, 1 fixed\n")
 
 
 def test_pipes_and_process_substitutions_of_the_shell_are_read(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Find an optimizer's null ``weight_decay`` in config files, and mend it, before a job starts."""
+"""Find an optimizer's null ``weight_decay`` in config files, and fix it, before a job starts."""

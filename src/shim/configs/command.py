@@ -33,14 +33,14 @@ SKIPPED = ("__pycache__", "node_modules", "site-packages")
 
 
 class Result(NamedTuple):
-    """The result for one file: its findings, the findings that were mended (with --diff: would be mended), or an error.
+    """The result for one file: its findings, the findings that were fixed (with --diff: would be fixed), or an error.
 
     ``skipped`` says why a file was not parsed, where that is not an error.
     """
 
     name: str
     findings: tuple[Finding, ...] = ()
-    mended: tuple[Finding, ...] = ()
+    fixed: tuple[Finding, ...] = ()
     error: str = ""
     line: int = 1
     column: int = 1
@@ -50,7 +50,7 @@ class Result(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What to do with each file. ``value`` is None where nothing is mended."""
+    """What to do with each file. ``value`` is None where nothing is fixed."""
 
     value: float | None = None
     write: bool = False
@@ -59,7 +59,7 @@ class Task(NamedTuple):
 
 
 def check(name: str, task: Task, *, named: bool = True) -> Result:
-    """Check one file, ``-`` for standard input, and mend it if the task says so.
+    """Check one file, ``-`` for standard input, and fix it if the task says so.
 
     Args:
         name: the path of the file.
@@ -128,7 +128,7 @@ def _check(name: str, task: Task, *, named: bool) -> Result:
         return _mend(result, seen, source, kind, documents, task, task.value)
     except fix.ChangedError:
         raise
-    except (fix.MendError, OSError) as error:
+    except (fix.FixError, OSError) as error:
         reason = getattr(error, "strerror", None) or error
         return result._replace(error=f"left as it is: {reason}", output=raw)
 
@@ -149,12 +149,12 @@ def _mend(
     ]
     if not chosen:
         return result._replace(output=source.raw)
-    mended = fix.mend(source, kind, documents, chosen, value)
+    fixed = fix.fix(source, kind, documents, chosen, value)
     if not task.write:
-        return result._replace(mended=tuple(chosen), diff=fix.patch(source, mended.edits))
+        return result._replace(fixed=tuple(chosen), diff=fix.patch(source, fixed.edits))
     if result.name != "-":
-        fix.replace(seen, mended.raw)
-    return result._replace(mended=tuple(chosen), output=mended.raw)
+        fix.replace(seen, fixed.raw)
+    return result._replace(fixed=tuple(chosen), output=fixed.raw)
 
 
 def files_of(paths: Sequence[str], onerror: Callable[[OSError], object]) -> Iterator[tuple[str, bool]]:
@@ -194,7 +194,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("paths", nargs="+", metavar="PATH", help="a file, a directory, or - for standard input")
     made.add_argument("--format", choices=sorted(FORMATS), help="the format of every file (default: by its name)")
-    made.add_argument("--fix", action="store_true", help="mend what can be mended; with -, write it to standard output")
+    made.add_argument("--fix", action="store_true", help="fix what can be fixed; with -, write it to standard output")
     made.add_argument("--value", type=number, metavar="V", help="the weight decay that --fix writes")
     made.add_argument("--add-missing", action="store_true", help="with --fix: add weight_decay where it is missing")
     made.add_argument("--diff", action="store_true", help="show what --fix would change, and change nothing")
@@ -212,10 +212,10 @@ def _main(argv: Sequence[str]) -> int:
     arguments = parser()
     try:
         options = arguments.parse_args(list(argv))
-        mends = options.fix or options.diff
-        if mends and options.value is None:
+        fixes = options.fix or options.diff
+        if fixes and options.value is None:
             arguments.error(WHY_A_VALUE)
-        if (options.value is not None or options.add_missing) and not mends:
+        if (options.value is not None or options.add_missing) and not fixes:
             arguments.error("--value and --add-missing need --fix or --diff")
         if "-" in options.paths and not options.format:
             arguments.error("standard input has no file name that tells its format: give --format")
@@ -225,12 +225,12 @@ def _main(argv: Sequence[str]) -> int:
         say(sys.stderr, "shim check: standard output is closed, so the report cannot be written")
         return FAILED
     task = Task(
-        options.value if mends else None,
+        options.value if fixes else None,
         options.fix and not options.diff,
         options.add_missing,
         options.format,
     )
-    # With a patch, or the mended standard input, on standard output, the report goes to standard error.
+    # With a patch, or the fixed standard input, on standard output, the report goes to standard error.
     filtering = task.write and "-" in options.paths
     out = sys.stderr if filtering or (options.diff and not options.json) else sys.stdout
     results = _check_all(options.paths, task, progress=not (options.quiet or options.json))
@@ -257,16 +257,16 @@ def _nothing(paths: Sequence[str]) -> None:
 def check_before_run(
     paths: Sequence[str], *, fix: bool = False, value: float | None = None, add_missing: bool = False
 ) -> int:
-    """Check, and on request mend, the configs of a job that is about to start; report on standard error.
+    """Check, and on request fix, the configs of a job that is about to start; report on standard error.
 
     Args:
         paths: files or directories.
-        fix: mend what can be mended.
+        fix: whether to fix what can be fixed.
         value: the weight decay to write; needed with ``fix``.
         add_missing: with ``fix``, add the key where it is missing.
 
     Returns:
-        0 clean or all mended, 1 findings remain, 2 something could not be read, parsed or written.
+        0 clean or all fixed, 1 findings remain, 2 something could not be read, parsed or written.
 
     Raises:
         ValueError: ``fix`` without ``value``.
@@ -306,7 +306,7 @@ def _check_all(paths: Sequence[str], task: Task, *, progress: bool) -> list[Resu
 
 
 def _remaining(result: Result, task: Task) -> list[Finding]:
-    gone = {id(f.spot) for f in result.mended} if task.write else set()
+    gone = {id(f.spot) for f in result.fixed} if task.write else set()
     return [f for f in result.findings if f.level == "finding" and id(f.spot) not in gone]
 
 
@@ -317,11 +317,11 @@ def _exit_code(results: Sequence[Result], task: Task) -> int:
 
 
 def _report(result: Result, task: Task, out: TextIO | None, *, quiet: bool) -> None:
-    mended = {id(f.spot) for f in result.mended}
+    fixed = {id(f.spot) for f in result.fixed}
     for finding in result.findings:
-        if quiet and finding.level == "note" and id(finding.spot) not in mended:
+        if quiet and finding.level == "note" and id(finding.spot) not in fixed:
             continue
-        say(out, shown(_line(result.name, finding, task, id(finding.spot) in mended)))
+        say(out, shown(_line(result.name, finding, task, id(finding.spot) in fixed)))
     if result.skipped and not quiet:
         say(sys.stderr, shown(f"{result.name}: skipped: {result.skipped}"))
     if result.error:
@@ -330,17 +330,17 @@ def _report(result: Result, task: Task, out: TextIO | None, *, quiet: bool) -> N
         say(sys.stdout, result.diff[:-1])
 
 
-def _line(name: str, finding: Finding, task: Task, mended: bool) -> str:
+def _line(name: str, finding: Finding, task: Task, fixed: bool) -> str:
     level = "note: " if finding.level == "note" else ""
     where = f" [{finding.framework}]" if finding.framework else ""
-    if mended:
-        end = "mended" if task.write else "would be mended"
+    if fixed:
+        end = "fixed" if task.write else "would be fixed"
     elif finding.why_not:
-        end = f"cannot be mended: {finding.why_not}"
+        end = f"cannot be fixed: {finding.why_not}"
     elif finding.missing:
         end = "can be added: --fix --add-missing --value V"
     else:
-        end = "can be mended: --fix --value V"
+        end = "can be fixed: --fix --value V"
     return (
         f"{name}:{finding.line}:{finding.column}: {level}{finding.path} is {finding.found}{where}: "
         f"{finding.effect}; {end}"
@@ -349,14 +349,14 @@ def _line(name: str, finding: Finding, task: Task, mended: bool) -> str:
 
 def _summary(results: Sequence[Result], task: Task) -> str:
     found = sum(f.level == "finding" for r in results for f in r.findings)
-    mended = sum(len(r.mended) for r in results) if task.write else 0
+    fixed = sum(len(r.fixed) for r in results) if task.write else 0
     errors = sum(bool(r.error) for r in results)
     skipped = sum(bool(r.skipped) for r in results)
     parts = [f"{_count(len(results) - skipped, 'file')} checked", _count(found, "finding")]
     if skipped:
         parts.append(f"{skipped} skipped")
-    if mended:
-        parts.append(f"{mended} mended")
+    if fixed:
+        parts.append(f"{fixed} fixed")
     if errors:
         parts.append(_count(errors, "error"))
     return ", ".join(parts)
@@ -367,7 +367,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _as_data(results: Sequence[Result], task: Task) -> dict[str, object]:
-    mended = {id(finding.spot) for result in results for finding in result.mended} if task.write else set()
+    fixed = {id(finding.spot) for result in results for finding in result.fixed} if task.write else set()
     return {
         "files": len(results),
         "findings": [
@@ -380,9 +380,9 @@ def _as_data(results: Sequence[Result], task: Task) -> dict[str, object]:
                 "found": finding.found,
                 "framework": finding.framework,
                 "effect": finding.effect,
-                "mendable": not finding.why_not,
+                "fixable": not finding.why_not,
                 "why_not": finding.why_not,
-                "mended": id(finding.spot) in mended,
+                "fixed": id(finding.spot) in fixed,
             }
             for result in results
             for finding in result.findings

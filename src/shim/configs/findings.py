@@ -60,7 +60,7 @@ class Finding(NamedTuple):
         found: what stands there.
         framework: who reads it, as far as that is known.
         effect: what it would do to a run.
-        why_not: why it cannot be mended (empty: it can).
+        why_not: why it cannot be fixed (empty: it can).
         spot: the scalar to replace, or the mapping to add the key to.
         missing: the key is missing.
 
@@ -247,7 +247,7 @@ class _Judge:
         return self.finding(value, place, self.found(value), effect, value.stuck or why_not, None)
 
     def shared(self, value: Scalar, uses: list[Place]) -> str:
-        """Return why a shared value cannot be mended where it stands: another place needs it as it is."""
+        """Return why a shared value cannot be fixed where it stands: another place needs it as it is."""
         cut = self.document.cut
         if cut and any(id(place.node) in cut for use in uses for place in use.ancestors()):
             return f"more than {MOST_PLACES} places share this value"

@@ -1,4 +1,4 @@
-"""Mend a file: replace the bytes of the value, check that nothing else changed, and replace the file atomically."""
+"""Fix a file: replace the bytes of the value, check that nothing else changed, and replace the file atomically."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ LINE = re.compile(r"[^\n]*\n|[^\n]+")
 AROUND = 3
 
 
-class MendError(Exception):
+class FixError(Exception):
     """Say why a file is left as it is."""
 
 
-class ChangedError(MendError):
+class ChangedError(FixError):
     """Say that the file has changed since it was checked."""
 
 
@@ -61,7 +61,7 @@ def spell(value: float) -> str:
 
 
 def edit_for(finding: Finding, value: float, text: str) -> Edit:
-    """Return the edit for a finding that can be mended. A string that spells a number becomes that number."""
+    """Return the edit for a finding that can be fixed. A string that spells a number becomes that number."""
     spot = finding.spot
     if isinstance(spot, Scalar):
         number = number_of(spot)
@@ -130,36 +130,36 @@ def _range(start: int, count: int) -> str:
     return f"{start + 1}" if count == 1 else f"{start + bool(count)},{count}"
 
 
-class Mended(NamedTuple):
+class Fixed(NamedTuple):
     """The new bytes of a file, and the edits that made them."""
 
     raw: bytes
     edits: list[Edit]
 
 
-def mend(source: Source, kind: Format, documents: list[Node], findings: list[Finding], value: float) -> Mended:
-    """Return the file's bytes with the findings mended.
+def fix(source: Source, kind: Format, documents: list[Node], findings: list[Finding], value: float) -> Fixed:
+    """Return the file's bytes with the findings fixed.
 
     Raises:
-        MendError: the result would differ from the file in anything but the values.
+        FixError: the result would differ from the file in anything but the values.
 
     """
     edits = sorted(edit_for(finding, value, source.text) for finding in findings)
     try:
         if source.encode(source.text) != source.raw:
-            raise MendError("its encoding does not give back the same bytes")
-        mended = source.encode(splice(source.text, edits))
-        again = kind.parse(Source(source.name, mended, kind.name).text)
+            raise FixError("its encoding does not give back the same bytes")
+        fixed = source.encode(splice(source.text, edits))
+        again = kind.parse(Source(source.name, fixed, kind.name).text)
     except (ParseError, UnicodeEncodeError) as error:
-        raise MendError(f"the mended text would not parse ({error})") from None
+        raise FixError(f"the fixed text would not parse ({error})") from None
     scalars = {id(f.spot) for f in findings if not f.missing}
     mappings = {id(f.spot) for f in findings if f.missing}
     numbers = {value} | {
         n for n in (number_of(f.spot) for f in findings if isinstance(f.spot, Scalar)) if n is not None
     }
     if not differs_only_at(documents, again, scalars, mappings, KEY, numbers):
-        raise MendError("the mended text would mean something else in another place")
-    return Mended(mended, edits)
+        raise FixError("the fixed text would mean something else in another place")
+    return Fixed(fixed, edits)
 
 
 class Seen(NamedTuple):
@@ -241,23 +241,23 @@ def too_large(most: int) -> str:
     return f"larger than {most >> 20} MB, too large for a config"
 
 
-def replace(seen: Seen, mended: bytes) -> None:
-    """Replace a file that was read by the mended bytes, atomically.
+def replace(seen: Seen, fixed: bytes) -> None:
+    """Replace a file that was read by the fixed bytes, atomically.
 
     Owner, group, mode, access control list and extended attributes stay.
 
     Raises:
         ChangedError: the file changed since it was read.
-        MendError: the file is read-only, has hard links, or one of the above cannot be kept.
+        FixError: the file is read-only, has hard links, or one of the above cannot be kept.
         OSError: the directory or the disk cannot be written.
 
     """
     if not seen.path:
-        raise MendError("it is a stream; with - as the path, the mended text goes to standard output")
+        raise FixError("it is a stream; with - as the path, the fixed text goes to standard output")
     if not seen.status.st_mode & 0o222 or not os.access(seen.path, os.W_OK):
-        raise MendError("it is read-only")
+        raise FixError("it is read-only")
     if seen.status.st_nlink > 1:
-        raise MendError(f"it has {seen.status.st_nlink} hard links, and replacing it would part them")
+        raise FixError(f"it has {seen.status.st_nlink} hard links, and replacing it would part them")
     with contextlib.ExitStack() as stack:
         if fcntl is not None:
             # If two fixes run at once, the second one checks what the first one has written.
@@ -269,7 +269,7 @@ def replace(seen: Seen, mended: bytes) -> None:
             with os.fdopen(handle, "wb") as file:
                 if fcntl is not None:
                     _lock(handle, 0.0)  # so that ``sweep`` in another process leaves it
-                file.write(mended)
+                file.write(fixed)
                 file.flush()
                 os.fsync(handle)
                 if fcntl is not None:
@@ -298,7 +298,7 @@ def _lock(handle: int, until: float) -> None:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 return  # a file system without locks
             if time.monotonic() >= until:
-                raise MendError("another program holds a lock on it") from None
+                raise FixError("another program holds a lock on it") from None
         time.sleep(0.01)
 
 
@@ -322,14 +322,14 @@ def _dress(handle: int, seen: Seen) -> None:
         os.fchmod(handle, stat.S_IMODE(old.st_mode))
     new = os.fstat(handle)
     if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
-        raise MendError(f"a new file cannot be given its owner and group ({old.st_uid}:{old.st_gid})")
+        raise FixError(f"a new file cannot be given its owner and group ({old.st_uid}:{old.st_gid})")
     if new.st_mode != old.st_mode:
-        raise MendError(f"a new file cannot be given its mode ({stat.S_IMODE(old.st_mode):04o})")
+        raise FixError(f"a new file cannot be given its mode ({stat.S_IMODE(old.st_mode):04o})")
     kept = _attributes(handle)
     for name in sorted({*wanted, *kept}):
         if wanted.get(name) != kept.get(name):
             what = "access control list" if "acl" in name else f"attribute {name}"
-            raise MendError(f"a new file cannot be given its {what}")
+            raise FixError(f"a new file cannot be given its {what}")
 
 
 def _attributes(file: str | int) -> dict[str, bytes]:
@@ -355,7 +355,7 @@ def sweep(folder: str) -> None:
     with contextlib.suppress(OSError):
         for name in os.listdir(folder or "."):  # noqa: PTH208
             if name.startswith(TEMPORARY):
-                with contextlib.suppress(OSError, MendError):
+                with contextlib.suppress(OSError, FixError):
                     path = os.path.join(folder, name)  # noqa: PTH118
                     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
                     try:

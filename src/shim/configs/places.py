@@ -11,7 +11,7 @@ from .tree import NULL, TEXT, Entry, Mapping, Node, Scalar, Sequence
 KEY = "weight_decay"
 REFERENCE = re.compile(r"\$\{(\.*)([\w-]+(?:[.\[][\w\]-]+)*)\}")
 # Aliases of aliases can stand for billions of places (a YAML bomb). A shared node is visited at most this often, and
-# beyond that no value in it is mended.
+# beyond that no value in it is fixed.
 MOST_PLACES = 16
 # Aliases can also nest deeper than the text does. What is deeper than this is judged only where it is written.
 DEEPEST = 400

@@ -147,11 +147,11 @@ def newline(text: str) -> str:
 
 
 def differs_only_at(
-    old: list[Node], new: list[Node], mended: set[int], grown: set[int], key: str, values: set[float]
+    old: list[Node], new: list[Node], fixed: set[int], grown: set[int], key: str, values: set[float]
 ) -> bool:
     """Compare two parsed texts, document by document.
 
-    ``mended`` holds the ids of old scalars that must now be one of the numbers ``values``, ``grown`` those of
+    ``fixed`` holds the ids of old scalars that must now be one of the numbers ``values``, ``grown`` those of
     old mappings that must now have ``key`` with such a number. Everything else must be equal, and values that
     were shared must still be shared.
     """
@@ -170,7 +170,7 @@ def differs_only_at(
         if isinstance(a, Scalar):
             if not isinstance(b, Scalar):
                 return False
-            if id(a) in mended:
+            if id(a) in fixed:
                 if not _is_number(b, values):
                     return False
             elif (a.kind, a.value) != (b.kind, b.value):

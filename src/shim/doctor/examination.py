@@ -290,9 +290,9 @@ def _obstacles(torch: dict[str, Any], options: list[str]) -> Iterator[str]:
         if row["state"] == "failed":
             failed.setdefault(row["reason"], []).append(row["patch"])
     for reason, names in failed.items():
-        yield f"{', '.join(names)} failed: {reason}"
+        yield f"{', '.join(names)} failed: {reason}; all other patches work, and SHIM_SKIP leaves one out"
     if torch.get("error"):
-        yield f"shim itself failed: {torch['error']}"
+        yield f"torch runs without guards, because of an error in shim: {torch['error']}; please report it"
 
 
 def _unknown_names(variable: str, patches: list[str]) -> list[str]:
@@ -302,7 +302,8 @@ def _unknown_names(variable: str, patches: list[str]) -> list[str]:
         from .. import rows
 
         patches = patches + [row.name for row in rows.load()]
-    return [name for name in names if not any(f"{patch}.".startswith(f"{name}.") for patch in patches)]
+    known = (":" in name or any(f"{patch}.".startswith(f"{name}.") for patch in patches) for name in names)
+    return [name for name, is_known in zip(names, known) if not is_known]
 
 
 def _another_shim() -> Path | None:
