@@ -19,7 +19,7 @@ pytestmark = NEEDS_KERNEL
 def refused(monkeypatch):
     """Return a list to which each group adds the number of parameters that the kernel left to another form."""
     counts = []
-    step, step_group = native.step_, native.step_group
+    step, try_group = native.step_, native.try_group
 
     def counting(*args, **kwargs):
         left = step(*args, **kwargs)
@@ -27,12 +27,12 @@ def refused(monkeypatch):
         return left
 
     def counting_groups(*args):
-        whole = step_group(*args)
+        whole = try_group(*args)
         counts.extend([0] * whole)
         return whole
 
     monkeypatch.setattr(native, "step_", counting)
-    monkeypatch.setattr(native, "step_group", counting_groups)
+    monkeypatch.setattr(native, "try_group", counting_groups)
     return counts
 
 

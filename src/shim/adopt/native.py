@@ -143,17 +143,20 @@ def step_(
     by_dtype: dict[torch.dtype, list[int]] = {}
     for i, dtype in enumerate(map(_dtype, params)):
         by_dtype.setdefault(dtype, []).append(i)
-    if len(by_dtype) == 1 and _run(everything, packed, clip_lambda):
+    if len(by_dtype) == 1 and _try_run(everything, packed, clip_lambda):
         return []
     if overlap(everything):  # then the order of the parameters matters
-        indices = iter(range(len(params)))
-        refused = next((i for i in indices if not _run(at([i], everything), packed, clip_lambda)), None)
-        return [] if refused is None else [refused, *indices]
+        for i in range(len(params)):
+            if not _try_run(at([i], everything), packed, clip_lambda):
+                return list(range(i, len(params)))
+        return []
     left = []
     for positions in by_dtype.values():
-        # If the kernel refuses all together, a single parameter may be the reason.
-        if len(by_dtype) == 1 or not _run(at(positions, everything), packed, clip_lambda):
-            left += [i for i in positions if not _run(at([i], everything), packed, clip_lambda)]
+        if len(by_dtype) > 1 and _try_run(at(positions, everything), packed, clip_lambda):
+            continue
+        for i in positions:  # the kernel refused all together, and a single parameter may be the reason
+            if not _try_run(at([i], everything), packed, clip_lambda):
+                left.append(i)
     return sorted(left)
 
 
@@ -166,15 +169,15 @@ def step_groups(groups: list[dict[str, Any]], state: Mapping[Tensor, dict[str, A
     for group in groups:
         these = slice(before, before + len(group["params"]))
         before = these.stop
-        if not step_group(group, state, owners[these], states[these]):
+        if not try_group(group, state, owners[these], states[these]):
             yield group
             owners, states = list(state), list(state.values())  # the user's code may have changed them
 
 
-def step_group(
+def try_group(
     group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]], owners: list[Tensor], states: list[Any]
 ) -> bool:
-    """Perform a step on a parameter group if the kernel can take all of it at once, else return False.
+    """Perform a step on a parameter group if the kernel can take all of it at once, and return whether it did.
 
     This runs no Python code per parameter, which would take as long as the step if the parameters are many and small.
     Anything unusual is left to ``ADOPT._init_group``, which goes through the parameters one by one. `states` are those
@@ -202,11 +205,11 @@ def step_group(
         return False
     grads = list(map(_grad, params))
     columns = _columns(owners, grads, states)
-    if columns is not None and _run(columns, options, None, params):
+    if columns is not None and _try_run(columns, options, None, params):
         return True
     params = [param for param, grad in zip(params, grads) if grad is not None]  # not frozen, and reached by backward
     columns = _columns(params, [grad for grad in grads if grad is not None], list(map(state.get, params)))
-    return columns is not None and _run(columns, options, None)
+    return columns is not None and _try_run(columns, options, None)
 
 
 def _columns(params: list[Tensor], grads: list[Tensor], states: list[Any]) -> Columns | None:
@@ -250,15 +253,15 @@ def _options(
     return options if fits and (clip_exp is None or clip_exp >= 0) else None
 
 
-def _run(
+def _try_run(
     columns: Columns,
     options: array[float],
     clip_lambda: Callable[[float], float] | None,
     wanted: list[Tensor] | None = None,
 ) -> bool:
-    """Run the kernel on these parameters, or return False and change no value. No other code may change the lists.
+    """Run the kernel on these parameters if it can take them, and return whether it did. No value changes otherwise.
 
-    If `wanted` is given, the parameters must be these.
+    No other code may change the lists. If `wanted` is given, the parameters must be these.
     """
     assert _kernel is not None
     if len(set(map(len, columns if wanted is None else (*columns, wanted)))) != 1 or not columns[0]:
@@ -275,19 +278,19 @@ def _run(
             return False
         if not _torch.is_plain_eager():  # clip_lambda may have changed the mode
             return False
-    if _step(columns, options, clips, wanted):
+    if _try_step(columns, options, clips, wanted):
         return True
     local = None if wanted else _local(columns)
-    if local is None or not _step(local, options, clips):
+    if local is None or not _try_step(local, options, clips):
         return False
     _count_versions(columns)  # of the DTensors. That of their local parts does not tell autograd enough
     return True
 
 
-def _step(
+def _try_step(
     columns: Columns, options: array[float], clips: array[float] | None, wanted: list[Tensor] | None = None
 ) -> bool:
-    """Run the kernel on these tensors, or return False."""
+    """Run the kernel on these tensors if it can take them, and return whether it did."""
     assert _kernel is not None
     kind, table, addresses = -1, None, None
     if _inspects:
