@@ -128,7 +128,10 @@ def as_it_was(ran, row):
 class TestABreakage:
     def test_without_shim_the_example_dies_of_an_answered_message_or_prints_something_else(self, examples, row):
         ran = examples(row, door=False)
-        if ran.returncode and row.answers:
+        # The schedulers of torch 1.4 lose the error of get_lr: their `with` swallows it.
+        # https://github.com/pytorch/pytorch/blob/v1.4.0/torch/optim/lr_scheduler.py#L134
+        is_lost = HERE < (1, 5) and "local variable 'values' referenced before assignment" in ran.stderr
+        if ran.returncode and row.answers and not is_lost:
             assert [answer.name for answer in explain(ran.stderr)] == [row.name]
         else:
             assert not as_it_was(ran, row)

@@ -124,6 +124,7 @@ def test_every_name_that_the_most_used_modules_lost_has_a_row_or_an_advice(monke
         ("module 'torch._dynamo' has no attribute 'config_utils'", "torch._dynamo.config_utils", "torch>=2.0,<2.2"),
         ("No module named 'torch.quantization.fx.prepare'", "torch.quantization.fx.prepare", "torch"),
         ("'Tensor' object has no attribute 'const_data_ptr'", "torch.Tensor.const_data_ptr", "torch>=2.13"),
+        ("'Parameter' object has no attribute 'const_data_ptr'", "torch.Tensor.const_data_ptr", "torch>=2.13"),
         ("cannot import name 'device_mesh' from 'torch.distributed' (x.py)", "torch.distributed.device_mesh", ">=2.2"),
     ],
 )
@@ -145,6 +146,7 @@ def test_a_name_that_no_row_answers_is_answered_with_its_releases(message, answe
         "No module named 'torch'",
         "'MyTensor' object has no attribute 'align_to'",
         "'Tensor' object has no attribute 'my_method'",
+        "'Parameter' object has no attribute 'names'",  # of inspect, for example
         "type object 'Tensor' has no attribute 'align_to'",
     ],
 )

@@ -13,7 +13,7 @@ usage: shim run [PYTHON OPTIONS] SCRIPT.py [ARGS...]   run a script with the gua
        shim run [PYTHON OPTIONS] -m MODULE [ARGS...]   a module
        shim run [PYTHON OPTIONS] -c CODE [ARGS...]     a line of code
        shim run COMMAND [ARGS...]                      any command, for example torchrun
-       shim run --check CONFIG [--fix --value V] ...   check a config, or mend it, before the job starts
+       shim run --check CONFIG [--fix --value V] ...   check a config, or fix it, before the job starts
        shim check PATH... [--fix --value V]            find a null weight_decay in config files
        shim scan PATH...                               find in Python sources what the torch here lacks
        shim env                                        print the line that turns the guards on in a shell:

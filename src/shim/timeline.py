@@ -21,7 +21,9 @@ SAID = tuple(
     for pattern in (
         rf"cannot import name '(?P<name>\w+)' from '{_MODULE}'",
         rf"module '{_MODULE}' has no attribute '(?P<name>\w+)'",
-        r"(?<!\w)'(?P<tensor>Tensor)' object has no attribute '(?P<name>\w+)'",
+        r"(?<!\w)'Tensor' object has no attribute '(?P<name>\w+)'",
+        # inspect and other packages have a class Parameter, too. None of them would be asked for such a name.
+        r"(?<!\w)'Parameter' object has no attribute '(?P<name>\w+_\w+)'",
         rf"No module named '{_MODULE}'",
     )
 )

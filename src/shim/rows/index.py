@@ -233,7 +233,7 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("torchvision.ops.misc._output_size", "torchvision", "<0.7"),
         ("torchvision.ops.misc._output_size of DETR", "torchvision", ">=0.7,<0.10"),
         ("torchvision.transforms.functional_tensor", "torchvision", "<0.17"),
-        ("torchvision.transforms.functional_pil", "torchvision", "<0.17"),
+        ("torchvision.transforms.functional_pil", "torchvision", ">=0.7,<0.17"),
         ("torchvision.models.model_urls", "torchvision", "<0.15"),
         ("torchvision.utils.make_grid.range", "torchvision", "<0.14"),
         ("torchvision.transforms.resample", "torchvision", "<0.14"),

@@ -237,6 +237,7 @@ for options in ({}, {"full": True, "reduction": "none"}, {"reduction": "sum"}):
     loss = torch.nn.GaussianNLLLoss(**options)(mean, target, torch.ones(2, 1))
     print([round(v, 3) for v in loss.reshape(-1).tolist()])
 """,
+    versions=">=1.9",
 )
 def gaussian_nll_loss(
     original: Any, input: Any, target: Any, var: Any, *args: Any, reduction: str = "mean", **kwargs: Any

@@ -19,10 +19,10 @@ from .row import advice, argument, behaviour, made, names
     ),
     example="""
 import torchaudio
-print(isinstance(torchaudio.list_audio_backends(), list))
-if torchaudio.list_audio_backends():
-    torchaudio.set_audio_backend(torchaudio.list_audio_backends()[0])
 print(torchaudio.get_audio_backend() is None or isinstance(torchaudio.get_audio_backend(), str))
+if hasattr(torchaudio, "list_audio_backends"):  # not yet in 0.5
+    for backend in torchaudio.list_audio_backends()[:1]:
+        torchaudio.set_audio_backend(backend)
 """,
 )
 def backends() -> dict[str, Any]:
@@ -209,6 +209,7 @@ y = griffinlim(x, torch.hann_window(8), 8, 4, 8, 2.0, normalized=False, n_iter=4
 z = GriffinLim(8, normalized=False, rand_init=False)(x)
 print(tuple(y.shape), tuple(z.shape))
 """,
+    versions=">=1.9",
 )
 def griffinlim(original: Any, *args: Any, **kwargs: Any) -> Any:
     """GriffinLim took the argument normalized up to 0.8, and ignored it."""
@@ -234,6 +235,7 @@ from torchaudio.functional import sliding_window_cmn
 y = sliding_window_cmn(waveform=torch.arange(12.0).reshape(1, 4, 3) ** 2, cmn_window=2, min_cmn_window=1)
 print([round(each, 3) for each in y.flatten().tolist()])
 """,
+    versions=">=1.9",
 )
 def sliding_window_cmn(original: Any, *args: Any, **kwargs: Any) -> Any:
     """The first argument of sliding_window_cmn was called waveform up to 0.8, and is called specgram since."""
@@ -310,8 +312,8 @@ with tempfile.TemporaryDirectory() as folder:
     makedir_exist_ok(os.path.join(folder, "b"))
     for name in ("b/2.wav", "1.wav", "3.txt"):
         open(os.path.join(folder, name), "w").close()
-    print([*walk_files(folder, ".wav")], [*walk_files(folder, suffix=".wav", remove_suffix=True)])
-    print([path[len(folder) :] for path in walk_files(folder, (".wav", ".txt"), prefix=True)])
+    print(sorted(walk_files(folder, (".wav", ".txt"))), sorted(walk_files(folder, suffix=".wav", remove_suffix=True)))
+    print([path[len(folder) :] for path in walk_files(os.path.join(folder, "b"), ".wav", prefix=True)])
 print([*unicode_csv_reader(["a\\tb", "c\\td"], delimiter="\\t")])
 """,
 )

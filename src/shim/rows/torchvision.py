@@ -105,9 +105,10 @@ def functional_tensor() -> dict[str, Any]:
 
 @module(
     "torchvision.transforms.functional_pil",
-    works="<0.17",
+    works=">=0.7,<0.17",
     says=r"No module named 'torchvision\.transforms\.functional_pil'",
     example="import torchvision.transforms.functional_pil as functional_pil\nprint(callable(functional_pil.hflip))",
+    versions=">=2.2",
 )
 def functional_pil() -> dict[str, Any]:
     """The module functional_pil has had an underscore since 0.15, and lost its old name in 0.17."""
@@ -251,11 +252,12 @@ import random, torch
 from PIL import Image
 from torchvision import transforms
 from torchvision.transforms import functional
-image = Image.new("L", (4, 4), 100)
-image.putpixel((1, 1), 200)
+image = Image.new("RGB", (4, 4), (100, 100, 100))
+image.putpixel((1, 1), (200, 100, 100))
 print(list(functional.rotate(image, 90, resample=0).tobytes()) == list(functional.rotate(image, 90).tobytes()))
-print(list(functional.affine(image, 0, (1, 0), 1.0, (0, 0), resample=Image.NEAREST, fillcolor=7).tobytes()))
-print(list(transforms.RandomAffine(0, (0, 0), resample=False, fillcolor=3)(image).tobytes())[5])
+moved = functional.affine(image, 0, (1, 0), 1.0, (0, 0), resample=Image.NEAREST, fillcolor=(7, 8, 9))
+print(list(moved.tobytes())[::3])
+print(list(transforms.RandomAffine(0, (0, 0), resample=False, fillcolor=(3, 3, 3))(image).tobytes())[15])
 print(transforms.RandomRotation(10, resample=Image.BILINEAR)(image).size)
 """,
 )
