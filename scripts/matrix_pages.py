@@ -210,12 +210,23 @@ def errors():
     return "\n".join([*lines, *errors_of_rows(patches), *errors_of_lost_names(patches)]) + "\n"
 
 
+#: What the constructors of AdamW and SGD raise. Each is a heading, because a search lists headings first.
+OF_CONSTRUCTORS = (
+    "'<=' not supported between instances of 'float' and 'NoneType'",
+    "'<' not supported between instances of 'NoneType' and 'float'",
+)
+
+
 def errors_of_a_none():
     """Return the lines about the messages for a weight decay of None."""
     ways = (way for pattern in NONE_ANSWERS for way in spelled(pattern) if not way.startswith("/"))
     first, *others = sorted(ways, key=lambda way: "for *: 'f" not in way)
-    code = ["```sh", "python -m shim run train.py", "```", ""]
-    return [f"## `TypeError: {first}`", "", "Also:", "", "```", *others, "```", "", ABOUT_A_NONE, "", *code]
+    others = [way for way in others if way not in OF_CONSTRUCTORS]
+    answer = [ABOUT_A_NONE, "", "```sh", "python -m shim run train.py", "```", ""]
+    lines = [f"## `TypeError: {first}`", "", "Also:", "", "```", *others, "```", "", *answer]
+    for message in OF_CONSTRUCTORS:
+        lines += [f"## `TypeError: {message}`", "", *answer]
+    return lines
 
 
 def errors_of_rows(patches):

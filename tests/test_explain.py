@@ -142,7 +142,7 @@ class TestTheCommand:
     def test_a_none_that_may_be_in_another_argument_gets_no_promise(self, capsys):
         for name, message in OURS:
             doctor.main(["--explain", message])
-            assert ("on with shim" in capsys.readouterr().out) == (name == "the guards")
+            assert ("no switch is needed: it is on" in capsys.readouterr().out) == (name == "the guards")
 
     @pytest.mark.parametrize(
         "message, set_already, last_line",

@@ -59,7 +59,7 @@ class TestInFront:
         )
         said = run("mine.py", "-m", "shim", "run", "job.py")
 
-        assert f"shim: what traces or profiles this process {self.SAID}" in said.stderr
+        assert f"shim: the tool that traces or profiles this process {self.SAID}" in said.stderr
 
     @pytest.mark.skipif(
         not os.path.exists("/proc/self/cmdline"), reason="the name of the parent process is unknown without /proc"

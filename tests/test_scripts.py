@@ -62,6 +62,10 @@ def test_patch_adam_optimizer_returns_whether_the_guards_are_active(python):
 
 
 def test_the_source_text_that_wrong_guards_replace_exists(checkout):
+    """A wrong guard is the right one with a mistake in one place, so the script has to name source text.
+
+    If this fails after a refactoring, write the new text of that place into scripts/wrong_wrappers.
+    """
     script = runpy.run_path(str(checkout / "scripts" / "wrong_wrappers"))
     changes = [change for wrong in script["WRONG"] for change in wrong.changes]
     assert changes

@@ -15,7 +15,7 @@ usage: shim run [PYTHON OPTIONS] SCRIPT.py [ARGS...]   run a script with the gua
        shim run COMMAND [ARGS...]                      any command, for example torchrun
        shim run --check CONFIG [--fix --value V] ...   check a config, or fix it, before the job starts
        shim check PATH... [--fix --value V]            find a null weight_decay in config files
-       shim scan PATH...                               find in Python sources what the torch here lacks
+       shim scan PATH...                               find names in Python sources that the installed torch lacks
        shim env                                        print the line that turns the guards on in a shell:
                                                        eval "$(shim env)"
        shim enable [--for RELEASE]                     guard every Python of this environment, without PYTHONPATH

@@ -33,6 +33,7 @@ LONGEST = 20_000
 
 #: Printed in place of the switch if there is none.
 NO_PATCH = "there is no patch for it"
+NO_SWITCH = "no switch is needed: it is on wherever shim is on"
 
 
 class Answer(NamedTuple):
@@ -99,7 +100,7 @@ def known() -> list[Answer]:
         messages=torch_optim.NONE_ANSWERS,
         reason="an optimizer got weight_decay=None, in the constructor, a parameter group or a checkpoint; shim takes "
         "it as 0.0",
-        switch="on with shim",
+        switch=NO_SWITCH,
         parameter="weight_decay",
     )
     return [guards, *(_answer_of(patch) for patch in _patches() if patch.answers)]
@@ -123,7 +124,9 @@ def _answer_of(patch: Any) -> Answer:
     if not patch.targets:
         return Answer(patch.name, patch.answers, reason, NO_PATCH, mends=False)
     option = patch.name if patch.optional or patch.works else ""
-    switch = f"SHIM_PATCHES={option}, or shim.activate({option!r})" if option else "on with shim"
+    switch = f"SHIM_PATCHES={option}, or shim.activate({option!r})" if option else NO_SWITCH
+    if patch.works and not patch.optional and patch.of == "torch":
+        switch += f"; or --for with a release of torch {patch.works}, for all that such a program needs"
     return Answer(patch.name, patch.answers, reason, switch, option, patch.versions, more=patch.more)
 
 
@@ -181,7 +184,8 @@ def _if_it_applies(answer: Answer, pattern: str, said: str, before: list[str]) -
         return answer
     only_if = answer._replace(
         reason=f"only if the None is an optimizer's weight_decay: {answer.reason}. A None in lr, eps, betas or "
-        "momentum is not replaced. The whole traceback shows which one it is",
+        "momentum is not replaced. To find out which one it is, give the whole traceback: "
+        "shim doctor --explain - < train.log",
         switch="no switch is needed",
     )
     frame = _last_frame(before)

@@ -1,7 +1,8 @@
 """The patches of this process, what the user has chosen, and what was done so far.
 
-Other state stays in the module that defines it: what is guarded in ``guards.GUARDED``, which Nones were found in
-``warning.NONES``, and the import hook's in ``import_hook``, because that is loaded before this package can be imported.
+Other state stays where it is used, because this module imports those modules: what is guarded in ``guards.GUARDED``,
+which Nones were found in ``warning.NONES``. The import hook's is in ``import_hook``, which is loaded before this
+package can be imported. Caches, such as ``adopt.cuda._tables``, stay beside the functions that fill them.
 """
 
 from __future__ import annotations

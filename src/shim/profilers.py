@@ -40,7 +40,7 @@ def started_by_the_tool(given: "List[str]", command: "List[str]") -> "Tuple[List
         return [command[0], *options, *front, *program], ""
     tool = tool if tool in TOOLS + ONCE else _name(command_line(os.getppid()))
     if tool not in TOOLS + ONCE + OUTSIDE:
-        tool = "what traces or profiles this process" if _is_watched() else ""
+        tool = "the tool that traces or profiles this process" if _is_watched() else ""
     if not tool:
         return command, ""
     return command, (

@@ -120,12 +120,12 @@ def test_the_count_kernel_compiles_for_gpus(options, tmp_path, monkeypatch):
 @pytest.mark.parametrize("options", [[], ["lr_tensor"]], ids=["number", "tensor"])
 def test_the_kernel_that_looks_for_zeros_compiles_for_gpus(options, tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    from shim.adopt.triton_kernels import BLOCK, look_kernel, tl
+    from shim.adopt.triton_kernels import BLOCK, nonzero_kernel, tl
 
     types = {"table": "*i64", "owners": "*i64", "n": "i32", "nonzero": "*i32", "lr_tensor": "*fp32"}
     off = {} if options else {"lr_tensor": None}
 
-    assert "st.global.b32" in compiled(look_kernel, 90, types, {"grad_dtype": tl.float32, "block": BLOCK, **off})
+    assert "st.global.b32" in compiled(nonzero_kernel, 90, types, {"grad_dtype": tl.float32, "block": BLOCK, **off})
 
 
 def compiled(kernel, capability, types, constants):

@@ -138,7 +138,7 @@ PROBLEMS: dict[str, tuple[str, str, str, str, str]] = {
         "the string 'None'",
         "torchtitan",
     ),
-    "by the look": (
+    "a key that looks like settings": (
         "yaml",
         "train: {lr: 0.1, weight_decay: null}",
         "train.weight_decay",

@@ -62,8 +62,9 @@ def test_an_error_has_its_position_and_the_parsers_words(
     assert says in error
 
 
-def test_a_missing_file_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path / "none.yaml")]) == 2
+@pytest.mark.parametrize("name", ["none.yaml", "no_suffix"])
+def test_a_missing_file_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert main([str(tmp_path / name)]) == 2
     assert "No such file" in capsys.readouterr().err
 
 

@@ -43,6 +43,14 @@ def test_a_null_that_only_resembles_a_mistake_is_reported_as_unclear(name: str) 
     assert finding.why_not
 
 
+@pytest.mark.parametrize("section", ["option", "add_argument", "class A"])
+def test_a_section_of_a_config_is_no_default_of_a_program(section: str) -> None:
+    (finding,) = findings("yaml", f"{section}:\n  weight_decay: null\n")
+    assert finding.found == "null"
+    assert "default" not in finding.effect
+    assert "command line" not in finding.effect
+
+
 MISSING: dict[str, tuple[str, str, str, str]] = {
     "nanotron": ("yaml", "optimizer: {zero_stage: 0, accumulate_grad_in_fp32: true}", "finding", "requires"),
     "hydra": ("yaml", "o: {_target_: torch.optim.AdamW}", "note", "0.01"),

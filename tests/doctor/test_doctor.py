@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from shim import launch
-from shim.doctor import examination, look
+from shim.doctor import examination, look, words
 
 #: Starts doctor like the command `shim`, which does not look for packages in the current directory.
 LIKE_THE_COMMAND = """
@@ -242,7 +242,7 @@ def test_a_report_at_exit_says_which_guards_fired(python):
 
 def test_a_message_that_no_patch_answers_is_not_explained(examine):
     result = examine("--explain", "RuntimeError: CUDA out of memory")
-    assert (result.returncode, result.stdout) == (1, "No patch answers this message.\n")
+    assert (result.returncode, result.stdout) == (1, words.NO_ANSWER + "\n")
 
 
 def test_the_training_check_does_not_load_dynamo_and_trains_the_same(python):

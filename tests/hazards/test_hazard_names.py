@@ -115,7 +115,7 @@ def early_bound_out_of_reach():
     return [_called(function, NONE) for function in held] + [torch.optim.Adam.__name__]
 
 
-LIMIT = {"limit": "a functional that computes itself cannot be reached where a list or a closure holds it"}
+LIMIT = {"limit": "a functional form that computes itself is not replaced where only a list or a closure holds it"}
 
 
 @observation

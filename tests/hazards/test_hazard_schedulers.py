@@ -7,7 +7,7 @@ import warnings
 
 from hazard_observer import NONE, observation
 
-LIMIT = {"limit": "a scheduler built before activation has bound the step as it was, which calls nothing guarded here"}
+LIMIT = {"limit": "a scheduler built before activation goes on calling the unguarded step"}
 
 
 def _model():

@@ -137,7 +137,7 @@ def _launch(
     with torch.cuda.device_of(steps[0]):  # type: ignore[no-untyped-call]
         if len(owners) and nonzero is not None:
             grad_dtype = settings["grad_dtype"]
-            kernels.look_kernel[(len(owners),)](
+            kernels.nonzero_kernel[(len(owners),)](
                 addresses, owners, n, lr_tensor, lr, nonzero, grad_dtype, block=kernels.BLOCK
             )
         if len(owners):

@@ -54,8 +54,11 @@ def step_lists(lists: Lists, options: Options) -> None:
         or is_negated((params, *written))
         or overlap((params, grads, *written))
     ):
-        # torch's list operations drop tangents, crash in a trace, ignore a lazy negation, and define no order for
-        # memory that tensors share. For the tangents see https://github.com/pytorch/pytorch/pull/100695
+        # torch's list operations drop tangents: https://github.com/pytorch/pytorch/pull/100695
+        # They take no list of tensors with a lazy negation that they change:
+        # https://github.com/pytorch/pytorch/blob/v2.13.0/aten/src/ATen/native/MathBitsFallback.h#L44
+        # They crash in torch.jit.trace (tests/adopt/test_adopt_torch_features.py; no issue is known), and define no
+        # order for memory that tensors share.
         step_each(lists, options)
         return
     masked = (capturable or _torch.is_compiling()) and clip_lambda is None

@@ -1,7 +1,7 @@
 """The Triton kernels of the fused form on a GPU: one steps all tensors of a table, another one counts the step.
 
-If lr may be 0, a third one runs before them. It finds the parameters whose gradient is zero in their first step, which
-then does not count.
+If lr may be 0, ``nonzero_kernel`` runs before them. It finds the parameters whose gradient is zero in their first step,
+which then does not count.
 
 The table is a matrix of int64 with a column for each parameter. Its rows are the addresses of the parameter, its
 gradient, its two averages, its compensation (0 for none) and its step; the number of elements; the position of the
@@ -91,7 +91,7 @@ def step_kernel(
 
 
 @triton.jit(do_not_specialize=["n"])
-def look_kernel(table, owners, n, lr_tensor, lr, nonzero, grad_dtype: tl.constexpr, block: tl.constexpr):
+def nonzero_kernel(table, owners, n, lr_tensor, lr, nonzero, grad_dtype: tl.constexpr, block: tl.constexpr):
     """If lr is 0, mark in `nonzero` the tensors in their first step whose gradient is not zero."""
     if lr_tensor is not None:
         lr = tl.load(lr_tensor).to(tl.float32)

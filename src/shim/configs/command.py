@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
 import json
 import os
@@ -87,6 +88,8 @@ def _check(name: str, task: Task, *, named: bool) -> Result:
     try:
         kind = FORMATS[task.format_name] if task.format_name else by_suffix(name)
         if kind is None:
+            if not os.path.lexists(name):
+                return Result(name, error=os.strerror(errno.ENOENT))
             known = " ".join(suffix for f in FORMATS.values() for suffix in f.suffixes)
             return Result(name, error=f"no format known for this name (known: {known}); give --format")
         seen = fix.read("/dev/stdin" if name == "-" else name)

@@ -6,7 +6,6 @@ import re
 from typing import Iterator, NamedTuple
 
 from .formats import Format
-from .formats.python import NO_DEFAULT, OPTIONS
 from .frameworks import (
     ELSEWHERE,
     LONGEST_NAME,
@@ -230,15 +229,14 @@ class _Judge:
     def unclear(self, value: Scalar, place: Place, hint: str) -> Finding:
         """Return the note for a null of which nobody can say whether an optimizer gets it."""
         why_not = "it is not known whether it belongs to an optimizer"
-        keys = place.section()
         key = shortened(str(place.key))
         if hint:
             effect = f"unclear: {hint}"
             why_not = "a null may be meant"
-        elif len(keys) > 1 and keys[-2].startswith("class "):
+        elif value.default_of == "field":
             effect = f"unclear: a default. If it is not given, the code that reads {key} gets None"
-        elif len(keys) > 1 and keys[-2] in OPTIONS:
-            default = "" if value.value == NO_DEFAULT else "a default; "
+        elif value.default_of:
+            default = "a default; " if value.default_of == "option" else ""
             effect = f"unclear: {default}without {key} on the command line it is None"
         elif self.document.holder(place) is not None:
             effect = "unclear: no framework known here keeps an optimizer's settings at this place"
@@ -265,7 +263,7 @@ class _Judge:
     def found(self, value: Scalar) -> str:
         written = self.source.text[value.start : value.end]
         if value.start == value.end and value.kind == NULL:
-            return "empty" if value.value != NO_DEFAULT else NO_DEFAULT
+            return value.value if value.default_of == "option without a default" else "empty"
         return f"the string {shortened(value.value)!r}" if value.kind == TEXT else shortened(written)
 
     def absent(self, place: Place) -> Finding | None:

@@ -158,7 +158,7 @@ def fix(source: Source, kind: Format, documents: list[Node], findings: list[Find
         n for n in (number_of(f.spot) for f in findings if isinstance(f.spot, Scalar)) if n is not None
     }
     if not differs_only_at(documents, again, scalars, mappings, KEY, numbers):
-        raise FixError("the fixed text would mean something else in another place")
+        raise FixError("the fix would also change another value in the file")
     return Fixed(fixed, edits)
 
 
@@ -257,7 +257,7 @@ def replace(seen: Seen, fixed: bytes) -> None:
     if not seen.status.st_mode & 0o222 or not os.access(seen.path, os.W_OK):
         raise FixError("it is read-only")
     if seen.status.st_nlink > 1:
-        raise FixError(f"it has {seen.status.st_nlink} hard links, and replacing it would part them")
+        raise FixError(f"it has {seen.status.st_nlink} hard links, and a new file would not be linked with the others")
     with contextlib.ExitStack() as stack:
         if fcntl is not None:
             # If two fixes run at once, the second one checks what the first one has written.
@@ -273,7 +273,7 @@ def replace(seen: Seen, fixed: bytes) -> None:
                 file.flush()
                 os.fsync(handle)
                 if fcntl is not None:
-                    _dress(handle, seen)
+                    _copy_permissions(handle, seen)
                     _exchange(temporary, seen)
             if fcntl is None:
                 _exchange(temporary, seen)
@@ -302,8 +302,8 @@ def _lock(handle: int, until: float) -> None:
         time.sleep(0.01)
 
 
-def _dress(handle: int, seen: Seen) -> None:
-    """Give the new file what the old one has: owner, group, mode, access control list, extended attributes."""
+def _copy_permissions(handle: int, seen: Seen) -> None:
+    """Give the new file the owner, group, mode, access control list and extended attributes of the old one."""
     old = seen.status
     with contextlib.suppress(OSError):  # whether it worked is checked below
         os.fchown(handle, old.st_uid, old.st_gid)

@@ -27,10 +27,11 @@ class Scalar:
     """One value: its kind, its spelling as a string, and the text ``[start, end)`` that a fix replaces.
 
     ``pad`` is written before the new value if there was no text for the old one. ``stuck`` says why the value cannot be
-    replaced. ``plain`` means: written without quotes.
+    replaced. ``plain`` means: written without quotes. ``default_of`` says of a None in Python code whose default it is:
+    "field" (of a class), "option", or "option without a default"; empty for any other value.
     """
 
-    __slots__ = ("end", "kind", "pad", "plain", "start", "stuck", "value")
+    __slots__ = ("default_of", "end", "kind", "pad", "plain", "start", "stuck", "value")
 
     def __init__(self, kind: str, value: str, start: int, end: int, *, plain: bool = True) -> None:
         self.kind = kind
@@ -40,6 +41,7 @@ class Scalar:
         self.plain = plain
         self.pad = ""
         self.stuck: str | None = None
+        self.default_of = ""
 
 
 class Entry(NamedTuple):

@@ -113,6 +113,12 @@ def _table(title: str, rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+#: What doctor says of a message that it cannot explain.
+NO_ANSWER = (
+    "No patch answers this message. `python -m shim scan PATH` names what sources use and this torch lacks."
+)
+
+
 def answers(answers: list[Answer], command: str | None) -> list[str]:
     """Return the answers to an error message as text."""
     lines = []
@@ -120,7 +126,7 @@ def answers(answers: list[Answer], command: str | None) -> list[str]:
         only = f", for torch {answer.versions}" if answer.versions else ""
         lines += [answer.name, *_wrapped("    ", answer.reason), "    " + answer.switch + only]
     start = ["", f"Start your job with: {command}"] if command else []
-    return [*lines, *start] if answers else ["No patch answers this message."]
+    return [*lines, *start] if answers else [NO_ANSWER]
 
 
 def _list(title: str, sentences: list[str]) -> list[str]:

@@ -1,4 +1,8 @@
-"""The tables of the None guards: which optimizers are guarded, and why. The code is in ``guards``, ``target_kinds``."""
+"""The tables of the None guards: which optimizers are guarded, and why.
+
+``layout`` finds out which of them the loaded torch has, and in which position they take weight_decay. The guards
+themselves are in ``guards``, and ``target_kinds`` puts them in place.
+"""
 
 from __future__ import annotations
 

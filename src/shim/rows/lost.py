@@ -156,7 +156,7 @@ _LOST: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
         "torchaudio.prototype",
         "<2.9",
-        "the experiments of torchaudio.prototype were removed in 2.9, unless it moved to torchaudio itself: use "
+        "what was in torchaudio.prototype was removed in 2.9, or has moved to torchaudio itself: use "
         "torchaudio 2.8 with torch 2.8",
         {
             "torchaudio": "prototype",

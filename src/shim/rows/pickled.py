@@ -56,7 +56,7 @@ def _lacks(
         None,
         {
             "called": called or f"pickled.{names[0]}",
-            "reason": f"objects of {names[0]} that an older release pickled have no {' and no '.join(meaning)}",
+            "reason": f"objects of {names[0]} that an older release pickled lack {' and '.join(meaning)}",
             "works": works,
             "says": (
                 ()

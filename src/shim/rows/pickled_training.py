@@ -81,7 +81,7 @@ def _lacks(
         None,
         {
             "called": called or f"pickled.{names[0]}",
-            "reason": f"objects of {names[0]} that another release pickled have no {' and no '.join(meaning)}",
+            "reason": f"objects of {names[0]} that another release pickled lack {' and '.join(meaning)}",
             "works": works,
             "says": rf"'({whose})' object has no attribute '({'|'.join(meaning)})'",
             "example": _UNPICKLED + example,

@@ -69,7 +69,7 @@ print(type(prepare_fx(model, qconfig_dict={"": None}, prepare_custom_config_dict
 """,
 )
 def prepare_fx(original: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
-    """prepare_fx took no example of the inputs up to 1.12, and called its configurations dictionaries."""
+    """prepare_fx takes example_inputs since 1.13; up to 1.12 the names of its configurations ended in _dict."""
     # https://github.com/pytorch/pytorch/blob/v1.12.1/torch/ao/quantization/quantize_fx.py#L340
     # https://github.com/pytorch/pytorch/blob/v1.13.1/torch/ao/quantization/quantize_fx.py#L268
     for was, name in _OF_DICTIONARIES.items():

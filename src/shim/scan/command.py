@@ -1,4 +1,4 @@
-"""The command ``shim scan``: read the files, and report what the torch here lacks."""
+"""The command ``shim scan``: read the files, and report the names that the installed torch lacks."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of ``shim scan``'s arguments."""
     made = argparse.ArgumentParser(
         prog="python -m shim scan",
-        description="Find in Python sources, without running them, what the torch that is here lacks.",
+        description="Find names in Python sources that the installed torch lacks. The sources are not run.",
         epilog="Exit code: 0 nothing, 1 findings, 2 a usage error, or a file that could not be read.",
     )
     made.add_argument("paths", nargs="+", metavar="PATH", help="a file, a directory, or - for standard input")

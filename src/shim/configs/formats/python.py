@@ -139,6 +139,8 @@ class _Converter:
                     continue
                 scalar = Scalar(NULL, NO_DEFAULT, scalar.start, scalar.start)
             scalar.stuck = "a default is the program's, not a config's"
+            option = "option without a default" if scalar.value == NO_DEFAULT else "option"
+            scalar.default_of = "field" if holder.startswith("class ") else option
             inner = Mapping(scalar.start)
             inner.entries.append(Entry(key, scalar.start, scalar))
             self.document.entries.append(Entry(holder, scalar.start, inner))
