@@ -30,7 +30,7 @@ def installed(package):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return release(importlib.import_module(package).__version__).numbers
-    except ImportError:
+    except (ImportError, RuntimeError):  # RuntimeError: torchvision beside another build of torch
         return None
 
 

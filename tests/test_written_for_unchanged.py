@@ -148,7 +148,7 @@ def held_at(target):
     module, _, path = target.path.partition(":")
     try:
         return operator.attrgetter(path)(importlib.import_module(module))
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError, RuntimeError):  # RuntimeError: torchvision beside another build of torch
         return None
 
 def comes_back(held):
