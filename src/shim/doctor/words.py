@@ -114,9 +114,7 @@ def _table(title: str, rows: list[dict[str, Any]]) -> list[str]:
 
 
 #: What doctor says of a message that it cannot explain.
-NO_ANSWER = (
-    "No patch answers this message. `python -m shim scan PATH` names what sources use and this torch lacks."
-)
+NO_ANSWER = "No patch answers this message. `python -m shim scan PATH` names what sources use and this torch lacks."
 
 
 def answers(answers: list[Answer], command: str | None) -> list[str]:

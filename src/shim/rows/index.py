@@ -93,6 +93,7 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("padded positions", "torch", ">=1.9,<1.13 || >=2.1"),
         ("recompute_scale_factor", "torch", "<1.6"),
         ("nll_loss of ignored targets", "torch", "<1.11"),
+        ("circular padding", "torch", "<1.5"),
         ("torch.nn.functional.gaussian_nll_loss", "torch", ">=1.8,<1.9"),
         ("torch.nn.functional.binary_cross_entropy", "torch", "<1.7"),
         ("torch.nn.utils.clip_grad.clip_grad_norm_", "torch", "<1.5"),

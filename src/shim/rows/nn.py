@@ -228,6 +228,32 @@ def _zero_if_ignored(original: Any, loss: Any, args: tuple[Any, ...], kwargs: di
 
 
 @behaviour(
+    "torch.nn.modules.conv:_ConvNd.__init__",
+    called="circular padding",
+    works="<1.5",
+    example="""
+import torch
+x = torch.arange(25.0).reshape(1, 1, 5, 5)
+for padding in (1, 2, (3, 0)):
+    conv = torch.nn.Conv2d(1, 1, 3, padding=padding, padding_mode="circular", bias=False)
+    torch.nn.init.constant_(conv.weight, 1.0)
+    y = conv(x)
+    print(tuple(y.shape), y.sum().item(), y.flatten().tolist()[:3])
+line = torch.nn.Conv1d(1, 1, 3, padding=2, padding_mode="circular")
+print(tuple(line(torch.ones(1, 1, 8)).shape), tuple(torch.nn.Conv1d(1, 1, 3, padding=2)(torch.ones(1, 1, 8)).shape))
+""",
+)
+def circular_padding(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+    """Circular padding of a convolution was divided between both sides up to 1.4; since 1.5 each side gets it."""
+    from .pickled import repeated_twice
+
+    original(self, *args, **kwargs)
+    if self.padding_mode == "circular" and not isinstance(self.padding, str):
+        held = self._reversed_padding_repeated_twice
+        self._reversed_padding_repeated_twice = type(held)(repeated_twice(vars(self)))
+
+
+@behaviour(
     "torch.nn.functional:gaussian_nll_loss",
     works=">=1.8,<1.9",
     example="""

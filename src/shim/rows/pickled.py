@@ -75,7 +75,7 @@ def _slow_path(state: dict[str, Any]) -> int:
     return 0
 
 
-def _repeated_twice(state: dict[str, Any]) -> tuple[int, ...]:
+def repeated_twice(state: dict[str, Any]) -> tuple[int, ...]:
     """Return the padding of a convolution. For a circular one, 1.4 divided it between both sides."""
     # https://github.com/pytorch/pytorch/blob/v1.4.0/torch/nn/modules/conv.py#L335
     circular = state.get("padding_mode") == "circular"
@@ -202,7 +202,7 @@ _lacks(
     "conv",
     "Conv2d Conv1d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d",
     works="<1.5",
-    _reversed_padding_repeated_twice=_repeated_twice,
+    _reversed_padding_repeated_twice=repeated_twice,
     example="""
 conv = nn.Conv2d(1, 1, 3, padding=2, padding_mode="circular", bias=False)
 nn.init.constant_(conv.weight, 1.0)
