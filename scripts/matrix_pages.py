@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from shim import rows, timeline  # noqa: E402
 from shim.patches.torch_optim import NONE_ANSWERS  # noqa: E402
 from shim.releases import TORCH, Release, is_in, of_the_time  # noqa: E402
+from shim.switches import in_a_shell  # noqa: E402
 
 TABLE = ROOT / "docs" / "support.md"
 BREAKAGES = ROOT / "docs" / "compatibility.md"
@@ -191,7 +192,7 @@ def in_words(package, works):
 def command(patch):
     """Return the command that runs a program which needs a row."""
     if patch.optional:
-        return f"SHIM_PATCHES={patch.name} python -m shim run train.py"
+        return f"{in_a_shell([patch.name])} python -m shim run train.py"
     newest = max(TORCH)
     works = [
         release

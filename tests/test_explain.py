@@ -147,6 +147,11 @@ class TestTheCommand:
     @pytest.mark.parametrize(
         "message, set_already, last_line",
         [
+            (  # a name with a space, as a shell takes it
+                "a view of a leaf Variable that requires grad is being used in an in-place operation.",
+                "",
+                "SHIM_PATCHES='views of leaves' python -m shim run YOUR_SCRIPT.py",
+            ),
             ("No module named 'torch._six'", "", "SHIM_PATCHES=torch._six python -m shim run YOUR_SCRIPT.py"),
             ("KeyError: 'capturable'", "numbers", "SHIM_PATCHES=numbers,resume python -m shim run YOUR_SCRIPT.py"),
             ("'<' not supported between instances of 'NoneType' and 'float'", "", "python -m shim run YOUR_SCRIPT.py"),

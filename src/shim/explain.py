@@ -124,7 +124,7 @@ def _answer_of(patch: Any) -> Answer:
     if not patch.targets:
         return Answer(patch.name, patch.answers, reason, NO_PATCH, mends=False)
     option = patch.name if patch.optional or patch.works else ""
-    switch = f"SHIM_PATCHES={option}, or shim.activate({option!r})" if option else NO_SWITCH
+    switch = f"{switches.in_a_shell([option])}, or shim.activate({option!r})" if option else NO_SWITCH
     if patch.works and not patch.optional and patch.of == "torch":
         switch += f"; or --for with a release of torch {patch.works}, for all that such a program needs"
     return Answer(patch.name, patch.answers, reason, switch, option, patch.versions, more=patch.more)
@@ -160,7 +160,7 @@ def command(answers: list[Answer]) -> str:
     """Return the command that starts a job with the answers turned on, and with the patches that are on already."""
     named = switches.names("SHIM_PATCHES")
     options = dict.fromkeys([*named, *(answer.option for answer in answers if answer.option)])
-    switch = f"SHIM_PATCHES={','.join(options)} " if any(answer.option for answer in answers) else ""
+    switch = f"{switches.in_a_shell(options)} " if any(answer.option for answer in answers) else ""
     return f"{switch}python -m shim run YOUR_SCRIPT.py"
 
 

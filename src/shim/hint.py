@@ -277,7 +277,7 @@ def _in_a_shell(command: _Command) -> str:
     written_for = choice().written_for
     release = command.release or (str(written_for) if written_for else "")
     named = switches.names("SHIM_PATCHES") + ([command.patch] if command.patch else [])
-    patches = f"SHIM_PATCHES={','.join(named)}" if named else ""
+    patches = switches.in_a_shell(named) if named else ""
     environment = f"SHIM_FOR={release}" if release else ""
     words = _started_with()
     if not words:

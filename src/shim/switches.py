@@ -6,9 +6,11 @@ SHIM_FOR, SHIM_PATCHES and SHIM_LOG themselves.
 
 from __future__ import annotations
 
+from typing import Iterable
+
 from .import_hook import switched_on, text
 
-__all__ = ["SWITCHES", "finite", "names", "switched_off", "switched_on", "text"]
+__all__ = ["SWITCHES", "finite", "in_a_shell", "names", "switched_off", "switched_on", "text"]
 
 #: What can be set, and what it does.
 SWITCHES = {
@@ -27,6 +29,17 @@ SWITCHES = {
 def names(name: str) -> list[str]:
     """Return the names that a variable lists, separated by commas."""
     return [each.strip() for each in text(name).split(",") if each.strip()]
+
+
+def in_a_shell(patches: Iterable[str]) -> str:
+    """Return the setting of SHIM_PATCHES as a shell takes it. Some names of rows have spaces.
+
+    >>> in_a_shell(["verbose", "views of leaves"])
+    "SHIM_PATCHES='verbose,views of leaves'"
+    """
+    import shlex
+
+    return "SHIM_PATCHES=" + shlex.quote(",".join(patches))
 
 
 def switched_off(name: str) -> bool:

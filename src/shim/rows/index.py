@@ -165,6 +165,7 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("lr_scheduler.LRScheduler", "torch", ">=2.0"),
         ("verbose", "torch", ">=1.7,<2.7"),
         ("verbose.ReduceLROnPlateau", "torch", "<1.7"),
+        ("OneCycleLR.last_epoch", "torch", "<1.8"),
         ("verbose.printed", "torch", ">=1.7,<2.2"),
         ("verbose.printed.ReduceLROnPlateau", "torch", "<1.7"),
     ),

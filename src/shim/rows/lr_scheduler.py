@@ -123,16 +123,75 @@ row(
     },
 )
 
+
+def _construct(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    takes_it = "verbose" in inspect.signature(wrapped).parameters
+    wrapped(*args, **kwargs) if takes_it else without_verbose(wrapped, instance, args, kwargs)
+
+
+def verbose_before_threshold(
+    wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    """Construct a ReduceLROnPlateau whose fifth argument is ``verbose``. ``threshold`` is there now, and is no bool."""
+    # https://github.com/pytorch/pytorch/blob/v1.6.0/torch/optim/lr_scheduler.py#L554
+    if len(args) > 4 and isinstance(args[4], bool):
+        args, kwargs = (*args[:4], *args[5:]), {**kwargs, "verbose": args[4]}
+    _construct(wrapped, instance, args, kwargs)
+
+
 row(
     "wrapper",
     (f"{_SCHEDULERS}:ReduceLROnPlateau.__init__",),
-    without_verbose,
+    verbose_before_threshold,
     None,
     {
         "called": "verbose.ReduceLROnPlateau",
-        "reason": "ReduceLROnPlateau alone took verbose up to 1.6; 2.7 dropped it",
+        "reason": "ReduceLROnPlateau alone took verbose up to 1.6, in front of threshold; 2.7 dropped it",
         "works": "<1.7",
-        "versions": ">=2.7",
+        "versions": ">=1.7",
+        "example": """
+import torch
+optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
+scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "min", 0.1, 1, False, 0.5, "abs")
+for loss in (1.0, 0.9, 0.4, 0.3, 0.2):
+    scheduler.step(loss)
+    print(optimizer.param_groups[0]["lr"])
+""",
+    },
+)
+
+
+def without_three_phase(
+    wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    """Construct a OneCycleLR whose 13th argument is ``last_epoch``. ``three_phase`` is there now, and is a bool."""
+    # https://github.com/pytorch/pytorch/blob/v1.7.1/torch/optim/lr_scheduler.py#L1154
+    if len(args) > 12 and not isinstance(args[12], bool):
+        args, kwargs = args[:12], {**kwargs, **dict(zip(("last_epoch", "verbose"), args[12:]))}
+    _construct(wrapped, instance, args, kwargs)
+
+
+row(
+    "wrapper",
+    (f"{_SCHEDULERS}:OneCycleLR.__init__",),
+    without_three_phase,
+    None,
+    {
+        "called": "OneCycleLR.last_epoch",
+        "reason": "the 13th argument of OneCycleLR was last_epoch up to 1.7, and is three_phase since",
+        "works": "<1.8",
+        "versions": ">=1.8",
+        "example": """
+import torch
+optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0, momentum=0.9)
+scheduler = torch.optim.lr_scheduler.OneCycleLR(
+    optimizer, 1.0, 8, None, None, 0.3, "cos", True, 0.85, 0.95, 25.0, 1e4, -1
+)
+for _ in range(4):
+    optimizer.step()
+    scheduler.step()
+    print(round(optimizer.param_groups[0]["lr"], 4))
+""",
     },
 )
 

@@ -8,6 +8,7 @@ import json
 import sys
 from typing import Iterator, NamedTuple, Sequence
 
+from .. import switches
 from ..configs import fix
 from ..configs.command import files_of
 from ..configs.source import Source
@@ -134,7 +135,7 @@ def _report(results: list[Result], place: Here, quiet: bool) -> None:
 
 def _remedy(fact: Fact, place: Here) -> str:
     if fact.row and fact.named:
-        return f"SHIM_PATCHES={fact.row} gives it back"
+        return f"{switches.in_a_shell([fact.row])} gives it back"
     if fact.row:
         chosen = nearest(releases_for(frozenset([fact])), place)
         return f"--for {chosen} gives it back ({fact.row})"
@@ -157,12 +158,12 @@ class _Ending:
         self.options = ""
         rows = [fact for fact in lost if fact.row]
         self.unmended = len([fact for fact in lost if not fact.row])
-        named = ",".join(sorted({fact.row for fact in rows if fact.named}))
+        named = sorted({fact.row for fact in rows if fact.named})
         chosen = nearest(releases, place) if any(not fact.named for fact in rows) else None
         self.release = str(chosen) if chosen is not None else ""
         self.command = ""
         if rows:
-            environment = f"SHIM_PATCHES={named} " if named else ""
+            environment = f"{switches.in_a_shell(named)} " if named else ""
             option = f"--for {self.release} " if self.release else ""
             self.command = f"{environment}python -m shim run {option}YOUR_SCRIPT.py"
 
