@@ -117,3 +117,24 @@ def test_a_program_of_today_divides_as_today(written_for):
     before = repr([X / 2, X // 2, 7 / X, torch.full((2,), 1.0)])
     written_for(".".join(map(str, HERE[:2])))
     assert repr([X / 2, X // 2, 7 / X, torch.full((2,), 1.0)]) == before
+
+
+@pytest.mark.skipif(HERE < (2, 0, 0), reason="torch.compile came with torch 2.0")
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_compiled_code_divides_like_the_program(python, tmp_path, backend):
+    script = tmp_path / "program.py"
+    script.write_text(f"""
+import torch
+
+def results(x):
+    halves = x / 2
+    return halves, x // 2, x.div(2), torch.full((2,), 1), halves.dtype == torch.int64
+
+x = torch.tensor([-7, 7])
+for plain, compiled in zip(results(x), torch.compile(results, backend={backend!r})(x)):
+    print(plain, compiled)
+    assert str(plain) == str(compiled)
+""")
+    result = python(["-W", "ignore", script], env={"SHIM_FOR": "1.4"})
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "tensor([-3,  3]) tensor([-3,  3])" in result.stdout

@@ -15,14 +15,24 @@ from .row import advice, behaviour, often
 _OF_TODAY = {"torch", "torchvision", "torchaudio"}
 _OURS = __name__.partition(".")[0]
 
+#: The functions of torch that run the nodes of a graph, which is the program's code: torch.compile calls them.
+#: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/fx/interpreter.py#L377 and
+#: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_dynamo/utils.py#L4231
+_RUN_GRAPHS = {
+    ("torch.fx.interpreter", "call_function"),
+    ("torch.fx.interpreter", "call_method"),
+    ("torch._dynamo.utils", "run_node"),
+}
+
 
 def by_torch() -> bool:
     """Tell whether torch itself calls the patched function that called this function's caller."""
     frame: Any = sys._getframe(2)
     while frame is not None:
-        of_today = _of_today(str(frame.f_globals.get("__name__")))
+        module = str(frame.f_globals.get("__name__"))
+        of_today = _of_today(module)
         if of_today is not None:
-            return of_today
+            return of_today and (module, frame.f_code.co_name) not in _RUN_GRAPHS
         frame = frame.f_back
     return False
 
