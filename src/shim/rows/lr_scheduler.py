@@ -95,8 +95,11 @@ row(
 
 
 def without_verbose(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Construct a scheduler without ``verbose``, its last argument. The scheduler stores it, as before."""
+    """Construct a scheduler without ``verbose``, its last argument, unless it takes it. It stores it, as before."""
     parameters = inspect.signature(wrapped).parameters
+    if "verbose" in parameters:
+        wrapped(*args, **kwargs)
+        return
     given = [kwargs.pop("verbose")] if "verbose" in kwargs else []
     if len(args) == len(parameters) + 1:
         args, given = args[:-1], [args[-1]]
@@ -124,11 +127,6 @@ row(
 )
 
 
-def _construct(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    takes_it = "verbose" in inspect.signature(wrapped).parameters
-    wrapped(*args, **kwargs) if takes_it else without_verbose(wrapped, instance, args, kwargs)
-
-
 def verbose_before_threshold(
     wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
@@ -136,7 +134,7 @@ def verbose_before_threshold(
     # https://github.com/pytorch/pytorch/blob/v1.6.0/torch/optim/lr_scheduler.py#L554
     if len(args) > 4 and isinstance(args[4], bool):
         args, kwargs = (*args[:4], *args[5:]), {**kwargs, "verbose": args[4]}
-    _construct(wrapped, instance, args, kwargs)
+    without_verbose(wrapped, instance, args, kwargs)
 
 
 row(
@@ -168,7 +166,7 @@ def without_three_phase(
     # https://github.com/pytorch/pytorch/blob/v1.7.1/torch/optim/lr_scheduler.py#L1154
     if len(args) > 12 and not isinstance(args[12], bool):
         args, kwargs = args[:12], {**kwargs, **dict(zip(("last_epoch", "verbose"), args[12:]))}
-    _construct(wrapped, instance, args, kwargs)
+    without_verbose(wrapped, instance, args, kwargs)
 
 
 row(

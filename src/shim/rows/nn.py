@@ -245,10 +245,10 @@ print(tuple(line(torch.ones(1, 1, 8)).shape), tuple(torch.nn.Conv1d(1, 1, 3, pad
 )
 def circular_padding(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
     """Circular padding of a convolution was divided between both sides up to 1.4; since 1.5 each side gets it."""
-    from .pickled import repeated_twice
-
     original(self, *args, **kwargs)
     if self.padding_mode == "circular" and not isinstance(self.padding, str):
+        from .pickled import repeated_twice
+
         held = self._reversed_padding_repeated_twice
         self._reversed_padding_repeated_twice = type(held)(repeated_twice(vars(self)))
 
