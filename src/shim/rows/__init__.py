@@ -20,6 +20,7 @@ from .row import TABLE
 FAMILIES = (
     "moved",
     "renamed",
+    "arguments",
     "testing",
     "linalg",
     "fft",
