@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from inspect import signature
 from typing import Any, Iterator
 
 from .messages import IN_THIS_LINE, lost
@@ -402,6 +403,47 @@ def archives() -> dict[str, Any]:
         return [str(to / name) for name in held]
 
     return {"download_url": download_url, "extract_archive": extract_archive}
+
+
+@behaviour(
+    "torchaudio.transforms:MelScale.forward",
+    called="torchaudio.transforms.MelScale.n_stft",
+    works="<0.10",
+    says=rf"mel_specgram = torch\.matmul\({IN_THIS_LINE}Error: (mat1 and mat2 shapes|Expected size for first)",
+    example="""
+import torch, torchaudio
+mel = torchaudio.transforms.MelScale(4, 8000)
+print(["%.3f" % v for v in mel(torch.arange(33.0).reshape(1, 33, 1)).flatten().tolist()], tuple(mel.fb.shape))
+""",
+)
+def n_stft(original: Any, self: Any, specgram: Any) -> Any:
+    """MelScale without n_stft took it from its first input; since 0.10 it is 201."""
+    # https://github.com/pytorch/audio/blob/v0.9.1/torchaudio/transforms.py#L293
+    if self.fb.size(0) == 201 != specgram.size(-2):
+        size = specgram.size(-2), self.f_min, self.f_max, self.n_mels, self.sample_rate, self.norm, self.mel_scale
+        self.fb = import_module("torchaudio.functional").melscale_fbanks(*size).to(self.fb)
+    return original(self, specgram)
+
+
+@behaviour(
+    "torchaudio.compliance.kaldi:spectrogram",
+    "torchaudio.compliance.kaldi:fbank",
+    "torchaudio.compliance.kaldi:mfcc",
+    called="torchaudio.compliance.kaldi.dither",
+    works="<0.5",
+    example="""
+import torch, torchaudio.compliance.kaldi as kaldi
+torch.manual_seed(0)
+silence = torch.zeros(1, 1600)
+print((kaldi.fbank(silence).std() > 1e-3).item(), kaldi.fbank(silence, dither=0.0, use_energy=True)[0, 0].item() < -10)
+""",
+)
+def dither(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """Kaldi features had dither=1.0 and energy_floor=0.0 by default up to 0.4, now 0.0 and 1.0."""
+    # https://github.com/pytorch/audio/blob/v0.4.0/torchaudio/compliance/kaldi.py#L175
+    given = signature(original).bind_partial(*args, **kwargs).arguments
+    older = {"dither": 1.0, "energy_floor": 0.0}
+    return original(*args, **kwargs, **{key: value for key, value in older.items() if key not in given})
 
 
 advice(

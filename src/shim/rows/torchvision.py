@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
-from .row import argument, made, module, names
+from .row import argument, behaviour, made, module, names
 
 
 @names(
@@ -261,6 +262,87 @@ print(list(transforms.RandomAffine(0, (0, 0), resample=False, fillcolor=(3, 3, 3
 print(transforms.RandomRotation(10, resample=Image.BILINEAR)(image).size)
 """,
 )
+
+
+#: The position of antialias in the functions and constructors that resize.
+_ANTIALIAS_AT = {"resize": 4, "resized_crop": 7, "Resize.__init__": 4, "RandomResizedCrop.__init__": 5}
+
+
+@behaviour(
+    "torchvision.transforms.functional:resize",
+    "torchvision.transforms.functional:resized_crop",
+    "torchvision.transforms.transforms:Resize.__init__",
+    "torchvision.transforms.transforms:RandomResizedCrop.__init__",
+    "torchvision.transforms._presets:ImageClassification.__init__",
+    "torchvision.transforms._presets:SemanticSegmentation.__init__",
+    called="torchvision.transforms.antialias",
+    works=">=0.8,<0.17",
+    versions=">=2.2",
+    example="""
+import torch
+from torchvision import transforms
+from torchvision.transforms import functional
+x = torch.arange(64.0).reshape(1, 8, 8) % 3
+print([round(v, 3) for v in functional.resize(x, [2, 2]).flatten().tolist()])
+print([round(v, 3) for v in transforms.Resize([2, 2])(x).flatten().tolist()])
+print([round(v, 3) for v in functional.resized_crop(x, 1, 1, 6, 6, [2, 2]).flatten().tolist()])
+print([round(v, 3) for v in transforms.RandomResizedCrop(2, (1.0, 1.0), (1.0, 1.0))(x).flatten().tolist()])
+""",
+)
+def antialias(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """Resizing a tensor did not antialias by default; since 0.17 it does."""
+    # https://github.com/pytorch/vision/blob/v0.16.2/torchvision/transforms/functional.py#L398
+    if len(args) <= _ANTIALIAS_AT.get(original.__qualname__, len(args)):
+        kwargs.setdefault("antialias", None)  # False would warn about images of PIL
+    return original(*args, **kwargs)
+
+
+#: The position of interpolation.
+_INTERPOLATION_AT = {"perspective": 3, "RandomPerspective.__init__": 3}
+
+
+@behaviour(
+    "torchvision.transforms.functional:perspective",
+    "torchvision.transforms.transforms:RandomPerspective.__init__",
+    called="torchvision.transforms.perspective",
+    works="<0.8",
+    example="""
+import random
+from PIL import Image
+from torchvision import transforms
+from torchvision.transforms import functional
+image = Image.frombytes("L", (8, 8), bytes(v * 37 % 256 for v in range(64)))
+corners = [(0, 0), (7, 0), (7, 7), (0, 7)], [(1, 0), (7, 1), (6, 7), (0, 6)]
+print(list(functional.perspective(image, *corners).tobytes())[18:30])
+print(getattr(transforms.RandomPerspective().interpolation, "value", "bicubic"))
+""",
+)
+def bicubic(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """RandomPerspective and perspective were bicubic up to 0.7, and are bilinear since 0.8."""
+    # https://github.com/pytorch/vision/blob/v0.7.0/torchvision/transforms/functional.py#L479
+    if len(args) <= _INTERPOLATION_AT[original.__qualname__]:
+        kwargs.setdefault("interpolation", 3)
+    return original(*args, **kwargs)
+
+
+@behaviour(
+    "torchvision.transforms.functional:center_crop",
+    called="torchvision.transforms.center_crop",
+    works="<0.8",
+    example="""
+from PIL import Image
+from torchvision import transforms
+print(list(transforms.CenterCrop(6)(Image.new("L", (3, 3), 1)).tobytes()))
+""",
+)
+def center_crop(original: Any, img: Any, output_size: Any) -> Any:
+    """A CenterCrop of more than the image had rounded margins; since 0.8 the wider ones are right and at the bottom."""
+    # https://github.com/pytorch/vision/blob/v0.7.0/torchvision/transforms/functional.py#L410
+    height, width = (output_size, output_size) if isinstance(output_size, numbers.Number) else output_size
+    if not hasattr(img, "crop") or (width <= img.size[0] and height <= img.size[1]):
+        return original(img, output_size)
+    left, top = round((img.size[0] - width) / 2.0), round((img.size[1] - height) / 2.0)
+    return img.crop((left, top, left + width, top + height))
 
 
 def _lost(transform: str) -> tuple[str, str]:

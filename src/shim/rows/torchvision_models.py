@@ -160,6 +160,45 @@ def eps(original: Any, *args: Any, **kwargs: Any) -> None:
     original(*args, **(kwargs if len(args) > 2 else {"eps": 0.0, **kwargs}))
 
 
+_DETECTORS = "torchvision.models.detection"
+
+
+@behaviour(
+    f"{_DETECTORS}.faster_rcnn:fasterrcnn_resnet50_fpn",
+    f"{_DETECTORS}.faster_rcnn:fasterrcnn_mobilenet_v3_large_fpn",
+    f"{_DETECTORS}.faster_rcnn:fasterrcnn_mobilenet_v3_large_320_fpn",
+    f"{_DETECTORS}.retinanet:retinanet_resnet50_fpn",
+    f"{_DETECTORS}.mask_rcnn:maskrcnn_resnet50_fpn",
+    f"{_DETECTORS}.keypoint_rcnn:keypointrcnn_resnet50_fpn",
+    called="torchvision.models.detection.FrozenBatchNorm2d",
+    works="<0.13",
+    example="""
+from torchvision.models.detection import fasterrcnn_resnet50_fpn
+model = fasterrcnn_resnet50_fpn(pretrained_backbone=False)
+print(sorted({type(layer).__name__ for layer in model.backbone.modules() if "BatchNorm" in type(layer).__name__}))
+""",
+)
+def frozen(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """The batch norms of a detector's backbone were always frozen; since 0.13 only those of a pretrained one are."""
+    # https://github.com/pytorch/vision/blob/v0.12.0/torchvision/models/detection/faster_rcnn.py#L394
+    # https://github.com/pytorch/vision/blob/v0.13.1/torchvision/models/detection/faster_rcnn.py#L558
+    model = original(*args, **kwargs)
+    _freeze(model.backbone)
+    return model
+
+
+def _freeze(module: Any) -> None:
+    import torch
+
+    for name, child in list(module.named_children()):
+        if type(child) is torch.nn.BatchNorm2d:
+            layer = import_module("torchvision.ops").FrozenBatchNorm2d(child.num_features)
+            layer.load_state_dict(child.state_dict(), strict=False)  # has num_batches_tracked, too
+            setattr(module, name, layer)
+        else:
+            _freeze(child)
+
+
 @names(
     "torchvision.datasets.utils",
     called="torchvision.datasets.utils.makedir_exist_ok",
