@@ -164,6 +164,7 @@ _by_position(
     called="torch.onnx.export.by position",
     reason="torch.onnx.export took export_params, verbose, training and the names by position up to 2.4",
     says=r"\bexport\(\) takes from 1 to 3 positional arguments but \d+ were given",
+    only_if="the function is torch.onnx.export",
 )
 
 # https://github.com/pytorch/pytorch/blob/v2.6.0/torch/utils/cpp_extension.py#L1623
