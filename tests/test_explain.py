@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from pathlib import Path
@@ -76,8 +77,11 @@ def test_every_answer_has_a_message():
         lambda text: "".join(f"[rank3]: {line}\n" for line in text.splitlines()),
         lambda text: "Epoch 3: loss 0.5\n" + text + "\n",
         lambda text: text.replace("\n", "\r\n"),
+        lambda text: "".join(f"E       {line}\n" for line in text.splitlines()),
+        lambda text: re.sub("'(.*?)'", "\u2018\\1\u2019", text),
+        html.escape,
     ],
-    ids=["colour", "true colour", "link", "rank", "log", "crlf"],
+    ids=["colour", "true colour", "link", "rank", "log", "crlf", "pytest", "typography", "html"],
 )
 def test_additions_of_a_terminal_or_launcher_change_no_answer(change):
     assert [answers(change(message)) for _, message in OURS] == [[expected] for expected, _ in OURS]

@@ -7,6 +7,7 @@ traceback is given, it decides whether the condition holds.
 
 from __future__ import annotations
 
+import html
 import re
 from bisect import bisect_right
 from functools import lru_cache
@@ -20,8 +21,10 @@ from . import switches
 
 #: The escape sequences of a terminal: colours and cursor movements (CSI), links and titles (OSC).
 _ESCAPES = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x1b\\|\x07)")
-#: The prefix of each line in the output of torchrun and others: ``[rank0]: ``.
-_PREFIX = re.compile(r"^(?:\[[a-z]*\d+\]:\s?)+")
+#: The prefix of each line in the output of torchrun and others, ``[rank0]: ``, and of pytest, ``E       ``.
+_PREFIX = re.compile(r"^(?:E {3,})?(?:\[[a-z]*\d+\]:\s?)*")
+#: What chats and web pages make of quotation marks.
+_QUOTES = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")
 #: A frame of a traceback, as Python and IPython print it, and the arrow of IPython in front of a line of code.
 _FRAME = re.compile(r"^\s*File (?:\"([^\"]+)\", line \d+|(\S+?):\d+, in )")
 _ARROW = re.compile(r"^-+> *\d+ (.*)")
@@ -67,7 +70,7 @@ def explain(message: str, answers: list[Answer] | None = None) -> list[Answer]:
         message: as it was printed.
         answers: the possible answers; by default all that are known.
     """
-    message = message[-LONGEST:]
+    message = html.unescape(message[-LONGEST:]).translate(_QUOTES)
     lines = [_PREFIX.sub("", line) for line in _ESCAPES.sub("", message).replace("\\", "/").splitlines()]
     words = [" ".join(line.split()) for line in lines]
     text = " ".join(words)
