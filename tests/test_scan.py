@@ -21,7 +21,7 @@ from shim import rows, timeline
 from shim.releases import is_in, release
 from shim.scan.command import scan
 from shim.scan.facts import Fact, _of_path, facts_of, here, releases_for
-from shim.scan.uses import Use, uses
+from shim.scan.uses import ITERATOR_NEXT, Use, uses
 from shim.targets import expanded
 
 HERE = release(torch.__version__).numbers
@@ -71,6 +71,9 @@ class TestAName:
             ("import torch\ntorch.fft(x, 2)", 2, 1, "torch.fft"),
             ("from torch import fft\nfft(x, 2)", 2, 1, "torch.fft"),
             ("from torchvision.transforms import Scale", 1, 36, "torchvision.transforms.Scale"),
+            ("import torch\nx = iter(loader).next()", 2, 5, ITERATOR_NEXT),
+            ("import torch\nit = iter(loader)\nwhile x:\n    x = it.next()", 4, 9, ITERATOR_NEXT),
+            ("import torch\nclass A:\n    def f(s):\n        s.it = iter(s.x); s.it.next()", 4, 27, ITERATOR_NEXT),
         ],
     )
     def test_a_removed_name_is_found_where_it_is_used(self, code, line, column, name):
@@ -100,6 +103,7 @@ class TestAName:
             "import torch\n'torch.rfft'  # torch.rfft",
             "torch.rfft",
             "import torch\ntorch.no_such_name",
+            "import torch\nnode.next(), next(iter(x)), iter(x).next(1)",
         ],
     )
     def test_a_name_outside_of_torch_or_of_no_release_is_no_finding(self, code):
@@ -121,6 +125,8 @@ class TestAName:
             "import torch\ndef f():\n    if not hasattr(torch, 'rfft'):\n        return None\n    return torch.rfft",
             "import torch\n@pytest.mark.skipif(torch.__version__ > '1.7', reason='')\ndef f():\n    torch.rfft",
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from torch import rfft",
+            "import contextlib\nwith contextlib.suppress(ImportError):\n    from torch import rfft",
+            "from contextlib import suppress as s, suppress\nwith suppress(Exception):\n    from torch import rfft",
         ],
     )
     def test_a_name_that_the_program_checks_first_is_a_note(self, code):
@@ -328,6 +334,28 @@ class TestTheCommand:
             }
         ]
         assert (data["for"], data["written_for"], data["errors"]) == ("1.7", ["1.0", "1.7"], [])
+
+    def test_the_code_of_a_notebook_is_read_as_one_program(self, project):
+        cells = [
+            ("markdown", "# torch.rfft"),
+            ("code", "%matplotlib inline\n!pip install torch\nimport torch\nfiles = !ls"),
+            ("code", "%%bash\ntorch.rfft (("),
+            ("code", "%%time\ntorch.rfft(x, 1)\ntorch?"),
+        ]
+        cells = [{"cell_type": kind, "source": text.splitlines(True)} for kind, text in cells]
+        (project / "train.ipynb").write_text(json.dumps({"cells": cells}))
+        (project / "r.ipynb").write_text(json.dumps({"cells": [{"cell_type": "code", "source": "torch <- 1"}]}))
+        data = json.loads(start("--torch", "2.13", "--json", project).stdout)
+        places = [(each["file"], each["line"], each["column"]) for each in data["findings"]]
+        assert places == [(f"{project / 'bad.py'}", 2, 1), (f"{project / 'train.ipynb'}:cell_4", 2, 1)]
+        assert start(project / "train.ipynb").stdout.startswith(f"{project / 'train.ipynb'}:cell_4:2:1: torch.rfft was")
+
+    @pytest.mark.parametrize("content", ["{}", "[]", "torch", '{"cells": [{}]}', '{"cells": 1}'])
+    def test_what_is_no_notebook_is_an_error(self, tmp_path, content):
+        (tmp_path / "odd.ipynb").write_text(content)
+        result = start(tmp_path / "odd.ipynb")
+        assert result.stderr == f"{tmp_path / 'odd.ipynb'}:1:1: error: not a notebook of Jupyter\n"
+        assert result.returncode == 2
 
     @pytest.mark.parametrize(
         "content",

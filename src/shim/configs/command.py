@@ -160,8 +160,15 @@ def _mend(
     return result._replace(fixed=tuple(chosen), output=fixed.raw)
 
 
-def files_of(paths: Sequence[str], onerror: Callable[[OSError], object]) -> Iterator[tuple[str, bool]]:
-    """Yield the files that paths name, and whether they are named themselves: a directory's config files in order.
+def is_config(name: str) -> bool:
+    """Tell by its name whether a file is read if it is in a named directory."""
+    return by_suffix(name) is not None
+
+
+def files_of(
+    paths: Sequence[str], onerror: Callable[[OSError], object], wanted: Callable[[str], bool] = is_config
+) -> Iterator[tuple[str, bool]]:
+    """Yield the files that paths name, and whether they are named themselves: a directory's wanted files in order.
 
     Hidden directories are left out. ``onerror`` is called for a directory that cannot be listed.
     """
@@ -172,7 +179,7 @@ def files_of(paths: Sequence[str], onerror: Callable[[OSError], object]) -> Iter
         for folder, inner, names in os.walk(path, onerror=onerror):
             inner[:] = sorted(d for d in inner if not d.startswith(".") and d not in SKIPPED)
             for name in sorted(names):
-                if by_suffix(name) is not None:
+                if wanted(name):
                     yield os.path.join(folder, name), False  # noqa: PTH118
 
 

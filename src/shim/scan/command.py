@@ -6,6 +6,7 @@ import argparse
 import gc
 import json
 import sys
+from bisect import bisect_right
 from typing import Iterator, NamedTuple, Sequence
 
 from .. import switches
@@ -15,6 +16,7 @@ from ..configs.source import Source
 from ..configs.tree import ParseError
 from ..output import CLEAN, FAILED, FOUND, run_command, say, shown
 from .facts import Fact, Here, facts_of, here, nearest, releases_for
+from .notebook import python_of
 from .uses import PACKAGES, Use, uses
 
 
@@ -36,6 +38,13 @@ class Result(NamedTuple):
     line: int = 1
     column: int = 1
     skipped: str = ""
+    #: The line at which each cell of a notebook begins.
+    cells: tuple[int, ...] = ()
+
+    def place_of(self, line: int) -> tuple[str, int]:
+        """Return the name of the file, for a notebook with the number of the cell, and the line in it."""
+        cell = bisect_right(self.cells, line)
+        return (f"{self.name}:cell_{cell}", line - self.cells[cell - 1] + 1) if cell else (self.name, line)
 
 
 def scan(name: str, place: Here, *, named: bool = True) -> Result:
@@ -47,9 +56,11 @@ def scan(name: str, place: Here, *, named: bool = True) -> Result:
         named: the user named this file, not a directory that contains it.
     """
     line = column = 1
+    cells: list[int] = []
     try:
         raw = fix.read("/dev/stdin" if name == "-" else name).raw
-        found = uses(Source(name, raw, "python").text)
+        text, cells = python_of(raw) if name.endswith(".ipynb") else (Source(name, raw, "python").text, cells)
+        found = uses(text)
     except (SyntaxError, ParseError) as error:  # Python 2, a template, a binary file
         line, column = getattr(error, "lineno", None) or 1, getattr(error, "offset", None) or 1
         why = f"not Python that can be parsed: {getattr(error, 'msg', None) or getattr(error, 'message', error)}"
@@ -61,8 +72,11 @@ def scan(name: str, place: Here, *, named: bool = True) -> Result:
         known = [(use, facts_of(use)) for use in found]
         lacking = ((use, next((fact for fact in facts if not place.has(fact)), None)) for use, facts in known)
         findings = tuple(dict.fromkeys(Finding(use, fact) for use, fact in lacking if fact is not None))
-        return Result(name, findings, frozenset(fact for use, facts in known if not use.asked for fact in facts))
-    return Result(name, error=why, line=line, column=column) if named else Result(name, skipped=why)
+        facts = frozenset(fact for use, facts in known if not use.asked for fact in facts)
+        return Result(name, findings, facts, cells=tuple(cells))
+    if named:
+        return Result(name, error=why, line=line, column=column, cells=tuple(cells))
+    return Result(name, skipped=why)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -112,9 +126,8 @@ def _main(argv: Sequence[str]) -> int:
 
 def _scan_all(paths: Sequence[str], place: Here) -> Iterator[Result]:
     unlisted: list[OSError] = []
-    for name, named in files_of(paths, unlisted.append):
-        if named or name.endswith((".py", ".pyw")):
-            yield scan(name, place, named=named)
+    for name, named in files_of(paths, unlisted.append, lambda name: name.endswith((".py", ".pyw", ".ipynb"))):
+        yield scan(name, place, named=named)
     for error in unlisted:
         yield Result(str(error.filename), error=str(error.strerror))
 
@@ -124,13 +137,13 @@ def _report(results: list[Result], place: Here, quiet: bool) -> None:
         for use, fact in result.findings:
             if not (quiet and use.asked):
                 note = "note: " * use.asked
-                line = f"{result.name}:{use.line}:{use.column}: {note}{fact.sentence}: {_remedy(fact, place)}"
-                say(sys.stdout, shown(line))
+                file, line = result.place_of(use.line)
+                say(sys.stdout, shown(f"{file}:{line}:{use.column}: {note}{fact.sentence}: {_remedy(fact, place)}"))
         if result.skipped and not quiet:
             say(sys.stderr, shown(f"{result.name}: skipped: {result.skipped}"))
         if result.error:
-            line = f"{result.name}:{result.line}:{result.column}: error: {result.error}"
-            say(sys.stderr, shown(line))
+            file, line = result.place_of(result.line)
+            say(sys.stderr, shown(f"{file}:{line}:{result.column}: error: {result.error}"))
 
 
 def _remedy(fact: Fact, place: Here) -> str:
@@ -189,8 +202,7 @@ def _as_data(results: list[Result], ending: _Ending) -> dict[str, object]:
         "torch": ending.torch,
         "findings": [
             {
-                "file": result.name,
-                "line": use.line,
+                **dict(zip(("file", "line"), result.place_of(use.line))),
                 "column": use.column,
                 "level": "note" if use.asked else "finding",
                 "name": fact.name,
@@ -202,7 +214,11 @@ def _as_data(results: list[Result], ending: _Ending) -> dict[str, object]:
             for use, fact in result.findings
         ],
         "errors": [
-            {"file": result.name, "line": result.line, "column": result.column, "message": result.error}
+            {
+                **dict(zip(("file", "line"), result.place_of(result.line))),
+                "column": result.column,
+                "message": result.error,
+            }
             for result in results
             if result.error
         ],

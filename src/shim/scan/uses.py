@@ -32,6 +32,9 @@ ASKS = re.compile(
 #: What an ``except`` catches if a name is not there.
 CATCHES = frozenset(("ImportError", "ModuleNotFoundError", "AttributeError", "Exception", "BaseException"))
 
+#: The method of Python 2 that an iterator of a DataLoader had. Any other iterator lacks it in Python 3.
+ITERATOR_NEXT = "torch.utils.data.dataloader._BaseDataLoaderIter.next"
+
 
 class Use(NamedTuple):
     """A name or an argument as a source uses it."""
@@ -78,6 +81,8 @@ class _Reader:
         self._asked = 0
         #: Variables that hold the result of a check.
         self._answers: set[str] = set()
+        #: Variables that hold what ``iter`` returned.
+        self._iterators: set[str] = set()
 
     # statements
 
@@ -119,6 +124,8 @@ class _Reader:
             self._under(asks, node.orelse)
         elif isinstance(node, ast.Try) or type(node).__name__ == "TryStar":
             self._try(node)
+        elif isinstance(node, (ast.With, ast.AsyncWith)) and any(map(_suppresses, node.items)):
+            self._under(True, node.body)
         else:
             self._other(node)
 
@@ -151,6 +158,8 @@ class _Reader:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if node.value is not None and self._asks(node.value):
                 self._answers |= {each.id for each in targets if isinstance(each, ast.Name)}
+            if node.value is not None and _is_iter(node.value):
+                self._iterators |= {_spelled(each) for each in targets}
         if isinstance(node, (ast.While, ast.Assert)):
             self._under(self._asks(node.test), [node.test])
         for field, value in ast.iter_fields(node):
@@ -218,6 +227,8 @@ class _Reader:
         path = self._path(node.func) if isinstance(node.func, (ast.Attribute, ast.Name)) else None
         if path is None:
             self._expression(node.func)
+            if isinstance(node.func, ast.Attribute) and self._is_next_of_an_iterator(node.func, node):
+                self._use(node.func, ITERATOR_NEXT)
         else:
             self._use(node.func, path, how="call")
             if not any(isinstance(each, ast.Starred) for each in node.args):
@@ -232,6 +243,10 @@ class _Reader:
             self._expression(each)
         for keyword in node.keywords:
             self._expression(keyword.value)
+
+    def _is_next_of_an_iterator(self, method: ast.Attribute, call: ast.Call) -> bool:
+        of_iterator = _is_iter(method.value) or _spelled(method.value) in self._iterators
+        return of_iterator and method.attr == "next" and not call.args and not call.keywords
 
     def _made_by(self, node: ast.Call) -> None:
         """Note the name that ``setattr(torch, "name", …)`` sets."""
@@ -281,6 +296,25 @@ def _catches(handler: ast.ExceptHandler) -> bool:
     named = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
     words = (getattr(each, "id", getattr(each, "attr", "")) for each in named)
     return handler.type is None or any(word in CATCHES for word in words)
+
+
+def _suppresses(item: ast.withitem) -> bool:
+    """Tell whether an item of a ``with`` is ``contextlib.suppress(ImportError)`` or the like."""
+    call = item.context_expr
+    words = {getattr(each, "id", getattr(each, "attr", "")) for each in ast.walk(call)}
+    return isinstance(call, ast.Call) and "suppress" in words and bool(words & CATCHES)
+
+
+def _is_iter(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "iter"
+
+
+def _spelled(node: ast.AST) -> str:
+    """Return a name with its attributes, ``self.batches``; empty for any other expression."""
+    if isinstance(node, ast.Attribute):
+        holder = _spelled(node.value)
+        return f"{holder}.{node.attr}" if holder else ""
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _stored(node: ast.AST) -> Iterator[str]:
