@@ -89,7 +89,8 @@ class TestStandardInput:
             for words, path in doors(command, options).values():
                 ours, theirs = os.openpty()
                 settings = termios.tcgetattr(theirs)
-                settings[3] &= ~termios.ECHO
+                # With NOFLSH a Ctrl-C does not discard what the program prints at that moment.
+                settings[3] = settings[3] & ~termios.ECHO | termios.NOFLSH
                 termios.tcsetattr(theirs, termios.TCSANOW, settings)
                 process = subprocess.Popen(
                     words,
