@@ -181,6 +181,7 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("lr_scheduler.LRScheduler", "torch", ">=2.0"),
         ("verbose", "torch", ">=1.7,<2.7"),
         ("verbose.ReduceLROnPlateau", "torch", "<1.7"),
+        ("last_epoch of a scheduler", "torch", "<2.8"),
         ("OneCycleLR.last_epoch", "torch", "<1.8"),
         ("verbose.printed", "torch", ">=1.7,<2.2"),
         ("verbose.printed.ReduceLROnPlateau", "torch", "<1.7"),

@@ -7,7 +7,7 @@ from abc import ABCMeta
 from types import ModuleType
 from typing import Any, Callable
 
-from .row import row
+from .row import behaviour, row
 
 _SCHEDULERS = "torch.optim.lr_scheduler"
 
@@ -157,6 +157,31 @@ for loss in (1.0, 0.9, 0.4, 0.3, 0.2):
 """,
     },
 )
+
+
+@behaviour(
+    f"{_SCHEDULERS}:_initial_mode.__enter__",
+    called="last_epoch of a scheduler",
+    works="<2.8",
+    example="""
+import torch
+from torch.optim.lr_scheduler import ExponentialLR, MultiplicativeLR
+for make in (lambda *given: ExponentialLR(*given, 0.5, last_epoch=3),
+             lambda *given: MultiplicativeLR(*given, lambda epoch: 0.5, last_epoch=3)):
+    group = {"params": [torch.nn.Parameter(torch.ones(1))], "initial_lr": 1.0}
+    optimizer = torch.optim.SGD([group], lr=0.25)
+    scheduler = make(optimizer)
+    print(optimizer.param_groups[0]["lr"])
+""",
+)
+def initial(original: Any, self: Any) -> None:
+    """A scheduler constructed with a last_epoch changed the learning rate at once; since 2.8 some keep it until step().
+
+    These are ExponentialLR, MultiplicativeLR, LinearLR, PolynomialLR and CosineAnnealingLR.
+    """
+    # https://github.com/pytorch/pytorch/blob/v2.8.0/torch/optim/lr_scheduler.py#L255
+    if self.o.last_epoch == -1:
+        original(self)
 
 
 def without_three_phase(
