@@ -71,6 +71,7 @@ class TestAName:
             ("import torch\ntorch.fft(x, 2)", 2, 1, "torch.fft"),
             ("from torch import fft\nfft(x, 2)", 2, 1, "torch.fft"),
             ("from torchvision.transforms import Scale", 1, 36, "torchvision.transforms.Scale"),
+            ("import contextlib as c, torch\nwith c.suppress(ImportError), torch.rfft as x: pass", 2, 31, "torch.rfft"),
             ("import torch\nx = iter(loader).next()", 2, 5, ITERATOR_NEXT),
             ("import torch\nit = iter(loader)\nwhile x:\n    x = it.next()", 4, 9, ITERATOR_NEXT),
             ("import torch\nclass A:\n    def f(s):\n        s.it = iter(s.x); s.it.next()", 4, 27, ITERATOR_NEXT),

@@ -7,7 +7,7 @@ from typing import Any, Callable
 from ..registry import installed_release
 from ..releases import is_in
 from .messages import IN_THIS_LINE
-from .row import advice, argument
+from .row import advice, argument, renamed
 
 
 def _never(given: Any) -> bool:
@@ -262,21 +262,9 @@ with torch.autocast("cpu", False):
 )
 
 
-def _renamed(path: str, old: str, **facts: Any) -> None:
-    """Make a row of the first argument, which had the name ``old``."""
-
-    def call(original: Any, *args: Any, **kwargs: Any) -> Any:
-        at = 1 if path.endswith(".__init__") else 0
-        if len(args) == at and old in kwargs:
-            args = (*args, kwargs.pop(old))
-        return original(*args, **kwargs)
-
-    argument(path, **facts)(call)
-
-
-_renamed(
+renamed(
     "torch.nn.modules.container:ParameterList.__init__",
-    "parameters",
+    now={"parameters": "values"},
     called="ParameterList.parameters",
     works="<1.12",
     reason="ParameterList took parameters up to 1.11, now values",
@@ -286,9 +274,9 @@ import torch
 print(len(torch.nn.ParameterList(parameters=[torch.nn.Parameter(torch.ones(1))])))
 """,
 )
-_renamed(
+renamed(
     "torch:use_deterministic_algorithms",
-    "d",
+    now={"d": "mode"},
     called="torch.use_deterministic_algorithms.d",
     works=">=1.8,<1.9",
     versions=">=1.9",

@@ -8,6 +8,8 @@ the function's docstring is the reason that users read.
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
+from inspect import signature
 from typing import Any, Callable
 
 from ..registry import Patch
@@ -44,6 +46,33 @@ def argument(*paths: str, **facts: Any) -> _Maker:
 
 #: Make a row of a function that behaves differently. It is applied like the row of an argument.
 behaviour = argument
+
+
+def renamed(*paths: str, now: dict[str, str], **facts: Any) -> None:
+    """Make a row of keywords that have another name now: old name -> new name."""
+
+    def call(original: Any, *args: Any, **kwargs: Any) -> Any:
+        return original(*args, **{now.get(key, key): value for key, value in kwargs.items()})
+
+    argument(*paths, **facts)(call)
+
+
+def defaults(*paths: str, were: dict[str, Any], **facts: Any) -> _Maker:
+    """Make a row of arguments that had another default. The decorated function only has the docstring."""
+
+    def call(original: Any, *args: Any, **kwargs: Any) -> Any:
+        places = _places(original)
+        for key, value in were.items():
+            if places[key] >= len(args):
+                kwargs.setdefault(key, value)
+        return original(*args, **kwargs)
+
+    return lambda documented: row("around", paths, call, documented, facts)
+
+
+@lru_cache(maxsize=None)
+def _places(function: Any) -> dict[str, int]:
+    return {key: place for place, key in enumerate(signature(function).parameters)}
 
 
 def often(*paths: str, **facts: Any) -> _Maker:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from inspect import signature
 from typing import Any, Iterator
 
 from .messages import IN_THIS_LINE, lost
-from .row import advice, argument, behaviour, made, names
+from .row import advice, argument, behaviour, defaults, made, names
 
 
 @names(
@@ -425,11 +424,12 @@ def n_stft(original: Any, self: Any, specgram: Any) -> Any:
     return original(self, specgram)
 
 
-@behaviour(
+@defaults(
     "torchaudio.compliance.kaldi:spectrogram",
     "torchaudio.compliance.kaldi:fbank",
     "torchaudio.compliance.kaldi:mfcc",
     called="torchaudio.compliance.kaldi.dither",
+    were={"dither": 1.0, "energy_floor": 0.0},
     works="<0.5",
     example="""
 import torch, torchaudio.compliance.kaldi as kaldi
@@ -438,12 +438,9 @@ silence = torch.zeros(1, 1600)
 print((kaldi.fbank(silence).std() > 1e-3).item(), kaldi.fbank(silence, dither=0.0, use_energy=True)[0, 0].item() < -10)
 """,
 )
-def dither(original: Any, *args: Any, **kwargs: Any) -> Any:
+def dither() -> None:
     """Kaldi features had dither=1.0 and energy_floor=0.0 by default up to 0.4, now 0.0 and 1.0."""
     # https://github.com/pytorch/audio/blob/v0.4.0/torchaudio/compliance/kaldi.py#L175
-    given = signature(original).bind_partial(*args, **kwargs).arguments
-    older = {"dither": 1.0, "energy_floor": 0.0}
-    return original(*args, **kwargs, **{key: value for key, value in older.items() if key not in given})
 
 
 advice(

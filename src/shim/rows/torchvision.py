@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 from typing import Any
 
-from .row import argument, behaviour, made, module, names
+from .row import argument, behaviour, defaults, made, module, names, renamed
 
 
 @names(
@@ -197,16 +197,6 @@ def _weights_of(function: Any, models: Any) -> Any:
     return None if kind is None else next(iter(kind), None)
 
 
-def _renamed(*paths: str, **facts: Any) -> Any:
-    """Make a row of keywords that have another name now, from a dictionary: old name -> new name."""
-    now = facts.pop("now")
-
-    def call(original: Any, *args: Any, **kwargs: Any) -> Any:
-        return original(*args, **{now.get(key, key): value for key, value in kwargs.items()})
-
-    argument(*paths, **facts)(call)
-
-
 _SAVED = ("nrow", "padding", "normalize", "value_range", "scale_each", "pad_value", "format")
 
 
@@ -237,7 +227,7 @@ def value_range(original: Any, *args: Any, **kwargs: Any) -> Any:
     return original(*args, **kwargs)
 
 
-_renamed(
+renamed(
     "torchvision.transforms.transforms:RandomAffine.__init__",
     "torchvision.transforms.transforms:RandomRotation.__init__",
     "torchvision.transforms.functional:affine",
@@ -264,11 +254,7 @@ print(transforms.RandomRotation(10, resample=Image.BILINEAR)(image).size)
 )
 
 
-#: The position of antialias in the functions and constructors that resize.
-_ANTIALIAS_AT = {"resize": 4, "resized_crop": 7, "Resize.__init__": 4, "RandomResizedCrop.__init__": 5}
-
-
-@behaviour(
+@defaults(
     "torchvision.transforms.functional:resize",
     "torchvision.transforms.functional:resized_crop",
     "torchvision.transforms.transforms:Resize.__init__",
@@ -276,6 +262,7 @@ _ANTIALIAS_AT = {"resize": 4, "resized_crop": 7, "Resize.__init__": 4, "RandomRe
     "torchvision.transforms._presets:ImageClassification.__init__",
     "torchvision.transforms._presets:SemanticSegmentation.__init__",
     called="torchvision.transforms.antialias",
+    were={"antialias": None},  # False would warn about images of PIL
     works=">=0.8,<0.17",
     versions=">=2.2",
     example="""
@@ -289,22 +276,16 @@ print([round(v, 3) for v in functional.resized_crop(x, 1, 1, 6, 6, [2, 2]).flatt
 print([round(v, 3) for v in transforms.RandomResizedCrop(2, (1.0, 1.0), (1.0, 1.0))(x).flatten().tolist()])
 """,
 )
-def antialias(original: Any, *args: Any, **kwargs: Any) -> Any:
+def antialias() -> None:
     """Resizing a tensor did not antialias by default; since 0.17 it does."""
     # https://github.com/pytorch/vision/blob/v0.16.2/torchvision/transforms/functional.py#L398
-    if len(args) <= _ANTIALIAS_AT.get(original.__qualname__, len(args)):
-        kwargs.setdefault("antialias", None)  # False would warn about images of PIL
-    return original(*args, **kwargs)
 
 
-#: The position of interpolation.
-_INTERPOLATION_AT = {"perspective": 3, "RandomPerspective.__init__": 3}
-
-
-@behaviour(
+@defaults(
     "torchvision.transforms.functional:perspective",
     "torchvision.transforms.transforms:RandomPerspective.__init__",
     called="torchvision.transforms.perspective",
+    were={"interpolation": 3},
     works="<0.8",
     example="""
 import random
@@ -317,12 +298,9 @@ print(list(functional.perspective(image, *corners).tobytes())[18:30])
 print(getattr(transforms.RandomPerspective().interpolation, "value", "bicubic"))
 """,
 )
-def bicubic(original: Any, *args: Any, **kwargs: Any) -> Any:
+def bicubic() -> None:
     """RandomPerspective and perspective were bicubic up to 0.7, and are bilinear since 0.8."""
     # https://github.com/pytorch/vision/blob/v0.7.0/torchvision/transforms/functional.py#L479
-    if len(args) <= _INTERPOLATION_AT[original.__qualname__]:
-        kwargs.setdefault("interpolation", 3)
-    return original(*args, **kwargs)
 
 
 @behaviour(

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from .messages import lost
-from .row import advice, argument, behaviour, module, names
+from .row import advice, argument, behaviour, defaults, module, names
 
 
 @module(
@@ -142,9 +142,10 @@ def num_features(original: Any, *args: Any, n: Any = None, **kwargs: Any) -> Non
     original(*args, **(kwargs if n is None else {**kwargs, "num_features": n}))
 
 
-@behaviour(
+@defaults(
     "torchvision.ops.misc:FrozenBatchNorm2d.__init__",
     called="torchvision.ops.FrozenBatchNorm2d.eps",
+    were={"eps": 0.0},
     works="<0.9",
     example="""
 import torch
@@ -154,10 +155,9 @@ layer.running_var.fill_(1e-6)
 print("%.1f" % layer(torch.ones(1, 1, 1, 1)).item())
 """,
 )
-def eps(original: Any, *args: Any, **kwargs: Any) -> None:
+def eps() -> None:
     """FrozenBatchNorm2d added no eps to the variance by default; since 0.9 it adds 1e-5."""
     # https://github.com/pytorch/vision/blob/v0.9.1/torchvision/ops/misc.py#L54
-    original(*args, **(kwargs if len(args) > 2 else {"eps": 0.0, **kwargs}))
 
 
 _DETECTORS = "torchvision.models.detection"

@@ -125,6 +125,8 @@ class _Reader:
         elif isinstance(node, ast.Try) or type(node).__name__ == "TryStar":
             self._try(node)
         elif isinstance(node, (ast.With, ast.AsyncWith)) and any(map(_suppresses, node.items)):
+            for item in node.items:
+                self._parts(item)
             self._under(True, node.body)
         else:
             self._other(node)
