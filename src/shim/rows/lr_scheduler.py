@@ -1,4 +1,4 @@
-"""torch.optim.lr_scheduler: the name of the base class, and ``verbose``."""
+"""torch.optim.lr_scheduler: the name of the base class, ``verbose``, and what ``last_epoch`` does."""
 
 from __future__ import annotations
 

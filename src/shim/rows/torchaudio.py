@@ -1,4 +1,4 @@
-"""torchaudio: backends, complex numbers as pairs of real numbers, options of ``load``, helpers of its datasets."""
+"""torchaudio: backends, complex numbers as pairs, options of ``load``, helpers of its datasets, and older defaults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torchvision: names that it moved or removed."""
+"""torchvision: names that it moved or removed, and defaults that it changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torchvision: layers, helpers and modules that programs import from its internals."""
+"""torchvision: detectors, and layers, helpers and modules that programs import from its internals."""
 
 from __future__ import annotations
 
