@@ -191,3 +191,35 @@ class TestTheHint:
     )
     def test_no_hint_is_printed_for_names_outside_of_torch(self, python, code):
         assert "shim:" not in python(code).stderr
+
+
+class TestAnArgumentThatCameLater:
+    @pytest.mark.parametrize(
+        ("message", "sentence"),
+        [
+            (
+                "TypeError: GroupNorm.__init__() got an unexpected keyword argument 'bias'",
+                "GroupNorm(bias=) came with torch 2.12",
+            ),
+            (
+                "TypeError: kl_div() got an unexpected keyword argument 'log_target'",
+                "kl_div(log_target=) came with torch 1.6",
+            ),
+        ],
+    )
+    def test_is_explained_if_no_patch_answers(self, message, sentence):
+        [answer] = explain(message)
+        assert answer.reason.startswith("only if the function is torch.")
+        assert answer.reason.endswith(sentence)
+        assert not answer.mends
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            "TypeError: train() got an unexpected keyword argument 'bias'",  # no function of torch
+            "TypeError: __init__() got an unexpected keyword argument 'bias'",  # of any class
+            "TypeError: GroupNorm.__init__() got an unexpected keyword argument 'biases'",  # in no release
+        ],
+    )
+    def test_is_not_explained_if_it_may_be_any(self, message):
+        assert explain(message) == []

@@ -87,7 +87,11 @@ def explain(message: str, answers: list[Answer] | None = None) -> list[Answer]:
                 found.append(_if_it_applies(answer._replace(reason=reason), pattern, match.group(), lines[:line]))
                 break
     held = [answer for answer in found if answer is not None]
-    return held + list(_answers_about_lost_names(text)) if answers is None else held
+    if answers is None:
+        held += _answers_about_lost_names(text)
+    if answers is None and not held:
+        held += _answers_about_arguments(text)
+    return held
 
 
 #: Compiles an expression once. There are more of them than the cache of ``re`` holds.
@@ -139,6 +143,15 @@ def _answers_about_lost_names(text: str) -> Iterator[Answer]:
             yield _answer_of(patch)._replace(reason=name.sentence)
         else:
             yield Answer(name.name, (), name.sentence, f"{NO_PATCH}: {name.remedy}", mends=False)
+
+
+def _answers_about_arguments(text: str) -> Iterator[Answer]:
+    from . import timeline
+
+    for argument in timeline.arguments_said_in(text):
+        function = argument.name.partition("(")[0]
+        reason = f"only if the function is {function}: {argument.sentence}"
+        yield Answer(argument.name, (), reason, f"{NO_PATCH}: {argument.remedy}", mends=False)
 
 
 def lost_names(text: str) -> Iterator[tuple[Lifetime, Any]]:

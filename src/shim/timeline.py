@@ -28,6 +28,11 @@ SAID = tuple(
     )
 )
 
+#: What Python says of an argument that a function, or since Python 3.10 a class, does not take.
+_ARGUMENT_SAID = re.compile(
+    r"(?<![\w.])(?P<function>\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(?P<argument>\w+)'"
+)
+
 
 class Lifetime(NamedTuple):
     """The releases that have a name."""
@@ -116,6 +121,23 @@ def said_of(text: str) -> Iterator[tuple[str, Lifetime]]:
             found = find(f"{module}.{said['name']}") if said.get("name") else find_module(module)
             if found is not None:
                 yield match.group(), found
+
+
+def arguments_said_in(text: str) -> Iterator[Lifetime]:
+    """Yield the arguments in a message that not all releases take, if the functions of that name agree on the releases.
+
+    Python does not say in which module the function is, so it may be one of another package.
+
+    Args:
+        text: the message, with every space and line break as one space.
+    """
+    for match in _ARGUMENT_SAID.finditer(text):
+        names = [name for package in _data().values() for name in package["arguments"]]
+        alike = [name for name in names if name.rpartition(".")[2] == match["function"]]
+        lifetimes = [find_argument(name, match["argument"]) for name in sorted(alike, key=len)]
+        found = [lifetime for lifetime in lifetimes if lifetime is not None]
+        if len({lifetime[1:] for lifetime in found}) == 1:
+            yield found[0]
 
 
 @lru_cache(maxsize=None)

@@ -53,6 +53,7 @@ FAMILIES = (
     "data_newer",
     "nn_newer",
     "optim_newer",
+    "arguments_newer",
     "internals",
     "quantization",
     "lost",

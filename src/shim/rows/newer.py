@@ -122,8 +122,7 @@ def scaled_dot_product_attention(
     if is_causal and attn_mask is not None:
         raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
     if enable_gqa:
-        groups = query.shape[-3] // key.shape[-3]
-        key, value = (each.repeat_interleave(groups, -3) for each in (key, value))
+        key, value = _for_all_heads(query, key, value)
     weights = query @ key.transpose(-2, -1) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
     if is_causal:
         attn_mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
@@ -132,6 +131,47 @@ def scaled_dot_product_attention(
         weights = weights.masked_fill(~attn_mask, -math.inf) if masked else weights + attn_mask
     weights = torch.softmax(weights, -1)
     return (torch.nn.functional.dropout(weights, dropout_p) if dropout_p else weights) @ value
+
+
+def _for_all_heads(query: Any, key: Any, value: Any) -> tuple[Any, Any]:
+    """Repeat the heads of key and value, each of which serves a group of the query's heads."""
+    groups = query.shape[-3] // key.shape[-3]
+    return key.repeat_interleave(groups, -3), value.repeat_interleave(groups, -3)
+
+
+@argument(
+    "torch.nn.functional:scaled_dot_product_attention",
+    called="scaled_dot_product_attention.enable_gqa",
+    works=">=2.5",
+    versions=">=2.0",
+    says=r"scaled_dot_product_attention\(\) got an unexpected keyword argument '(?:scale|enable_gqa)'",
+    example="""
+import torch
+import torch.nn.functional as F
+q, k, v = (torch.arange(i, i + n * 12.0).reshape(1, n, 3, 4).sin() for i, n in ((0, 4), (1, 2), (2, 2)))
+for options in ({"enable_gqa": True}, {"enable_gqa": True, "scale": 0.25, "is_causal": True}):
+    y = F.scaled_dot_product_attention(q, k, v, **options)
+    print(tuple(y.shape), [round(x, 3) for x in y.flatten().tolist()][:6])
+print(round(F.scaled_dot_product_attention(q, q, q, scale=0.125).sum().item(), 3))
+print(round(F.scaled_dot_product_attention(q, q, q, enable_gqa=False, scale=None).sum().item(), 3))
+""",
+)
+def attention_of_groups(
+    original: Any,
+    query: Any,
+    key: Any,
+    value: Any,
+    *args: Any,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+    **kwargs: Any,
+) -> Any:
+    """scaled_dot_product_attention takes scale since 2.1, and enable_gqa since 2.5."""
+    if enable_gqa:
+        key, value = _for_all_heads(query, key, value)
+    if scale is not None:
+        query = query * (scale * math.sqrt(query.shape[-1]))  # the default is one over this root
+    return original(query, key, value, *args, **kwargs)
 
 
 @name(

@@ -6,7 +6,7 @@ import functools
 from collections import OrderedDict
 from typing import Any
 
-from .row import argument, name
+from .row import name
 
 _OPTIMIZER = "torch.optim.optimizer:Optimizer"
 
@@ -92,30 +92,6 @@ def _with_hooks(step: Any, optimizer: Any) -> Any:
 
     vars(step_with_hooks)["runs_hooks"] = True
     return step_with_hooks
-
-
-@argument(
-    "torch.optim.adamw:AdamW.__init__",
-    "torch.optim.adam:Adam.__init__",
-    called="fused",
-    works=">=2.0",
-    says=(
-        r"\bAdamW?\.__init__\(\) got an unexpected keyword argument 'fused'",
-        r"\bAdamW?\([^)]*\bfused=.* TypeError: __init__\(\) got an unexpected keyword argument 'fused'",
-    ),
-    example="""
-import torch
-weight = torch.nn.Parameter(torch.ones(2))
-optimizer = torch.optim.AdamW([weight], lr=0.5, weight_decay=0.0, fused=False)
-weight.grad = torch.ones(2)
-optimizer.step()
-print([round(value, 4) for value in weight.tolist()])
-""",
-)
-def fused(original: Any, *args: Any, fused: Any = None, **kwargs: Any) -> None:
-    """Adam and AdamW take fused since 2.0; without it they compute the same, more slowly."""
-    # https://github.com/pytorch/pytorch/blob/v2.0.1/torch/optim/adamw.py#L26
-    original(*args, **kwargs)
 
 
 @name(

@@ -61,9 +61,8 @@ def defaults(*paths: str, were: dict[str, Any], **facts: Any) -> _Maker:
     """Make a row of arguments that had another default. The decorated function only has the docstring."""
 
     def call(original: Any, *args: Any, **kwargs: Any) -> Any:
-        places = _places(original)
         for key, value in were.items():
-            if places[key] >= len(args):
+            if places(original)[key] >= len(args):
                 kwargs.setdefault(key, value)
         return original(*args, **kwargs)
 
@@ -71,7 +70,8 @@ def defaults(*paths: str, were: dict[str, Any], **facts: Any) -> _Maker:
 
 
 @lru_cache(maxsize=None)
-def _places(function: Any) -> dict[str, int]:
+def places(function: Any) -> dict[str, int]:
+    """Return the position of each parameter of a function, by name."""
     return {key: place for place, key in enumerate(signature(function).parameters)}
 
 
