@@ -124,16 +124,16 @@ def said_of(text: str) -> Iterator[tuple[str, Lifetime]]:
 
 
 def arguments_said_in(text: str) -> Iterator[Lifetime]:
-    """Yield the arguments in a message that not all releases take, if the functions of that name agree on the releases.
+    """Yield the arguments in a message that only some releases of torch take, if its functions of that name agree.
 
-    Python does not say in which module the function is, so it may be one of another package.
+    Python does not say in which module the function is, so it may be one of another package. Functions of torchaudio
+    and torchvision are left out: many packages have a ``load`` or a ``resize``.
 
     Args:
         text: the message, with every space and line break as one space.
     """
     for match in _ARGUMENT_SAID.finditer(text):
-        names = [name for package in _data().values() for name in package["arguments"]]
-        alike = [name for name in names if name.rpartition(".")[2] == match["function"]]
+        alike = [name for name in _data()["torch"]["arguments"] if name.rpartition(".")[2] == match["function"]]
         lifetimes = [find_argument(name, match["argument"]) for name in sorted(alike, key=len)]
         found = [lifetime for lifetime in lifetimes if lifetime is not None]
         if len({lifetime[1:] for lifetime in found}) == 1:

@@ -248,7 +248,12 @@ def _came_with(release: str) -> None:
         called=f"arguments of {release}",
         reason=f"Some arguments came with {release}; an older torch ignores them where they change nothing",
         works=f">={release}",
-        says=tuple(message for arguments, paths in _CAME[release] for message in _messages(arguments, paths)),
+        says=tuple(
+            message
+            for arguments, paths in _CAME[release]
+            if arguments not in ("batch_first", "bias")  # nn_newer has advice for their other value
+            for message in _messages(arguments, paths)
+        ),
         more=f"with another value than the default the program may need torch {release} or newer",
         example=_EXAMPLE.format(_LINES[release].strip()),
     )(call)

@@ -111,7 +111,8 @@ def weight_norm(module: Any, name: str = "weight", dim: int | None = 0) -> Any:
 advice(
     "layers with bias or batch_first",
     "batch_first of MultiheadAttention and of the transformer layers came with 1.9; bias of the transformer layers "
-    "with 2.1. Swap the first two axes yourself, or use a newer torch.",
+    "with 2.1. --for ignores their defaults, batch_first=False and bias=True. Else swap the first two axes yourself, "
+    "or use a newer torch.",
     (
         r"\b(?:MultiheadAttention|TransformerEncoderLayer|TransformerDecoderLayer|Transformer)\([^)]*batch_first=.* "
         r"TypeError: __init__\(\) got an unexpected keyword argument 'batch_first'",
