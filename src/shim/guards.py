@@ -82,6 +82,9 @@ def _of_torch_or_ours(function: Any) -> bool:
 
 
 def _package(function: Any) -> str:
+    # From Python 3.14 on, a method of singledispatchmethod is an object of this class, and no function.
+    if type(function).__name__ == "_singledispatchmethod_get":
+        return type(function).__module__
     return module_name(getattr(function, "__globals__", {})).partition(".")[0]
 
 

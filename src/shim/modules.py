@@ -17,10 +17,13 @@ def is_being_imported(module: Any) -> bool:
     """Tell whether the import of a module is not complete; False for None."""
     if module is None:
         return False
-    # Of importlib.util.LazyLoader, and not executed yet:
-    # https://github.com/python/cpython/blob/v3.11.7/Lib/importlib/util.py#L222
+    # Of importlib.util.LazyLoader, and not executed yet; or just executed, as it keeps this class until its loader has
+    # returned. A look at an attribute could execute it.
+    # https://github.com/python/cpython/blob/v3.14.0/Lib/importlib/util.py#L174
     if type(module).__name__ == "_LazyModule":
-        return True
+        held = object.__getattribute__(module, "__dict__")
+        loading = (getattr(held.get("__spec__"), "loader_state", None) or {}).get("is_loading")
+        return not (loading and held.get("__name__") in import_hook.ARRIVING)
     name = getattr(module, "__name__", None)
     if name in import_hook.ARRIVING:
         return False

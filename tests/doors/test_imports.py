@@ -36,6 +36,16 @@ WAYS = {
         spec.loader.exec_module(module)
         import torch.optim.adam
         """,
+    "lazily, and executed by the first use": """
+        import importlib.util, sys, torch
+        for name in [name for name in sys.modules if name == "torch.optim" or name.startswith("torch.optim.")]:
+            del sys.modules[name]
+        spec = importlib.util.find_spec("torch.optim")
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["torch.optim"] = torch.optim = module
+        spec.loader.exec_module(module)
+        """,
 }
 
 

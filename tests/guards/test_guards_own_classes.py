@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 
 import pytest
 import torch
@@ -173,6 +174,8 @@ STEPS = {
 @pytest.mark.parametrize("name", STEPS)
 def test_guard_replaces_a_none_before_every_kind_of_step_or_says_that_it_cannot(name):
     step, state = STEPS[name]
+    if "single" in name and sys.version_info >= (3, 15):
+        pytest.skip("a single dispatch needs an argument after self here, so step() fails without shim, too")
     if HERE < (2, 3, 0) and "single" in name:
         state = "failed"
     Own = type(f"Own{len(name)}", (torch.optim.SGD,), {"step": step, "__module__": __name__})

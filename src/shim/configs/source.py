@@ -69,6 +69,6 @@ def _encoding(raw: bytes, format_name: str) -> tuple[bytes, str]:
     if format_name == "python":
         try:
             return b"", tokenize.detect_encoding(io.BytesIO(raw).readline)[0]
-        except SyntaxError as error:
+        except (SyntaxError, LookupError) as error:  # from 3.14 on, LookupError for a codec that is not one for text
             raise ParseError(str(error)) from None
     return b"", "utf-8"

@@ -8,36 +8,41 @@ from typing import Any
 
 from .row import advice, argument, name
 
-
-@argument(
-    "torch.utils.cpp_extension:CppExtension",
-    "torch.utils.cpp_extension:CUDAExtension",
-    "torch.utils.cpp_extension:load",
-    "torch.utils.cpp_extension:load_inline",
-    called="-std=c++14",
-    works="<2.1",
-    # No example, because a compiler takes long: tests/rows builds an extension.
-    says=(
-        r"#error C\+\+17 or later compatible compiler is required to use (PyTorch|ATen)",
-        r"#error You need C\+\+17 to compile PyTorch",
-    ),
-)
-def newer_standard(original: Any, *args: Any, **kwargs: Any) -> Any:
-    """The headers of torch need C++17 since 2.1; if an extension asks for no standard, torch passes the right flag."""
-    # https://github.com/pytorch/pytorch/blob/v2.4.1/torch/csrc/api/include/torch/all.h#L4
-    return original(*map(_without, args), **{key: _without(value) for key, value in kwargs.items()})
+_BUILDERS = ("CppExtension", "CUDAExtension", "load", "load_inline")
 
 
-def _without(flags: Any) -> Any:
-    if isinstance(flags, dict):
-        return {key: _without(value) for key, value in flags.items()}
-    if not isinstance(flags, list):
-        return flags
-    return [
-        each
-        for each in flags
-        if not (isinstance(each, str) and re.fullmatch(r"[-/]std[=:](c|gnu)\+\+(11|14|1y|0x)", each))
-    ]
+def _needs(standard: str, since: str, called: str, older: str) -> None:
+    """Make the row of a release whose headers need a newer C++ standard."""
+    flag = re.compile(rf"[-/]std[=:](c|gnu)\+\+({older})")
+
+    def without(flags: Any) -> Any:
+        if isinstance(flags, dict):
+            return {key: without(value) for key, value in flags.items()}
+        if not isinstance(flags, list):
+            return flags
+        return [each for each in flags if not (isinstance(each, str) and flag.fullmatch(each))]
+
+    def call(original: Any, *args: Any, **kwargs: Any) -> Any:
+        return original(*map(without, args), **{key: without(value) for key, value in kwargs.items()})
+
+    argument(
+        *(f"torch.utils.cpp_extension:{each}" for each in _BUILDERS),
+        called=called,
+        reason=f"The headers of torch need C++{standard} since {since}; if an extension asks for no standard, torch "
+        "passes the right flag",
+        works=f"<{since}",
+        # No example, because a compiler takes long: tests/rows builds an extension.
+        says=(
+            rf"#error C\+\+{standard} or later compatible compiler is required to use (PyTorch|ATen)",
+            rf"#error You need C\+\+{standard} to compile PyTorch",
+        ),
+    )(call)
+
+
+# https://github.com/pytorch/pytorch/blob/v2.4.1/torch/csrc/api/include/torch/all.h#L4 and
+# https://github.com/pytorch/pytorch/blob/v2.14.1/torch/csrc/api/include/torch/all.h#L8
+_needs("17", "2.1", "-std=c++14", "11|14|0x|1y")
+_needs("20", "2.14", "-std=c++17", "11|14|17|0x|1y|1z")
 
 
 @argument(

@@ -218,6 +218,7 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "extensions": (
         ("-std=c++14", "torch", "<2.1"),
+        ("-std=c++17", "torch", "<2.14"),
         ("AT_CHECK", "torch", "<1.5"),
         ("AT_CHECK of load", "torch", "<1.5"),
         ("check_compiler_abi_compatibility", "torch", "<1.12"),

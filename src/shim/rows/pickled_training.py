@@ -93,8 +93,9 @@ def _lacks(
 
 _LOADED = """
 from torch.utils.data import DataLoader
-for batch in unpickled(DataLoader(range(4), batch_size=3{}), {}):
-    print(batch.tolist())
+if __name__ == "__main__":  # a worker that is not forked imports this program
+    for batch in unpickled(DataLoader(range(4), batch_size=3{}), {}):
+        print(batch.tolist())
 """
 
 _lacks(
