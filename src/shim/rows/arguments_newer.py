@@ -265,11 +265,12 @@ for _release in _CAME:
 
 # --- arguments that have a meaning ------------------------------------------------------------------------------------
 
+# Without ignored labels: 1.10 counts them in the mean, or raises an IndexError with weights.
 _SMOOTHING = """
 import torch
 import torch.nn.functional as F
 scores = torch.tensor([[1.0, 2.0, 0.5], [0.0, 1.0, 3.0], [2.0, 2.0, 2.0]], requires_grad=True)
-labels = torch.tensor([1, 2, -100])
+labels = torch.tensor([1, 2, 0])
 weight = torch.tensor([1.0, 2.0, 0.5])
 {}
 """
@@ -286,7 +287,7 @@ for options in ({}, {"weight": weight}, {"reduction": "none"}, {"reduction": "su
     loss = F.cross_entropy(scores, labels, label_smoothing=0.25, **options)
     print([round(value, 4) for value in loss.reshape(-1).tolist()])
     print([round(value, 4) for value in torch.autograd.grad(loss.sum(), scores)[0].reshape(-1).tolist()])
-images, maps = torch.arange(24.0).reshape(1, 3, 2, 4).sin(), torch.tensor([[[0, 1, 2, 0], [1, 2, 0, -100]]])
+images, maps = torch.arange(24.0).reshape(1, 3, 2, 4).sin(), torch.tensor([[[0, 1, 2, 0], [1, 2, 0, 1]]])
 print(round(F.cross_entropy(images, maps, weight, label_smoothing=0.1).item(), 4))
 """.strip()
     ),
@@ -331,7 +332,7 @@ def cross_entropy(
     says=tuple(_messages("label_smoothing", ["torch.nn.modules.loss:CrossEntropyLoss.__init__"])),
     example=_SMOOTHING.format(
         """
-loss = torch.nn.CrossEntropyLoss(weight, ignore_index=-100, label_smoothing=0.25)
+loss = torch.nn.CrossEntropyLoss(weight, label_smoothing=0.25)
 print(round(loss(scores, labels).item(), 4), loss.label_smoothing)
 print(round(torch.nn.CrossEntropyLoss()(scores, labels).item(), 4))
 """.strip()
