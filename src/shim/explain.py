@@ -87,11 +87,9 @@ def explain(message: str, answers: list[Answer] | None = None) -> list[Answer]:
                 found.append(_if_it_applies(answer._replace(reason=reason), pattern, match.group(), lines[:line]))
                 break
     held = [answer for answer in found if answer is not None]
-    if answers is None:
-        held += _answers_about_lost_names(text)
-    if answers is None and not held:
-        held += _answers_about_arguments(text)
-    return held
+    if answers is not None:
+        return held
+    return [*held, *_answers_about_lost_names(text)] or [*_answers_about_arguments(text)]
 
 
 #: Compiles an expression once. There are more of them than the cache of ``re`` holds.

@@ -31,9 +31,7 @@ else:
 
         def __new__(cls, *values: Any, **named: Any) -> Record:  # noqa: D102
             left_out = len(cls._fields) - len(values)
-            if not named and not left_out:
-                pass
-            elif not named and 0 < left_out <= len(cls._last):
+            if not named and 0 <= left_out <= len(cls._last):
                 values += cls._last[len(cls._last) - left_out :]
             else:
                 given = {**cls._field_defaults, **named}

@@ -8,6 +8,18 @@ import pytest
 
 BUILD = "torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))], weight_decay=None).defaults['weight_decay']"
 
+#: The recipe of importlib: https://docs.python.org/3/library/importlib.html#implementing-lazy-imports
+LAZILY = textwrap.dedent("""
+        import importlib.util, sys, torch
+        for name in [name for name in sys.modules if name == "torch.optim" or name.startswith("torch.optim.")]:
+            del sys.modules[name]
+        spec = importlib.util.find_spec("torch.optim")
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["torch.optim"] = torch.optim = module
+        spec.loader.exec_module(module)
+""")
+
 WAYS = {
     "torch.optim and all below it, again": """
         import sys, torch
@@ -25,27 +37,8 @@ WAYS = {
         importlib.reload(sys.modules["torch.optim.adam"])
         importlib.reload(sys.modules["torch.optim.adamw"])
         """,
-    "lazily, the recipe of importlib": """
-        import importlib.util, sys, torch
-        for name in [name for name in sys.modules if name == "torch.optim" or name.startswith("torch.optim.")]:
-            del sys.modules[name]
-        spec = importlib.util.find_spec("torch.optim")
-        spec.loader = importlib.util.LazyLoader(spec.loader)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["torch.optim"] = torch.optim = module
-        spec.loader.exec_module(module)
-        import torch.optim.adam
-        """,
-    "lazily, and executed by the first use": """
-        import importlib.util, sys, torch
-        for name in [name for name in sys.modules if name == "torch.optim" or name.startswith("torch.optim.")]:
-            del sys.modules[name]
-        spec = importlib.util.find_spec("torch.optim")
-        spec.loader = importlib.util.LazyLoader(spec.loader)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["torch.optim"] = torch.optim = module
-        spec.loader.exec_module(module)
-        """,
+    "lazily, the recipe of importlib": LAZILY + "import torch.optim.adam\n",
+    "lazily, and executed by the first use": LAZILY,
 }
 
 

@@ -313,7 +313,7 @@ def cross_entropy(
     if size_average is not None or reduce is not None:
         reduction = torch.nn._reduction.legacy_get_string(size_average, reduce)
     classes = 1 if input.dim() > 1 else 0
-    weights = torch.ones_like(input[:1].flatten()[:1]).expand(input.shape[classes]) if weight is None else weight
+    weights = input.new_ones(input.shape[classes]) if weight is None else weight
     shape = [-1 if dim == classes else 1 for dim in range(input.dim())]
     ignored = target == ignore_index
     smooth = -(torch.log_softmax(input, classes) * weights.reshape(shape)).sum(classes).masked_fill(ignored, 0.0)
