@@ -27,7 +27,7 @@ PARTS = {
     "probing torch": ("activation:probe",),
     "replacing in all modules": ("replace:everywhere",),
     "writing guards and rows": ("registry:Registry.apply",),
-    "entry points": ("activation:_load_plugins",),
+    "entry points": ("activation:load_plugins",),
     "the rest": ("import_hook:arrived",),
 }
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from shim import doctor, rows
-from shim.activation import REGISTRY
 from shim.explain import explain, known
+from shim.process import REGISTRY
 
 DATA = Path(__file__).parent / "explain"
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 import shim
-from shim.lookalike import lookalike, wrap_like
+from shim.lookalike import lookalike
+from shim.wrapping import wrap_like
 
 
 class Odd:

@@ -337,7 +337,7 @@ def test_an_old_wrapt_does_not_turn_the_gil_of_a_free_threaded_python_on(
     metadata.mkdir()
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: wrapt\nVersion: {release}\n")
     code = f"import sys\nsys._is_gil_enabled = lambda: {gil}\n"
-    code += "from shim import target_kinds\nprint([target_kinds._function_wrapper()])"
+    code += "from shim import row_kinds\nprint([row_kinds._function_wrapper()])"
 
     said = python(code, env={"PYTHONPATH": f"{tmp_path}:{checkout / 'src'}"})
 

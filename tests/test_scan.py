@@ -220,7 +220,7 @@ CLASSES_OF_ROWS = sorted(
         for row in rows.load()
         for target in expanded(row.targets)
         if target.path.startswith("torch") and target.path.rpartition(".")[2].startswith("__")
-        if shim.target_kinds.KINDS["attribute"].find(target)
+        if shim.target_kinds.find(target)
     }
 )
 for name in ("symbolic_helper", "symbolic_opset9", "symbolic_opset11", "utils"):

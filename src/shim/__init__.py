@@ -10,27 +10,27 @@ _PUBLIC = {
     "NoneWeightDecayWarning": "warning",
     "Patch": "registry",
     "Target": "targets",
-    "activate": "activation",
-    "activated": "activation",
-    "deactivate": "activation",
-    "guard": "activation",
+    "activate": "api",
+    "activated": "api",
+    "deactivate": "api",
+    "guard": "api",
     "layout": "layout",
     "patch": "plugins",
-    "patch_adam_optimizer": "activation",
-    "plan": "activation",
-    "status": "activation",
+    "patch_adam_optimizer": "api",
+    "plan": "api",
+    "status": "api",
 }
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import layout as layout
-    from .activation import activate as activate
-    from .activation import activated as activated
-    from .activation import deactivate as deactivate
-    from .activation import guard as guard
-    from .activation import patch_adam_optimizer as patch_adam_optimizer
-    from .activation import plan as plan
-    from .activation import status as status
+    from .api import activate as activate
+    from .api import activated as activated
+    from .api import deactivate as deactivate
+    from .api import guard as guard
+    from .api import patch_adam_optimizer as patch_adam_optimizer
+    from .api import plan as plan
+    from .api import status as status
     from .plugins import patch as patch
     from .registry import Patch as Patch
     from .targets import Target as Target

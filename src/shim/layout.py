@@ -45,8 +45,6 @@ class Layout(Record):
     version: Release
     #: False for a torch newer than any that this release of shim was run on.
     known: bool
-    optimizers: tuple[Callee, ...]
-    functionals: tuple[Callee, ...]
     #: The constructors refuse a negative weight_decay, and with it None.
     constructors_check: bool
     #: How a step is guarded: "hook" (torch's own global step pre-hook) or "function" (a replaced method).
@@ -57,6 +55,16 @@ class Layout(Record):
     #: Compiled code reads the closures of the functions that it was compiled with (2.0 to 2.3):
     #: https://github.com/pytorch/pytorch/blob/v2.0.1/torch/_dynamo/variables/functions.py#L207
     compiled_reads_closures: bool
+
+    @property
+    def optimizers(self) -> tuple[Callee, ...]:
+        """The optimizer classes that take weight_decay. They are looked for when they are asked for: it takes time."""
+        return _callees(_held_by(_modules()), _constructor)
+
+    @property
+    def functionals(self) -> tuple[Callee, ...]:
+        """The functional forms that take weight_decay, looked for when they are asked for."""
+        return _callees(_held_by(_modules()), _function)
 
 
 #: The newest release that the guards were run on.
@@ -71,19 +79,14 @@ def probe() -> Layout:
     """
     if "torch.optim" not in sys.modules:
         raise RuntimeError("torch.optim is not loaded in this process; import torch first")
-    named = [(name, module) for name, module in list(sys.modules.items()) if name.startswith("torch.optim")]
-    modules = {name: module for name, module in named if _in_torch_optim(name) and module}
     version = _version(sys.modules["torch"])
-    held = _held_by(modules)
     # torch 2.0: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/optimizer.py#L289
-    step_hooks = hasattr(modules.get("torch.optim.optimizer"), "register_optimizer_step_pre_hook")
+    step_hooks = hasattr(sys.modules.get("torch.optim.optimizer"), "register_optimizer_step_pre_hook")
     strips = step_hooks and version.numbers < (2, 3)
     return Layout(
         version=version,
         known=version.numbers[:2] <= NEWEST_KNOWN,
-        optimizers=_callees(held, _constructor),
-        functionals=_callees(held, _function),
-        constructors_check=_checks_weight_decay(modules),
+        constructors_check=_checks_weight_decay(),
         step_wrapper="hook" if step_hooks and not strips else "function",
         strips_wrapped_steps=strips,
         compiled_reads_closures=step_hooks and version.numbers < (2, 4),
@@ -151,6 +154,12 @@ def _version(torch: ModuleType) -> Release:
     return release(text, "torch")
 
 
+def _modules() -> dict[str, ModuleType]:
+    """Return torch.optim and its modules."""
+    named = [(name, module) for name, module in list(sys.modules.items()) if name.startswith("torch.optim")]
+    return {name: module for name, module in named if _in_torch_optim(name) and module}
+
+
 def _in_torch_optim(name: str) -> bool:
     return name == "torch.optim" or name.startswith("torch.optim.")
 
@@ -199,7 +208,7 @@ def _function(value: Any) -> Any:
     return value if isinstance(value, FunctionType) else None
 
 
-def _checks_weight_decay(modules: dict[str, ModuleType]) -> bool:
+def _checks_weight_decay() -> bool:
     """Tell whether Adam refuses a bad weight_decay: the message is among the constants of its constructor."""
-    code = inspect.unwrap(modules["torch.optim"].Adam.__init__).__code__
+    code = inspect.unwrap(sys.modules["torch.optim"].Adam.__init__).__code__
     return "weight_decay" in " ".join([constant for constant in code.co_consts if isinstance(constant, str)])

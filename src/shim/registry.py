@@ -9,7 +9,7 @@ from typing import Any, Iterable, Iterator, Mapping
 from . import guards, releases, replace
 from .layout import Layout
 from .record import Record
-from .target_kinds import KINDS, Change, Kind, guarded_by
+from .target_kinds import Change, Kind, guarded_by, kind_of
 from .targets import Target, expanded
 
 
@@ -329,7 +329,7 @@ def installed_release(package: str) -> releases.Release | None:
 def _existing(patch: Patch) -> Iterator[tuple[Target, Kind, tuple[Any, Any]]]:
     """Yield the targets that exist, each with its kind, and with its owner and value."""
     for target in expanded(patch.targets):
-        kind = KINDS[target.kind]
+        kind = kind_of(target)
         found = kind.find(target)
         if found is not None:
             yield target, kind, found

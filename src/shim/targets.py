@@ -1,4 +1,4 @@
-"""Targets: the places to patch. What is done there, for each kind of target, is in ``target_kinds``."""
+"""Targets: the places to patch. ``target_kinds`` and ``row_kinds`` have what is done there, for each kind of target."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""torch's own optimizers: their constructors, their steps, their functional forms.
+"""torch's own optimizers: their constructors, their steps, their functional forms; those of torch.distributed.optim.
 
 Where torch deletes the attribute ``torch.optim.adam``: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/__init__.py#L38
 """
 
 from __future__ import annotations
 
+import sys
 from operator import attrgetter
 
 from ..layout import Layout
@@ -25,6 +26,18 @@ OPTIMIZERS = (
     ("radam", "RAdam", "radam"),  # since 1.10
     ("rmsprop", "RMSprop", "rmsprop"),
     ("sgd", "SGD", "sgd"),
+)
+
+#: Those of torch.distributed.optim, which take weight_decay in the constructor only: module, class.
+#: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/distributed/optim/functional_adam.py#L47
+FUNCTIONAL_OPTIMIZERS = (
+    ("functional_adadelta", "_FunctionalAdadelta"),
+    ("functional_adagrad", "_FunctionalAdagrad"),
+    ("functional_adam", "_FunctionalAdam"),
+    ("functional_adamax", "_FunctionalAdamax"),
+    ("functional_adamw", "_FunctionalAdamW"),
+    ("functional_rmsprop", "_FunctionalRMSprop"),
+    ("functional_sgd", "_FunctionalSGD"),
 )
 
 #: The messages of a None that an optimizer takes as weight_decay: of torch's own, and of those in third_party. Only the
@@ -79,8 +92,16 @@ def none_guard(module: str, cls: str, functional: str) -> Patch:
     )
 
 
+#: The classes in torch.optim that take no weight_decay.
+_WITHOUT = ("LBFGS", "Optimizer", "Rprop", "SparseAdam")
+
+
 def newcomers(layout: Layout) -> tuple[Patch, ...]:
     """Return a row for each optimizer and functional form of the loaded torch that the table does not list."""
+    names = {*_WITHOUT, *(cls for _, cls, _ in OPTIMIZERS)}
+    classes = [value for value in list(vars(sys.modules["torch.optim"]).values()) if isinstance(value, type)]
+    if layout.known and names.issuperset([cls.__name__ for cls in classes]):
+        return ()  # every import of torch would wait while all functions of torch.optim are looked at
     listed = {target.path for patch in PATCHES for target in patch.targets}
     kinds = ((layout.optimizers, ("constructor", "step")), (layout.functionals, ("functional",)))
     return tuple(
@@ -101,5 +122,12 @@ PATCHES = (
         name="torch.optim.adam",
         reason="torch deletes the attribute, but older code uses torch.optim.adam.adam, or calls torch.optim.adam",
         targets=(Target("submodule", "torch.optim:adam", how=attrgetter("Adam")),),
+    ),
+    Patch(
+        name="distributed",
+        reason="the functional optimizers behind DistributedOptimizer compare weight_decay with 0.0",
+        targets=tuple(
+            Target("constructor", f"torch.distributed.optim.{module}:{cls}") for module, cls in FUNCTIONAL_OPTIMIZERS
+        ),
     ),
 )
