@@ -80,7 +80,9 @@ if armed:
     import_ours = import_hook._import_ours
     def then_wrap(name):
         module = import_ours(name)
+        times[running[-1][0]] += time.thread_time() - running[-1][1]
         wrap_all()
+        running[-1][1] = time.thread_time()  # the time of wrap_all is not that of shim
         return module
     import_hook._import_ours = then_wrap
     wrap_all()

@@ -8,12 +8,16 @@ import inspect
 import linecache
 import operator
 import pickle
+import re
 import traceback
+import zlib
 
 import pytest
 import torch
 
 import shim
+from shim import lookalike as lookalike_module
+from shim import precompiled
 from shim.lookalike import lookalike
 from shim.wrapping import wrap_like
 
@@ -169,6 +173,48 @@ def test_two_functions_of_one_name_have_their_own_source():
 
     files = [lookalike(make(parameters), "", {}).__code__.co_filename for parameters in ("a", "b", "a")]
     assert [linecache.getlines(file)[1].strip() for file in files] == ["def same(a):", "def same(b):", "def same(a):"]
+
+
+def test_the_precompiled_functions_are_those_that_their_texts_define():
+    texts = re.findall(r"^def written_(\w+)(\(.*?^    return guard\n)", inspect.getsource(precompiled), re.M | re.S)
+    assert len(texts) == len(precompiled.PRECOMPILED) > 20
+    for key, rest in texts:
+        assert zlib.crc32(f"def written{rest}".encode()) == int(key, 16)
+        assert precompiled.PRECOMPILED[int(key, 16)].__name__ == f"written_{key}"
+
+
+def test_a_precompiled_guard_is_the_one_that_would_be_compiled(monkeypatch):
+    def init(self, params, lr=0.1, weight_decay=0, *, foreach=None):
+        raise ValueError(weight_decay)
+
+    guard = "if weight_decay is None:\n    weight_decay = {value}({first})\n"
+    compiled = lookalike(init, guard, {"value": lambda _: 0.5})
+    (text,) = [text for text in lookalike_module._defined if "params, lr, weight_decay, *, foreach)" in text]
+    made = {}
+    exec(compile(f"\n\n\n{text}", "precompiled.py", "exec", dont_inherit=True), made)
+    monkeypatch.setitem(precompiled.PRECOMPILED, zlib.crc32(text.encode()), made["written"])
+    monkeypatch.delitem(lookalike_module._defined, text)
+    ready = lookalike(init, guard, {"value": lambda _: 0.5})
+    assert text not in lookalike_module._defined
+    assert ready.__code__ == compiled.__code__
+    assert [*ready.__code__.co_lines()] == [*compiled.__code__.co_lines()]
+    for function in (compiled, ready):
+        assert function.__globals__ is compiled.__globals__
+        with pytest.raises(ValueError, match="0.5") as caught:
+            function(None, None, weight_decay=None)
+        frame = traceback.extract_tb(caught.value.__traceback__)[-2]
+        assert frame.line == "return _shim_by_position(self, params, lr, weight_decay, foreach)"
+
+
+@pytest.mark.skipif(
+    torch.__version__.split("+")[0] not in precompiled.__doc__,
+    reason="for the releases of torch that precompiled.py names",
+)
+def test_no_guard_of_a_new_release_is_compiled_when_torch_arrives(python):
+    code = (
+        "import torch, shim.lookalike\nprint(torch.optim.Adam.__init__.__code__.co_filename, shim.lookalike._defined)"
+    )
+    assert python(code).stdout == "<shim: around torch.optim.adam.Adam.__init__, importlib._bootstrap> {}\n"
 
 
 class Guarded(torch.optim.Optimizer):

@@ -11,9 +11,11 @@ import inspect
 import keyword
 import linecache
 import sys
-from types import CodeType, FunctionType
+from types import FunctionType
 from typing import Any, Collection, Mapping
+from zlib import crc32
 
+from .precompiled import PRECOMPILED
 from .record import Record
 
 
@@ -172,23 +174,30 @@ def generated(
         inner = f"    def {name}({parameters.parameter_list}):\n{body}"
         return f"def written({', '.join(values)}):\n{inner}    return {name}\n"
 
-    nameless = text("guard")  # so that functions with the same parameters share their code
-    if nameless not in _compiled:
-        _compiled[nameless] = compile(nameless, "<shim>", "exec", dont_inherit=True)
-    defined: dict[str, Any] = {}
-    exec(_compiled[nameless], globals() if in_globals is None else in_globals, defined)
-    function: FunctionType = defined["written"](**values)
+    within = _factory(text("guard"))(**values)  # without the name: functions with the same parameters share their code
     names: dict[str, Any] = {"co_name": name, "co_qualname": name}
     if isinstance(original, FunctionType):
         names = {part: getattr(original.__code__, part, name) for part in names}
     if sys.version_info < (3, 11):
         del names["co_qualname"]
-    function.__code__ = function.__code__.replace(co_filename=_file_of(text(name), original), **names)
-    return function
+    code = within.__code__.replace(co_filename=_file_of(text(name), original), co_firstlineno=2, **names)
+    return FunctionType(code, globals() if in_globals is None else in_globals, name, None, within.__closure__)
 
 
-#: Text -> code. Many functions of torch have the same parameters, and compiling takes most of the time.
-_compiled: dict[str, CodeType] = {}
+def _factory(text: str) -> Any:
+    """Return the function that the text defines. It takes the objects that the new function uses, and returns that."""
+    ready = PRECOMPILED.get(crc32(text.encode()))
+    if ready is not None:
+        return ready
+    if text not in _defined:
+        defined: dict[str, Any] = {}
+        exec(compile(text, "<shim>", "exec", dont_inherit=True), defined)
+        _defined[text] = defined["written"]
+    return _defined[text]
+
+
+#: Text -> the function that it defines. Many functions of torch have the same parameters, and compiling takes time.
+_defined: dict[str, Any] = {}
 
 
 class _Fields(dict):  # type: ignore[type-arg]  # not Dict[str, str]: making that takes time
