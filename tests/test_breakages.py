@@ -157,8 +157,13 @@ def test_where_it_works_without_shim_nothing_changes(examples, row):
     plain = examples(row, door=False)
     assert plain.stdout == PRINTED[row.name]["printed"], plain.stderr
     for program in ("1.4", "2.15"):
+        if row.name in OPPOSITE and not is_in(written_for(program).numbers, row.works):
+            continue
         assert examples(row, program=program).stdout == plain.stdout
 
+
+#: Two rows for the two behaviours of one function. The release in ``--for`` says which of them the program wants.
+OPPOSITE = ("zero_grad", "zero_grad to None")
 
 #: One row for each kind of place. Its example is a separate program: the patch is imported before torch, through any
 #: door.

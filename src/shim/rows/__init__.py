@@ -54,6 +54,7 @@ FAMILIES = (
     "nn_newer",
     "optim_newer",
     "arguments_newer",
+    "checkpoint",
     "internals",
     "quantization",
     "lost",

@@ -190,6 +190,7 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("Optimizer.__init__", "torch", "<2.1"),
         ("Optimizer.defaults", "torch", "<1.11"),
         ("zero_grad", "torch", "<2.0"),
+        ("zero_grad to None", "torch", ">=2.0"),
     ),
     "distributed": (
         ("--local_rank", "torch", "<2.0"),
@@ -302,6 +303,7 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("torch.inference_mode", "torch", ">=1.9"),
         ("torch.meshgrid", "torch", ">=1.10"),
         ("torch.where", "torch", ">=1.12"),
+        ("torch.Tensor.where", "torch", ">=2.0"),
         ("torch.Tensor.untyped_storage", "torch", ">=2.0"),
     ),
     "amp": (
@@ -352,6 +354,10 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("torch.nn.init.generator", "torch", ">=2.2"),
         ("SGD without lr", "torch", ">=2.2"),
         ("fused on the CPU", "torch", ">=2.4"),
+    ),
+    "checkpoint": (
+        ("checkpoint.use_reentrant", "torch", ">=1.11"),
+        ("checkpoint.determinism_check", "torch", ">=2.1"),
     ),
     "internals": (
         ("torch.HalfStorageBase", "torch", "<1.11"),

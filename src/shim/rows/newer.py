@@ -6,6 +6,7 @@ import math
 import warnings
 from typing import Any
 
+from .messages import IN_THIS_LINE
 from .row import argument, made, module, name, names
 
 
@@ -281,7 +282,8 @@ def meshgrid(original: Any, *tensors: Any, indexing: str = "ij") -> Any:
     says=(
         r"\btorch\.where\(.* RuntimeError: expected scalar type \w+ but found \w+",
         r"\btorch\.where\(.* RuntimeError: [Ee]xpected (?:object of scalar type|condition, x and y)",
-        r"TypeError: where\(\): argument '(?:input|other)' \(position \d\) must be Tensor, not (?:float|int|bool)",
+        r"TypeError: where\(\): argument '(?:input' \(position 2|other' \(position 3)\) must be Tensor, not "
+        r"(?:float|int|bool)",
     ),
     example="""
 import torch
@@ -311,6 +313,28 @@ def where(original: Any, condition: Any, input: Any = None, other: Any = None, *
     # A Python number changes the dtype of a tensor only if it is of another kind.
     dtype = torch.result_type(*(both if len(numbers) == 2 else (input, other)))
     return original(condition, *(each.to(condition.device, dtype) for each in both), **kwargs)
+
+
+@argument(
+    "torch:Tensor.where",
+    works=">=2.0",
+    says=(
+        r"TypeError: where\(\): argument 'other' (?:\(position 2\) )?must be Tensor, not (?:float|int|bool)",
+        rf"(?<!\btorch)\.where\({IN_THIS_LINE}RuntimeError: expected scalar type \w+ but found \w+",
+    ),
+    example="""
+import torch
+here = torch.tensor([True, False])
+x = torch.tensor([1.0, 2.0], requires_grad=True)
+y = x.where(here, 0.0)
+y.sum().backward()
+print(y.tolist(), x.grad.tolist(), x.detach().where(condition=here, other=2).tolist())
+print(torch.arange(2).where(here, 0.5).tolist(), x.detach().where(here, torch.zeros(2)).tolist())
+""",
+)
+def tensor_where(original: Any, self: Any, condition: Any, other: Any) -> Any:
+    """Tensor.where takes numbers since 2.0."""
+    return where(lambda condition, input, other: original(input, condition, other), condition, self, other)
 
 
 @name(

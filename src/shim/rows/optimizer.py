@@ -119,3 +119,37 @@ def to_zeros(original: Any) -> Any:
             original(*args, **kwargs)
 
     return to_zeros
+
+
+@often(
+    "torch.optim.optimizer:Optimizer.zero_grad",
+    "torch.nn.modules.module:Module.zero_grad",
+    called="zero_grad to None",
+    works=">=2.0",
+    versions=">=1.7",
+    example="""
+import torch
+used, unused = torch.nn.Linear(2, 1, bias=False), torch.nn.Linear(2, 1, bias=False)
+torch.nn.init.ones_(unused.weight)
+optimizer = torch.optim.SGD([used.weight, unused.weight], lr=0.1, momentum=0.9, weight_decay=0.5)
+(used(torch.ones(2)) + unused(torch.ones(2))).backward()
+used.zero_grad()
+print(used.weight.grad)
+optimizer.zero_grad()
+used(torch.ones(2)).backward()
+optimizer.step()
+print(unused.weight.tolist())
+optimizer.zero_grad(set_to_none=False)
+print(used.weight.grad.tolist())
+""",
+)
+def to_none(original: Any) -> Any:
+    """zero_grad sets gradients to None since 2.0, so that a step skips them, and set them to zero up to 1.13."""
+
+    def to_none(*args: Any, **kwargs: Any) -> None:
+        if len(args) == 1 and not kwargs:
+            original(args[0], True)
+        else:
+            original(*args, **kwargs)
+
+    return to_none
