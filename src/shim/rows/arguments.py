@@ -275,6 +275,22 @@ print(len(torch.nn.ParameterList(parameters=[torch.nn.Parameter(torch.ones(1))])
 """,
 )
 renamed(
+    "torch.hub:load",
+    now={"github": "repo_or_dir"},
+    called="torch.hub.load.github",
+    works="<1.7",
+    reason="torch.hub.load called its first argument github up to 1.6, now repo_or_dir",
+    says=r"\bload\(\) missing 1 required positional argument: 'repo_or_dir'",
+    example="""
+import tempfile, torch
+directory = tempfile.mkdtemp()
+with open(directory + "/hubconf.py", "w") as file:
+    file.write("def twice(x):\\n    return 2 * x\\n")
+torch.hub._get_cache_or_reload = lambda *args, **kwargs: directory  # nothing is downloaded
+print(torch.hub.load(github="owner/name", model="twice", x=3))
+""",
+)
+renamed(
     "torch:use_deterministic_algorithms",
     now={"d": "mode"},
     called="torch.use_deterministic_algorithms.d",

@@ -49,6 +49,7 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("AveragedModel.use_buffers", "torch", ">=1.9,<2.1"),
         ("torch.autocast.enabled", "torch", ">=1.10,<1.11"),
         ("ParameterList.parameters", "torch", "<1.12"),
+        ("torch.hub.load.github", "torch", "<1.7"),
         ("torch.use_deterministic_algorithms.d", "torch", ">=1.8,<1.9"),
     ),
     "testing": (
