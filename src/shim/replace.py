@@ -35,6 +35,9 @@ def attribute(owner: Any, name: str, new: Any, undos: Undos) -> None:
     setattr(owner, name, new)
 
 
+#: The files of rows hold the new objects. They are not replaced there when the old ones are given back.
+_ROWS = __name__.rpartition(".")[0] + ".rows."
+
 #: Returns the dictionary of a module. ``vars`` would import a module of importlib.util.LazyLoader:
 #: https://github.com/python/cpython/blob/v3.11.7/Lib/importlib/util.py#L226
 _names_in = vars(ModuleType)["__dict__"].__get__
@@ -59,7 +62,7 @@ def everywhere(pairs: Iterable[tuple[Any, Any]], made_by: str = "") -> None:
         new_for[old] = new
     modules = list(sys.modules)
     for each in modules[modules.index(made_by) if made_by in modules else 0 :]:
-        module = sys.modules.get(each)
+        module = None if each.startswith(_ROWS) else sys.modules.get(each)
         if isinstance(module, ModuleType) and not new_for.keys().isdisjoint(map(id, list(_names_in(module).values()))):
             held = [(name, id(value)) for name, value in list(_names_in(module).items()) if id(value) in new_for]
             for name, old in held:
