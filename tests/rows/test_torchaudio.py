@@ -63,6 +63,13 @@ def test_load_accepts_its_old_arguments_by_position(torchaudio, path):
     assert torchaudio.load(path, None, True, False, 0, 4)[0].tolist() == [[half] for half in HALVES[4:]]
 
 
+def test_load_and_save_accept_the_old_name_of_the_file(torchaudio, path, tmp_path):
+    saved = str(tmp_path / "b.wav")
+    torchaudio.save(filepath=saved, src=torchaudio.load(filepath=path)[0], sample_rate=8000)
+    assert torchaudio.load(saved)[0].tolist() == [HALVES]
+    assert torchaudio.load(filepath=path, offset=1, num_frames=1)[0].tolist() == [HALVES[1:2]]
+
+
 def test_load_wav_returns_numbers_of_16_bits(torchaudio, path):
     assert torchaudio.load_wav(path)[0].tolist() == [[float(word) for word in WORDS]]
     assert torchaudio.load_wav(path, num_frames=2)[0].tolist() == [[0.0, 1.0]]

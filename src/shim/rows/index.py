@@ -286,6 +286,7 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("torchaudio.functional.istft", "torchaudio", "<0.7"),
         ("torchaudio.functional.griffinlim", "torchaudio", ">=0.5,<0.9"),
         ("torchaudio.functional.sliding_window_cmn", "torchaudio", ">=0.6,<0.9"),
+        ("torchaudio.load.filepath", "torchaudio", "<2.1"),
         ("torchaudio.load of old", "torchaudio", "<0.9"),
         ("torchaudio.load_wav", "torchaudio", "<0.9"),
         ("torchaudio.datasets.utils.walk_files", "torchaudio", "<0.8"),

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any, Iterator
 
 from .messages import IN_THIS_LINE, lost
-from .row import advice, argument, behaviour, defaults, made, names
+from .row import advice, argument, behaviour, defaults, made, names, renamed
 
 
 @names(
@@ -243,6 +243,22 @@ def sliding_window_cmn(original: Any, *args: Any, **kwargs: Any) -> Any:
     if "waveform" in kwargs:
         kwargs["specgram"] = kwargs.pop("waveform")
     return original(*args, **kwargs)
+
+
+renamed(
+    "torchaudio:load",
+    "torchaudio:save",
+    "torchaudio:info",
+    now={"filepath": "uri"},
+    called="torchaudio.load.filepath",
+    works="<2.1",
+    reason="torchaudio.load, save and info called the file filepath up to 2.0, now uri",
+    says=(
+        rf"\btorchaudio\.(?:load|save|info)\({IN_THIS_LINE}TypeError: (?:\S+\.)?\w+\(\) got an unexpected keyword "
+        "argument 'filepath'",
+        r"\bget_(?:load|save|info)_func\.<locals>\.\w+\(\) got an unexpected keyword argument 'filepath'",
+    ),
+)
 
 
 @argument(
