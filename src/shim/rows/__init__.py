@@ -54,6 +54,7 @@ FAMILIES = (
     "nn_newer",
     "optim_newer",
     "arguments_newer",
+    "arguments_newer_c",
     "internals",
     "quantization",
     "lost",

@@ -281,7 +281,8 @@ def meshgrid(original: Any, *tensors: Any, indexing: str = "ij") -> Any:
     says=(
         r"\btorch\.where\(.* RuntimeError: expected scalar type \w+ but found \w+",
         r"\btorch\.where\(.* RuntimeError: [Ee]xpected (?:object of scalar type|condition, x and y)",
-        r"TypeError: where\(\): argument '(?:input|other)' \(position \d\) must be Tensor, not (?:float|int|bool)",
+        r"TypeError: where\(\): argument 'input' \(position 2\) must be Tensor, not (?:float|int|bool)",
+        r"TypeError: where\(\): argument 'other' \(position 3\) must be Tensor, not (?:float|int|bool)",
     ),
     example="""
 import torch
