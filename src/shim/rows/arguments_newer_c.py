@@ -343,7 +343,7 @@ def gelu_layer(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         original(self)
         self.approximate = _only(*args, **kwargs)
         return None
-    how = getattr(self, "approximate", "none")  # not there in an object that was pickled
+    how = vars(self).get("approximate", "none")  # not there in an object that was pickled
     if how == "none":
         return original(self, *args, **kwargs)
     return gelu(sys.modules["torch"].nn.functional.gelu, *args, **kwargs, approximate=how)
