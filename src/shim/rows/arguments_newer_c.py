@@ -120,7 +120,7 @@ def spread(original: Any, input: Any, dim: Any = None, *, correction: Any = None
     found = original(input, unbiased=correction == 1, **kwargs)
     if known:
         return found
-    # https://github.com/pytorch/pytorch/blob/v2.0.1/aten/src/ATen/native/SharedReduceOps.h#L84
+    # https://github.com/pytorch/pytorch/blob/v2.13.0/aten/src/ATen/native/SharedReduceOps.h#L128
     factor = count / (count - correction)
     if original.__name__.startswith("std"):
         factor = math.sqrt(factor)
@@ -212,6 +212,7 @@ def argsort(original: Any, input: Any, dim: int = -1, descending: bool = False, 
     "side sorter",
     "torch:searchsorted",
     works=">=1.11",
+    versions=">=1.6",
     says=_got("searchsorted", "side=", "sorter="),
     example="""
 import torch
@@ -312,7 +313,7 @@ def gelu(original: Any, input: Any, approximate: str = "none") -> Any:
         return original(input)
     if approximate != "tanh" or not input.is_floating_point():
         return original(input, approximate=approximate)
-    # https://github.com/pytorch/pytorch/blob/v1.12.1/aten/src/ATen/native/cpu/Activation.cpp#L223
+    # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_refs/nn/functional/__init__.py#L1120
     x = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
     y = 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
     return y.to(input.dtype)
@@ -381,7 +382,7 @@ def round_(original: Any, input: Any, *, decimals: int = 0, **kwargs: Any) -> An
         return original(input, **kwargs)
     if kwargs or not isinstance(decimals, int) or input.dtype not in (torch.float32, torch.float64):
         return original(input, decimals=decimals, **kwargs)
-    # https://github.com/pytorch/pytorch/blob/v1.11.0/aten/src/ATen/native/cpu/UnaryOpsKernel.cpp#L358
+    # torch divides, too. A product with 0.01 would have other last digits.
     scale = 10.0 ** abs(decimals)
     up, down = ("mul", "div") if decimals > 0 else ("div", "mul")
     in_place = "_" if original.__name__.endswith("_") else ""
@@ -403,9 +404,9 @@ def _bounds(names: str) -> list[str]:
 import torch
 x = torch.tensor([0.0, 2.0, 4.0, float("nan")], requires_grad=True)
 low, high = torch.tensor([1.0, 2.0, 3.0, 0.0], requires_grad=True), torch.tensor([2.0, 1.5, 3.5, 1.0])
-for y in (x.clamp(low), torch.clamp(x, min=low, max=high), torch.clip(x, None, high), x.clamp_min(low)):
-    print(y.tolist(), torch.autograd.grad(y.nansum(), x)[0].tolist()[:3])
-print(torch.autograd.grad(torch.clamp(x, low, high).nansum(), low)[0].tolist())
+for y in (x.clamp(low), torch.clamp(x, min=low, max=high), torch.clamp(x, None, high), x.clamp_min(low)):
+    print(y.tolist(), torch.autograd.grad(y[:3].sum(), x)[0].tolist()[:3])
+print(torch.autograd.grad(torch.clamp(x, low, high)[:3].sum(), low)[0].tolist())
 print(torch.clamp_max(x[:3], high[:2, None]).tolist(), x.clamp(max=high).tolist())
 print(x.detach().clone().clamp_(max=low.detach()).tolist())
 """,
@@ -425,10 +426,11 @@ def clamp(original: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
             continue
         dtype = torch.result_type(result, value)
         result, value = result.to(dtype), value.to(dtype)
-        outside = result < value if limit == "min" else result > value
-        # Elements at a limit get the whole gradient, which torch.max would divide.
-        # https://github.com/pytorch/pytorch/blob/v1.9.0/aten/src/ATen/native/cpu/TensorCompareKernel.cpp#L289
-        result = torch.where(outside | (value != value), value, result)
+        inside, outside = (result >= value, result < value) if limit == "min" else (result <= value, result > value)
+        # Elements at a limit get the whole gradient, which torch.max would divide, and a NaN gets none.
+        # https://github.com/pytorch/pytorch/blob/v2.13.0/tools/autograd/derivatives.yaml#L423
+        nan = (result + value).detach()
+        result = torch.where(inside, result, torch.where(outside, value, nan))
     if not name.endswith("_"):
         return result
     return input.copy_(result) if result.shape == input.shape and torch.can_cast(result.dtype, input.dtype) else None
@@ -515,7 +517,7 @@ def squeeze(original: Any, input: Any, dim: Any = None) -> Any:
     example="""
 import torch
 x = torch.tensor([1.0, 2.0], requires_grad=True)
-print((2 * x).numpy(force=True).tolist(), torch.tensor([1 + 2j]).conj().numpy(force=True).tolist())
+print((2 * x).numpy(force=True).tolist())
 y = torch.zeros(2)
 y.numpy(force=False)[0] = 5
 print(y.tolist())
@@ -525,7 +527,7 @@ def numpy(original: Any, self: Any, *, force: bool = False) -> Any:
     """Tensor.numpy takes force since 1.13."""
     if not force:
         return original(self)
-    # https://github.com/pytorch/pytorch/blob/v1.13.1/torch/csrc/utils/tensor_numpy.cpp#L150
+    # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_tensor_docs.py#L3647
     found = self.detach().cpu()
     for resolve in ("resolve_conj", "resolve_neg"):  # since 1.10: before, no tensor has its bit
         found = getattr(found, resolve, lambda found=found: found)()
@@ -558,7 +560,7 @@ def convolution(
     groups: int = 1,
 ) -> Any:
     """Convolutions take padding='same' and 'valid' since 1.9."""
-    # https://github.com/pytorch/pytorch/blob/v1.9.0/aten/src/ATen/native/Convolution.cpp#L555
+    # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/nn/modules/conv.py#L150
     count = weight.dim() - 2
     strides, dilations = ([each] * count if isinstance(each, int) else [*each] for each in (stride, dilation))
     strides, dilations = (
