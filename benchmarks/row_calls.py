@@ -98,7 +98,7 @@ CALLS = {
     **{
         f"torch:{owner}{each}": (X,) for owner in ("", "Tensor.") for each in ("std", "var", "sort", "argsort", "round")
     },
-    **{f"torch:{owner}{each}": (X,) for owner in ("", "Tensor.") for each in ("any", "all", "squeeze")},
+    **{f"torch:{owner}{each}": (X,) for owner in ("", "Tensor.") for each in ("any", "all", "squeeze", "sum", "mean")},
     **{f"torch:{owner}{each}": (X, 0.5) for owner in ("", "Tensor.") for each in ("quantile", "nanquantile")},
     **{f"torch:{owner}repeat_interleave": (X, 2) for owner in ("", "Tensor.")},
     "torch:Tensor.round_": (X.clone(),),

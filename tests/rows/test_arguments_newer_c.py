@@ -100,6 +100,15 @@ class TestOf:
         for tensor, number in itertools.product((x, x.nan_to_num().long()), (0.5, 2, True)):
             same(torch.Tensor.where, patches.where, [tensor], x > 0, number)
 
+    def test_no_dimension_for_all(self, name):
+        x = TENSORS[name]
+        for keepdim in (False, True):
+            for function in (
+                (torch.sum, torch.mean) if x.dim() == 0 or not x.numel() else (torch.sum, torch.mean, torch.std)
+            ):
+                same(function, patches.of_everything, [x], None, keepdim=keepdim)
+            same(torch.any, patches.any_or_all, [x > 0], None, keepdim)
+
     def test_several_dimensions(self, name):
         x = TENSORS[name]
         every = [dims for n in (1, 2, 3) for dims in itertools.combinations(range(-x.dim(), 0), n)]
@@ -139,6 +148,8 @@ def test_searchsorted(options):
 @pytest.mark.parametrize(
     "call",
     [
+        lambda: patches.of_everything(torch.sum, torch.ones(2), 5),
+        lambda: patches.of_everything(torch.sum, torch.ones(2)),
         lambda: patches.clamp(torch.Tensor.clamp_, torch.tensor([1]), min=torch.tensor([1.5])),
         lambda: patches.clamp(torch.Tensor.clamp_, torch.ones(1), torch.ones(2, 1)),
         lambda: patches.clamp(torch.clamp, torch.ones(2), torch.ones(2), 3.0),

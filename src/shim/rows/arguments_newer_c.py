@@ -43,10 +43,10 @@ def _keyword(keywords: str, *paths: str, **facts: Any) -> Callable[[Any], Any]:
     return decorate
 
 
-def _value(*paths: str, **facts: Any) -> Callable[[Any], Any]:
+def _value(*paths: str, error: Any = TypeError, **facts: Any) -> Callable[[Any], Any]:
     """Make a row of values of other types.
 
-    The decorated function gets the original and the arguments of a call that raised a TypeError. It returns None if it
+    The decorated function gets the original and the arguments of a call that raised this error. It returns None if it
     cannot help.
     """
 
@@ -55,7 +55,7 @@ def _value(*paths: str, **facts: Any) -> Callable[[Any], Any]:
             def call(*args: Any, **kwargs: Any) -> Any:
                 try:
                     return original(*args, **kwargs)
-                except TypeError:
+                except error:
                     found = compute(original, *args, **kwargs)
                     if found is None:
                         raise
@@ -127,6 +127,27 @@ def spread(original: Any, input: Any, dim: Any = None, *, correction: Any = None
     if isinstance(found, tuple):
         return type(found)((found[0] * factor, found[1]))
     return found * factor if kwargs.get("out") is None else found.mul_(factor)
+
+
+@_value(
+    *_both("sum mean std var"),
+    error=RuntimeError,
+    called="sum and mean with dim=None",
+    works=">=1.13",
+    says=r"Please look up dimensions by name, got: name = None",
+    only_if="dim=None was given to sum, mean, std or var",
+    example="""
+import torch
+x = torch.arange(6.0).reshape(2, 3)
+for options in ({}, {"keepdim": True}):
+    print(x.sum(dim=None, **options), torch.mean(x, None, **options), x.std(dim=None, unbiased=False, **options))
+print(torch.sum(x.int(), None), torch.mean(x, dim=None, dtype=torch.float64), torch.tensor(5.0).sum(dim=None))
+print(torch.var(x, None, False).item(), x.sum(None, True).shape)
+""",
+)
+def of_everything(original: Any, input: Any, dim: Any = (), *args: Any, **kwargs: Any) -> Any:
+    """torch.sum, mean, std and var take None for all dimensions since 1.13."""
+    return original(input, [*range(input.dim())], *args, **kwargs) if dim is None else None
 
 
 # --- the order of elements --------------------------------------------------------------------------------------------
@@ -463,6 +484,7 @@ def where(original: Any, input: Any, condition: Any, other: Any) -> Any:
 
 @_value(
     *_both("any all"),
+    error=(TypeError, RuntimeError),
     called="any and all of several dimensions",
     works=">=2.2",
     says=_got("any|all", *_SEVERAL, before="(?:Tensor, )?"),
@@ -472,11 +494,12 @@ x = torch.arange(12).reshape(2, 3, 2) % 5 == 0
 for dim in ((0, 1), (-1,), [2, 0], (0, 1, 2)):
     print(x.any(dim=dim).tolist(), torch.all(~x, dim, keepdim=True).tolist())
 print(torch.any(x.to(torch.uint8), dim=(0, 2)), x[:0].all(dim=(0, 1)).tolist())
+print(x.all(dim=None), torch.any(x[0, 0, 0], dim=None, keepdim=True))
 """,
 )
 def any_or_all(original: Any, input: Any, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> Any:
-    """torch.any and all take several dimensions since 2.2."""
-    dims = _dims(input, dim)
+    """torch.any and all take several dimensions since 2.2, and None for all of them."""
+    dims = _dims(input, [*range(max(input.dim(), 1))] if dim is None else dim)
     if not dims or kwargs:
         return None
     for each in sorted(dims, reverse=True):

@@ -355,6 +355,7 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "arguments_newer_c": (
         ("std and var with correction", "torch", ">=2.0"),
+        ("sum and mean with dim=None", "torch", ">=1.13"),
         ("sort.stable", "torch", ">=1.9"),
         ("argsort.stable", "torch", ">=1.13"),
         ("torch.searchsorted", "torch", ">=1.11"),
