@@ -424,7 +424,7 @@ def _bounds(names: str) -> list[str]:
     example="""
 import torch
 x = torch.tensor([0.0, 2.0, 4.0, float("nan")], requires_grad=True)
-low, high = torch.tensor([1.0, 2.0, 3.0, 0.0], requires_grad=True), torch.tensor([2.0, 1.5, 3.5, 1.0])
+low, high = torch.tensor([1.0, 1.5, 3.0, 0.0], requires_grad=True), torch.tensor([1.5, 1.75, 3.5, 1.0])
 for y in (x.clamp(low), torch.clamp(x, min=low, max=high), torch.clamp(x, None, high), x.clamp_min(low)):
     print(y.tolist(), torch.autograd.grad(y[:3].sum(), x)[0].tolist()[:3])
 print(torch.autograd.grad(torch.clamp(x, low, high)[:3].sum(), low)[0].tolist())
@@ -448,7 +448,7 @@ def clamp(original: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
         dtype = torch.result_type(result, value)
         result, value = result.to(dtype), value.to(dtype)
         inside, outside = (result >= value, result < value) if limit == "min" else (result <= value, result > value)
-        # Elements at a limit get the whole gradient, which torch.max would divide, and a NaN gets none.
+        # Up to 2.13, an element at a limit gets the whole gradient, which torch.max would divide, and a NaN gets none.
         # https://github.com/pytorch/pytorch/blob/v2.13.0/tools/autograd/derivatives.yaml#L423
         nan = (result + value).detach()
         result = torch.where(inside, result, torch.where(outside, value, nan))
