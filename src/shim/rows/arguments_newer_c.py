@@ -420,7 +420,7 @@ def _bounds(names: str) -> list[str]:
     called="clamp with tensors",
     works=">=1.9",
     says=r"(?<![\w.])cl(?:amp|ip)(?:_min|_max)?_?\(\): argument '(?:min|max)' (?:\(position \d\) )?must be Number, "
-    "not Tensor",
+    r"not (?:Tensor|Parameter)",
     example="""
 import torch
 x = torch.tensor([0.0, 2.0, 4.0, float("nan")], requires_grad=True)
