@@ -89,6 +89,22 @@ CALLS = {
     "torch.nn.modules.module:Module.zero_grad": (LAYER,),
     "torch:meshgrid": (NUMBERS, NUMBERS),
     "torch:where": (MASK, X, X),
+    "torch:Tensor.where": (X, MASK, X),
+    "torch:searchsorted": (NUMBERS.sort()[0], NUMBERS),
+    "torch:Tensor.numpy": (X,),
+    "torch:Tensor.squeeze_": (X.clone(),),
+    "torch:std_mean": (X,),
+    "torch:var_mean": (X,),
+    **{
+        f"torch:{owner}{each}": (X,) for owner in ("", "Tensor.") for each in ("std", "var", "sort", "argsort", "round")
+    },
+    **{f"torch:{owner}{each}": (X,) for owner in ("", "Tensor.") for each in ("any", "all", "squeeze", "sum", "mean")},
+    **{f"torch:{owner}{each}": (X, 0.5) for owner in ("", "Tensor.") for each in ("quantile", "nanquantile")},
+    **{f"torch:{owner}repeat_interleave": (X, 2) for owner in ("", "Tensor.")},
+    "torch:Tensor.round_": (X.clone(),),
+    "torch.nn.functional:gelu": (X,),
+    "torch.nn.modules.activation:GELU.forward": (nn.GELU(), X),
+    **{f"{owner}:conv1d": (X.reshape(1, 2, 3), torch.ones(1, 2, 1)) for owner in ("torch", "torch.nn.functional")},
     "torch.nn.utils.rnn:pack_padded_sequence": (X.reshape(2, 3, 1), torch.tensor([2, 2, 1])),
     "torch.utils.data.dataset:random_split": ([1, 2, 3], [1, 2]),
 }

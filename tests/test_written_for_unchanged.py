@@ -99,12 +99,19 @@ def upsampled(x: torch.Tensor) -> torch.Tensor:
 def loss(x: torch.Tensor) -> torch.Tensor:
     return nn.functional.binary_cross_entropy(x, x)
 
+def statistics(x: torch.Tensor) -> torch.Tensor:
+    order = torch.sort(x, 0)[0] + torch.argsort(x, 0) + torch.std(x, dim=0) + x.var(0, unbiased=False)
+    return nn.functional.gelu(order).round().clamp(0.0, 1.0).squeeze(0) * torch.any(x > 0) * (x > 0).all(0)
+
+def convolution(x: torch.Tensor) -> torch.Tensor:
+    return nn.functional.conv1d(x, x, padding=1)
+
 layer, decoder = nn.TransformerEncoderLayer(8, 2), nn.TransformerDecoderLayer(8, 2)
 modules = [nn.MultiheadAttention(8, 2), nn.Transformer(8, 2, 1, 1, 8), layer, decoder]
 modules += [nn.TransformerEncoder(layer, 1), nn.TransformerDecoder(decoder, 1)]
 modules += [each(scale_factor=2) for each in (nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d)]
 modules += [nn.BCELoss(), nn.CrossEntropyLoss(), nn.CTCLoss(), nn.LSTM(2, 2), nn.Softmax(dim=1), nn.GELU(), nn.ELU()]
-for what in [*modules, upsampled, loss]:
+for what in [*modules, upsampled, loss, statistics, convolution]:
     name = getattr(what, "__name__", type(what).__name__)
     try:
         torch.jit.script(what)
@@ -190,3 +197,29 @@ def test_a_changed_function_can_be_pickled_and_looks_as_before(python, program):
     said = python(["-W", "ignore", "-c", PICKLES, program], door="src")
     assert said.stdout.splitlines()[-2] in ("True []", "False []"), said.stdout + said.stderr
     assert said.stdout.splitlines()[-1] == "[]", said.stdout
+
+
+#: Traces a program that calls functions that rows change, and prints the code and the result.
+TRACED = """
+import torch
+from torch import fx, nn
+
+class Program(nn.Module):
+    def forward(self, x):
+        y = torch.sort(torch.clamp(x, 0.0, 1.0), 1)[0] + torch.std(x, 1) + torch.squeeze(x, 0).var(1, unbiased=False)
+        return nn.functional.conv1d(y.reshape(1, 1, 4), torch.ones(1, 1, 3)) * torch.any(x > 0) * (x > 0).all(1)
+
+traced = fx.symbolic_trace(Program())
+print(traced.code, [getattr(node.target, "__name__", node.target) for node in traced.graph.nodes])
+print(traced(torch.tensor([[1.0, 2.0], [0.5, 3.0]])))
+"""
+
+
+@pytest.mark.skipif(HERE < (1, 8), reason="torch.fx came with 1.8")
+@pytest.mark.parametrize("program", ["1.4", "2.7", "2.15"])
+def test_fx_traces_the_functions_of_torch_as_without_shim(python, tmp_path, program):
+    script = tmp_path / "program.py"
+    script.write_text(TRACED)
+    plain = python(["-W", "ignore", script], door=None)
+    assert "tensor(" in plain.stdout, plain.stderr
+    assert python(["-W", "ignore", script], env={"SHIM_FOR": program}).stdout == plain.stdout

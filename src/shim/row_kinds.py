@@ -7,7 +7,7 @@ import functools
 import inspect
 import sys
 from importlib.machinery import ModuleSpec
-from types import FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from . import guards, replace
@@ -177,6 +177,7 @@ class Around(Kind):
         new: Any = type(held)(around) if original is not held else around
         replace.attribute(owner, target.attribute, new, undos)
         _as_a_builtin_of_torchscript(original, around, undos)
+        _with_a_module(original, around, undos)
         return Change(target, owner, held, new, swap=isinstance(owner, ModuleType))
 
     def new(self, how: Any, original: Any) -> Any:
@@ -210,6 +211,21 @@ def _as_a_builtin_of_torchscript(original: Any, new: Any, undos: Undos) -> None:
     if id(original) in table:
         undos.append(lambda: table.pop(id(new), None))
         table[id(new)] = table[id(original)]
+
+
+def _with_a_module(original: Any, new: Any, undos: Undos) -> None:
+    """Give a function written in C the name of its module, which it has since torch 1.13.
+
+    Up to 1.12, torch.fx searches for such a function where ``new`` is now:
+    https://github.com/pytorch/pytorch/blob/v1.12.1/torch/fx/node.py#L33
+    """
+    if isinstance(original, BuiltinFunctionType) and original.__module__ is None:
+
+        def undo() -> None:
+            original.__module__ = None
+
+        undos.append(undo)
+        original.__module__ = new.__module__
 
 
 class Wrapper(Kind):

@@ -55,6 +55,7 @@ FAMILIES = (
     "optim_newer",
     "arguments_newer",
     "checkpoint",
+    "arguments_newer_c",
     "internals",
     "quantization",
     "lost",

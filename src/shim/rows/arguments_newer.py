@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .messages import IN_THIS_LINE
+from .messages import unexpected
 from .row import argument, defaults, places
 
 #: What stands for every value: the argument only makes a call faster.
@@ -211,22 +211,6 @@ torch.distributed.destroy_process_group()
 _EXAMPLE = "\nimport torch\nlayer = torch.nn.Linear(2, 1)\n{}\n"
 
 
-def _messages(arguments: str, paths: list[str]) -> list[str]:
-    """Return what Python says of these arguments. Up to Python 3.9 it does not name the class."""
-    said = rf"\(\) got an unexpected keyword argument '(?:{arguments.replace(' ', '|')})'"
-    given = rf"\((?:(?!\bFile |Error: ).)*?\b(?:{arguments.replace(' ', '|')})="
-    found = []
-    for path in paths:
-        cls, _, function = path.partition(":")[2].rpartition(".")
-        if function in ("__init__", "forward"):  # other classes have them, too
-            found.append(rf"\b{cls}\.{function}{said}")
-            if function == "__init__":
-                found.append(rf"\b{cls}{given}{IN_THIS_LINE}TypeError: __init__{said}")
-        else:
-            found.append(rf"\b{function}{said}")
-    return list(dict.fromkeys(found))
-
-
 def _makes_no_difference(name: str, value: Any) -> bool:
     values = _HARMLESS[name]
     # Values of other types, such as tensors, cannot always be compared.
@@ -252,7 +236,7 @@ def _came_with(release: str) -> None:
             message
             for arguments, paths in _CAME[release]
             if arguments not in ("batch_first", "bias")  # nn_newer has advice for their other value
-            for message in _messages(arguments, paths)
+            for message in unexpected(arguments, paths)
         ),
         more=f"with another value than the default the program may need torch {release} or newer",
         example=_EXAMPLE.format(_LINES[release].strip()),
@@ -329,7 +313,7 @@ def cross_entropy(
     "torch.nn.modules.loss:CrossEntropyLoss.forward",
     called="CrossEntropyLoss.label_smoothing",
     works=">=1.10",
-    says=tuple(_messages("label_smoothing", ["torch.nn.modules.loss:CrossEntropyLoss.__init__"])),
+    says=tuple(unexpected("label_smoothing", ["torch.nn.modules.loss:CrossEntropyLoss.__init__"])),
     example=_SMOOTHING.format(
         """
 loss = torch.nn.CrossEntropyLoss(weight, label_smoothing=0.25)
@@ -393,7 +377,7 @@ def clip_grad_norm_(
     "torch.nn.modules.normalization:LayerNorm.__init__",
     called="LayerNorm.bias",
     works=">=2.1",
-    says=tuple(_messages("bias", ["torch.nn.modules.normalization:LayerNorm.__init__"])),
+    says=tuple(unexpected("bias", ["torch.nn.modules.normalization:LayerNorm.__init__"])),
     example="""
 import torch
 norm = torch.nn.LayerNorm(2, bias=False)

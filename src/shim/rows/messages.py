@@ -33,3 +33,24 @@ def gone(module: str) -> tuple[str, ...]:
     """Match what Python says of a module that does not exist."""
     package, _, last = module.rpartition(".")
     return (r"No module named '{}'".format(module.replace(".", r"\.")), *lost(package, last))
+
+
+def unexpected(arguments: str, paths: list[str]) -> list[str]:
+    """Match what Python says of arguments that functions do not take. Up to Python 3.9 it does not name the class.
+
+    Args:
+        arguments: their names, with a space between them.
+        paths: the paths of the functions, ``"torch.hub:load"``.
+    """
+    said = rf"\(\) got an unexpected keyword argument '(?:{arguments.replace(' ', '|')})'"
+    given = rf"\((?:(?!\bFile |Error: ).)*?\b(?:{arguments.replace(' ', '|')})="
+    found = []
+    for path in paths:
+        cls, _, function = path.partition(":")[2].rpartition(".")
+        if function in ("__init__", "forward"):  # other classes have them, too
+            found.append(rf"\b{cls}\.{function}{said}")
+            if function == "__init__":
+                found.append(rf"\b{cls}{given}{IN_THIS_LINE}TypeError: __init__{said}")
+        else:
+            found.append(rf"\b{function}{said}")
+    return list(dict.fromkeys(found))
