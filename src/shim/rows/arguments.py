@@ -233,7 +233,7 @@ _by_position(
     "use_buffers",
     lambda given: not isinstance(given, bool),
     called="AveragedModel.use_buffers",
-    works=">=1.9,<2.1",
+    works=">=1.11,<2.1",
     versions=">=2.1",
     reason="AveragedModel took use_buffers as its fourth argument up to 2.0; multi_avg_fn is there now",
     example="""

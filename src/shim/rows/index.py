@@ -46,7 +46,7 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("torch.utils.cpp_extension.load", "torch", "<2.7"),
         ("torch.utils.cpp_extension.include_paths.cuda", "torch", "<2.6"),
         ("DistributedDataParallel.process_group", "torch", "<2.7"),
-        ("AveragedModel.use_buffers", "torch", ">=1.9,<2.1"),
+        ("AveragedModel.use_buffers", "torch", ">=1.11,<2.1"),
         ("torch.autocast.enabled", "torch", ">=1.10,<1.11"),
         ("ParameterList.parameters", "torch", "<1.12"),
         ("torch.hub.load.github", "torch", "<1.7"),

@@ -7,7 +7,7 @@ import warnings
 from typing import Any
 
 from .messages import IN_THIS_LINE
-from .row import argument, made, module, name, names
+from .row import argument, made, module, name, names, often
 
 
 @name(
@@ -276,7 +276,40 @@ def meshgrid(original: Any, *tensors: Any, indexing: str = "ij") -> Any:
     return type(grids)((grids[1], grids[0], *grids[2:]))
 
 
-@argument(
+def _where_dtypes_differ(compute: Any, input: int, other: int) -> Any:
+    """Return the patch that calls ``compute`` unless these two of three arguments are tensors of one dtype."""
+
+    def how(original: Any) -> Any:
+        def where(*args: Any, **kwargs: Any) -> Any:
+            try:
+                if len(args) == 3 and args[input].dtype is args[other].dtype:
+                    return original(*args, **kwargs)
+            except AttributeError:  # a number
+                pass
+            return compute(original, *args, **kwargs)
+
+        return where
+
+    return how
+
+
+def where(original: Any, condition: Any, input: Any = None, other: Any = None, **kwargs: Any) -> Any:
+    """torch.where takes numbers, and tensors of two types, since 1.12."""
+    # What 1.11 took: https://github.com/pytorch/pytorch/blob/v1.11.0/torch/_torch_docs.py#L10811
+    import torch
+
+    if input is None or other is None:
+        return original(condition, **kwargs) if input is other else original(condition, input, other, **kwargs)
+    numbers = [each for each in (input, other) if not torch.is_tensor(each)]
+    if not numbers and input.dtype == other.dtype:
+        return original(condition, input, other, **kwargs)
+    both = [each if torch.is_tensor(each) else torch.tensor(each) for each in (input, other)]
+    # A Python number changes the dtype of a tensor only if it is of another kind.
+    dtype = torch.result_type(*(both if len(numbers) == 2 else (input, other)))
+    return original(condition, *(each.to(condition.device, dtype) for each in both), **kwargs)
+
+
+often(
     "torch:where",
     works=">=1.12",
     says=(
@@ -298,24 +331,16 @@ print(torch.where(here, 1.0, 0.0), torch.where(here, 1, 2), torch.where(here, wi
 print(torch.where(here, torch.arange(2), wide).dtype, torch.where(here)[0])
 print(torch.where(condition=here, input=x.detach(), other=torch.zeros(1)).tolist())
 """,
-)
-def where(original: Any, condition: Any, input: Any = None, other: Any = None, **kwargs: Any) -> Any:
-    """torch.where takes numbers, and tensors of two types, since 1.12."""
-    # What 1.11 took: https://github.com/pytorch/pytorch/blob/v1.11.0/torch/_torch_docs.py#L10811
-    import torch
-
-    if input is None or other is None:
-        return original(condition, **kwargs) if input is other else original(condition, input, other, **kwargs)
-    numbers = [each for each in (input, other) if not torch.is_tensor(each)]
-    if not numbers and input.dtype == other.dtype:
-        return original(condition, input, other, **kwargs)
-    both = [each if torch.is_tensor(each) else torch.tensor(each) for each in (input, other)]
-    # A Python number changes the dtype of a tensor only if it is of another kind.
-    dtype = torch.result_type(*(both if len(numbers) == 2 else (input, other)))
-    return original(condition, *(each.to(condition.device, dtype) for each in both), **kwargs)
+    reason="torch.where takes numbers, and tensors of two types, since 1.12",
+)(_where_dtypes_differ(where, 1, 2))
 
 
-@argument(
+def tensor_where(original: Any, self: Any, condition: Any, other: Any) -> Any:
+    """Tensor.where takes numbers since 2.0."""
+    return where(lambda condition, input, other: original(input, condition, other), condition, self, other)
+
+
+often(
     "torch:Tensor.where",
     works=">=2.0",
     says=(
@@ -331,10 +356,8 @@ y.sum().backward()
 print(y.tolist(), x.grad.tolist(), x.detach().where(condition=here, other=2).tolist())
 print(torch.arange(2).where(here, 0.5).tolist(), x.detach().where(here, torch.zeros(2)).tolist())
 """,
-)
-def tensor_where(original: Any, self: Any, condition: Any, other: Any) -> Any:
-    """Tensor.where takes numbers since 2.0."""
-    return where(lambda condition, input, other: original(input, condition, other), condition, self, other)
+    reason="Tensor.where takes numbers since 2.0",
+)(_where_dtypes_differ(tensor_where, 0, 2))
 
 
 @name(
