@@ -163,7 +163,7 @@ def test_where_it_works_without_shim_nothing_changes(examples, row):
 
 
 #: Two rows for the two behaviours of one function. The release in ``--for`` says which of them the program wants.
-OPPOSITE = ("zero_grad", "zero_grad to None")
+OPPOSITE = ("zero_grad", "zero_grad to None", "buffers of AveragedModel", "buffers of AveragedModel since 2.0")
 
 #: One row for each kind of place. Its example is a separate program: the patch is imported before torch, through any
 #: door.

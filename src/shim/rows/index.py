@@ -62,6 +62,8 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("torch.eig", "torch", "<1.13"),
         ("torch.solve", "torch", "<1.12"),
         ("torch.lstsq", "torch", "<1.13"),
+        ("torch.qr", "torch", "<2.14"),
+        ("torch.cholesky", "torch", "<2.14"),
         ("torch.gesv", "torch", "<1.2"),
     ),
     "fft": (
@@ -84,9 +86,11 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("torch.linspace", "torch", "<1.11"),
         ("1 - mask", "torch", "<1.2"),
         ("loss.data[0]", "torch", "<0.5"),
+        ("torch.Tensor.view", "torch", "<1.7"),
     ),
     "masks": (
         ("masked_fill", "torch", "<2.1"),
+        ("masked_fill with integers", "torch", ">=1.5,<2.1"),
         ("key_padding_mask", "torch", "<1.13"),
     ),
     "division": (
@@ -123,6 +127,7 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("Module._forward_pre_hooks_with_kwargs", "torch", "<2.0"),
         ("Module._state_dict_pre_hooks", "torch", "<2.0"),
         ("Module._forward_hooks_always_called", "torch", "<2.1"),
+        ("pairwise_distance", "torch", "<1.10"),
     ),
     "data": (
         ("DataLoader.next", "torch", "<1.13"),
@@ -176,6 +181,8 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("Adam.betas", "torch", "<2.6"),
         ("state_steps", "torch", "!=1.12.0"),
         ("resume", "torch", ""),
+        ("load_state_dict of an optimizer", "torch", "<2.1"),
+        ("buffers of AveragedModel", "torch", ">=1.6,<2.0"),
     ),
     "lr_scheduler": (
         ("lr_scheduler", "torch", "<2.0"),
@@ -314,7 +321,10 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("torch.is_autocast_enabled", "torch", ">=2.4"),
         ("torch.get_autocast_dtype", "torch", ">=2.4"),
     ),
-    "pytree": (("torch.utils._pytree", "torch", ">=2.2"),),
+    "pytree": (
+        ("torch.utils._pytree", "torch", ">=2.2"),
+        ("tree_map of several trees", "torch", ">=2.3"),
+    ),
     "devices": (
         ("torch.mps", "torch", ">=2.0"),
         ("torch.xpu", "torch", ">=2.3"),
@@ -333,6 +343,8 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("register_step_pre_hook", "torch", ">=2.0"),
         ("register_step_post_hook", "torch", ">=2.0"),
         ("ReduceLROnPlateau.get_last_lr", "torch", ">=2.3"),
+        ("buffers of AveragedModel since 2.0", "torch", ">=2.0"),
+        ("named parameters", "torch", ">=2.6"),
     ),
     "arguments_newer": (
         ("arguments of 1.9", "torch", ">=1.9"),

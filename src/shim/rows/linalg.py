@@ -35,6 +35,7 @@ _symeig = _returned("symeig", "eigenvalues eigenvectors")
 _eig = _returned("eig", "eigenvalues eigenvectors")
 _solve = _returned("solve", "solution LU")
 _lstsq = _returned("lstsq", "solution QR")
+_qr = _returned("qr", "Q R")
 
 
 def _filled(result: Any, out: Any) -> Any:
@@ -172,6 +173,51 @@ def lstsq(input: Any, A: Any, *, out: Any = None) -> Any:  # noqa: N803
     turned = q.t() @ input
     solution = torch.linalg.solve_triangular(r[:columns], turned[:columns], upper=True)
     return _filled(_lstsq(torch.cat([solution, turned[columns:]]), torch.geqrf(A)[0]), out)
+
+
+@name(
+    "torch:qr",
+    "torch:Tensor.qr",
+    works="<2.14",
+    says=_REMOVED + r".*`torch\.qr` is deprecated in favor of",
+    example="""
+import torch
+a = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 7.0]], requires_grad=True)
+q, r = torch.qr(a)
+print(q.shape, [round(v, 4) for v in (q @ r).flatten().tolist()])
+r.abs().sum().backward()
+print([round(v, 3) for v in a.grad.flatten().tolist()], a.detach().qr(some=False).Q.shape)
+""",
+)
+def qr(input: Any, some: bool = True, *, out: Any = None) -> Any:
+    """torch.qr became torch.linalg.qr, which takes a mode."""
+    import torch
+
+    return _filled(_qr(*torch.linalg.qr(input, mode="reduced" if some else "complete")), out)
+
+
+@name(
+    "torch:cholesky",
+    "torch:Tensor.cholesky",
+    works="<2.14",
+    says=_REMOVED + r".*`torch\.cholesky` is deprecated in favor of",
+    example="""
+import torch
+a = torch.tensor([[4.0, 2.0], [2.0, 5.0]], requires_grad=True)
+for upper in (False, True):
+    factor = torch.cholesky(a, upper=upper)
+    print(factor.tolist(), [round(v, 4) for v in torch.autograd.grad(factor.sum(), a)[0].flatten().tolist()])
+print(a.detach().cholesky(True).tolist())
+""",
+)
+def cholesky(input: Any, upper: bool = False, *, out: Any = None) -> Any:
+    """torch.cholesky became torch.linalg.cholesky."""
+    import torch
+
+    # Not upper=True of torch.linalg.cholesky, which reads the other triangle.
+    found = torch.linalg.cholesky(input.mH if upper else input)
+    found = found.mH if upper else found
+    return found if out is None else out.resize_(found.shape).copy_(found)
 
 
 _OF_LAPACK = "btrifact|btrifact_with_info|btrisolve|btriunpack|gels|gesv|potrf|potri|potrs|trtrs"

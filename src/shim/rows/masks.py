@@ -21,7 +21,8 @@ def _bool(value: Any) -> Any:
     called="masked_fill",
     works="<2.1",
     says=(
-        r"masked_(fill|scatter)_? only supports boolean masks, but got mask with dtype unsigned char",
+        r"masked_(fill|scatter)_? only supports boolean masks, but got mask with dtype "
+        r"(?:unsigned char|Byte)",
         r"masked_select: expected BoolTensor for mask",
     ),
     example="""
@@ -60,6 +61,34 @@ def masked(original: Any) -> Any:
 
 def _mask(index: Any) -> Any:
     return tuple(map(_bool, index)) if type(index) is tuple else _bool(index)
+
+
+@often(
+    *(f"torch:{owner}{each}" for owner in ("", "Tensor.") for each in ("masked_fill", "masked_fill_")),
+    called="masked_fill with integers",
+    works=">=1.5,<2.1",
+    versions=">=2.1",
+    says=r"masked_fill_? only supports boolean masks, but got mask with dtype (?:(?:long |short )?int|signed char)",
+    example="""
+import torch
+mask = torch.tensor([1, 0, 1])
+x = torch.arange(3.0, requires_grad=True)
+y = x.masked_fill(mask, 9.0)
+y.sum().backward()
+print(y.tolist(), x.grad.tolist(), torch.zeros(3).masked_fill_(mask.int(), 2.0).tolist())
+""",
+)
+def with_integers(original: Any) -> Any:
+    """masked_fill took masks of integers from 1.5 to 2.0."""
+    torch: Any = sys.modules["torch"]
+    integers = {torch.int8, torch.int16, torch.int32, torch.int64}
+
+    def masked_fill(*args: Any, **kwargs: Any) -> Any:
+        if len(args) > 1 and getattr(args[1], "dtype", None) in integers:
+            return original(args[0], args[1].bool(), *args[2:], **kwargs)
+        return original(*args, **kwargs)
+
+    return masked_fill
 
 
 _ATTENTION = "torch.nn.modules.transformer:Transformer"

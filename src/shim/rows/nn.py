@@ -391,3 +391,33 @@ print(module.load_state_dict(copy.deepcopy(module.state_dict())))
 """,
         },
     )
+
+
+@behaviour(
+    "torch.nn.functional:pairwise_distance",
+    "torch.nn.functional:triplet_margin_loss",
+    called="pairwise_distance",
+    works="<1.10",
+    example="""
+import torch
+import torch.nn.functional as F
+x = torch.arange(24.0).view(2, 3, 4).sin()
+y = x.cos()
+print(F.pairwise_distance(x, y).shape, round(F.pairwise_distance(x, y, 1, keepdim=True)[:, :, 1].sum().item(), 3))
+print(round(torch.nn.PairwiseDistance()(x, y).sum().item(), 3), F.pairwise_distance(x[0], y[0]).shape)
+print(round(F.triplet_margin_loss(x, y, y * 2).item(), 4), F.triplet_margin_loss(x, y, y * 2, reduction="none").shape)
+""",
+)
+def pairwise_distance(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """pairwise_distance and triplet_margin_loss computed along the second dimension up to 1.9, now along the last."""
+    torch = sys.modules["torch"]
+    tensors = [each for each in (*args, *kwargs.values()) if isinstance(each, torch.Tensor)]
+    if {each.dim() for each in tensors} <= {1, 2} or len({each.dim() for each in tensors}) > 1:
+        return original(*args, **kwargs)
+
+    def moved(value: Any) -> Any:
+        return value.movedim(1, -1) if isinstance(value, torch.Tensor) else value
+
+    found = original(*map(moved, args), **{name: moved(value) for name, value in kwargs.items()})
+    # With keepdim, the result has a dimension of size 1 at the end.
+    return found.movedim(-1, 1) if found.dim() == tensors[0].dim() else found

@@ -331,3 +331,56 @@ row(
         ),
     },
 )
+
+
+@argument(
+    "torch.optim.optimizer:Optimizer.load_state_dict",
+    called="load_state_dict of an optimizer",
+    works="<2.1",
+    example="""
+import copy, torch
+weight = torch.nn.Parameter(torch.ones(1))
+optimizer = torch.optim.Adam([weight], lr=0.5)
+
+def steps():
+    for _ in range(3):
+        weight.grad = weight.detach() * 2
+        optimizer.step()
+    return round(weight.item(), 4)
+
+steps()
+saved, state = weight.detach().clone(), copy.deepcopy(optimizer.state_dict())
+for _ in range(3):
+    weight.data.copy_(saved)
+    optimizer.load_state_dict(state)
+    print(steps())
+""",
+)
+def of_a_copy(original: Any, self: Any, state_dict: Any) -> Any:
+    """load_state_dict of an optimizer copied the state up to 2.0; since 2.1 its steps change the state_dict, too."""
+    # https://github.com/pytorch/pytorch/blob/v2.0.1/torch/optim/optimizer.py#L379
+    return original(self, copy.deepcopy(state_dict))
+
+
+@argument(
+    "torch.optim.swa_utils:AveragedModel.update_parameters",
+    called="buffers of AveragedModel",
+    works=">=1.6,<2.0",
+    versions=">=2.0",
+    example="""
+import torch
+norm = torch.nn.BatchNorm1d(1)
+averaged = torch.optim.swa_utils.AveragedModel(norm)
+norm.running_mean.fill_(5)
+for _ in range(2):
+    averaged.update_parameters(norm)
+    print(averaged.module.running_mean.tolist(), averaged.n_averaged.item())
+""",
+)
+def without_buffers(original: Any, self: Any, model: Any) -> None:
+    """AveragedModel left its buffers alone up to 1.13, and copies those of the model since, except with use_buffers."""
+    # https://github.com/pytorch/pytorch/blob/v1.13.1/torch/optim/swa_utils.py#L118
+    kept = [] if self.use_buffers else [buffer.detach().clone() for buffer in self.module.buffers()]
+    original(self, model)
+    for buffer, before in zip(self.module.buffers(), kept):
+        buffer.detach().copy_(before)

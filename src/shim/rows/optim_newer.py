@@ -6,7 +6,7 @@ import functools
 from collections import OrderedDict
 from typing import Any
 
-from .row import name
+from .row import argument, name
 
 _OPTIMIZER = "torch.optim.optimizer:Optimizer"
 
@@ -113,3 +113,64 @@ def get_last_lr(self: Any) -> list[float]:
     """ReduceLROnPlateau has get_last_lr since 2.2, before its first step since 2.3."""
     last: list[float] | None = getattr(self, "_last_lr", None)
     return [group["lr"] for group in self.optimizer.param_groups] if last is None else last
+
+
+@argument(
+    "torch.optim.swa_utils:AveragedModel.update_parameters",
+    called="buffers of AveragedModel since 2.0",
+    works=">=2.0",
+    versions=">=1.6",
+    example="""
+import torch
+norm = torch.nn.BatchNorm1d(1)
+averaged = torch.optim.swa_utils.AveragedModel(norm)
+norm.running_mean.fill_(5)
+for _ in range(2):
+    averaged.update_parameters(norm)
+    print(averaged.module.running_mean.tolist(), averaged.n_averaged.item())
+""",
+)
+def with_buffers(original: Any, self: Any, model: Any) -> None:
+    """AveragedModel copies the buffers of the model since 2.0, and left them alone before."""
+    original(self, model)
+    if not getattr(self, "use_buffers", False):
+        for buffer, new in zip(self.module.buffers(), model.buffers()):
+            buffer.detach().copy_(new.detach())
+
+
+@argument(
+    f"{_OPTIMIZER}.__init__",
+    f"{_OPTIMIZER}.add_param_group",
+    called="named parameters",
+    works=">=2.6",
+    says=r"optimizer can only optimize Tensors, but one of the params is tuple",
+    example="""
+import torch
+layer = torch.nn.Linear(2, 1)
+for parameters in (layer.named_parameters(), [{"params": layer.named_parameters(), "lr": 0.5}]):
+    optimizer = torch.optim.AdamW(parameters, lr=0.1)
+    group = optimizer.param_groups[0]
+    print([tuple(parameter.shape) for parameter in group["params"]], group["lr"])
+optimizer = torch.optim.SGD(params=torch.nn.Linear(1, 1).named_parameters(), lr=0.1)
+optimizer.add_param_group(param_group={"params": layer.named_parameters()})
+print([len(group["params"]) for group in optimizer.param_groups])
+""",
+)
+def without_names(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Optimizers take named parameters since 2.6; an older torch does not keep the names."""
+    for name in kwargs.keys() & {"params", "param_group"}:
+        kwargs[name] = _unnamed(kwargs[name])
+    return original(self, *map(_unnamed, args[:1]), *args[1:], **kwargs)
+
+
+def _unnamed(params: Any) -> Any:
+    """Return parameters or groups with each pair of a name and a parameter replaced by the parameter."""
+    if isinstance(params, dict):
+        return {**params, "params": _unnamed(params["params"])} if "params" in params else params
+    if not hasattr(params, "__iter__") or hasattr(params, "dim") or isinstance(params, (set, frozenset)):
+        return params
+    params = list(params)
+    pairs = [each for each in params if isinstance(each, tuple) and len(each) == 2 and isinstance(each[0], str)]
+    if pairs and len(pairs) == len(params):
+        return [parameter for _, parameter in params]
+    return [_unnamed(each) if isinstance(each, dict) else each for each in params]

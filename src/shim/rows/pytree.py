@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict, namedtuple
+from functools import partial
 from typing import Any, Callable, NamedTuple
 
-from .row import module
+from .row import argument, module
 
 
 @module(
@@ -76,7 +77,7 @@ def pytree() -> dict[str, Any]:
 
     return {
         # 1.9 to 1.13 have the module. It gets the names that it lacks.
-        "tree_map": tree_map,
+        "tree_map": partial(of_several, tree_map),
         "tree_map_only": tree_map_only,
         "tree_all": lambda predicate, tree: all(map(predicate, flatten(tree)[0])),
         "tree_any": lambda predicate, tree: any(map(predicate, flatten(tree)[0])),
@@ -85,6 +86,34 @@ def pytree() -> dict[str, Any]:
         "tree_leaves": lambda tree: flatten(tree)[0],
         "tree_structure": lambda tree: flatten(tree)[1],
     }
+
+
+@argument(
+    "torch.utils._pytree:tree_map",
+    called="tree_map of several trees",
+    works=">=2.3",
+    versions=">=1.9",
+    says=r"\btree_map\(\) takes 2 positional arguments but \d+ were given",
+    example="""
+from torch.utils._pytree import tree_map
+print(tree_map(lambda a, b: a + b, {"x": [1, (2, 3)]}, {"x": [10, (20, 30)]}), tree_map(abs, [-1, [2]]))
+try:
+    tree_map(max, [1, 2], [1, 2, 3])
+except ValueError:
+    print("other trees are refused")
+""",
+)
+def of_several(original: Any, fn: Any, tree: Any, *rests: Any, **options: Any) -> Any:
+    """tree_map of torch.utils._pytree takes several trees since 2.3."""
+    if not rests or options:
+        return original(fn, tree, *rests, **options)
+    pytree = sys.modules["torch.utils._pytree"]
+    leaves, spec = pytree.tree_flatten(tree)
+    others = [pytree.tree_flatten(rest) for rest in rests]
+    for _, other in others:
+        if other != spec:
+            raise ValueError(f"tree_map: the trees have different structures, {spec} and {other}")
+    return pytree.tree_unflatten(list(map(fn, leaves, *(flat for flat, _ in others))), spec)
 
 
 class _Node(NamedTuple):

@@ -126,3 +126,33 @@ def zeroth_of_none(original: Any) -> Any:
         return original(tensor, index)
 
     return item
+
+
+@often(
+    "torch:Tensor.view",
+    works="<1.7",
+    says=r"view size is not compatible with input tensor's size and stride",
+    only_if="it is a view of a comparison of transposed tensors, as in the accuracy() of ImageNet examples",
+    example="""
+import torch
+scores = torch.arange(20.0).reshape(4, 5).sin()
+_, predicted = scores.topk(5, 1, True, True)
+predicted = predicted.t()
+correct = predicted.eq(torch.tensor([1, 2, 0, 3]).view(1, -1).expand_as(predicted))
+print([correct[:k].view(-1).float().sum(0).item() for k in (1, 3)], scores.view(5, 4).shape)
+""",
+)
+def view(original: Any) -> Any:
+    """Comparisons of transposed tensors were contiguous up to 1.6, so that their result had a view."""
+    boolean = sys.modules["torch"].bool
+
+    def view(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return original(*args, **kwargs)
+        except RuntimeError as error:
+            # Only for these, because what is written to the copy does not reach the tensor.
+            if args[0].dtype is not boolean or "view size is not compatible" not in str(error):
+                raise
+            return original(args[0].contiguous(), *args[1:], **kwargs)
+
+    return view
