@@ -87,6 +87,7 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("1 - mask", "torch", "<1.2"),
         ("loss.data[0]", "torch", "<0.5"),
         ("torch.Tensor.view", "torch", "<1.7"),
+        ("gradient of clamp", "torch", "<2.14"),
     ),
     "masks": (
         ("masked_fill", "torch", "<2.1"),

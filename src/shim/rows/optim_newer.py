@@ -158,8 +158,8 @@ print([len(group["params"]) for group in optimizer.param_groups])
 )
 def without_names(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
     """Optimizers take named parameters since 2.6; an older torch does not keep the names."""
-    for name in kwargs.keys() & {"params", "param_group"}:
-        kwargs[name] = _unnamed(kwargs[name])
+    for key in kwargs.keys() & {"params", "param_group"}:
+        kwargs[key] = _unnamed(kwargs[key])
     return original(self, *map(_unnamed, args[:1]), *args[1:], **kwargs)
 
 

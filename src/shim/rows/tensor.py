@@ -156,3 +156,50 @@ def view(original: Any) -> Any:
             return original(args[0].contiguous(), *args[1:], **kwargs)
 
     return view
+
+
+@often(
+    *(
+        f"torch:{owner}{each}{end}"
+        for each in ("clamp", "clip", "clamp_min", "clamp_max")
+        for owner, end in (("", ""), ("Tensor.", ""), ("", "_"), ("Tensor.", "_"))
+    ),
+    called="gradient of clamp",
+    works="<2.14",
+    example="""
+import torch
+x = torch.tensor([-1.0, 0.0, 0.5, 1.0, 2.0], requires_grad=True)
+one = torch.tensor(1.0)
+for y in (x.clamp(0, 1), torch.clamp(x, min=0.0), x.clamp_max(1), torch.clip(x, max=one), (x * 1).clamp_(0, 1)):
+    print(y.tolist(), torch.autograd.grad(y.sum(), x)[0].tolist())
+print(x.detach().clamp(0, 1).tolist())
+""",
+)
+def gradient_at_limits(original: Any) -> Any:
+    """An element at a limit of clamp had the whole gradient up to 2.13, and has none or half of it since."""
+    torch: Any = sys.modules["torch"]
+    name = original.__name__
+    names = [name[6:9]] if name.startswith(("clamp_min", "clamp_max")) else ["min", "max"]
+
+    def clamp(*args: Any, **kwargs: Any) -> Any:
+        if not args or not args[0].requires_grad or not torch.is_grad_enabled():
+            return original(*args, **kwargs)
+        limits = {**dict(zip(names, args[1:])), **kwargs}
+        if len(args) > 1 + len(names) or limits.keys() - {*names}:
+            return original(*args, **kwargs)
+        found = args[0]
+        for limit, value in sorted(limits.items(), reverse=True):  # min first: where it is above max, max counts
+            if value is None:
+                continue
+            outside = found.detach() < value if limit == "min" else found.detach() > value
+            if name.endswith("_"):
+                found = (
+                    found.masked_fill_(outside, value)
+                    if not torch.is_tensor(value)
+                    else found.copy_(torch.where(outside, value, found))
+                )
+            else:
+                found = torch.where(outside, value, found)
+        return found if found is not args[0] or name.endswith("_") else original(*args, **kwargs)
+
+    return clamp
