@@ -115,8 +115,9 @@ def row(kind: str, paths: tuple[str, ...], how: Any, documented: Any, facts: dic
             that the row answers, as regular expressions; ``example``; ``of``, the package that ``works`` is about, by
             default that of the first path; ``called``, the name of the row, by default the first path with a dot;
             ``named``, for a row that ``--for`` does not apply; ``reason``; ``note``; ``versions``, the releases of
-            torch on which the patch works; ``more``, a sentence that explain adds; ``only_if``, a condition, if the
-            messages have other causes, too.
+            torch on which the patch works; ``more``, a sentence that explain adds; ``helps``, which tells whether the
+            row helps a call with an argument and its value; ``only_if``, a condition, if the messages have other
+            causes, too.
 
     Returns:
         ``documented``, so that these functions can be used as decorators.
@@ -138,6 +139,7 @@ def row(kind: str, paths: tuple[str, ...], how: Any, documented: Any, facts: dic
             example=facts.get("example", ""),
             versions=facts.get("versions", ""),
             more=facts.get("more", ""),
+            helps=facts.get("helps"),
             only_if=facts.get("only_if", ""),
         )
     )
