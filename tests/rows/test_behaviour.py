@@ -112,6 +112,15 @@ class TestInterpolationByAFactor:
         found = nn.functional.interpolate(self.X, None, (0.6, 1.5), "bilinear")
         assert found.flatten().tolist()[:4] == pytest.approx([2.0, 2.5, 3.1667, 3.8333], abs=1e-4)
 
+    @pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic", "area"])
+    @pytest.mark.parametrize("factor", [2, 1.5, 0.6, 1.2])
+    def test_the_result_is_that_of_recompute_scale_factor(self, written_for, mode, factor):
+        written_for("1.4")
+        for x in (self.X, torch.arange(35.0).view(1, 1, 5, 7), torch.arange(60.0).view(1, 1, 3, 4, 5)):
+            if x.dim() == 4 or mode in ("nearest", "area"):
+                expected = nn.functional.interpolate(x, None, factor, mode, None, True)
+                assert torch.equal(nn.functional.interpolate(x, scale_factor=factor, mode=mode), expected)
+
     def test_interpolation_to_a_size_is_unchanged(self, written_for):
         written_for("1.4")
         found = nn.functional.interpolate(self.X, size=(2, 2), mode="bilinear")

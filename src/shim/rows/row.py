@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from functools import lru_cache
 from inspect import signature
+from types import FunctionType
 from typing import Any, Callable
 
 from ..registry import Patch
@@ -29,6 +30,11 @@ def name(*paths: str, **facts: Any) -> _Maker:
         facts: the facts of the row: ``works``, ``says``, ``example`` and others, see ``row``.
     """
     return lambda what: row("name", paths, what, what, facts)
+
+
+def default(*paths: str, **facts: Any) -> _Maker:
+    """Make a row of attributes that some objects of a class lack. The function returns the default value."""
+    return lambda make: row("default", paths, make, make, facts)
 
 
 def made(*paths: str, **facts: Any) -> _Maker:
@@ -81,6 +87,15 @@ def often(*paths: str, **facts: Any) -> _Maker:
     The function gets the original, and returns what is called in its place.
     """
     return lambda how: row("instead", paths, how, how, facts)
+
+
+def with_globals_of(original: Any, function: Any) -> Any:
+    """Return a function with the globals of the original, in which TorchScript looks up names up to torch 2.2.
+
+    For what ``often`` returns in the place of a function that is written in Python. It must use no globals itself.
+    """
+    names = getattr(original, "__globals__", None)
+    return function if names is None else FunctionType(function.__code__, names, closure=function.__closure__)
 
 
 def module(path: str, **facts: Any) -> _Maker:
