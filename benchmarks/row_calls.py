@@ -31,6 +31,12 @@ MASK = X > 1
 LAYER = nn.Linear(3, 3)
 OPTIMIZER = torch.optim.SGD(LAYER.parameters(), lr=0.1)
 
+GROUP = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)
+GROUP.step()  # a scheduler warns of a step before the first one of its optimizer
+SCHEDULERS = torch.optim.lr_scheduler
+STEP = "torch.optim.lr_scheduler:{}.step"
+LONG = torch.arange(64.0)
+
 #: The path of each patched place, and the arguments of a call. The first argument of a method is its object.
 CALLS = {
     "torch:div": (X, 2.0),
@@ -84,6 +90,10 @@ CALLS = {
     "torch.nn.functional:interpolate": (X.reshape(1, 1, 2, 3), (4, 4)),
     "torch.nn.functional:nll_loss": (X, torch.tensor([0, 1])),
     "torch.nn.functional:cross_entropy": (X, torch.tensor([0, 1])),
+    "torch.functional:stft": (LONG, 16, 8, None, torch.ones(16), True, "reflect", False, True, True),
+    STEP.format("LRScheduler"): (SCHEDULERS.StepLR(GROUP, 10),),
+    STEP.format("ReduceLROnPlateau"): (SCHEDULERS.ReduceLROnPlateau(GROUP), 1.0),
+    STEP.format("CosineAnnealingWarmRestarts"): (SCHEDULERS.CosineAnnealingWarmRestarts(GROUP, 10),),
     "torch.nn.functional:binary_cross_entropy": (X / 6, X / 6),
     "torch.optim.optimizer:Optimizer.zero_grad": (OPTIMIZER,),
     "torch.nn.modules.module:Module.zero_grad": (LAYER,),

@@ -212,6 +212,37 @@ def test_an_argument_of_another_function_is_no_finding():
     assert found("import torch\ntorch.optim.SGD(p, lr=1)\nmine(verbose=True)\ntorch.ones(3, dtype=d)") == []
 
 
+#: Where the argument of the program begins. Python 3.8 only knows where the call does.
+COLUMN = 21 if sys.version_info >= (3, 9) else 1
+
+
+@pytest.mark.parametrize(
+    "value, remedy",
+    [
+        ("False", "--for 1.11 gives it back (arguments of 1.11)"),
+        ("True", "no patch gives it back: install torch>=1.11"),
+        ("0", "no patch gives it back: install torch>=1.11"),  # the row only takes what is certainly the default
+        (
+            "flag",
+            "--for 1.11 gives it back (arguments of 1.11); with another value than the default the program may need "
+            "torch 1.11 or newer",
+        ),
+    ],
+)
+def test_a_row_that_helps_with_some_values_is_named_for_those(tmp_path, value, remedy):
+    (tmp_path / "it.py").write_text(f"import torch\ntorch.optim.Adam(p, maximize={value})\n")
+    result = start("--torch", "1.8", "--quiet", "it.py", cwd=str(tmp_path))
+    assert result.stdout == f"it.py:2:{COLUMN}: torch.optim.Adam(maximize=) came with torch 1.11: {remedy}\n"
+    data = json.loads(start("--torch", "1.8", "--json", "it.py", cwd=str(tmp_path)).stdout)
+    assert [bool(each["row"]) for each in data["findings"]] == ["--for" in remedy]
+    assert [each.get("condition", "") for each in data["findings"]] == [remedy.partition("; ")[2]]
+
+
+def test_a_row_that_helps_with_every_value_has_no_condition():
+    [fact] = facts_of(Use(1, 1, "torch.optim.Adam", "foreach"))
+    assert (fact.row, fact.condition) == ("arguments of 1.12", "")
+
+
 #: Functions that only report that they were removed.
 STUBS = {"matrix_rank", "symeig", "eig", "solve", "lstsq"}
 CLASSES_OF_ROWS = sorted(

@@ -32,6 +32,14 @@ class _Command(Record):
     patch: str = ""
 
 
+class _Value(Record):
+    """An argument of the call that failed."""
+
+    name: str
+    #: ``...`` if it is not known.
+    value: Any
+
+
 class _Advice(Record):
     """The text of a hint, and the command below it, if there is one."""
 
@@ -90,7 +98,8 @@ def _advice(error: Exception, message: str, frames: list[tuple[FrameType, int]])
     where = [f'  File "{each.f_code.co_filename}", line {number}, in {each.f_code.co_name}' for each, number in frames]
     code = linecache.getline(frame.f_code.co_filename, line, frame.f_globals).strip()
     for patch in _patches_for("\n".join([*where, f"    {code}", message])):
-        advice = _about_patch(patch) if _is_about(patch.of, error, frame) else None
+        value = _given(error, frames) if patch.helps is not None else None
+        advice = _about_patch(patch, value) if _is_about(patch.of, error, frame) else None
         if advice is not None:
             return advice
     advice = _about_lost_name(error, message) if _is_about("torch", error, frame) else None
@@ -172,8 +181,45 @@ def _is_about(package: str, error: Exception, frame: FrameType) -> bool:
     return not named or any(base.__module__.partition(".")[0] in (package, "builtins") for base in named)
 
 
-def _about_patch(patch: Patch) -> _Advice | None:
-    """Return what to say about a patch that answers the message; None if it would not help."""
+def _given(error: Exception, frames: list[tuple[FrameType, int]]) -> _Value | None:
+    """Return the unexpected argument of a call, of which the patch accepts only some values."""
+    import re
+
+    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    calls = [each for each in frames if _package(each[0]) != "shim"]  # a row may have passed the argument on
+    return _Value(found[1], _value_of(found[1], *calls[-1])) if found and calls else None
+
+
+def _value_of(argument: str, frame: FrameType, line: int) -> Any:
+    """Return the value that the calls on a line give an argument: a constant, or a variable. ``...`` if in doubt."""
+    import ast
+    import linecache
+
+    from .scan.uses import constant
+
+    code = frame.f_code
+    try:
+        tree = ast.parse("".join(linecache.getlines(code.co_filename, frame.f_globals)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # also without a file
+        return ...
+    values = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and node.lineno <= line <= (node.end_lineno or node.lineno):
+            for keyword in node.keywords:
+                if keyword.arg == argument:
+                    named = isinstance(keyword.value, ast.Name) and keyword.value.id
+                    held = {**frame.f_globals, **frame.f_locals}.get(named, ...) if named else constant(keyword.value)
+                    values.append(held if type(held) in (type(None), bool, int, float, str) else ...)
+    return values[0] if len(values) == 1 else ...
+
+
+def _about_patch(patch: Patch, given: _Value | None = None) -> _Advice | None:
+    """Return what to say about a patch that answers the message; None if it would not help.
+
+    Args:
+        patch: the patch.
+        given: the argument that the message is about, for a patch that accepts only some values.
+    """
     from .process import choice
 
     installed, chosen = _installed(patch.of), choice()
@@ -188,14 +234,18 @@ def _about_patch(patch: Patch) -> _Advice | None:
     if not patch.targets:
         return _Advice(about)
     here = f"and this is {patch.of} {'.'.join(map(str, installed))}"
+    helps = patch.helps is None or (given is not None and patch.helps(*given))
+    if given is not None and given.value is not ... and not helps:
+        return _Advice(f"{about} {given.name}={given.value!r} needs {patch.of} {patch.works}, {here}.")
+    run = "This runs it" if helps else f"{patch.more[:1].upper()}{patch.more[1:]}; with the default this runs it"
     nearest = _nearest(patch, chosen.written_for)
     if nearest is None:
-        text = f"{about} It works with {patch.of} {patch.works}, {here}. This runs it:"
+        text = f"{about} It works with {patch.of} {patch.works}, {here}. {run}:"
         return _Advice(text, _Command(patch=patch.name))
     release, older = nearest
     bounds = f"up to {release}" if older else f"from {release} on"
     works = f"torch {bounds}" if patch.of == "torch" else f"{patch.of} {patch.works}"
-    text = f"{about} Such programs run on {works}, {here}. This runs it as on torch {release}:"
+    text = f"{about} Such programs run on {works}, {here}. {run} as on torch {release}:"
     return _Advice(text, _Command(release))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Any, Iterable, Iterator, Mapping
+from typing import Any, Callable, Iterable, Iterator, Mapping
 
 from . import guards, releases, replace
 from .layout import Layout
@@ -50,6 +50,9 @@ class Patch(Record):
     only_if: str = ""
     #: A sentence that explain adds, with the named groups of the expression that matched: ``{unsafe}``.
     more: str = ""
+    #: For arguments that only some values can be given: tells of an argument's name and value whether the patch helps.
+    #: The value is ``...`` if it is not known. Then ``more`` is the condition.
+    helps: Callable[[str, Any], bool] | None = None
 
 
 class Outcome(Record):

@@ -74,6 +74,24 @@ class Made(Name):
         return target.how(owner)
 
 
+class Default(Name):
+    """An attribute of a class that some of its objects lack."""
+
+    def new(self, target: Target, owner: Any) -> Any:
+        """Return the new attribute of the class."""
+        return _Given(target.attribute, target.how)
+
+
+class _Given:
+    """An attribute with a default value. Objects that have set it are read as fast as without it."""
+
+    def __init__(self, name: str, make: Any) -> None:
+        self._name, self._make = name, make
+
+    def __get__(self, held: Any, owner: Any) -> Any:
+        return self if held is None else vars(held).setdefault(self._name, self._make())
+
+
 class Names(Kind):
     """Several names of a module."""
 
@@ -283,6 +301,7 @@ KINDS: dict[str, Kind] = {
     "callable": CallableModule(),
     "name": Name(),
     "made": Made(),
+    "default": Default(),
     "attribute": Attribute(),
     "around": Around(),
     "instead": Instead(),

@@ -24,6 +24,7 @@ class Target(Record):
       lacks;
     - ``"module"``: like ``"names"``, but a module that does not exist is made;
     - ``"callable"``: the module ``path`` (without an attribute) can be called, and calls ``how``;
+    - ``"default"``: objects that lack the attribute get ``how()``;
     - ``"name"``: the attribute is set to ``how``, unless the program has set it itself;
     - ``"made"``: the attribute is set to the result of ``how(owner)``, unless the program has set it itself;
     - ``"attribute"``: the attribute is set to the result of ``how(owner)``, whatever it was before;

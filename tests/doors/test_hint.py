@@ -218,6 +218,57 @@ class TestKindsOfRows:
         assert older and (a, b) == min((1, 13), HERE[:2])
 
 
+class TestArgumentsOfWhichSomeValuesHelp:
+    """The row "arguments of 1.11" runs ``antialias=False`` on an older torch, and no other value."""
+
+    def of_a_call(self, tmp_path, monkeypatch, call):
+        """Return the hint for a call of a function without the argument, as torch 1.8.1 has it."""
+        path = tmp_path / "program.py"
+        path.write_text(f"def interpolate(x): ...\n{call}\n")
+        monkeypatch.setattr(hint, "_installed", lambda package: (1, 8, 1))
+        try:
+            exec(compile(path.read_text(), str(path), "exec"), {"__name__": "__main__"})
+        except TypeError as error:
+            return " ".join(hint.hint(error, error.__traceback__).split())
+
+    @pytest.mark.parametrize(
+        "call", ["interpolate(1, antialias=False)", "no = False\ninterpolate(\n    1,\n    antialias=no,\n)"]
+    )
+    def test_with_the_default_the_command_is_promised(self, tmp_path, monkeypatch, call):
+        text = self.of_a_call(tmp_path, monkeypatch, call)
+        assert "1.8.1. This runs it as on torch 1.11:" in text and "With another value" not in text
+
+    @pytest.mark.parametrize("call", ["interpolate(1, antialias=True)", "yes = True\ninterpolate(1, antialias=yes)"])
+    def test_with_another_value_there_is_no_command(self, tmp_path, monkeypatch, call):
+        text = self.of_a_call(tmp_path, monkeypatch, call)
+        assert text.endswith(" antialias=True needs torch >=1.11, and this is torch 1.8.1.")
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            "interpolate(1, **{'antialias': True})",
+            "interpolate(1, antialias=bool(1))",
+            "interpolate(interpolate(1, antialias=True), antialias=False)",
+        ],
+    )
+    def test_with_an_unknown_value_the_condition_is_said(self, tmp_path, monkeypatch, call):
+        text = self.of_a_call(tmp_path, monkeypatch, call)
+        assert (
+            "With another value than the default the program may need torch 1.11 or newer; with the default this runs "
+            "it as on torch 1.11:"
+        ) in text
+
+    @pytest.mark.skipif(HERE >= (2, 7), reason="absent: this torch takes the argument")
+    def test_a_promised_command_runs(self, python, script, tmp_path, checkout):
+        line = "import torch\ntorch.optim.Adam([torch.ones(1, requires_grad=True)], decoupled_weight_decay=%s)\n"
+        script.write_text(line % "False" + "print(1)")
+        assert in_a_shell(the_command(python([script])), tmp_path, checkout).stdout == "1\n"
+        script.write_text(line % "True")
+        (paragraph,) = said(python([script]))
+        assert "decoupled_weight_decay=True needs torch >=2.7" in " ".join(paragraph.split())
+        assert "--for" not in paragraph
+
+
 def messages(file):
     """Return the last exception of each block of a file of messages, as type and message."""
     text = (Path(__file__).parents[1] / "explain" / file).read_text()

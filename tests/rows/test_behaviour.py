@@ -112,6 +112,15 @@ class TestInterpolationByAFactor:
         found = nn.functional.interpolate(self.X, None, (0.6, 1.5), "bilinear")
         assert found.flatten().tolist()[:4] == pytest.approx([2.0, 2.5, 3.1667, 3.8333], abs=1e-4)
 
+    @pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic", "area"])
+    @pytest.mark.parametrize("factor", [2, 1.5, 0.6, 1.2])
+    def test_the_result_is_that_of_recompute_scale_factor(self, written_for, mode, factor):
+        written_for("1.4")
+        for x in (self.X, torch.arange(35.0).view(1, 1, 5, 7), torch.arange(60.0).view(1, 1, 3, 4, 5)):
+            if x.dim() == 4 or mode in ("nearest", "area"):
+                expected = nn.functional.interpolate(x, None, factor, mode, None, True)
+                assert torch.equal(nn.functional.interpolate(x, scale_factor=factor, mode=mode), expected)
+
     def test_interpolation_to_a_size_is_unchanged(self, written_for):
         written_for("1.4")
         found = nn.functional.interpolate(self.X, size=(2, 2), mode="bilinear")
@@ -142,3 +151,18 @@ def test_the_weight_of_a_bce_loss_applies_to_a_target_of_another_shape(written_f
     assert loss.item() == pytest.approx(0.5697, abs=1e-4)  # printed by torch 1.4.0
     with pytest.raises(ValueError):
         nn.BCELoss()(torch.tensor([[0.5], [0.2]]), torch.tensor([1.0]))
+
+
+@pytest.mark.parametrize("kind", ["bool", "float"])
+def test_attention_to_nothing_gives_zeros_and_finite_gradients(written_for, kind):
+    """As torch 2.5 and newer compute it."""
+    if HERE < (2, 5, 0):
+        written_for("2.13")
+    mask = torch.tensor([[True, False, True], [False, False, False], [False, True, True]])
+    given = mask if kind == "bool" else torch.zeros(3, 3).masked_fill(~mask, float("-inf"))
+    q, k, v = (torch.arange(i, i + 24.0).reshape(1, 2, 3, 4).sin().requires_grad_() for i in range(3))
+    found = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=given)
+    assert found[:, :, 1].abs().max().item() == 0 and found[:, :, 0].abs().min().item() > 0
+    gradients = torch.autograd.grad(found.sum(), (q, k, v))
+    assert all(torch.isfinite(each).all() for each in gradients)
+    assert gradients[0][:, :, 1].abs().max().item() == 0

@@ -81,6 +81,7 @@ def test_no_two_optimizers_share_their_hooks(row):
     with pytest.raises(AttributeError, match="'Bare' object has no attribute 'anything'"):
         _ = one.anything
     assert not hasattr(one, "anything")
+    assert not hasattr(torch.optim.Optimizer, "__getattr__")  # it would slow every attribute down
 
 
 @pytest.mark.skipif(HERE < (1, 7, 0), reason="torch up to 1.6 accepts them itself")

@@ -212,6 +212,7 @@ _EXAMPLE = "\nimport torch\nlayer = torch.nn.Linear(2, 1)\n{}\n"
 
 
 def _makes_no_difference(name: str, value: Any) -> bool:
+    """Tell whether an older release behaves in the same way without the argument; False if the value is unknown."""
     values = _HARMLESS[name]
     # Values of other types, such as tensors, cannot always be compared.
     return values is _ANY or (isinstance(value, (type(None), bool, float, str)) and value in values)
@@ -238,6 +239,7 @@ def _came_with(release: str) -> None:
             if arguments not in ("batch_first", "bias")  # nn_newer has advice for their other value
             for message in unexpected(arguments, paths)
         ),
+        helps=_makes_no_difference,
         more=f"with another value than the default the program may need torch {release} or newer",
         example=_EXAMPLE.format(_LINES[release].strip()),
     )(call)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-from .row import argument, callable_module, name
+from .row import argument, callable_module, name, often, with_globals_of
 
 
 def _norm(normalized: bool) -> str | None:
@@ -120,7 +121,7 @@ def ifft(input: Any, signal_ndim: int, normalized: bool = False) -> Any:
     return torch.view_as_real(torch.fft.ifftn(pairs, dim=_last(signal_ndim), norm=_norm(normalized)))
 
 
-@argument(
+@often(
     "torch.functional:stft",
     called="torch.stft",
     works="<2.0",
@@ -132,21 +133,25 @@ y = torch.stft(x, 16, 8, window=torch.ones(16))
 print(tuple(y.shape), tuple(x.stft(16, 8, window=torch.ones(16)).shape), round(float(y.abs().sum()), 1))
 """,
 )
-def stft(original: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
+def stft(original: Any) -> Any:
     """torch.stft of a real signal returned pairs of real numbers up to 1.13, unless return_complex was given."""
-    # https://github.com/pytorch/pytorch/blob/v2.0.1/torch/functional.py#L616
-    import torch
+    torch: Any = sys.modules["torch"]
 
-    place = 8  # return_complex, after input
-    given = args[place] if len(args) > place else kwargs.get("return_complex")
-    window = args[3] if len(args) > 3 else kwargs.get("window")
-    if given is not None or input.is_complex() or (window is not None and window.is_complex()):
-        return original(input, *args, **kwargs)
-    kwargs = {key: value for key, value in kwargs.items() if key != "return_complex"}
-    args = (*args[:place], True, *args[place + 1 :]) if len(args) > place else args
-    if len(args) <= place:
-        kwargs["return_complex"] = True
-    return torch.view_as_real(original(input, *args, **kwargs))
+    # https://github.com/pytorch/pytorch/blob/v2.0.1/torch/functional.py#L616
+    def stft(*args: Any, **kwargs: Any) -> Any:
+        if (kwargs.get("return_complex") if len(args) < 10 else args[9]) is not None:
+            return original(*args, **kwargs)
+        signal = args[0] if args else kwargs.get("input")
+        window = args[4] if len(args) > 4 else kwargs.get("window")
+        if signal is None or signal.is_complex() or (window is not None and window.is_complex()):
+            return original(*args, **kwargs)
+        if len(args) < 10:
+            kwargs["return_complex"] = True
+        else:
+            args = (*args[:9], True, *args[10:])
+        return torch.view_as_real(original(*args, **kwargs))
+
+    return with_globals_of(original, stft)
 
 
 @callable_module(

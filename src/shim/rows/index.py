@@ -308,6 +308,7 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("torch.compiler", "torch", ">=2.1"),
         ("torch.compiler.is_compiling", "torch", ">=2.3"),
         ("torch.nn.functional.scaled_dot_product_attention", "torch", ">=2.0"),
+        ("scaled_dot_product_attention of nothing", "torch", ">=2.5"),
         ("scaled_dot_product_attention.enable_gqa", "torch", ">=2.5"),
         ("torch.compile", "torch", ">=2.0"),
         ("torch.inference_mode", "torch", ">=1.9"),

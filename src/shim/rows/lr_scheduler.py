@@ -110,7 +110,8 @@ def without_verbose(wrapped: Callable[..., None], instance: Any, args: tuple[Any
 
 row(
     "wrapper",
-    (f"{_SCHEDULERS}:*.__init__",),
+    # Not "*": torch constructs an object of another class of the module in each step.
+    tuple(f"{_SCHEDULERS}:{each}.__init__" for each in _TOOK_VERBOSE.split("|")),
     without_verbose,
     None,
     {
@@ -219,11 +220,21 @@ for _ in range(4):
 )
 
 
-def printing(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Take a step, and print the learning rates that it set if the scheduler was made with ``verbose``."""
-    verbose = vars(instance).get("verbose") is True
-    before = [group["lr"] for group in instance.optimizer.param_groups] if verbose else []
-    wrapped(*args, **kwargs)
+def printing(original: Any) -> Any:
+    """Return a step that prints the learning rates that it set if the scheduler was made with ``verbose``."""
+
+    def step(*args: Any, **kwargs: Any) -> None:
+        if args and vars(args[0]).get("verbose") is True:
+            _print_step(original, *args, **kwargs)
+        else:
+            original(*args, **kwargs)
+
+    return step
+
+
+def _print_step(original: Any, instance: Any, *args: Any, **kwargs: Any) -> None:
+    before = [group["lr"] for group in instance.optimizer.param_groups]
+    original(instance, *args, **kwargs)
     plateau = "patience" in vars(instance)
     epoch = ""
     if plateau or "T_cur" in vars(instance) or args or kwargs:
@@ -236,7 +247,7 @@ def printing(wrapped: Callable[..., None], instance: Any, args: tuple[Any, ...],
 
 
 row(
-    "wrapper",
+    "instead",
     (f"{_SCHEDULERS}:*.step",),
     printing,
     None,
@@ -248,7 +259,7 @@ row(
     },
 )
 row(
-    "wrapper",
+    "instead",
     (f"{_SCHEDULERS}:ReduceLROnPlateau.step",),
     printing,
     None,

@@ -130,8 +130,49 @@ def scaled_dot_product_attention(
     if attn_mask is not None:
         masked = attn_mask.dtype == torch.bool
         weights = weights.masked_fill(~attn_mask, -math.inf) if masked else weights + attn_mask
-    weights = torch.softmax(weights, -1)
+        # A row of which everything is masked gives 0 since 2.5, and gradients of 0.
+        empty = (weights == -math.inf).all(-1, keepdim=True)
+        weights = torch.softmax(weights.masked_fill(empty, 0.0), -1).masked_fill(empty, 0.0)
+    else:
+        weights = torch.softmax(weights, -1)
     return (torch.nn.functional.dropout(weights, dropout_p) if dropout_p else weights) @ value
+
+
+@often(
+    "torch.nn.functional:scaled_dot_product_attention",
+    called="scaled_dot_product_attention of nothing",
+    works=">=2.5",
+    versions=">=2.0",
+    example="""
+import torch
+import torch.nn.functional as F
+q = torch.arange(24.0).reshape(1, 2, 3, 4).sin().requires_grad_()
+mask = torch.tensor([[True, False, True], [False, False, False], [False, True, True]])
+for mask in (mask, torch.zeros(3, 3).masked_fill(~mask, float("-inf"))):
+    y = F.scaled_dot_product_attention(q, q, q, mask)
+    grad, = torch.autograd.grad(y.sum(), q)
+    print([round(x, 3) for x in y[0, 0].flatten().tolist()], [round(x, 2) for x in grad[0, 0].flatten().tolist()])
+""",
+)
+def zeros_for_nothing(original: Any) -> Any:
+    """scaled_dot_product_attention gives 0 for a query whose keys are all masked since 2.5, and gave NaN before."""
+    import torch
+
+    # https://github.com/pytorch/pytorch/pull/133882
+    def attention(*args: Any, **kwargs: Any) -> Any:
+        mask = kwargs.get("attn_mask") if len(args) < 4 else args[3]
+        if mask is None:
+            return original(*args, **kwargs)
+        empty = (~mask if mask.dtype == torch.bool else mask == -math.inf).all(-1, keepdim=True)
+        # What the query then attends to is not used, and has gradients of 0.
+        mask = mask.masked_fill(empty, True if mask.dtype == torch.bool else 0.0)
+        if len(args) < 4:
+            kwargs["attn_mask"] = mask
+        else:
+            args = (*args[:3], mask, *args[4:])
+        return original(*args, **kwargs).masked_fill(empty, 0.0)
+
+    return attention
 
 
 def _for_all_heads(query: Any, key: Any, value: Any) -> tuple[Any, Any]:

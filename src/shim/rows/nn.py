@@ -8,7 +8,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from .row import argument, behaviour, row
+from ..releases import release
+from .row import argument, behaviour, often, row, with_globals_of
 
 
 @behaviour(
@@ -152,7 +153,7 @@ def with_padded_positions(original: Any, stack: Any, src: Any, *args: Any, **kwa
     return torch.nn.functional.pad(output, (0, 0, 0, lacking)) if lacking > 0 else output
 
 
-@behaviour(
+@often(
     "torch.nn.functional:interpolate",
     called="recompute_scale_factor",
     works="<1.6",
@@ -163,16 +164,35 @@ y = torch.nn.functional.interpolate(x, scale_factor=1.5, mode="linear", align_co
 print([round(v, 3) for v in y.flatten().tolist()])
 """,
 )
-def recomputed(original: Any, *args: Any, **kwargs: Any) -> Any:
+def recomputed(original: Any) -> Any:
     """F.interpolate recomputed scale_factor from the rounded sizes up to 1.5, and uses the given one since."""
+    tensor = sys.modules["torch"].Tensor
+    is_recorded = _recording()
+
     # https://github.com/pytorch/pytorch/blob/v1.5.0/torch/nn/functional.py#L2843
-    by_a_factor = kwargs.get("scale_factor") if len(args) < 3 else args[2]
-    if by_a_factor is not None and len(args) < 6 and kwargs.get("recompute_scale_factor") is None:
+    def interpolate(*args: Any, **kwargs: Any) -> Any:
+        factor = kwargs.get("scale_factor") if len(args) < 3 else args[2]
+        if factor is None or len(args) > 5 or kwargs.get("recompute_scale_factor") is not None:
+            return original(*args, **kwargs)
+        if (
+            len(args) == 1
+            and (type(factor) is float or type(factor) is int)
+            and factor > 0
+            and "size" not in kwargs
+            and type(args[0]) is tensor
+            and len(shape := args[0].shape) == 4
+            and not is_recorded()
+        ):
+            # torch would compute the same sizes, more slowly.
+            kwargs["scale_factor"] = None
+            return original(args[0], (int(shape[2] * factor), int(shape[3] * factor)), **kwargs)
         kwargs["recompute_scale_factor"] = True
-    return original(*args, **kwargs)
+        return original(*args, **kwargs)
+
+    return with_globals_of(original, interpolate)
 
 
-@behaviour(
+@often(
     "torch.nn.functional:nll_loss",
     "torch.nn.functional:cross_entropy",
     called="nll_loss of ignored targets",
@@ -185,31 +205,41 @@ loss.backward()
 print(loss.item(), x.grad.tolist(), torch.nn.NLLLoss(ignore_index=0)(x, torch.tensor([0, 0])).item())
 """,
 )
-def zero_without_targets(original: Any, *args: Any, **kwargs: Any) -> Any:
+def zero_without_targets(original: Any) -> Any:
     """On a CPU, the mean loss of targets that are all ignored was 0 up to 1.10, and is NaN since."""
+    is_recorded, zero_if_ignored = _recording(), _zero_if_ignored
+
     # https://github.com/pytorch/pytorch/issues/70348
-    loss = original(*args, **kwargs)
-    if _is_recorded():
-        return loss
-    try:
-        on_cpu = loss.is_cpu  # since 1.13; several times faster than the device
-    except AttributeError:
-        on_cpu = loss.device.type == "cpu"
-    if not on_cpu:
-        return loss
-    try:
-        value = loss.item()
-    except (RuntimeError, ValueError):  # it has several values, or none, as inside vmap
-        return loss
-    return loss if value == value else _zero_if_ignored(original, loss, args, kwargs)
+    def loss_of(*args: Any, **kwargs: Any) -> Any:
+        loss = original(*args, **kwargs)
+        if is_recorded():
+            return loss
+        try:
+            on_cpu = loss.is_cpu  # since 1.13; several times faster than the device
+        except AttributeError:
+            on_cpu = loss.device.type == "cpu"
+        if not on_cpu:
+            return loss
+        try:
+            value = loss.item()
+        except (RuntimeError, ValueError):  # it has several values, or none, as inside vmap
+            return loss
+        return loss if value == value else zero_if_ignored(original, loss, args, kwargs)
+
+    return with_globals_of(original, loss_of)
 
 
-def _is_recorded() -> bool:
-    """Tell whether torch.compile or torch.jit.trace runs this code, so that no value of a tensor may be read."""
+def _recording() -> Any:
+    """Return a function that tells whether torch.compile or torch.jit.trace runs this code.
+
+    Then no value of a tensor may be read.
+    """
     torch: Any = sys.modules["torch"]
-    if torch._C._get_tracing_state():
-        return True
-    return hasattr(torch, "compiler") and hasattr(torch.compiler, "is_compiling") and torch.compiler.is_compiling()
+    is_traced = torch._C._get_tracing_state
+    if release(torch.__version__).numbers < (2, 1):  # without torch.compiler.is_compiling
+        return is_traced
+    is_compiled = torch.compiler.is_compiling
+    return lambda: is_compiled() or is_traced()
 
 
 def _zero_if_ignored(original: Any, loss: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -330,16 +360,6 @@ def sorted_by_name(original: Any, held: Any, modules: Any) -> None:
     original(held, modules if in_order else OrderedDict(sorted(modules.items())))
 
 
-class _Given:
-    """An attribute with a default value. Objects that have set it are read as fast as without it."""
-
-    def __init__(self, name: str, make: Any) -> None:
-        self._name, self._make = name, make
-
-    def __get__(self, module: Any, owner: Any) -> Any:
-        return self if module is None else vars(module).setdefault(self._name, self._make())
-
-
 #: The attributes that newer releases set in Module.__init__.
 _SINCE: dict[str, tuple[str, Any]] = {
     "_non_persistent_buffers_set": ("1.6", set),
@@ -354,9 +374,9 @@ _SINCE: dict[str, tuple[str, Any]] = {
 
 for _name, (_since, _make) in _SINCE.items():
     row(
-        "name",
+        "default",
         (f"torch.nn.modules.module:Module.{_name}",),
-        _Given(_name, _make),
+        _make,
         None,
         {
             "called": f"Module.{_name}",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from functools import lru_cache
 from inspect import signature
+from types import FunctionType
 from typing import Any, Callable
 
 from ..registry import Patch
@@ -29,6 +30,11 @@ def name(*paths: str, **facts: Any) -> _Maker:
         facts: the facts of the row: ``works``, ``says``, ``example`` and others, see ``row``.
     """
     return lambda what: row("name", paths, what, what, facts)
+
+
+def default(*paths: str, **facts: Any) -> _Maker:
+    """Make a row of attributes that some objects of a class lack. The function returns the default value."""
+    return lambda make: row("default", paths, make, make, facts)
 
 
 def made(*paths: str, **facts: Any) -> _Maker:
@@ -83,6 +89,15 @@ def often(*paths: str, **facts: Any) -> _Maker:
     return lambda how: row("instead", paths, how, how, facts)
 
 
+def with_globals_of(original: Any, function: Any) -> Any:
+    """Return a function with the globals of the original, in which TorchScript looks up names up to torch 2.2.
+
+    For what ``often`` returns in the place of a function that is written in Python. It must use no globals itself.
+    """
+    names = getattr(original, "__globals__", None)
+    return function if names is None else FunctionType(function.__code__, names, closure=function.__closure__)
+
+
 def module(path: str, **facts: Any) -> _Maker:
     """Make a row of a module that was removed, or lacks names. The function returns its dictionary."""
     return lambda how: row("module", (path,), how, how, facts)
@@ -115,8 +130,9 @@ def row(kind: str, paths: tuple[str, ...], how: Any, documented: Any, facts: dic
             that the row answers, as regular expressions; ``example``; ``of``, the package that ``works`` is about, by
             default that of the first path; ``called``, the name of the row, by default the first path with a dot;
             ``named``, for a row that ``--for`` does not apply; ``reason``; ``note``; ``versions``, the releases of
-            torch on which the patch works; ``more``, a sentence that explain adds; ``only_if``, a condition, if the
-            messages have other causes, too.
+            torch on which the patch works; ``more``, a sentence that explain adds; ``helps``, which tells whether the
+            row helps a call with an argument and its value; ``only_if``, a condition, if the messages have other
+            causes, too.
 
     Returns:
         ``documented``, so that these functions can be used as decorators.
@@ -138,6 +154,7 @@ def row(kind: str, paths: tuple[str, ...], how: Any, documented: Any, facts: dic
             example=facts.get("example", ""),
             versions=facts.get("versions", ""),
             more=facts.get("more", ""),
+            helps=facts.get("helps"),
             only_if=facts.get("only_if", ""),
         )
     )

@@ -151,7 +151,8 @@ def _remedy(fact: Fact, place: Here) -> str:
         return f"{switches.in_a_shell([fact.row])} gives it back"
     if fact.row:
         chosen = nearest(releases_for(frozenset([fact])), place)
-        return f"--for {chosen} gives it back ({fact.row})"
+        condition = f"; {fact.condition}" if fact.condition else ""
+        return f"--for {chosen} gives it back ({fact.row}){condition}"
     return f"no patch gives it back: install {PACKAGES[fact.package]}{fact.works.replace(' || ', ' or ')}"
 
 
@@ -209,6 +210,7 @@ def _as_data(results: list[Result], ending: _Ending) -> dict[str, object]:
                 "since": fact.sentence,
                 "works": f"{fact.package}{fact.works}",
                 "row": fact.row,
+                **({"condition": fact.condition} if fact.condition else {}),
             }
             for result in results
             for use, fact in result.findings

@@ -40,6 +40,8 @@ class Fact(NamedTuple):
     given: str = ""
     #: The row is applied only if SHIM_PATCHES names it.
     named: bool = False
+    #: A sentence, if it depends on the value of the argument whether the row helps, and the value is not known.
+    condition: str = ""
 
 
 def facts_of(use: Use) -> tuple[Fact, ...]:
@@ -48,7 +50,7 @@ def facts_of(use: Use) -> tuple[Fact, ...]:
     What every release has gives no fact.
     """
     if use.argument:
-        return tuple(filter(None, [_of_argument(use.name, use.argument)]))
+        return tuple(filter(None, [_of_argument(use.name, use.argument, use.value)]))
     return _of_name(use.name, use.how)
 
 
@@ -88,8 +90,8 @@ def _fact(name: str, lifetime: timeline.Lifetime | None, row: Any) -> Fact | Non
     return Fact(name, row.of, works, _since(name, row.of, works), *given) if works else None
 
 
-@lru_cache(maxsize=None)
-def _of_argument(function: str, argument: str) -> Fact | None:
+@lru_cache(maxsize=None, typed=True)  # 0 is not False
+def _of_argument(function: str, argument: str, value: Any) -> Fact | None:
     lifetime = timeline.find_argument(function, argument)
     name = f"{function}({argument}=)"
     last = function.rpartition(".")[2]
@@ -99,7 +101,10 @@ def _of_argument(function: str, argument: str) -> Fact | None:
         row = None
     if row is None and lifetime is not None:
         row = _answering([f"{last}{said}", f"{last}.__init__{said}", f" __init__{said}"])
-    return _fact(name, lifetime, row)
+    fact = _fact(name, lifetime, row)
+    if fact is None or row is None or row.helps is None or row.helps(argument, value):
+        return fact
+    return fact._replace(condition=row.more) if value is ... else fact._replace(row="", given="", named=False)
 
 
 @lru_cache(maxsize=None)

@@ -49,6 +49,8 @@ class Use(NamedTuple):
     how: str = "attribute"
     #: The program checks first whether the name is there.
     asked: bool = False
+    #: The value of the argument, if it is a constant; ``...`` if it is not known.
+    value: Any = ...
 
 
 def uses(text: str) -> list[Use]:
@@ -236,7 +238,12 @@ class _Reader:
             if not any(isinstance(each, ast.Starred) for each in node.args):
                 for keyword in node.keywords:
                     if keyword.arg:
-                        self._use(keyword if hasattr(keyword, "lineno") else node, path, keyword.arg)
+                        self._use(
+                            keyword if hasattr(keyword, "lineno") else node,
+                            path,
+                            keyword.arg,
+                            value=constant(keyword.value),
+                        )
             if path.rpartition(".")[2] in ("setattr", "patch"):
                 return
         if isinstance(node.func, ast.Name) and node.func.id == "setattr" and len(node.args) > 1:
@@ -282,12 +289,21 @@ class _Reader:
                 return True
         return False
 
-    def _use(self, node: Any, name: str, argument: str = "", how: str = "attribute") -> None:
+    def _use(self, node: Any, name: str, argument: str = "", how: str = "attribute", value: Any = ...) -> None:
         if name.partition(".")[0] not in JUDGED:
             return
         line = self._lines[node.lineno - 1] if node.lineno <= len(self._lines) else ""
         column = len(line.encode()[: node.col_offset].decode("utf-8", "replace")) + 1
-        self.found.append(Use(node.lineno, column, name, argument, how, self._asked > 0))
+        self.found.append(Use(node.lineno, column, name, argument, how, self._asked > 0, value))
+
+
+def constant(node: ast.expr) -> Any:
+    """Return the value of an expression, if it is None, a truth value, a number or a string; else ``...``."""
+    try:
+        value = ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return ...
+    return value if isinstance(value, (type(None), bool, int, float, str)) else ...
 
 
 def _leaves(body: Sequence[ast.stmt]) -> bool:
