@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
 
-from .row import argument
+from .row import argument, places
 
 _EXAMPLE = """
 import torch
@@ -40,8 +41,11 @@ class _OtherOutput(Exception):  # noqa: N818  # it tells checkpoint() that the f
 @argument(
     "torch.utils.checkpoint:checkpoint",
     called="checkpoint.use_reentrant",
-    works=">=1.11",
-    says=r"ValueError: Unexpected keyword arguments: (?:\w+,)*use_reentrant\b",
+    works=">=1.13",
+    says=(
+        r"ValueError: Unexpected keyword arguments: (?:\w+,)*use_reentrant\b",
+        r"/torch/utils/checkpoint\.py.*ValueError: Unexpected keyword arguments: \w+",  # of the function
+    ),
     more="where an older torch would compute other gradients, the activations are kept, which takes memory",
     example=_EXAMPLE.format("use_reentrant=False"),
 )
@@ -53,12 +57,15 @@ def use_reentrant(
     preserve_rng_state: bool = True,
     **kwargs: Any,
 ) -> Any:
-    """use_reentrant of torch.utils.checkpoint came with 1.11."""
+    """use_reentrant of torch.utils.checkpoint came with 1.11, with keywords for the function with 1.13."""
     import torch
 
     kwargs.pop("determinism_check", None)  # since 2.1
     if use_reentrant or use_reentrant is None:
         return original(function, *args, preserve_rng_state=preserve_rng_state, **kwargs)
+    if "use_reentrant" in places(original):
+        options = {"use_reentrant": False, "preserve_rng_state": preserve_rng_state}
+        return original(partial(function, **kwargs) if kwargs else function, *args, **options)
     every = (*args, *kwargs.values())
     tensors = [each for each in every if isinstance(each, torch.Tensor)]
     gets_gradients = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
@@ -105,7 +112,7 @@ def _holds_no_tensors(function: Any) -> bool:
     "torch.utils.checkpoint:checkpoint",
     called="checkpoint.determinism_check",
     works=">=2.1",
-    versions=">=1.11",
+    versions=">=1.13",
     says=(
         r"\w+\(\) got an unexpected keyword argument 'determinism_check'",
         r"ValueError: Unexpected keyword arguments: (?:\w+,)*determinism_check\b",

@@ -372,7 +372,7 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("fused on the CPU", "torch", ">=2.4"),
     ),
     "checkpoint": (
-        ("checkpoint.use_reentrant", "torch", ">=1.11"),
+        ("checkpoint.use_reentrant", "torch", ">=1.13"),
         ("checkpoint.determinism_check", "torch", ">=2.1"),
     ),
     "arguments_newer_c": (
