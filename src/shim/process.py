@@ -102,14 +102,16 @@ def is_known(name: str) -> bool:
 
 
 def known_names(wrong: str) -> str:
-    """Return the end of a message about an unknown name: the nearest names, and all of them, rows by their families."""
+    """Return the end of a message about an unknown name: the nearest names, patches, and families of rows."""
     import difflib
 
     patches = [patch.name for patch in REGISTRY if patch.targets]
     rows = _names_of_rows()
     near = difflib.get_close_matches(wrong, [*patches, *rows], 3)
-    every = dict.fromkeys([*patches, *(name.partition(".")[0] for name in rows)])
-    return ("did you mean %s? There are: " % " or ".join(near) if near else "there are: ") + ", ".join(every)
+    listed = dict.fromkeys([*patches, *(name.partition(".")[0] for name in rows if "." in name and " " not in name)])
+    single = [name for name in rows if name.partition(".")[0] not in listed]
+    start = "did you mean %s? There are: " % " or ".join(near) if near else "there are: "
+    return f"{start}{', '.join(listed)}, and {len(single)} more rows, which docs/compatibility.md lists"
 
 
 def _names_of_rows() -> list[str]:
