@@ -16,7 +16,7 @@ from .releases import is_in, release
 from .replace import Undos
 from .target_kinds import Change, Kind
 from .targets import Target
-from .wrapping import is_plain, show_parameters, wrap_like
+from .wrapping import is_plain, show_parameters, with_globals_of, wrap_like
 
 
 class Attribute(Kind):
@@ -204,10 +204,7 @@ class Around(Kind):
         def around(*args: Any, **kwargs: Any) -> Any:
             return how(original, *args, **kwargs)
 
-        # TorchScript compiles the source of the original, and looks up its names in the globals of this function:
-        # https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_jit_internal.py#L390
-        names = getattr(original, "__globals__", None)
-        return around if names is None else FunctionType(around.__code__, names, closure=around.__closure__)
+        return with_globals_of(original, around)
 
 
 class Instead(Around):

@@ -86,3 +86,14 @@ def show_parameters(original: FunctionType, function: Any) -> None:
         if [*own.parameters] == [*shown.parameters]:  # it is no wrapper with *args, **kwargs itself
             vars(function)["__signature__"] = own
             function.__defaults__, function.__kwdefaults__ = original.__defaults__, original.__kwdefaults__
+
+
+def with_globals_of(original: Any, function: Any) -> Any:
+    """Return a function with the globals of the original, if that is written in Python.
+
+    TorchScript compiles the source of the original, and up to torch 2.2 looks up its names in the globals of the
+    function that takes its place, which must use none itself:
+    https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_jit_internal.py#L390
+    """
+    names = getattr(original, "__globals__", None)
+    return function if names is None else FunctionType(function.__code__, names, closure=function.__closure__)

@@ -435,16 +435,14 @@ print(x.detach().clone().clamp_(max=low.detach()).tolist())
 def clamp(original: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
     """torch.clamp, clip, clamp_min and clamp_max take tensors since 1.9."""
     torch: Any = sys.modules["torch"]
+    from .tensor import limits_of
+
     name = original.__name__
-    names = [name[6:9]] if name.startswith(("clamp_min", "clamp_max")) else ["min", "max"]
-    limits = {**dict(zip(names, args)), **kwargs}
-    given = [value for value in limits.values() if value is not None]
-    if len(args) > len(names) or limits.keys() - {*names} or not given or not all(map(torch.is_tensor, given)):
+    limits = limits_of(name, args, kwargs)
+    if not limits or not all(map(torch.is_tensor, limits.values())):
         return None
     result = input
-    for limit, value in sorted(limits.items(), reverse=True):  # min first: where it is above max, max counts
-        if value is None:
-            continue
+    for limit, value in limits.items():
         dtype = torch.result_type(result, value)
         result, value = result.to(dtype), value.to(dtype)
         inside, outside = (result >= value, result < value) if limit == "min" else (result <= value, result > value)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .row import argument, callable_module, name, often, with_globals_of
+from ..wrapping import with_globals_of
+from .row import argument, callable_module, name, often
 
 
 def _norm(normalized: bool) -> str | None:

@@ -184,6 +184,7 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("resume", "torch", ""),
         ("load_state_dict of an optimizer", "torch", "<2.1"),
         ("buffers of AveragedModel", "torch", ">=1.6,<2.0"),
+        ("buffers of AveragedModel since 2.0", "torch", ">=2.0"),
     ),
     "lr_scheduler": (
         ("lr_scheduler", "torch", "<2.0"),
@@ -345,7 +346,6 @@ ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("register_step_pre_hook", "torch", ">=2.0"),
         ("register_step_post_hook", "torch", ">=2.0"),
         ("ReduceLROnPlateau.get_last_lr", "torch", ">=2.3"),
-        ("buffers of AveragedModel since 2.0", "torch", ">=2.0"),
         ("named parameters", "torch", ">=2.6"),
     ),
     "arguments_newer": (

@@ -214,10 +214,7 @@ def cholesky(input: Any, upper: bool = False, *, out: Any = None) -> Any:
     """torch.cholesky became torch.linalg.cholesky."""
     import torch
 
-    # Not upper=True of torch.linalg.cholesky, which reads the other triangle.
-    found = torch.linalg.cholesky(input.mH if upper else input)
-    found = found.mH if upper else found
-    return found if out is None else out.resize_(found.shape).copy_(found)
+    return torch.linalg.cholesky(input, upper=upper, out=out)
 
 
 _OF_LAPACK = "btrifact|btrifact_with_info|btrisolve|btriunpack|gels|gesv|potrf|potri|potrs|trtrs"
@@ -251,7 +248,7 @@ def of_lapack() -> dict[str, Any]:
     import torch
 
     def potrf(input: Any, upper: bool = True) -> Any:
-        # torch.cholesky exists up to 2.14, and torch.linalg.cholesky takes upper since 1.10.
+        # torch.cholesky works up to 2.13, and torch.linalg.cholesky takes upper since 1.10.
         if release(torch.__version__).numbers < (1, 10, 0):
             return torch.cholesky(input, upper=upper)
         return torch.linalg.cholesky(input, upper=upper)

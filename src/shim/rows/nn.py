@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..releases import release
-from .row import argument, behaviour, often, row, with_globals_of
+from ..wrapping import with_globals_of
+from .row import argument, behaviour, often, row
 
 
 @behaviour(

@@ -362,12 +362,7 @@ def of_a_copy(original: Any, self: Any, state_dict: Any) -> Any:
     return original(self, copy.deepcopy(state_dict))
 
 
-@argument(
-    "torch.optim.swa_utils:AveragedModel.update_parameters",
-    called="buffers of AveragedModel",
-    works=">=1.6,<2.0",
-    versions=">=2.0",
-    example="""
+_BUFFERS = """
 import torch
 norm = torch.nn.BatchNorm1d(1)
 averaged = torch.optim.swa_utils.AveragedModel(norm)
@@ -375,7 +370,15 @@ norm.running_mean.fill_(5)
 for _ in range(2):
     averaged.update_parameters(norm)
     print(averaged.module.running_mean.tolist(), averaged.n_averaged.item())
-""",
+"""
+
+
+@argument(
+    "torch.optim.swa_utils:AveragedModel.update_parameters",
+    called="buffers of AveragedModel",
+    works=">=1.6,<2.0",
+    versions=">=2.0",
+    example=_BUFFERS,
 )
 def without_buffers(original: Any, self: Any, model: Any) -> None:
     """AveragedModel left its buffers alone up to 1.13, and copies those of the model since, except with use_buffers."""
@@ -384,3 +387,18 @@ def without_buffers(original: Any, self: Any, model: Any) -> None:
     original(self, model)
     for buffer, before in zip(self.module.buffers(), kept):
         buffer.detach().copy_(before)
+
+
+@argument(
+    "torch.optim.swa_utils:AveragedModel.update_parameters",
+    called="buffers of AveragedModel since 2.0",
+    works=">=2.0",
+    versions=">=1.6",
+    example=_BUFFERS,
+)
+def with_buffers(original: Any, self: Any, model: Any) -> None:
+    """AveragedModel copies the buffers of the model since 2.0, and left them alone before."""
+    original(self, model)
+    if not getattr(self, "use_buffers", False):
+        for buffer, new in zip(self.module.buffers(), model.buffers()):
+            buffer.detach().copy_(new.detach())

@@ -116,29 +116,6 @@ def get_last_lr(self: Any) -> list[float]:
 
 
 @argument(
-    "torch.optim.swa_utils:AveragedModel.update_parameters",
-    called="buffers of AveragedModel since 2.0",
-    works=">=2.0",
-    versions=">=1.6",
-    example="""
-import torch
-norm = torch.nn.BatchNorm1d(1)
-averaged = torch.optim.swa_utils.AveragedModel(norm)
-norm.running_mean.fill_(5)
-for _ in range(2):
-    averaged.update_parameters(norm)
-    print(averaged.module.running_mean.tolist(), averaged.n_averaged.item())
-""",
-)
-def with_buffers(original: Any, self: Any, model: Any) -> None:
-    """AveragedModel copies the buffers of the model since 2.0, and left them alone before."""
-    original(self, model)
-    if not getattr(self, "use_buffers", False):
-        for buffer, new in zip(self.module.buffers(), model.buffers()):
-            buffer.detach().copy_(new.detach())
-
-
-@argument(
     f"{_OPTIMIZER}.__init__",
     f"{_OPTIMIZER}.add_param_group",
     called="named parameters",

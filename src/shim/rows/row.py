@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from functools import lru_cache
 from inspect import signature
-from types import FunctionType
 from typing import Any, Callable
 
 from ..registry import Patch
@@ -87,15 +86,6 @@ def often(*paths: str, **facts: Any) -> _Maker:
     The function gets the original, and returns what is called in its place.
     """
     return lambda how: row("instead", paths, how, how, facts)
-
-
-def with_globals_of(original: Any, function: Any) -> Any:
-    """Return a function with the globals of the original, in which TorchScript looks up names up to torch 2.2.
-
-    For what ``often`` returns in the place of a function that is written in Python. It must use no globals itself.
-    """
-    names = getattr(original, "__globals__", None)
-    return function if names is None else FunctionType(function.__code__, names, closure=function.__closure__)
 
 
 def module(path: str, **facts: Any) -> _Maker:

@@ -179,27 +179,34 @@ def gradient_at_limits(original: Any) -> Any:
     """An element at a limit of clamp had the whole gradient up to 2.13, and has none or half of it since."""
     torch: Any = sys.modules["torch"]
     name = original.__name__
-    names = [name[6:9]] if name.startswith(("clamp_min", "clamp_max")) else ["min", "max"]
 
     def clamp(*args: Any, **kwargs: Any) -> Any:
         if not args or not args[0].requires_grad or not torch.is_grad_enabled():
             return original(*args, **kwargs)
-        limits = {**dict(zip(names, args[1:])), **kwargs}
-        if len(args) > 1 + len(names) or limits.keys() - {*names}:
+        limits = limits_of(name, args[1:], kwargs)
+        if not limits:
             return original(*args, **kwargs)
         found = args[0]
-        for limit, value in sorted(limits.items(), reverse=True):  # min first: where it is above max, max counts
-            if value is None:
-                continue
+        for limit, value in limits.items():
             outside = found.detach() < value if limit == "min" else found.detach() > value
-            if name.endswith("_"):
-                found = (
-                    found.masked_fill_(outside, value)
-                    if not torch.is_tensor(value)
-                    else found.copy_(torch.where(outside, value, found))
-                )
-            else:
+            if not name.endswith("_"):
                 found = torch.where(outside, value, found)
-        return found if found is not args[0] or name.endswith("_") else original(*args, **kwargs)
+            elif torch.is_tensor(value):
+                found.copy_(torch.where(outside, value, found))
+            else:
+                found.masked_fill_(outside, value)
+        return found
 
     return clamp
+
+
+def limits_of(name: str, args: Any, kwargs: Any) -> dict[str, Any]:
+    """Return the limits that a call of clamp, clamp_min or another of them gives after the tensor; none if in doubt.
+
+    min is first: where it is above max, max counts.
+    """
+    names = [name[6:9]] if name.startswith(("clamp_min", "clamp_max")) else ["min", "max"]
+    limits = {**dict(zip(names, args)), **kwargs}
+    if len(args) > len(names) or limits.keys() - {*names}:
+        return {}
+    return {limit: value for limit, value in sorted(limits.items(), reverse=True) if value is not None}
